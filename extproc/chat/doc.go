@@ -1,0 +1,13 @@
+// Package chat is the canonical model of a conversation with a language model:
+// the request, its messages and blocks, the events of an answer, and their fold
+// into one response.
+//
+// It knows what a conversation may look like (Normalize) and how events add up
+// to an answer (Collect). It knows neither OpenAI's, Anthropic's nor Bedrock's
+// JSON: dialects decode into it, bedrock encodes from it, and both meet nowhere
+// else. It is rich enough for Converse and for Anthropic Messages, so that
+// nothing is lost on the way.
+//
+// Callers: the dialects (openai, anthropic), bedrock, and extproc, which moves
+// events from one to the other.
+package chat

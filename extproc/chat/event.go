@@ -1,0 +1,122 @@
+package chat
+
+// Event is one step of an answer. A whole (non-stream) reply is turned into
+// events too, so that one fold, Collect, serves both.
+//
+// Order: Start, then per block BlockStart?, deltas, BlockStop, then Stop and
+// Usage in either order, each at most once where the upstream is well-behaved.
+// BlockStart may be missing for text and reasoning (Converse sends none): a
+// delta with a new Index opens the block. Index is the upstream's block index,
+// not a dialect's.
+type Event interface{ event() }
+
+// Start opens the answer. ID is the upstream's message id, "" where it has none
+// (Converse).
+type Start struct{ ID string }
+
+// ToolStart opens a ToolUse block. Server tells a tool that the model ran
+// itself: shown as text or not at all, never as a tool call.
+type ToolStart struct {
+	Index  int
+	ID     string
+	Name   string
+	Server bool
+}
+
+// TextDelta adds text to a text block.
+type TextDelta struct {
+	Index int
+	Text  string
+}
+
+// ToolDelta adds a fragment of JSON to a tool use's input.
+type ToolDelta struct {
+	Index int
+	JSON  string
+}
+
+// ThinkingDelta adds text, or the signature, to a reasoning block.
+type ThinkingDelta struct {
+	Index     int
+	Text      string
+	Signature string
+}
+
+// RedactedDelta adds decoded bytes to a redacted reasoning block.
+type RedactedDelta struct {
+	Index int
+	Data  []byte
+}
+
+// BlockStop closes a block.
+type BlockStop struct{ Index int }
+
+// Stop says why the model stopped.
+type Stop struct {
+	Reason   StopReason
+	Sequence string // the stop sequence that hit, if the upstream told
+}
+
+// UsageSnapshot carries the token counts so far: the last one wins.
+type UsageSnapshot struct{ Usage Usage }
+
+func (Start) event()         {}
+func (ToolStart) event()     {}
+func (TextDelta) event()     {}
+func (ToolDelta) event()     {}
+func (ThinkingDelta) event() {}
+func (RedactedDelta) event() {}
+func (BlockStop) event()     {}
+func (Stop) event()          {}
+func (UsageSnapshot) event() {}
+
+// StopReason is why a model stopped, in Bedrock's words.
+type StopReason string
+
+// Stop reasons. Malformed ones (malformed_model_output, malformed_tool_use) are
+// faults and never reach here; an unknown one is EndTurn, logged by extproc.
+const (
+	EndTurn         StopReason = "end_turn"
+	StopSequence    StopReason = "stop_sequence"
+	MaxTokens       StopReason = "max_tokens"
+	ContextExceeded StopReason = "model_context_window_exceeded"
+	ToolUseStop     StopReason = "tool_use"
+	ContentFiltered StopReason = "content_filtered"
+	Guardrail       StopReason = "guardrail_intervened"
+	Refusal         StopReason = "refusal"
+	PauseTurn       StopReason = "pause_turn"
+)
+
+// Usage counts tokens. A nil count was not told, which is not zero.
+type Usage struct {
+	Input        *int // read and not from the cache, nor written to it
+	Output       *int
+	CacheRead    *int
+	CacheWrite   *int // all TTLs
+	CacheWrite1h *int // of CacheWrite, those kept for an hour
+	Reasoning    *int // of Output
+}
+
+// Prompt is all that the model read: input, cache reads and cache writes.
+func (u Usage) Prompt() int { return count(u.Input) + count(u.CacheRead) + count(u.CacheWrite) }
+
+// Completion is all that the model wrote, reasoning included.
+func (u Usage) Completion() int { return count(u.Output) }
+
+// Known tells whether the upstream counted at all.
+func (u Usage) Known() bool { return u.Input != nil || u.Output != nil }
+
+func count(n *int) int {
+	if n == nil {
+		return 0
+	}
+	return *n
+}
+
+// Response is a whole answer: the fold of its events.
+type Response struct {
+	ID     string
+	Blocks []Block // Text, Thinking, Redacted, ToolUse (server tools left out)
+	Stop   StopReason
+	Usage  Usage
+}
