@@ -1,15 +1,40 @@
 .DEFAULT_GOAL := help
+SHELL := /bin/bash
+
+# A binary that is already here can be named; what is not named is fetched. Tests run in their own
+# folders, so a name becomes an absolute path.
+ifdef ENVOY
+override ENVOY := $(or $(shell realpath "$$(command -v '$(ENVOY)')" 2>/dev/null),$(error ENVOY=$(ENVOY): no such program))
+export ENVOY
+endif
+ifdef VALKEY_SERVER
+override VALKEY_SERVER := $(or $(shell realpath "$$(command -v '$(VALKEY_SERVER)')" 2>/dev/null),$(error VALKEY_SERVER=$(VALKEY_SERVER): no such program))
+export VALKEY_SERVER
+endif
+ENVOY_TOOL := $(if $(ENVOY),,envoy)
+VALKEY_TOOL := $(if $(VALKEY_SERVER),,valkey-server)
+PACKAGES := admin cmd envoy extproc proto
 
 .PHONY: help
 help: ## Print this help
 	@awk -F':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@echo "ENVOY=/path and VALKEY_SERVER=/path name binaries to use instead of fetched ones."
 
 .PHONY: build
 build: ## Build the binaries into .bin/
+	@mkdir -p .bin
 	go build -o .bin/ ./cmd/...
 
+.PHONY: tools
+tools: ## Fetch Envoy and Valkey into .tools/ (pinned, hash-checked; nothing to do the second time)
+	@set -- $(ENVOY_TOOL) $(VALKEY_TOOL); [ $$# = 0 ] || python3 deploy/tools/fetch.py "$$@"
+
 .PHONY: test
-test: ## Run everything: format, vet, race tests
-	@test -z "$$(gofmt -l admin cmd envoy extproc proto)" || { echo "gofmt these:"; gofmt -l admin cmd envoy extproc proto; exit 1; }
+test: tools ## Run everything: format, vet, race tests, the end-to-end tests on real Envoy and Valkey
+	@unformatted=$$(gofmt -l $(PACKAGES)); [ -z "$$unformatted" ] || { echo "gofmt these:"; echo "$$unformatted"; exit 1; }
 	go vet ./...
 	go test -race -count=1 -timeout 14m ./...
+
+.PHONY: clean-data
+clean-data: ## Forget what `make run` kept: the resources, the usage, the master key
+	rm -rf .data
