@@ -1,0 +1,155 @@
+// Package config reads config.yaml and the environment into one validated Config.
+//
+// It knows every key, its default and what makes a value wrong, and it owns viper. It does not open
+// files that values name (but for TLS and Redis, when asked), does not know resources (those are
+// data, behind the Admin API), and keeps nothing. The binaries under cmd call Load once, at start.
+//
+// A key is named section.key; its environment override is AISIX_SECTION__KEY. Only variables of
+// that shape are ours: AISIX_ADMIN_KEY, which the documentation page exports, is not.
+package config
+
+import (
+	"log/slog"
+	"time"
+)
+
+// SampleAdminKey is the admin key of the shipped config.yaml. A start with it on an address that
+// others can reach is refused unless admin.allow_sample_key says otherwise.
+const SampleAdminKey = "admin-local-only-change-me"
+
+// Secret is a string that prints, marshals and logs as "[redacted]".
+type Secret string
+
+func (Secret) String() string               { return "[redacted]" }
+func (Secret) GoString() string             { return "[redacted]" }
+func (Secret) MarshalText() ([]byte, error) { return []byte("[redacted]"), nil }
+func (Secret) LogValue() slog.Value         { return slog.StringValue("[redacted]") }
+
+// Reveal is the secret itself.
+func (s Secret) Reveal() string { return string(s) }
+
+// Config is the whole of config.yaml. docs/configuration.md says what each key means; a test holds
+// the two together.
+type Config struct {
+	Proxy    Proxy    `key:"proxy"`
+	Extproc  Extproc  `key:"extproc"`
+	Admin    Admin    `key:"admin"`
+	Redis    Redis    `key:"redis"`
+	Secrets  Secrets  `key:"secrets"`
+	Limits   Limits   `key:"limits"`
+	Timeouts Timeouts `key:"timeouts"`
+	Upstream Upstream `key:"upstream"`
+	Usage    Usage    `key:"usage"`
+	Logging  Logging  `key:"logging"`
+	Metrics  Metrics  `key:"metrics"`
+}
+
+// Proxy is the listener that callers reach: Envoy's. The bootstrap is generated from it.
+type Proxy struct {
+	Address        string `key:"address"` // host:port
+	TLSCertFile    string `key:"tls_cert_file"`
+	TLSKeyFile     string `key:"tls_key_file"`
+	MaxBodyBytes   int    `key:"max_body_bytes"`  // of a request, as sent and as decompressed
+	MaxConnections int    `key:"max_connections"` // callers' connections at a time
+	TrustedHops    int    `key:"trusted_hops"`    // proxies in front of Envoy whose x-forwarded-for counts
+	EnvoyAdmin     string `key:"envoy_admin"`     // unix:/path, or empty: off
+}
+
+// Extproc is where Envoy reaches extproc. Whoever reaches this address can pose as Envoy, so that
+// anything but loopback and a Unix socket takes a certificate of its clients.
+type Extproc struct {
+	Address      string `key:"address"` // host:port or unix:/path
+	TLSCertFile  string `key:"tls_cert_file"`
+	TLSKeyFile   string `key:"tls_key_file"`
+	ClientCAFile string `key:"client_ca_file"`
+}
+
+// Admin is the Admin API's listener.
+type Admin struct {
+	Address        string `key:"address"` // host:port
+	Key            Secret `key:"key"`
+	AllowSampleKey bool   `key:"allow_sample_key"`
+	TLSCertFile    string `key:"tls_cert_file"`
+	TLSKeyFile     string `key:"tls_key_file"`
+}
+
+// Redis is the store of resources, limits and usage: Redis or Valkey.
+type Redis struct {
+	URL      string        `key:"url"` // redis://, rediss:// or unix://; may hold user and password
+	Username string        `key:"username"`
+	Password Secret        `key:"password"`
+	CAFile   string        `key:"ca_file"`
+	CertFile string        `key:"cert_file"`
+	KeyFile  string        `key:"key_file"`
+	Timeout  time.Duration `key:"timeout"` // of connecting and of one command
+}
+
+// Secrets is what seals provider keys at rest. admin and extproc need the same one.
+type Secrets struct {
+	MasterKey     Secret `key:"master_key"`
+	MasterKeyFile string `key:"master_key_file"`
+}
+
+// Limits is what to do about rate limits.
+type Limits struct {
+	OnRedisFailure string `key:"on_redis_failure"` // local, open or closed
+}
+
+// Timeouts are the waits that are not a resource's own.
+type Timeouts struct {
+	RequestHeaders time.Duration `key:"request_headers"` // for a caller's request headers
+	Request        time.Duration `key:"request"`         // for a caller's whole request
+	Idle           time.Duration `key:"idle"`            // a connection with nothing on it
+	Connect        time.Duration `key:"connect"`         // to an upstream
+	Call           time.Duration `key:"call"`            // a whole call, where the model does not say
+	StreamGap      time.Duration `key:"stream_gap"`      // before the first and between chunks, where the model does not say
+	KeepAlive      time.Duration `key:"keep_alive"`      // silence before a comment line in an SSE stream
+	Drain          time.Duration `key:"drain"`           // for calls in flight after the first signal
+}
+
+// Upstream is how Bedrock is reached.
+type Upstream struct {
+	CAFile string `key:"ca_file"` // PEM bundle that replaces the system's for https endpoints
+}
+
+// Usage is where records wait while Redis is away.
+type Usage struct {
+	SpoolDir string `key:"spool_dir"`
+}
+
+// Logging is what goes to standard error.
+type Logging struct {
+	Level string `key:"level"` // debug, info, warn or error
+}
+
+// Metrics is Prometheus's listener.
+type Metrics struct {
+	Address string `key:"address"` // host:port, or empty: off
+}
+
+// Default is the configuration of an empty file and an empty environment.
+func Default() *Config {
+	return &Config{
+		Proxy: Proxy{
+			Address:        "0.0.0.0:3000",
+			MaxBodyBytes:   10 << 20,
+			MaxConnections: 10_000,
+		},
+		Extproc: Extproc{Address: "127.0.0.1:3002"},
+		Admin:   Admin{Address: "127.0.0.1:3001"},
+		Redis:   Redis{URL: "redis://127.0.0.1:6379", Timeout: time.Second},
+		Limits:  Limits{OnRedisFailure: "local"},
+		Timeouts: Timeouts{
+			RequestHeaders: 10 * time.Second,
+			Request:        5 * time.Minute,
+			Idle:           5 * time.Minute,
+			Connect:        5 * time.Second,
+			Call:           10 * time.Minute,
+			StreamGap:      2 * time.Minute,
+			KeepAlive:      15 * time.Second,
+			Drain:          10 * time.Minute,
+		},
+		Logging: Logging{Level: "info"},
+		Metrics: Metrics{Address: "127.0.0.1:9090"},
+	}
+}

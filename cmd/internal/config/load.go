@@ -1,0 +1,188 @@
+package config
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"reflect"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/spf13/viper"
+)
+
+const envPrefix = "AISIX_"
+
+// Load is the defaults, overridden by the file at path (none when path is empty), overridden by
+// env (NAME=value, as os.Environ has it). The error holds every problem found, one a line: unknown
+// keys and variables by name, values by key and never by content, since they may be secrets.
+func Load(path string, env []string) (*Config, error) {
+	c := Default()
+	leaves := leavesOf(c)
+	v := viper.New()
+	for _, l := range leaves {
+		v.SetDefault(l.key, l.value.Interface())
+	}
+	if path != "" {
+		v.SetConfigFile(path)
+		v.SetConfigType("yaml")
+		if err := v.ReadInConfig(); err != nil {
+			if errors.Is(err, fs.ErrNotExist) {
+				return nil, fmt.Errorf("config: no file %s", path)
+			}
+			return nil, fmt.Errorf("config: %s: %w", path, err)
+		}
+	}
+	problems := override(v, leaves, env)
+	problems = append(problems, unknown(v, leaves)...)
+	for _, l := range leaves {
+		if err := set(l.value, v.Get(l.key)); err != nil {
+			problems = append(problems, fmt.Sprintf("%s: %v", l.key, err))
+		}
+	}
+	if len(problems) == 0 {
+		problems = c.problems()
+	}
+	if len(problems) > 0 {
+		where := "config"
+		if path != "" {
+			where = path
+		}
+		return nil, fmt.Errorf("%s:\n  %s", where, strings.Join(problems, "\n  "))
+	}
+	return c, nil
+}
+
+// EnvName is the variable that overrides a key: redis.url → AISIX_REDIS__URL.
+func EnvName(key string) string {
+	return envPrefix + strings.ToUpper(strings.ReplaceAll(key, ".", "__"))
+}
+
+// A leaf is one key and the field of a Config that holds it.
+type leaf struct {
+	key   string
+	value reflect.Value
+}
+
+func leavesOf(c *Config) []leaf {
+	var leaves []leaf
+	root := reflect.ValueOf(c).Elem()
+	for i := range root.NumField() {
+		section, name := root.Field(i), root.Type().Field(i).Tag.Get("key")
+		for j := range section.NumField() {
+			leaves = append(leaves, leaf{name + "." + section.Type().Field(j).Tag.Get("key"), section.Field(j)})
+		}
+	}
+	return leaves
+}
+
+func override(v *viper.Viper, leaves []leaf, env []string) (problems []string) {
+	names := make(map[string]string, len(leaves))
+	for _, l := range leaves {
+		names[EnvName(l.key)] = l.key
+	}
+	for _, variable := range env {
+		name, value, _ := strings.Cut(variable, "=")
+		if !strings.HasPrefix(name, envPrefix) || !strings.Contains(name, "__") {
+			continue
+		}
+		key, ok := names[name]
+		if !ok {
+			problems = append(problems, name+": unknown environment variable")
+			continue
+		}
+		v.Set(key, value)
+	}
+	slices.Sort(problems)
+	return problems
+}
+
+func unknown(v *viper.Viper, leaves []leaf) (problems []string) {
+	known := make(map[string]bool, len(leaves))
+	sections := map[string]bool{}
+	for _, l := range leaves {
+		known[l.key] = true
+		section, _, _ := strings.Cut(l.key, ".")
+		sections[section] = true
+	}
+	for section, value := range v.AllSettings() {
+		members, isMap := value.(map[string]any)
+		switch {
+		case !sections[section]:
+			problems = append(problems, section+": unknown section")
+		case !isMap:
+			problems = append(problems, section+": holds keys, not a value")
+		default:
+			for key := range members {
+				if !known[section+"."+key] {
+					problems = append(problems, section+"."+key+": unknown key")
+				}
+			}
+		}
+	}
+	slices.Sort(problems)
+	return problems
+}
+
+// set puts a value of the file (typed by YAML) or of the environment (a string) into a field.
+// A key without a value keeps its default.
+func set(field reflect.Value, value any) error {
+	if value == nil {
+		return nil
+	}
+	text, isText := value.(string)
+	switch field.Interface().(type) {
+	case time.Duration:
+		if d, ok := value.(time.Duration); ok {
+			field.SetInt(int64(d))
+			return nil
+		}
+		d, err := time.ParseDuration(text)
+		if !isText || err != nil {
+			return errors.New("must be a duration, such as 500ms, 15s or 10m")
+		}
+		field.SetInt(int64(d))
+	case bool:
+		b, ok := value.(bool)
+		if isText {
+			parsed, err := strconv.ParseBool(text)
+			b, ok = parsed, err == nil
+		}
+		if !ok {
+			return errors.New("must be true or false")
+		}
+		field.SetBool(b)
+	case int:
+		n, ok := value.(int)
+		if isText {
+			parsed, err := strconv.Atoi(text)
+			n, ok = parsed, err == nil
+		}
+		if !ok {
+			return errors.New("must be a whole number")
+		}
+		field.SetInt(int64(n))
+	default: // string and Secret
+		if reflect.TypeOf(value) == field.Type() {
+			field.Set(reflect.ValueOf(value))
+			return nil
+		}
+		if !isText {
+			return errors.New("must be a string (quote it)")
+		}
+		field.SetString(text)
+	}
+	return nil
+}
+
+// readFile is the content of a file that key names, with an error that says so.
+func readFile(key, path string) ([]byte, error) {
+	content, err := os.ReadFile(path)
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", key, err)
+	}
+	return content, nil
+}

@@ -1,0 +1,102 @@
+package config
+
+import (
+	"crypto/tls"
+	"crypto/x509"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"strings"
+
+	"github.com/redis/go-redis/v9"
+)
+
+// Options is how a client of Redis is made. It reads the files that the section names.
+func (r Redis) Options() (*redis.Options, error) {
+	options, err := redis.ParseURL(r.URL)
+	if err != nil {
+		return nil, errors.New("redis.url: cannot be parsed") // the parser's words may hold the password
+	}
+	if r.Username != "" {
+		options.Username = r.Username
+	}
+	if r.Password != "" {
+		options.Password = r.Password.Reveal()
+	}
+	options.DialTimeout, options.ReadTimeout, options.WriteTimeout = r.Timeout, r.Timeout, r.Timeout
+	if options.TLSConfig == nil {
+		return options, nil
+	}
+	options.TLSConfig.MinVersion = tls.VersionTLS12
+	if r.CAFile != "" {
+		if options.TLSConfig.RootCAs, err = pool("redis.ca_file", r.CAFile); err != nil {
+			return nil, err
+		}
+	}
+	if r.CertFile != "" {
+		cert, err := tls.LoadX509KeyPair(r.CertFile, r.KeyFile)
+		if err != nil {
+			return nil, fmt.Errorf("redis.cert_file: %w", err)
+		}
+		options.TLSConfig.Certificates = []tls.Certificate{cert}
+	}
+	return options, nil
+}
+
+// TLS is the server side of the Admin API; nil when it is plaintext.
+func (a Admin) TLS() (*tls.Config, error) {
+	return serverTLS("admin.tls_cert_file", a.TLSCertFile, a.TLSKeyFile)
+}
+
+// TLS is the server side of extproc, which asks its clients for a certificate where a CA for them
+// is set; nil when it is plaintext.
+func (e Extproc) TLS() (*tls.Config, error) {
+	c, err := serverTLS("extproc.tls_cert_file", e.TLSCertFile, e.TLSKeyFile)
+	if c == nil || err != nil || e.ClientCAFile == "" {
+		return c, err
+	}
+	c.ClientAuth = tls.RequireAndVerifyClientCert
+	c.ClientCAs, err = pool("extproc.client_ca_file", e.ClientCAFile)
+	return c, err
+}
+
+// Network is e.Address as net.Listen wants it: "tcp" and host:port, or "unix" and a path.
+func (e Extproc) Network() (network, address string) {
+	if path, ok := strings.CutPrefix(e.Address, "unix:"); ok {
+		return "unix", path
+	}
+	return "tcp", e.Address
+}
+
+// Logger writes JSON lines to w, from the configured level on.
+func (l Logging) Logger(w io.Writer) *slog.Logger {
+	var level slog.Level
+	if err := level.UnmarshalText([]byte(l.Level)); err != nil {
+		level = slog.LevelInfo
+	}
+	return slog.New(slog.NewJSONHandler(w, &slog.HandlerOptions{Level: level}))
+}
+
+func serverTLS(key, certFile, keyFile string) (*tls.Config, error) {
+	if certFile == "" {
+		return nil, nil
+	}
+	cert, err := tls.LoadX509KeyPair(certFile, keyFile)
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", key, err)
+	}
+	return &tls.Config{Certificates: []tls.Certificate{cert}, MinVersion: tls.VersionTLS12}, nil
+}
+
+func pool(key, path string) (*x509.CertPool, error) {
+	pem, err := readFile(key, path)
+	if err != nil {
+		return nil, err
+	}
+	pool := x509.NewCertPool()
+	if !pool.AppendCertsFromPEM(pem) {
+		return nil, fmt.Errorf("%s: %s holds no PEM certificate", key, path)
+	}
+	return pool, nil
+}

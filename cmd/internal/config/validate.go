@@ -1,0 +1,150 @@
+package config
+
+import (
+	"errors"
+	"fmt"
+	"net"
+	"net/netip"
+	"net/url"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+)
+
+// problems is everything that is wrong with the values, one sentence each, by key. Values are not
+// repeated in them.
+func (c *Config) problems() []string {
+	var found []string
+	check := func(key string, err error) {
+		if err != nil {
+			found = append(found, key+": "+err.Error())
+		}
+	}
+	check("proxy.address", hostPort(c.Proxy.Address))
+	check("proxy.tls_cert_file", pair(c.Proxy.TLSCertFile, c.Proxy.TLSKeyFile, "proxy.tls_key_file"))
+	check("proxy.max_body_bytes", within(c.Proxy.MaxBodyBytes, 1<<10, 1<<30))
+	check("proxy.max_connections", within(c.Proxy.MaxConnections, 1, 1<<30))
+	check("proxy.trusted_hops", within(c.Proxy.TrustedHops, 0, 32))
+	if c.Proxy.EnvoyAdmin != "" {
+		check("proxy.envoy_admin", unixSocket(c.Proxy.EnvoyAdmin))
+	}
+
+	check("extproc.tls_cert_file", pair(c.Extproc.TLSCertFile, c.Extproc.TLSKeyFile, "extproc.tls_key_file"))
+	check("extproc.address", c.Extproc.address())
+
+	check("admin.address", hostPort(c.Admin.Address))
+	check("admin.tls_cert_file", pair(c.Admin.TLSCertFile, c.Admin.TLSKeyFile, "admin.tls_key_file"))
+	check("admin.key", c.Admin.sampleKey())
+
+	check("redis.url", redisURL(c.Redis.URL))
+	check("redis.cert_file", pair(c.Redis.CertFile, c.Redis.KeyFile, "redis.key_file"))
+	check("redis.timeout", positive(c.Redis.Timeout))
+	if !strings.HasPrefix(c.Redis.URL, "rediss://") && (c.Redis.CAFile != "" || c.Redis.CertFile != "") {
+		check("redis.ca_file", errors.New("has no effect without TLS: redis.url must be rediss://"))
+	}
+
+	if c.Secrets.MasterKey != "" && c.Secrets.MasterKeyFile != "" {
+		check("secrets.master_key", errors.New("set either this or secrets.master_key_file"))
+	}
+	check("limits.on_redis_failure", oneOf(c.Limits.OnRedisFailure, "local", "open", "closed"))
+
+	check("timeouts.request_headers", positive(c.Timeouts.RequestHeaders))
+	check("timeouts.request", positive(c.Timeouts.Request))
+	check("timeouts.idle", positive(c.Timeouts.Idle))
+	check("timeouts.connect", positive(c.Timeouts.Connect))
+	check("timeouts.call", positive(c.Timeouts.Call))
+	check("timeouts.stream_gap", positive(c.Timeouts.StreamGap))
+	check("timeouts.keep_alive", positive(c.Timeouts.KeepAlive))
+	check("timeouts.drain", positive(c.Timeouts.Drain))
+
+	check("logging.level", oneOf(c.Logging.Level, "debug", "info", "warn", "error"))
+	if c.Metrics.Address != "" {
+		check("metrics.address", hostPort(c.Metrics.Address))
+	}
+	return found
+}
+
+func (e Extproc) address() error {
+	if strings.HasPrefix(e.Address, "unix:") {
+		return unixSocket(e.Address)
+	}
+	if err := hostPort(e.Address); err != nil {
+		return errors.New("must be host:port or unix:/path")
+	}
+	if !loopback(e.Address) && (e.TLSCertFile == "" || e.ClientCAFile == "") {
+		return errors.New("is not loopback: whoever reaches it can pose as Envoy, so set extproc.tls_cert_file, extproc.tls_key_file and extproc.client_ca_file")
+	}
+	return nil
+}
+
+func (a Admin) sampleKey() error {
+	if a.Key.Reveal() == SampleAdminKey && !loopback(a.Address) && !a.AllowSampleKey {
+		return errors.New("is the sample key, and admin.address is not loopback: choose a key of your own (or set admin.allow_sample_key)")
+	}
+	return nil
+}
+
+func hostPort(address string) error {
+	_, port, err := net.SplitHostPort(address)
+	if err == nil {
+		_, err = strconv.ParseUint(port, 10, 16)
+	}
+	if err != nil {
+		return errors.New("must be host:port")
+	}
+	return nil
+}
+
+// loopback tells whether only this machine reaches an address of host:port.
+func loopback(address string) bool {
+	host, _, err := net.SplitHostPort(address)
+	if err != nil {
+		return false
+	}
+	ip, err := netip.ParseAddr(host)
+	return host == "localhost" || err == nil && ip.IsLoopback()
+}
+
+func unixSocket(address string) error {
+	if path, ok := strings.CutPrefix(address, "unix:"); !ok || !strings.HasPrefix(path, "/") || len(path) > 107 {
+		return errors.New("must be unix:/path, with an absolute path of at most 107 bytes")
+	}
+	return nil
+}
+
+func redisURL(raw string) error {
+	u, err := url.Parse(raw)
+	if err != nil || !slices.Contains([]string{"redis", "rediss", "unix"}, u.Scheme) {
+		return errors.New("must be redis://host:port/db, rediss://host:port/db or unix:///path")
+	}
+	return nil
+}
+
+func pair(cert, key, keyName string) error {
+	if (cert == "") != (key == "") {
+		return fmt.Errorf("goes together with %s: set both or neither", keyName)
+	}
+	return nil
+}
+
+func within(n, least, most int) error {
+	if n < least || n > most {
+		return fmt.Errorf("must be from %d to %d", least, most)
+	}
+	return nil
+}
+
+func positive(d time.Duration) error {
+	if d <= 0 {
+		return errors.New("must be more than 0")
+	}
+	return nil
+}
+
+func oneOf(value string, allowed ...string) error {
+	if !slices.Contains(allowed, value) {
+		return fmt.Errorf("must be one of %s", strings.Join(allowed, ", "))
+	}
+	return nil
+}
