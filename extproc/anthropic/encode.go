@@ -1,0 +1,318 @@
+package anthropic
+
+import (
+	"bytes"
+	"crypto/sha256"
+	"encoding/base64"
+	"encoding/hex"
+	"encoding/json"
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+	"unicode/utf8"
+
+	"aisix/extproc/chat"
+	"aisix/extproc/fault"
+)
+
+// FormatPlace says where a model takes the schema of structured output.
+type FormatPlace string
+
+// The places. The zero value sends no schema: then bedrock has asked for the
+// structure in another way.
+const (
+	FormatNowhere FormatPlace = ""
+	OutputConfig  FormatPlace = "output_config" // output_config.format
+	OutputFormat  FormatPlace = "output_format" // the older, beta, top-level member
+)
+
+// Options are what bedrock decided for this model; the zero value is a plain
+// call.
+type Options struct {
+	MaxTokens   int             // where the request names none; 0 is DefaultMaxTokens
+	Beta        []string        // anthropic_beta
+	Thinking    json.RawMessage // the thinking object; nil: the caller's own, if any
+	Effort      string          // output_config.effort; "" is none
+	Format      FormatPlace     // where req.Format's schema goes
+	StrictTools bool            // the model takes strict on a tool
+	// Extra are further top-level members (top_k, …). What the request itself
+	// says wins over a member of the same name.
+	Extra map[string]json.RawMessage
+}
+
+// unextendable are the members that Extra may not name: they are the request
+// itself, or have their place elsewhere in InvokeModel.
+var unextendable = []string{"anthropic_version", "messages", "model", "stream", "system", "tools", "tool_choice"}
+
+// EncodeRequest gives InvokeModel's body for req, which chat.Normalize and bedrock
+// have prepared: roles alternate, names and ids are legal, blocks are not blank.
+// Errors are *fault.Error: a block or a member that Claude has no place for.
+func EncodeRequest(req *chat.Request, o Options) ([]byte, error) {
+	r := request{
+		Version:       Version,
+		Beta:          o.Beta,
+		MaxTokens:     req.MaxTokens,
+		Messages:      make([]message, 0, len(req.Messages)),
+		Temperature:   req.Temperature,
+		TopP:          req.TopP,
+		StopSequences: req.Stop,
+		Thinking:      o.Thinking,
+		Metadata:      userMetadata(req.User),
+	}
+	if r.MaxTokens == nil && o.Extra["max_tokens"] == nil {
+		n := o.MaxTokens
+		if n == 0 {
+			n = DefaultMaxTokens
+		}
+		r.MaxTokens = &n
+	}
+	if r.Thinking == nil && req.Reasoning != nil {
+		r.Thinking = req.Reasoning.Thinking
+	}
+	var err error
+	if r.System, err = encodeBlocks(req.System, "messages"); err != nil {
+		return nil, err
+	}
+	for _, m := range req.Messages {
+		content, err := encodeBlocks(m.Blocks, m.Param)
+		if err != nil {
+			return nil, err
+		}
+		r.Messages = append(r.Messages, message{Role: string(m.Role), Content: content})
+	}
+	r.Tools = encodeTools(req.Tools, o)
+	if len(r.Tools) > 0 { // Claude refuses a choice where there is nothing to choose
+		r.ToolChoice = encodeToolChoice(req.ToolChoice, req.ParallelToolCalls)
+	}
+	encodeOutput(&r, req.Format, o)
+	return marshal(r, o.Extra)
+}
+
+// encodeBlocks encodes one turn. A cache point becomes the cache_control of the
+// block before it; behind a reasoning block, which can't carry one, it moves to
+// the block before that. param is where the caller wrote the turn.
+func encodeBlocks(blocks []chat.Block, param string) ([]block, error) {
+	out := make([]block, 0, len(blocks))
+	for _, b := range blocks {
+		if p, ok := b.(chat.CachePoint); ok {
+			markLast(out, p)
+			continue
+		}
+		e, err := encodeBlock(b, param)
+		if err != nil {
+			return nil, err
+		}
+		if e != nil {
+			out = append(out, *e)
+		}
+	}
+	return out, nil
+}
+
+func markLast(blocks []block, p chat.CachePoint) {
+	for i := len(blocks) - 1; i >= 0; i-- {
+		if t := blocks[i].Type; t == "thinking" || t == "redacted_thinking" {
+			continue
+		}
+		blocks[i].CacheControl = encodeCache(&p)
+		return
+	}
+}
+
+// encodeBlock gives nil for a block that is left out: unsigned thinking, which
+// Claude would refuse.
+func encodeBlock(b chat.Block, param string) (*block, error) {
+	switch b := b.(type) {
+	case chat.Text:
+		return &block{Type: "text", Text: &b.Text}, nil
+	case chat.Image:
+		return encodeImage(b, param)
+	case chat.Document:
+		return encodeDocument(b, param)
+	case chat.ToolUse:
+		input := b.Input
+		if len(input) == 0 {
+			input = json.RawMessage("{}")
+		}
+		return &block{Type: "tool_use", ID: b.ID, Name: b.Name, Input: input}, nil
+	case chat.ToolResult:
+		content, err := encodeBlocks(b.Blocks, or(b.Param, param))
+		if err != nil {
+			return nil, err
+		}
+		return &block{Type: "tool_result", ToolUseID: b.ID, Content: content, IsError: b.IsError}, nil
+	case chat.Thinking:
+		if b.Signature == "" {
+			return nil, nil
+		}
+		return &block{Type: "thinking", Thinking: &b.Text, Signature: &b.Signature}, nil
+	case chat.Redacted:
+		data := encodeRedacted(b.Data)
+		return &block{Type: "redacted_thinking", Data: &data}, nil
+	default:
+		return nil, fault.Invalid(param, "content of this kind cannot be sent to this model")
+	}
+}
+
+func encodeImage(b chat.Image, param string) (*block, error) {
+	param = or(b.Param, param)
+	if len(b.Data) == 0 {
+		return nil, fault.Invalid(param, "the image must be sent inline, as a data: URL")
+	}
+	return &block{Type: "image", Source: &source{Type: "base64", MediaType: "image/" + b.Format, Data: b.Data}}, nil
+}
+
+// encodeDocument sends a PDF as it is and text formats as text: Claude has no
+// other kinds of inline document.
+func encodeDocument(b chat.Document, param string) (*block, error) {
+	param = or(b.Param, param)
+	switch b.Format {
+	case "pdf":
+		return &block{Type: "document", Title: b.Name, Source: &source{Type: "base64", MediaType: "application/pdf", Data: b.Data}}, nil
+	case "txt", "md", "csv", "html":
+		if !utf8.Valid(b.Data) {
+			return nil, fault.Invalid(param, "the document is not UTF-8 text")
+		}
+		return &block{Type: "document", Title: b.Name, Source: &source{Type: "text", MediaType: "text/plain", Data: string(b.Data)}}, nil
+	default:
+		return nil, fault.Invalid(param, "this model takes no %s documents: send PDF or plain text", b.Format)
+	}
+}
+
+func encodeTools(tools []chat.Tool, o Options) []tool {
+	var out []tool
+	for _, t := range tools {
+		schema := t.Schema
+		if len(schema) == 0 {
+			schema = json.RawMessage(`{"type":"object","properties":{}}`)
+		}
+		out = append(out, tool{
+			Name: t.Name, Description: t.Description, InputSchema: schema,
+			Strict: t.Strict && o.StrictTools, CacheControl: encodeCache(t.Cache),
+		})
+	}
+	return out
+}
+
+// encodeToolChoice gives nil where the caller said nothing. none has no place
+// for disable_parallel_tool_use, and needs none.
+func encodeToolChoice(c chat.ToolChoice, parallel *bool) *toolChoice {
+	serial := parallel != nil && !*parallel
+	switch c.Mode {
+	case chat.ToolChoiceNone:
+		return &toolChoice{Type: "none"}
+	case chat.ToolChoiceAny:
+		return &toolChoice{Type: "any", DisableParallel: serial}
+	case chat.ToolChoiceTool:
+		return &toolChoice{Type: "tool", Name: c.Name, DisableParallel: serial}
+	case chat.ToolChoiceAuto:
+		return &toolChoice{Type: "auto", DisableParallel: serial}
+	default:
+		if serial {
+			return &toolChoice{Type: "auto", DisableParallel: true}
+		}
+		return nil
+	}
+}
+
+func encodeOutput(r *request, f *chat.Format, o Options) {
+	var format *outputFormat
+	if f != nil && f.Schema != nil {
+		format = &outputFormat{Type: "json_schema", Schema: f.Schema}
+	}
+	if format != nil && o.Format == OutputFormat {
+		r.OutputFormat = format
+	}
+	if o.Format != OutputConfig {
+		format = nil
+	}
+	if format != nil || o.Effort != "" {
+		r.OutputConfig = &outputConfig{Effort: o.Effort, Format: format}
+	}
+}
+
+func encodeCache(p *chat.CachePoint) *cacheControl {
+	if p == nil {
+		return nil
+	}
+	return &cacheControl{Type: "ephemeral", TTL: p.TTL}
+}
+
+// userMetadata passes the caller's user id on. Anthropic takes opaque ids of up
+// to 256 characters and refuses those that look like an e-mail address or a phone
+// number; a hint must not cost the call, so such an id goes as its SHA-256.
+func userMetadata(user string) *metadata {
+	if user == "" {
+		return nil
+	}
+	number := strings.Trim(user, "+0123456789 ()-./") == ""
+	if len(user) > 256 || strings.Contains(user, "@") || number {
+		sum := sha256.Sum256([]byte(user))
+		user = hex.EncodeToString(sum[:])
+	}
+	return &metadata{UserID: user}
+}
+
+// opaque marks redacted bytes that are the upstream's string itself, because it
+// was not canonical base64: so that it goes back as it came, byte for byte.
+const opaque = "\x00anthropic\x00"
+
+func encodeRedacted(data []byte) string {
+	if s, ok := strings.CutPrefix(string(data), opaque); ok {
+		return s
+	}
+	return base64.StdEncoding.EncodeToString(data)
+}
+
+func decodeRedacted(s string) []byte {
+	data, err := base64.StdEncoding.DecodeString(s)
+	if err != nil || base64.StdEncoding.EncodeToString(data) != s || strings.HasPrefix(string(data), opaque) {
+		return []byte(opaque + s)
+	}
+	return data
+}
+
+// marshal gives r's JSON with the extra members behind it, in the order of their
+// names.
+func marshal(r request, extra map[string]json.RawMessage) ([]byte, error) {
+	var buf bytes.Buffer
+	enc := json.NewEncoder(&buf)
+	enc.SetEscapeHTML(false)
+	if err := enc.Encode(r); err != nil {
+		return nil, fmt.Errorf("anthropic: encode request: %w", err)
+	}
+	body := bytes.TrimSuffix(buf.Bytes(), []byte("\n"))
+	if len(extra) == 0 {
+		return body, nil
+	}
+	var own map[string]json.RawMessage
+	if err := json.Unmarshal(body, &own); err != nil {
+		return nil, fmt.Errorf("anthropic: encode request: %w", err)
+	}
+	body = body[:len(body)-1]
+	for _, name := range slices.Sorted(maps.Keys(extra)) {
+		if slices.Contains(unextendable, name) {
+			return nil, fault.Invalid(name, "%s cannot be set this way", name)
+		}
+		if !json.Valid(extra[name]) {
+			return nil, fault.Invalid(name, "%s is not JSON", name)
+		}
+		if own[name] != nil {
+			continue
+		}
+		key, err := json.Marshal(name)
+		if err != nil {
+			return nil, fmt.Errorf("anthropic: encode request: %w", err)
+		}
+		body = append(append(append(append(body, ','), key...), ':'), extra[name]...)
+	}
+	return append(body, '}'), nil
+}
+
+func or(a, b string) string {
+	if a != "" {
+		return a
+	}
+	return b
+}
