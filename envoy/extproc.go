@@ -1,0 +1,97 @@
+package envoy
+
+import (
+	"time"
+
+	clusterv3 "github.com/envoyproxy/go-control-plane/envoy/config/cluster/v3"
+	mutationv3 "github.com/envoyproxy/go-control-plane/envoy/config/common/mutation_rules/v3"
+	corev3 "github.com/envoyproxy/go-control-plane/envoy/config/core/v3"
+	endpointv3 "github.com/envoyproxy/go-control-plane/envoy/config/endpoint/v3"
+	extprocv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/http/ext_proc/v3"
+	upstreamsv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/upstreams/http/v3"
+	typev3 "github.com/envoyproxy/go-control-plane/envoy/type/v3"
+	"google.golang.org/protobuf/proto"
+	"google.golang.org/protobuf/types/known/anypb"
+)
+
+// processor is the filter that asks extproc: one stream per request, every
+// phase, and an error to the caller whenever extproc does not answer.
+func processor(o Options) *extprocv3.ExternalProcessor {
+	p := &extprocv3.ExternalProcessor{
+		GrpcService: &corev3.GrpcService{TargetSpecifier: &corev3.GrpcService_EnvoyGrpc_{
+			EnvoyGrpc: &corev3.GrpcService_EnvoyGrpc{ClusterName: ClusterExtProc},
+		}},
+		FailureModeAllow: false,
+		StatusOnError:    &typev3.HttpStatus{Code: typev3.StatusCode_ServiceUnavailable},
+		ProcessingMode: &extprocv3.ProcessingMode{
+			RequestHeaderMode:   extprocv3.ProcessingMode_SEND,
+			RequestBodyMode:     extprocv3.ProcessingMode_FULL_DUPLEX_STREAMED,
+			RequestTrailerMode:  extprocv3.ProcessingMode_SEND, // full duplex demands it
+			ResponseHeaderMode:  extprocv3.ProcessingMode_SEND,
+			ResponseBodyMode:    extprocv3.ProcessingMode_FULL_DUPLEX_STREAMED,
+			ResponseTrailerMode: extprocv3.ProcessingMode_SEND,
+		},
+		// Without it Envoy drops the content-length that extproc sets and sends chunked,
+		// which AWS need not take.
+		AllowContentLengthHeader: true,
+		RequestAttributes:        []string{"source.address"},
+		ResponseAttributes:       []string{"response.code_details"}, // tells Envoy's own answer from the upstream's
+		// extproc sets :authority and removes Envoy's headers from answers; both are
+		// silently ignored without leave.
+		MutationRules: &mutationv3.HeaderMutationRules{AllowAllRouting: yes(), AllowEnvoy: yes()},
+		// The egress header that extproc sets decides the route.
+		RouteCacheAction: extprocv3.ExternalProcessor_CLEAR,
+		// Runs in buffered phases only; full duplex has no such clock, and every deadline
+		// there is extproc's. Envoy's default, 200 ms, is one slow Redis call.
+		MessageTimeout: dur(30 * time.Second),
+	}
+	if o.BodyMode == Buffered {
+		p.ProcessingMode.RequestBodyMode = extprocv3.ProcessingMode_BUFFERED
+		p.ProcessingMode.RequestTrailerMode = extprocv3.ProcessingMode_SKIP
+	}
+	return p
+}
+
+func extprocCluster(o Options) *clusterv3.Cluster {
+	return &clusterv3.Cluster{
+		Name:                 ClusterExtProc,
+		ClusterDiscoveryType: &clusterv3.Cluster_Type{Type: clusterv3.Cluster_STATIC},
+		ConnectTimeout:       dur(time.Second), // it is on this machine
+		CircuitBreakers:      thresholds(o),
+		LoadAssignment: &endpointv3.ClusterLoadAssignment{
+			ClusterName: ClusterExtProc,
+			Endpoints: []*endpointv3.LocalityLbEndpoints{{LbEndpoints: []*endpointv3.LbEndpoint{{
+				HostIdentifier: &endpointv3.LbEndpoint_Endpoint{Endpoint: &endpointv3.Endpoint{Address: address(o.ExtProc)}},
+			}}}},
+		},
+		TypedExtensionProtocolOptions: protocol(&upstreamsv3.HttpProtocolOptions{
+			UpstreamProtocolOptions: &upstreamsv3.HttpProtocolOptions_ExplicitHttpConfig_{
+				ExplicitHttpConfig: &upstreamsv3.HttpProtocolOptions_ExplicitHttpConfig{
+					// Fixed windows, as extproc's gRPC server has them: measured, they save the
+					// window updates of a stream's many small messages.
+					ProtocolConfig: &upstreamsv3.HttpProtocolOptions_ExplicitHttpConfig_Http2ProtocolOptions{
+						Http2ProtocolOptions: &corev3.Http2ProtocolOptions{
+							InitialStreamWindowSize:     u32(1 << 20),
+							InitialConnectionWindowSize: u32(16 << 20),
+						},
+					},
+				},
+			},
+		}),
+	}
+}
+
+// thresholds lifts Envoy's default of 1024 requests under way, past which it
+// answers 503 by itself.
+func thresholds(o Options) *clusterv3.CircuitBreakers {
+	return &clusterv3.CircuitBreakers{Thresholds: []*clusterv3.CircuitBreakers_Thresholds{{
+		MaxConnections:     u32(o.MaxUpstream),
+		MaxPendingRequests: u32(o.MaxUpstream),
+		MaxRequests:        u32(o.MaxUpstream),
+		MaxRetries:         u32(max(1, o.MaxUpstream/10)),
+	}}}
+}
+
+func protocol(m proto.Message) map[string]*anypb.Any {
+	return map[string]*anypb.Any{"envoy.extensions.upstreams.http.v3.HttpProtocolOptions": pack(m)}
+}

@@ -1,0 +1,163 @@
+package envoy
+
+import (
+	"time"
+
+	mutationv3 "github.com/envoyproxy/go-control-plane/envoy/config/common/mutation_rules/v3"
+	corev3 "github.com/envoyproxy/go-control-plane/envoy/config/core/v3"
+	listenerv3 "github.com/envoyproxy/go-control-plane/envoy/config/listener/v3"
+	dfpfilterv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/http/dynamic_forward_proxy/v3"
+	headermutationv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/http/header_mutation/v3"
+	routerv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/http/router/v3"
+	hcmv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/network/http_connection_manager/v3"
+	earlyv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/http/early_header_mutation/header_mutation/v3"
+	uuidv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/request_id/uuid/v3"
+	tlsv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/transport_sockets/tls/v3"
+	matcherv3 "github.com/envoyproxy/go-control-plane/envoy/type/matcher/v3"
+	"google.golang.org/protobuf/proto"
+	"google.golang.org/protobuf/types/known/wrapperspb"
+)
+
+// listener is where callers come in. Its connections are watched by TCP
+// keep-alive, since an answer may be silent for minutes and a caller behind a
+// dead NAT entry would hold its slot for the whole idle timeout.
+func listener(o Options) *listenerv3.Listener {
+	chain := &listenerv3.FilterChain{Filters: []*listenerv3.Filter{{
+		Name:       "envoy.filters.network.http_connection_manager",
+		ConfigType: &listenerv3.Filter_TypedConfig{TypedConfig: pack(connectionManager(o))},
+	}}}
+	if o.TLSCertFile != "" {
+		chain.TransportSocket = socket(&tlsv3.DownstreamTlsContext{CommonTlsContext: &tlsv3.CommonTlsContext{
+			TlsParams:       &tlsv3.TlsParameters{TlsMinimumProtocolVersion: tlsv3.TlsParameters_TLSv1_2},
+			AlpnProtocols:   []string{"h2", "http/1.1"},
+			TlsCertificates: []*tlsv3.TlsCertificate{{CertificateChain: file(o.TLSCertFile), PrivateKey: file(o.TLSKeyFile)}},
+		}})
+		chain.TransportSocketConnectTimeout = dur(10 * time.Second) // a handshake that never ends holds a connection slot
+	}
+	l := &listenerv3.Listener{
+		Name:         "callers",
+		Address:      address(o.Listen),
+		FilterChains: []*listenerv3.FilterChain{chain},
+		TcpKeepalive: keepalive(),
+	}
+	if o.BodyMode == Buffered { // Envoy holds the whole body; its default is 1 MiB
+		l.PerConnectionBufferLimitBytes = u32(o.MaxRequestBytes)
+	}
+	return l
+}
+
+func socket(m proto.Message) *corev3.TransportSocket {
+	return &corev3.TransportSocket{Name: "envoy.transport_sockets.tls", ConfigType: &corev3.TransportSocket_TypedConfig{TypedConfig: pack(m)}}
+}
+
+// keepalive probes below the 350 s after which AWS's NAT gateways and load
+// balancers forget a silent connection.
+func keepalive() *corev3.TcpKeepalive {
+	return &corev3.TcpKeepalive{KeepaliveTime: u32(60), KeepaliveInterval: u32(15), KeepaliveProbes: u32(4)}
+}
+
+func connectionManager(o Options) *hcmv3.HttpConnectionManager {
+	return &hcmv3.HttpConnectionManager{
+		StatPrefix: "callers",
+		CodecType:  hcmv3.HttpConnectionManager_AUTO,
+
+		// One path for one thing: dot segments and doubled slashes (an SDK whose base
+		// URL ends in one) are resolved. An escaped slash stays: a model alias may hold
+		// one in GET /v1/models/{id}, and extproc's table of operations is exact, so it
+		// can hide nothing.
+		NormalizePath:                yes(),
+		MergeSlashes:                 true,
+		PathWithEscapedSlashesAction: hcmv3.HttpConnectionManager_KEEP_UNCHANGED,
+
+		EarlyHeaderMutationExtensions: []*corev3.TypedExtensionConfig{{
+			Name:        "envoy.http.early_header_mutation.header_mutation",
+			TypedConfig: pack(&earlyv3.HeaderMutation{Mutations: fromCallers()}),
+		}},
+
+		// The caller's address: the peer, or what TrustedHops proxies vouch for. Nobody
+		// is "internal": the headers which that unlocks are stripped above anyhow.
+		UseRemoteAddress:      yes(),
+		XffNumTrustedHops:     uint32(o.TrustedHops),
+		InternalAddressConfig: &hcmv3.HttpConnectionManager_InternalAddressConfig{},
+
+		// A caller's x-request-id stays as it is, to the letter: it becomes our request
+		// id where there is no better one. Envoy would otherwise replace it, or write
+		// the tracing decision into it.
+		GenerateRequestId:         yes(),
+		PreserveExternalRequestId: true,
+		RequestIdExtension: &hcmv3.RequestIDExtension{TypedConfig: pack(&uuidv3.UuidRequestIdConfig{
+			PackTraceReason: wrapperspb.Bool(false),
+		})},
+
+		ServerHeaderTransformation: hcmv3.HttpConnectionManager_PASS_THROUGH, // adds none; the upstream's is removed below
+		MaxRequestHeadersKb:        u32(60),
+		CommonHttpProtocolOptions: &corev3.HttpProtocolOptions{
+			IdleTimeout:     dur(10 * time.Minute), // of a connection without a request: longer than load balancers keep theirs
+			MaxHeadersCount: u32(100),
+			// No header that means something here has an underscore. Proxies and some
+			// clients add such headers in good faith, so they are dropped, not answered
+			// with a 400; nothing behind can take one for its namesake with a dash.
+			HeadersWithUnderscoresAction: corev3.HttpProtocolOptions_DROP_HEADER,
+		},
+		Http2ProtocolOptions: &corev3.Http2ProtocolOptions{
+			MaxConcurrentStreams:        u32(100),
+			InitialStreamWindowSize:     u32(1 << 20), // a body of some MiB without a stop every 64 KiB
+			InitialConnectionWindowSize: u32(4 << 20),
+		},
+
+		RequestHeadersTimeout: dur(30 * time.Second),
+		RequestTimeout:        dur(o.RequestTimeout),
+		StreamIdleTimeout:     dur(o.StreamIdleTimeout),
+		StreamFlushTimeout:    dur(o.FlushTimeout),
+		DrainTimeout:          dur(o.DrainTimeout),
+
+		// No access log: extproc writes the one line per request. No upgrade_configs:
+		// upgrades and CONNECT are refused.
+		LocalReplyConfig: localReplies(),
+		RouteSpecifier:   &hcmv3.HttpConnectionManager_RouteConfig{RouteConfig: routes(o)},
+		HttpFilters: []*hcmv3.HttpFilter{
+			// First in, so last on the way back: extproc still sees AWS's request id.
+			filter("envoy.filters.http.header_mutation", &headermutationv3.HeaderMutation{
+				Mutations: &headermutationv3.Mutations{ResponseMutations: fromUpstream()},
+			}),
+			filter("envoy.filters.http.ext_proc", processor(o)),
+			filter("envoy.filters.http.dynamic_forward_proxy", &dfpfilterv3.FilterConfig{
+				ImplementationSpecifier: &dfpfilterv3.FilterConfig_DnsCacheConfig{DnsCacheConfig: dnsCache(o)},
+			}),
+			filter("envoy.filters.http.router", &routerv3.Router{SuppressEnvoyHeaders: true}),
+		},
+	}
+}
+
+func filter(name string, m proto.Message) *hcmv3.HttpFilter {
+	return &hcmv3.HttpFilter{Name: name, ConfigType: &hcmv3.HttpFilter_TypedConfig{TypedConfig: pack(m)}}
+}
+
+// fromCallers removes, before anything reads the headers, what steers Envoy
+// (x-envoy-*), picks an egress (x-aisix-egress) or is part of a signature
+// (x-amz-*). x-aisix-request-id is the one header of ours a caller may send.
+func fromCallers() []*mutationv3.HeaderMutation {
+	return append(removePrefixes("x-envoy-", "x-amz-", "x-amzn-"), remove(EgressHeader))
+}
+
+// fromUpstream removes what tells callers who answered. extproc drops
+// everything that it does not know; this is the second lock.
+func fromUpstream() []*mutationv3.HeaderMutation {
+	return append(removePrefixes("x-envoy-", "x-amz-", "x-amzn-"), remove("server"), remove("via"))
+}
+
+func remove(name string) *mutationv3.HeaderMutation {
+	return &mutationv3.HeaderMutation{Action: &mutationv3.HeaderMutation_Remove{Remove: name}}
+}
+
+func removePrefixes(prefixes ...string) []*mutationv3.HeaderMutation {
+	var ms []*mutationv3.HeaderMutation
+	for _, p := range prefixes {
+		ms = append(ms, &mutationv3.HeaderMutation{Action: &mutationv3.HeaderMutation_RemoveOnMatch_{
+			RemoveOnMatch: &mutationv3.HeaderMutation_RemoveOnMatch{
+				KeyMatcher: &matcherv3.StringMatcher{MatchPattern: &matcherv3.StringMatcher_Prefix{Prefix: p}, IgnoreCase: true},
+			},
+		}})
+	}
+	return ms
+}

@@ -1,0 +1,163 @@
+package envoy
+
+import (
+	"errors"
+	"fmt"
+	"net/netip"
+	"os"
+	"path/filepath"
+	"strings"
+	"time"
+)
+
+// BodyMode is how Envoy hands request bodies to extproc. Answers always come
+// in full duplex.
+type BodyMode string
+
+const (
+	// FullDuplex passes chunks on as they come and lets extproc answer the request
+	// headers after the body. Needs Envoy 1.38 or newer for a content-length that
+	// reaches AWS.
+	FullDuplex BodyMode = "full_duplex"
+	// Buffered hands the body over as one piece, at most MaxRequestBytes; for meshes
+	// with Envoy 1.36 or 1.37.
+	Buffered BodyMode = "buffered"
+)
+
+// DefaultCAFile is where Debian, Ubuntu and Alpine keep the public CAs.
+const DefaultCAFile = "/etc/ssl/certs/ca-certificates.crt"
+
+// Options is what may differ between two Envoys of this gateway. Defaults
+// returns the values that the documentation names; the zero Options is not
+// usable.
+type Options struct {
+	Listen  string // where callers come in, "ip:port"
+	ExtProc string // extproc's gRPC address: "ip:port" or "unix:/absolute/path"
+	// AdminSocket is the absolute path of the Unix socket for Envoy's admin
+	// interface (mode 0600); "" leaves the interface off. There is no TCP form: who
+	// reaches it can stop Envoy and read its configuration.
+	AdminSocket string
+
+	BodyMode BodyMode
+
+	// TLSCertFile and TLSKeyFile (PEM, absolute paths) switch Listen to TLS. Both
+	// or none.
+	TLSCertFile, TLSKeyFile string
+	// UpstreamCAFile is the one bundle (PEM) that Bedrock's certificate must chain
+	// to. For a private CA beside the public ones, see CABundle.
+	UpstreamCAFile string
+
+	// MaxRequestBytes is the largest request body. extproc enforces it, after it
+	// knows the key (the contract checks the key first); Envoy does so only where
+	// it buffers the body (Buffered).
+	MaxRequestBytes int64
+	// TrustedHops is the number of proxies in front of Envoy whose X-Forwarded-For
+	// entries are believed; 0 takes the peer's address.
+	TrustedHops int
+
+	// RequestTimeout bounds the receiving of one whole request, headers included.
+	RequestTimeout time.Duration
+	// StreamIdleTimeout ends a request on which no byte moved in either direction.
+	// extproc's own deadlines (a model's timeout and stream_timeout) come first:
+	// this one is the net below them and must be longer than any of them.
+	StreamIdleTimeout time.Duration
+	// FlushTimeout is how long a caller may leave the rest of a finished answer
+	// unread.
+	FlushTimeout time.Duration
+	// ConnectTimeout bounds TCP and TLS to Bedrock.
+	ConnectTimeout time.Duration
+	// DrainTimeout is the grace between the GOAWAY that announces the end of an
+	// HTTP/2 connection and the one that refuses new streams.
+	DrainTimeout time.Duration
+
+	// MaxConnections bounds callers' open connections; one more is closed at once.
+	MaxConnections int
+	// MaxUpstream bounds connections to, and requests under way at, Bedrock and
+	// extproc. Envoy's own default, 1024, is less than a busy gateway holds open.
+	MaxUpstream int
+}
+
+// Defaults is the configuration of `make run`.
+func Defaults() Options {
+	return Options{
+		Listen:            "0.0.0.0:3000",
+		ExtProc:           "127.0.0.1:3002",
+		BodyMode:          FullDuplex,
+		UpstreamCAFile:    DefaultCAFile,
+		MaxRequestBytes:   10 << 20,
+		RequestTimeout:    5 * time.Minute,
+		StreamIdleTimeout: time.Hour,
+		FlushTimeout:      2 * time.Minute,
+		ConnectTimeout:    5 * time.Second,
+		DrainTimeout:      10 * time.Second,
+		MaxConnections:    10_000,
+		MaxUpstream:       10_000,
+	}
+}
+
+// check reports everything that is wrong with o at once.
+func (o Options) check() error {
+	var errs []error
+	bad := func(format string, args ...any) { errs = append(errs, fmt.Errorf(format, args...)) }
+
+	if _, err := netip.ParseAddrPort(o.Listen); err != nil {
+		bad("listen %q: want ip:port", o.Listen)
+	}
+	if path, ok := strings.CutPrefix(o.ExtProc, "unix:"); ok {
+		if !filepath.IsAbs(path) {
+			bad("extproc %q: want unix:/absolute/path", o.ExtProc)
+		}
+	} else if _, err := netip.ParseAddrPort(o.ExtProc); err != nil {
+		bad("extproc %q: want ip:port or unix:/absolute/path", o.ExtProc)
+	}
+	if o.BodyMode != FullDuplex && o.BodyMode != Buffered {
+		bad("body mode %q: want %s or %s", o.BodyMode, FullDuplex, Buffered)
+	}
+	if (o.TLSCertFile == "") != (o.TLSKeyFile == "") {
+		bad("tls: certificate and key go together")
+	}
+	if o.UpstreamCAFile == "" {
+		bad("upstream CA file: empty")
+	}
+	for _, f := range []struct{ name, path string }{
+		{"admin socket", o.AdminSocket}, {"tls certificate", o.TLSCertFile}, {"tls key", o.TLSKeyFile}, {"upstream CA file", o.UpstreamCAFile},
+	} {
+		if f.path != "" && !filepath.IsAbs(f.path) {
+			bad("%s %q: want an absolute path", f.name, f.path)
+		}
+	}
+	for _, n := range []struct {
+		name string
+		v    int64
+	}{{"max request bytes", o.MaxRequestBytes}, {"max connections", int64(o.MaxConnections)}, {"max upstream", int64(o.MaxUpstream)}} {
+		if n.v <= 0 || n.v > 1<<31 {
+			bad("%s %d: want 1 to 2^31", n.name, n.v)
+		}
+	}
+	if o.TrustedHops < 0 || o.TrustedHops > 32 {
+		bad("trusted hops %d: want 0 to 32", o.TrustedHops)
+	}
+	for _, d := range []struct {
+		name string
+		v    time.Duration
+	}{
+		{"request timeout", o.RequestTimeout}, {"stream idle timeout", o.StreamIdleTimeout}, {"flush timeout", o.FlushTimeout},
+		{"connect timeout", o.ConnectTimeout}, {"drain timeout", o.DrainTimeout},
+	} {
+		if d.v <= 0 { // 0 is "never" to Envoy, or "at once": either way not what was meant
+			bad("%s %v: must be positive", d.name, d.v)
+		}
+	}
+	return errors.Join(errs...)
+}
+
+// SystemCAFile finds the public CAs of this machine: the first that exists of
+// the places where distributions keep them, DefaultCAFile if none does.
+func SystemCAFile() string {
+	for _, p := range []string{DefaultCAFile, "/etc/pki/tls/certs/ca-bundle.crt", "/etc/ssl/cert.pem", "/etc/ssl/ca-bundle.pem"} {
+		if _, err := os.Stat(p); err == nil {
+			return p
+		}
+	}
+	return DefaultCAFile
+}

@@ -1,0 +1,130 @@
+package envoy
+
+import (
+	"encoding/json"
+
+	accesslogv3 "github.com/envoyproxy/go-control-plane/envoy/config/accesslog/v3"
+	corev3 "github.com/envoyproxy/go-control-plane/envoy/config/core/v3"
+	celv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/access_loggers/filters/cel/v3"
+	hcmv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/network/http_connection_manager/v3"
+	"google.golang.org/protobuf/types/known/wrapperspb"
+)
+
+// reply is one answer that Envoy makes by itself, in the contract's words. The
+// first whose condition holds is taken.
+type reply struct {
+	filter  *accesslogv3.AccessLogFilter
+	status  uint32 // 0 keeps Envoy's
+	kind    string // the error's type
+	message string
+}
+
+// replies is the table of Envoy's own answers. Flags come before statuses:
+// Envoy says 503 both for an upstream that failed and for an extproc that is
+// gone.
+func replies() []reply {
+	return []reply{
+		{flags("UPE", "UF", "UC", "UR", "LR", "UO", "URX", "UH", "DF"), 502, "transport_error", "the connection to the upstream failed"},
+		{cel(`response.code_details == "upgrade_failed"`), 405, "invalid_request_error", "CONNECT and protocol upgrades are not served here"},
+		{status(400), 0, "invalid_request_error", "the request is not valid HTTP"},
+		{status(404), 0, "invalid_request_error", "nothing is served here"},
+		{status(408), 0, "invalid_request_error", "the request did not arrive in time"},
+		{status(413), 0, "invalid_request_error", "the request body is too large"},
+		{status(426), 0, "invalid_request_error", "HTTP/1.1 or newer is required"},
+		{status(431), 0, "invalid_request_error", "the request headers are too large"},
+		{status(504), 0, "timeout", "the upstream did not answer in time"},
+		{flags("UT", "SI", "DT"), 504, "timeout", "the upstream did not answer in time"},
+		{status(503), 0, "gateway_unavailable", "the gateway can't serve requests at the moment"},
+		{atLeast(500), 0, "internal_error", "the gateway failed to handle the request"},
+		{atLeast(0), 0, "invalid_request_error", "the request can't be served"},
+	}
+}
+
+// ours holds for extproc's immediate responses, which pass through the same
+// configuration: all of them carry our request id, and nothing of Envoy's does.
+const ours = `"` + RequestIDHeader + `" in response.headers`
+
+func localReplies() *hcmv3.LocalReplyConfig {
+	c := &hcmv3.LocalReplyConfig{Mappers: []*hcmv3.ResponseMapper{{
+		Filter:             cel(ours),
+		BodyFormatOverride: text("%LOCAL_REPLY_BODY%", ""),
+	}}}
+	for _, r := range replies() {
+		m := &hcmv3.ResponseMapper{
+			Filter:             r.filter,
+			BodyFormatOverride: text(errorJSON(r.kind, r.message), "application/json"),
+			HeadersToAdd: []*corev3.HeaderValueOption{{
+				Header:       &corev3.HeaderValue{Key: RequestIDHeader, Value: requestID},
+				AppendAction: corev3.HeaderValueOption_OVERWRITE_IF_EXISTS_OR_ADD,
+			}},
+		}
+		if r.status != 0 {
+			m.StatusCode = wrapperspb.UInt32(r.status)
+		}
+		c.Mappers = append(c.Mappers, m)
+	}
+	return c
+}
+
+// requestID is the caller's x-aisix-request-id, else the x-request-id, which is
+// the caller's or the UUID that Envoy made.
+const requestID = "%REQ(x-aisix-request-id?x-request-id):256%"
+
+// errorJSON is the contract's error object. The messages are constants, and
+// none holds a percent sign, which Envoy would read as a command.
+func errorJSON(kind, message string) string {
+	type object struct {
+		Message string  `json:"message"`
+		Type    string  `json:"type"`
+		Code    *string `json:"code"`
+		Param   *string `json:"param"`
+	}
+	b, err := json.Marshal(map[string]object{"error": {Message: message, Type: kind}})
+	if err != nil {
+		panic(err)
+	}
+	return string(b)
+}
+
+// text formats a body. contentType "" keeps what the answer says of itself.
+func text(format, contentType string) *corev3.SubstitutionFormatString {
+	return &corev3.SubstitutionFormatString{
+		Format: &corev3.SubstitutionFormatString_TextFormatSource{TextFormatSource: &corev3.DataSource{
+			Specifier: &corev3.DataSource_InlineString{InlineString: format},
+		}},
+		ContentType: contentType,
+	}
+}
+
+// flags are Envoy's response flags, https://www.envoyproxy.io/docs → access log
+// → RESPONSE_FLAGS.
+func flags(f ...string) *accesslogv3.AccessLogFilter {
+	return &accesslogv3.AccessLogFilter{FilterSpecifier: &accesslogv3.AccessLogFilter_ResponseFlagFilter{
+		ResponseFlagFilter: &accesslogv3.ResponseFlagFilter{Flags: f},
+	}}
+}
+
+func status(code uint32) *accesslogv3.AccessLogFilter {
+	return compare(accesslogv3.ComparisonFilter_EQ, code)
+}
+func atLeast(code uint32) *accesslogv3.AccessLogFilter {
+	return compare(accesslogv3.ComparisonFilter_GE, code)
+}
+
+func compare(op accesslogv3.ComparisonFilter_Op, code uint32) *accesslogv3.AccessLogFilter {
+	return &accesslogv3.AccessLogFilter{FilterSpecifier: &accesslogv3.AccessLogFilter_StatusCodeFilter{
+		StatusCodeFilter: &accesslogv3.StatusCodeFilter{Comparison: &accesslogv3.ComparisonFilter{
+			Op:    op,
+			Value: &corev3.RuntimeUInt32{DefaultValue: code, RuntimeKey: "aisix.local_reply"}, // a key is demanded; nothing sets it
+		}},
+	}}
+}
+
+func cel(expression string) *accesslogv3.AccessLogFilter {
+	return &accesslogv3.AccessLogFilter{FilterSpecifier: &accesslogv3.AccessLogFilter_ExtensionFilter{
+		ExtensionFilter: &accesslogv3.ExtensionFilter{
+			Name:       "envoy.access_loggers.extension_filters.cel",
+			ConfigType: &accesslogv3.ExtensionFilter_TypedConfig{TypedConfig: pack(&celv3.ExpressionFilter{Expression: expression})},
+		},
+	}}
+}
