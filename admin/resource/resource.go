@@ -107,6 +107,14 @@ type APIKey struct {
 	Disabled      bool       `json:"disabled,omitempty"`
 	TeamID        string     `json:"team_id,omitempty"`
 	UserID        string     `json:"user_id,omitempty"`
+
+	Previous *PreviousKey `json:"-"` // kept by the store beside the value, never part of a read
+}
+
+// PreviousKey is the key that a rotation replaced, while its grace lasts.
+type PreviousKey struct {
+	KeyHash    string    `json:"key_hash"`
+	ValidUntil time.Time `json:"valid_until"`
 }
 
 // RateLimit is the limits of one bucket: nil is no limit, 0 blocks.
