@@ -38,3 +38,7 @@ test: tools ## Run everything: format, vet, race tests, the end-to-end tests on 
 .PHONY: clean-data
 clean-data: ## Forget what `make run` kept: the resources, the usage, the master key
 	rm -rf .data
+
+.PHONY: generate
+generate: ## Write the generated code anew (pinned buf, protoc-gen-go of go.mod)
+	cd proto && go run github.com/bufbuild/buf/cmd/buf@v1.75.0 lint && go run github.com/bufbuild/buf/cmd/buf@v1.75.0 generate

@@ -1,0 +1,248 @@
+package ratelimit
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"strconv"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+	"github.com/redis/go-redis/v9"
+
+	"aisix/admin/resource"
+	"aisix/extproc/fault"
+)
+
+var ctx = context.Background()
+
+func n(v int64) *int64 { return &v }
+
+func limiter(t testing.TB, c redis.UniversalClient, o Options) *Limiter {
+	if o.Log == nil {
+		o.Log = slog.New(slog.DiscardHandler)
+	}
+	l := New(c, o)
+	t.Cleanup(func() { l.Close(ctx) })
+	return l
+}
+
+// calm waits until the minute of Redis's clock has enough left for a test.
+func calm(t testing.TB, c *redis.Client) {
+	eventually(t, "a minute with time left", func() bool {
+		now, err := c.Time(ctx).Result()
+		return err == nil && now.Second() < 55
+	})
+}
+
+func reserve(t testing.TB, l *Limiter, tokens int64, buckets ...Bucket) *Reservation {
+	t.Helper()
+	r, err := l.Reserve(ctx, "req", buckets, tokens)
+	if err != nil {
+		t.Fatalf("Reserve: %v", err)
+	}
+	return r
+}
+
+func refused(t testing.TB, l *Limiter, tokens int64, limit string, buckets ...Bucket) *Rejection {
+	t.Helper()
+	_, err := l.Reserve(ctx, "req", buckets, tokens)
+	var r *Rejection
+	if !errors.As(err, &r) {
+		t.Fatalf("Reserve gave %v, want a rejection by %s", err, limit)
+	}
+	if r.Limit != limit {
+		t.Fatalf("refused by %q, want %q", r.Limit, limit)
+	}
+	return r
+}
+
+func TestEachDimension(t *testing.T) {
+	v := startValkey(t)
+	c := v.client()
+	for name, b := range map[string]resource.RateLimit{
+		"rpm": {RPM: n(2)}, "rph": {RPH: n(2)}, "rpd": {RPD: n(2)},
+		"tpm": {TPM: n(20)}, "tpd": {TPD: n(20)}, "concurrency": {Concurrency: n(2)},
+	} {
+		for _, mode := range []string{"redis", "local"} {
+			t.Run(name+" "+mode, func(t *testing.T) {
+				calm(t, c)
+				client := c
+				if mode == "local" {
+					client = absent(t)
+				}
+				l := limiter(t, client, Options{})
+				bucket := Bucket{"apikey:" + name, b}
+				first := reserve(t, l, 10, bucket)
+				reserve(t, l, 10, bucket)
+				r := refused(t, l, 10, name, bucket)
+				if s, err := strconv.Atoi(r.Fault.RetryAfter); err != nil || s < 1 {
+					t.Errorf("Retry-After %q", r.Fault.RetryAfter)
+				}
+				if f := fault.From(r); f.Status != 429 || f.Kind != fault.RateLimited {
+					t.Errorf("fault %v", f)
+				}
+				first.Settle(0)
+				if name == "tpm" || name == "tpd" || name == "concurrency" {
+					reserve(t, l, 10, bucket)
+				}
+				refused(t, l, 10, name, bucket)
+			})
+		}
+	}
+}
+
+func TestSecondWindowEnds(t *testing.T) {
+	c := startValkey(t).client()
+	l := limiter(t, c, Options{})
+	b := Bucket{"apikey:a", resource.RateLimit{RPS: n(1)}}
+	reserve(t, l, 0, b)
+	eventually(t, "the next second admits", func() bool { _, err := l.Reserve(ctx, "", []Bucket{b}, 0); return err == nil })
+	if fields, _ := c.HKeys(ctx, countersKey("apikey:a")).Result(); len(fields) != 1 {
+		t.Errorf("old windows stay: %v", fields)
+	}
+}
+
+func TestZeroBlocks(t *testing.T) {
+	l := limiter(t, startValkey(t).client(), Options{})
+	refused(t, l, 0, "tpm", Bucket{"apikey:a", resource.RateLimit{TPM: n(0)}})
+	refused(t, l, 0, "rpd", Bucket{"apikey:b", resource.RateLimit{RPD: n(0)}})
+	refused(t, l, 0, "concurrency", Bucket{"apikey:c", resource.RateLimit{Concurrency: n(0)}})
+}
+
+func TestRefusalLeavesNoTrace(t *testing.T) {
+	c := startValkey(t).client()
+	calm(t, c)
+	l := limiter(t, c, Options{})
+	key := Bucket{"apikey:a", resource.RateLimit{RPM: n(100), TPM: n(100), Concurrency: n(9)}}
+	reserve(t, l, 10, key)
+	before := dump(t, c)
+	r := refused(t, l, 10, "rpd", key, Bucket{"model:m", resource.RateLimit{RPD: n(0)}})
+	if r.Scope != "model:m" {
+		t.Errorf("scope %q", r.Scope)
+	}
+	if d := cmp.Diff(before, dump(t, c)); d != "" {
+		t.Error(d)
+	}
+}
+
+func dump(t testing.TB, c *redis.Client) map[string]map[string]string {
+	t.Helper()
+	all := map[string]map[string]string{}
+	keys, err := c.Keys(ctx, "aisix:limit:*").Result()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, k := range keys {
+		if c.Type(ctx, k).Val() == "hash" {
+			all[k] = c.HGetAll(ctx, k).Val()
+		} else {
+			all[k] = map[string]string{}
+			for _, z := range c.ZRangeWithScores(ctx, k, 0, -1).Val() {
+				all[k][z.Member.(string)] = strconv.FormatFloat(z.Score, 'f', -1, 64)
+			}
+		}
+	}
+	return all
+}
+
+func TestSettleCorrectsOnce(t *testing.T) {
+	c := startValkey(t).client()
+	calm(t, c)
+	l := limiter(t, c, Options{})
+	b := Bucket{"apikey:a", resource.RateLimit{TPM: n(1000), RPM: n(10)}}
+	r := reserve(t, l, 10, b)
+	r.Settle(70)
+	r.Settle(500)
+	if err := l.flush(ctx); err != nil {
+		t.Fatal(err)
+	}
+	s := r.corrections(r.verdict.at, 60)
+	l.settle(s) // as after a lost answer
+	next := reserve(t, l, 0, b)
+	if got := next.Headers().Get("x-ratelimit-remaining-tokens"); got != "930" {
+		t.Errorf("remaining tokens %s", got)
+	}
+	if got := next.Headers().Get("x-ratelimit-remaining-requests"); got != "8" {
+		t.Errorf("remaining requests %s", got)
+	}
+}
+
+func TestNeverMoreThanTheLimit(t *testing.T) {
+	v := startValkey(t)
+	calm(t, v.client())
+	a, b := limiter(t, v.client(), Options{}), limiter(t, v.client(), Options{})
+	bucket := Bucket{"apikey:a", resource.RateLimit{RPM: n(50)}}
+	var admitted atomic.Int64
+	var wg sync.WaitGroup
+	for i := range 200 {
+		wg.Go(func() {
+			l := a
+			if i%2 == 0 {
+				l = b
+			}
+			if r, err := l.Reserve(ctx, "", []Bucket{bucket}, 0); err == nil {
+				admitted.Add(1)
+				r.Settle(0)
+			}
+		})
+	}
+	wg.Wait()
+	if got := admitted.Load(); got != 50 {
+		t.Errorf("%d admitted", got)
+	}
+}
+
+// absent is a client of a server that is not there.
+func absent(t testing.TB) *redis.Client {
+	c := redis.NewClient(&redis.Options{Network: "unix", Addr: "/nonexistent/redis", ContextTimeoutEnabled: true, MaxRetries: -1})
+	t.Cleanup(func() { c.Close() })
+	return c
+}
+
+func TestPolicies(t *testing.T) {
+	b := Bucket{"apikey:a", resource.RateLimit{RPM: n(0)}}
+	if r := reserve(t, limiter(t, absent(t), Options{OnFailure: Open}), 1, b); len(r.Headers()) != 0 {
+		t.Errorf("headers %v", r.Headers())
+	}
+	r := refused(t, limiter(t, absent(t), Options{OnFailure: Closed}), 1, "", b)
+	if r.Fault.Status != 503 || r.Fault.Kind != fault.LimitsUnavailable {
+		t.Error(r.Fault)
+	}
+	reserve(t, limiter(t, absent(t), Options{OnFailure: Closed}), 1) // no limit, no Redis
+	refused(t, limiter(t, absent(t), Options{}), 1, "rpm", b)
+}
+
+func TestRecoveryResets(t *testing.T) {
+	v := startValkey(t)
+	calm(t, v.client())
+	changed := make(chan bool, 10)
+	l := limiter(t, v.client(), Options{Probe: 10 * time.Millisecond, Changed: func(away bool) { changed <- away }})
+	b := Bucket{"apikey:a", resource.RateLimit{RPM: n(2), Concurrency: n(5)}}
+	held := reserve(t, l, 0, b)
+	v.kill()
+	local := reserve(t, l, 0, b)
+	reserve(t, l, 0, b)
+	refused(t, l, 0, "rpm", b)
+	if !<-changed {
+		t.Fatal("not away")
+	}
+	held.Settle(0)
+	v.start()
+	if <-changed {
+		t.Fatal("away again")
+	}
+	local.Settle(0)
+	r := reserve(t, l, 0, b) // a new Redis counts from nothing
+	if got := r.Headers().Get("x-ratelimit-remaining-requests"); got != "1" {
+		t.Errorf("remaining %s", got)
+	}
+	select {
+	case away := <-changed:
+		t.Errorf("changed again: %v", away)
+	default:
+	}
+}
