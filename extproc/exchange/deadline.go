@@ -1,0 +1,61 @@
+package exchange
+
+import (
+	"os"
+	"sync"
+	"time"
+)
+
+// errDeadline is what a read past its deadline returns, as net.Conn's does.
+var errDeadline = os.ErrDeadlineExceeded
+
+// deadline is a point in time that may be moved while someone waits for it.
+type deadline struct {
+	mu      sync.Mutex
+	timer   *time.Timer
+	expired chan struct{} // closed once the deadline is past; replaced when it is moved on
+	set     int           // which call of set the timer belongs to
+}
+
+func (d *deadline) init() { d.expired = make(chan struct{}) }
+
+// wait is closed when the deadline has passed.
+func (d *deadline) wait() <-chan struct{} {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return d.expired
+}
+
+// move sets the deadline; the zero time is none.
+func (d *deadline) move(t time.Time) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.set++
+	if d.timer != nil {
+		d.timer.Stop()
+		d.timer = nil
+	}
+	select {
+	case <-d.expired:
+		d.expired = make(chan struct{})
+	default:
+	}
+	if t.IsZero() {
+		return
+	}
+	after := time.Until(t)
+	if after <= 0 {
+		close(d.expired)
+		return
+	}
+	set := d.set
+	d.timer = time.AfterFunc(after, func() {
+		d.mu.Lock()
+		defer d.mu.Unlock()
+		if d.set == set { // else it was moved while this call waited for the lock
+			close(d.expired)
+		}
+	})
+}
+
+func (d *deadline) stop() { d.move(time.Time{}) }

@@ -1,0 +1,44 @@
+// Package exchange is one HTTP request and response, seen through one ext_proc
+// stream, as a conversation:
+//
+//	Header → ReadBody → Forward → Response → Read → WriteHeader → Write → Finish
+//
+// and Reject at any time before WriteHeader, Abort at any time at all. The
+// handler above it is ordinary Go: its state machine is the program counter, and
+// the small phase value here only refuses calls out of order.
+//
+// It knows Envoy's ext_proc messages, and alone in this module does; it knows
+// which body mode the mesh runs and hides it. It knows nothing of OpenAI, of AWS
+// or of what the bytes mean. Package extproc calls it, once per stream.
+//
+// # Body modes
+//
+// The first message of a stream names the modes (protocol_config). Requests may
+// be FULL_DUPLEX_STREAMED (the answer to the headers is held until the body is
+// known) or BUFFERED (the headers are answered without a change, and everything
+// is put into the answer to the body); without protocol_config the former is
+// assumed. Responses must be FULL_DUPLEX_STREAMED: a response that streams can't
+// be had in another mode. Anything else is ErrMode.
+//
+// In full duplex Envoy runs no message timeout: every wait here ends by the
+// context or the deadline that its caller chose, or because the stream ended.
+//
+// # Filter configuration that this package counts on
+//
+//	processing_mode: request_body_mode FULL_DUPLEX_STREAMED or BUFFERED,
+//	  response_body_mode FULL_DUPLEX_STREAMED, request and response headers SEND,
+//	  response trailers SEND (and request trailers, in full duplex)
+//	request_attributes:  [source.address]
+//	response_attributes: [response.code_details]
+//	mutation_rules that allow :authority, :path, :method and x-envoy-*
+//	allow_content_length_header: true (Envoy ≥ 1.38)
+//
+// # Goroutines
+//
+// One goroutine per exchange receives. It hands each message over by an
+// unbuffered channel, so that at most one message is held here and Envoy is
+// slowed by gRPC's flow control when the handler is slow. It ends with the
+// stream, which gRPC ends when the handler returns; Close releases it where it
+// waits for the handler. All other methods belong to one goroutine, the
+// handler's, but for SetReadDeadline, Context and Done, which any may call.
+package exchange

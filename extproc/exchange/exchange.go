@@ -1,0 +1,241 @@
+package exchange
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	modev3 "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/http/ext_proc/v3"
+	extprocv3 "github.com/envoyproxy/go-control-plane/envoy/service/ext_proc/v3"
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/status"
+)
+
+// Errors that a handler may want to tell apart.
+var (
+	// ErrReset: Envoy ended the stream before the answer was complete. The caller
+	// left, or the upstream broke off in the middle of its body: Envoy does not
+	// say which.
+	ErrReset = errors.New("exchange: Envoy ended the stream")
+	// ErrTooLarge: a body is longer than the limit.
+	ErrTooLarge = errors.New("exchange: body too large")
+	// ErrAnswered: Envoy has answered the caller by itself while the request was
+	// still being read. Response gives that answer; Pass or Reject deal with it.
+	ErrAnswered = errors.New("exchange: Envoy answered by itself")
+	// ErrMode: the mesh runs a body mode that can't carry a translation.
+	ErrMode = errors.New("exchange: unsupported body mode")
+	// ErrOrder: a method was called out of order.
+	ErrOrder = errors.New("exchange: call out of order")
+	// ErrNoBody: a request that came without a body can't be given one.
+	ErrNoBody = errors.New("exchange: the request has no body to replace")
+)
+
+// phase is how far the conversation has come. It only grows.
+type phase int
+
+const (
+	phaseStart     phase = iota // nothing received
+	phaseHeader                 // the request's headers are here, their answer is held
+	phaseBody                   // the request's body is here too
+	phaseForwarded              // the request went on to the upstream
+	phaseResponse               // the response's headers are here, their answer is held
+	phaseWriting                // the caller got response headers from us
+	phaseDone                   // the caller got all of it, or the exchange was aborted
+)
+
+var phaseNames = [...]string{"before the header", "after the header", "after the body", "after Forward", "after Response", "after WriteHeader", "at the end"}
+
+func (p phase) String() string { return phaseNames[p] }
+
+// Exchange is one HTTP request and response.
+type Exchange struct {
+	stream   extprocv3.ExternalProcessor_ProcessServer
+	ctx      context.Context // done when the stream ended, or by Close
+	cancel   context.CancelCauseFunc
+	messages chan *extprocv3.ProcessingRequest // closed by receive, after failure is set
+	failure  error                             // why receive stopped; read after messages is closed
+	closed   chan struct{}                     // closed by Close
+	received chan struct{}                     // closed when the receiving goroutine has ended
+
+	phase   phase
+	aborted error
+
+	// set by the first message
+	started  bool
+	buffered bool  // the request body is BUFFERED
+	modeErr  error // a mode that we can't work with
+
+	// the request
+	header          Header
+	headersAnswered bool         // BUFFERED: the headers were answered to get the body
+	bodySeen        bool         // there was at least one body message
+	requestEnded    bool         // end of stream or trailers were seen
+	requestTrailers []KeyValue   // held trailers, answered by Forward
+	trailersHeld    bool         // requestTrailers wait for their answer
+	pending         *responseMsg // response headers that came before they were asked for
+
+	// the response
+	response         Response
+	piece            []byte // the rest of the last body message
+	responseEnded    bool   // end of stream or trailers were seen
+	responseTrailers []KeyValue
+	respTrailersHeld bool
+	whole            *wholeAnswer // the upstream's answer had no body: ours goes out as an immediate response
+	deadline         deadline
+}
+
+// New starts the exchange of a stream. Close must be called before the stream's
+// handler returns.
+func New(stream extprocv3.ExternalProcessor_ProcessServer) *Exchange {
+	x := &Exchange{
+		stream:   stream,
+		messages: make(chan *extprocv3.ProcessingRequest),
+		closed:   make(chan struct{}),
+		received: make(chan struct{}),
+	}
+	// The stream's own context would end with a cause of gRPC's: receive, which
+	// sees that end at once, ends this one.
+	x.ctx, x.cancel = context.WithCancelCause(context.WithoutCancel(stream.Context()))
+	x.deadline.init()
+	go x.receive()
+	return x
+}
+
+// receive is the one goroutine that reads the stream.
+func (x *Exchange) receive() {
+	defer close(x.received)
+	defer close(x.messages)
+	for {
+		m, err := x.stream.Recv()
+		if err != nil {
+			x.failure = reset(err)
+			x.cancel(x.failure)
+			return
+		}
+		select {
+		case x.messages <- m:
+		case <-x.stream.Context().Done():
+			x.failure = reset(context.Cause(x.stream.Context()))
+			x.cancel(x.failure)
+			return
+		case <-x.closed:
+			x.failure = reset(errors.New("closed"))
+			return
+		}
+	}
+}
+
+// reset is ErrReset with what gRPC said, for the log.
+func reset(err error) error { return fmt.Errorf("%w: %v", ErrReset, err) }
+
+// Context is done when Envoy has ended the stream, because the caller left, the
+// upstream broke off or all is over, and after Close. Its cause is an ErrReset.
+func (x *Exchange) Context() context.Context { return x.ctx }
+
+// Done is Context().Done().
+func (x *Exchange) Done() <-chan struct{} { return x.ctx.Done() }
+
+// Close ends the exchange and returns what the stream's handler has to return.
+// It is nil when the caller got a whole answer or Envoy ended the stream first,
+// and an error otherwise: on that Envoy breaks the caller's connection, or
+// answers a 500 where no header went out, so that an answer cut short never looks
+// whole. Close may be called again; only the first call counts.
+func (x *Exchange) Close() error {
+	select {
+	case <-x.closed:
+		return nil
+	default:
+	}
+	gone := x.ctx.Err() != nil
+	close(x.closed)
+	x.cancel(reset(errors.New("closed")))
+	x.deadline.stop()
+	switch {
+	case x.aborted != nil:
+		return status.Error(codes.Aborted, "exchange aborted") // the reason is for our log, not for Envoy's
+	case x.phase == phaseDone || gone:
+		return nil
+	default:
+		return status.Error(codes.Aborted, "exchange ended before its answer did")
+	}
+}
+
+// Abort breaks the caller's connection: Close returns an error, and Envoy resets
+// the caller's stream (or answers a 500 by itself where no header went out). After
+// a Finish or Reject it does nothing.
+func (x *Exchange) Abort(err error) {
+	if x.phase == phaseDone {
+		return
+	}
+	if err == nil {
+		err = errors.New("exchange: aborted")
+	}
+	x.aborted = err
+	x.phase = phaseDone
+}
+
+// next waits for a message. A message that is already here wins over an ended
+// context. expired may be nil.
+func (x *Exchange) next(ctx context.Context, expired <-chan struct{}) (*extprocv3.ProcessingRequest, error) {
+	var m *extprocv3.ProcessingRequest
+	var ok bool
+	select {
+	case m, ok = <-x.messages:
+	default:
+		select {
+		case m, ok = <-x.messages:
+		case <-expired:
+			return nil, errDeadline
+		case <-ctx.Done():
+			if x.ctx.Err() != nil {
+				return nil, context.Cause(x.ctx)
+			}
+			return nil, context.Cause(ctx)
+		case <-x.closed:
+			return nil, reset(errors.New("closed"))
+		}
+	}
+	if !ok {
+		return nil, x.failure
+	}
+	if !x.started {
+		x.started = true
+		x.setModes(m.GetProtocolConfig())
+	}
+	return m, nil
+}
+
+// setModes takes the body modes from the stream's first message.
+func (x *Exchange) setModes(c *extprocv3.ProtocolConfiguration) {
+	if c == nil {
+		return // an Envoy that does not say: what our own configuration has
+	}
+	switch mode := c.GetRequestBodyMode(); mode {
+	case modev3.ProcessingMode_FULL_DUPLEX_STREAMED:
+	case modev3.ProcessingMode_BUFFERED:
+		x.buffered = true
+	default:
+		x.modeErr = fmt.Errorf("%w: request_body_mode %v", ErrMode, mode)
+		return
+	}
+	if mode := c.GetResponseBodyMode(); mode != modev3.ProcessingMode_FULL_DUPLEX_STREAMED {
+		x.modeErr = fmt.Errorf("%w: response_body_mode %v", ErrMode, mode)
+	}
+}
+
+func (x *Exchange) send(m *extprocv3.ProcessingResponse) error {
+	if err := x.stream.Send(m); err != nil {
+		return reset(err)
+	}
+	return nil
+}
+
+// order refuses a call unless the phase is one of those allowed.
+func (x *Exchange) order(call string, allowed ...phase) error {
+	for _, p := range allowed {
+		if x.phase == p {
+			return nil
+		}
+	}
+	return fmt.Errorf("%w: %s %v", ErrOrder, call, x.phase)
+}

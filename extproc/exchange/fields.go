@@ -1,0 +1,107 @@
+package exchange
+
+import (
+	"net/http"
+	"strings"
+
+	corev3 "github.com/envoyproxy/go-control-plane/envoy/config/core/v3"
+	extprocv3 "github.com/envoyproxy/go-control-plane/envoy/service/ext_proc/v3"
+)
+
+// KeyValue is one header field. Keys are lower case.
+type KeyValue struct{ Key, Value string }
+
+// Fields are header fields in the order of the wire, without pseudo-headers.
+type Fields []KeyValue
+
+// Get is the first value of a field, "" when there is none. name may be in any
+// case.
+func (f Fields) Get(name string) string {
+	for _, kv := range f {
+		if strings.EqualFold(kv.Key, name) {
+			return kv.Value
+		}
+	}
+	return ""
+}
+
+// Values are all values of a field, nil when there is none.
+func (f Fields) Values(name string) []string {
+	var vs []string
+	for _, kv := range f {
+		if strings.EqualFold(kv.Key, name) {
+			vs = append(vs, kv.Value)
+		}
+	}
+	return vs
+}
+
+// HTTP is a copy as an http.Header.
+func (f Fields) HTTP() http.Header {
+	h := make(http.Header, len(f))
+	for _, kv := range f {
+		h.Add(kv.Key, kv.Value)
+	}
+	return h
+}
+
+// decodeFields parts a header map into pseudo-headers (given to pseudo, with the
+// colon) and fields. Envoy puts values into raw_value; value is for fakes and
+// older versions.
+func decodeFields(m *corev3.HeaderMap, pseudo func(key, value string)) Fields {
+	fields := make(Fields, 0, len(m.GetHeaders()))
+	for _, h := range m.GetHeaders() {
+		v := h.GetValue()
+		if raw := h.GetRawValue(); len(raw) > 0 {
+			v = string(raw)
+		}
+		if strings.HasPrefix(h.GetKey(), ":") {
+			if pseudo != nil {
+				pseudo(h.GetKey(), v)
+			}
+			continue
+		}
+		fields = append(fields, KeyValue{strings.ToLower(h.GetKey()), v})
+	}
+	return fields
+}
+
+// mutation sets fields and removes every one of old that is not among them, so
+// that nothing passes that was not listed. A name that is set twice keeps its
+// last value.
+func mutation(set []KeyValue, old Fields, remove []string) *extprocv3.HeaderMutation {
+	m := &extprocv3.HeaderMutation{SetHeaders: make([]*corev3.HeaderValueOption, 0, len(set))}
+	seen := make(map[string]bool, len(set)+len(old))
+	for i := len(set) - 1; i >= 0; i-- { // backwards, so that the last value is the one kept
+		key := strings.ToLower(set[i].Key)
+		if seen[key] {
+			continue
+		}
+		seen[key] = true
+		m.SetHeaders = append(m.SetHeaders, option(key, set[i].Value))
+	}
+	drop := func(key string) {
+		// Envoy refuses to remove host and pseudo-headers.
+		if seen[key] || key == "host" || strings.HasPrefix(key, ":") {
+			return
+		}
+		seen[key] = true
+		m.RemoveHeaders = append(m.RemoveHeaders, key)
+	}
+	for _, kv := range old {
+		drop(kv.Key)
+	}
+	for _, name := range remove {
+		drop(strings.ToLower(name))
+	}
+	return m
+}
+
+// option always overwrites: the default of Envoy is to append, and then a
+// caller's own copy of a header that steers routing stays beside ours.
+func option(key, value string) *corev3.HeaderValueOption {
+	return &corev3.HeaderValueOption{
+		Header:       &corev3.HeaderValue{Key: key, RawValue: []byte(value)},
+		AppendAction: corev3.HeaderValueOption_OVERWRITE_IF_EXISTS_OR_ADD,
+	}
+}

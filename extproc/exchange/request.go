@@ -1,0 +1,322 @@
+package exchange
+
+import (
+	"bytes"
+	"context"
+	"fmt"
+	"net/netip"
+	"strconv"
+	"strings"
+
+	extprocv3 "github.com/envoyproxy/go-control-plane/envoy/service/ext_proc/v3"
+)
+
+// EgressHeader picks Envoy's egress cluster: "tls" or "plaintext". Envoy strips
+// it from callers' requests, and without it no route leaves the gateway.
+const EgressHeader = "x-aisix-egress"
+
+// attributes is where Envoy puts the attributes that the filter's configuration
+// asks for.
+const attributes = "envoy.filters.http.ext_proc"
+
+// pieceSize is the longest body message sent to Envoy, in bytes.
+const pieceSize = 1 << 20
+
+// Header is the head of the caller's request.
+type Header struct {
+	Method    string
+	Scheme    string
+	Authority string
+	Path      string // with the query
+	Fields
+	// ClientAddress is who Envoy holds for the caller: the attribute source.address
+	// (the downstream's remote address, after Envoy's own rules for trusted
+	// x-forwarded-for hops), else the last entry of x-forwarded-for, the one that
+	// Envoy appends. Invalid when neither is there.
+	ClientAddress netip.Addr
+	// EndOfStream: there is no body.
+	EndOfStream bool
+}
+
+// Header waits for the head of the request. The value is the exchange's own and
+// never changes. Errors: ErrAnswered, ErrMode, ErrReset, the context's.
+func (x *Exchange) Header(ctx context.Context) (*Header, error) {
+	if x.phase > phaseStart {
+		return &x.header, nil
+	}
+	if x.pending != nil {
+		return nil, ErrAnswered
+	}
+	for {
+		m, err := x.next(ctx, nil)
+		if err != nil {
+			return nil, err
+		}
+		switch r := m.GetRequest().(type) {
+		case *extprocv3.ProcessingRequest_RequestHeaders:
+			x.setHeader(r.RequestHeaders, m)
+			x.phase = phaseHeader
+			return &x.header, x.modeErr
+		case *extprocv3.ProcessingRequest_ResponseHeaders:
+			// A filter before ours, or Envoy's connection manager, answered by itself:
+			// the stream begins with the response.
+			x.holdResponse(r.ResponseHeaders, m)
+			return nil, ErrAnswered
+		case nil: // a message of flow control alone
+		default:
+			return nil, fmt.Errorf("exchange: the stream began with %T", r)
+		}
+	}
+}
+
+func (x *Exchange) setHeader(h *extprocv3.HttpHeaders, m *extprocv3.ProcessingRequest) {
+	x.header.Fields = decodeFields(h.GetHeaders(), func(key, value string) {
+		switch key {
+		case ":method":
+			x.header.Method = value
+		case ":scheme":
+			x.header.Scheme = value
+		case ":authority":
+			x.header.Authority = value
+		case ":path":
+			x.header.Path = value
+		}
+	})
+	x.header.ClientAddress = clientAddress(attribute(m, "source.address"), x.header.Values("x-forwarded-for"))
+	x.header.EndOfStream = h.GetEndOfStream()
+	x.requestEnded = x.header.EndOfStream
+}
+
+func attribute(m *extprocv3.ProcessingRequest, name string) string {
+	return m.GetAttributes()[attributes].GetFields()[name].GetStringValue()
+}
+
+func clientAddress(source string, forwarded []string) netip.Addr {
+	if ap, err := netip.ParseAddrPort(source); err == nil {
+		return ap.Addr().Unmap()
+	}
+	if a, err := netip.ParseAddr(source); err == nil {
+		return a.Unmap()
+	}
+	if len(forwarded) == 0 {
+		return netip.Addr{}
+	}
+	last := forwarded[len(forwarded)-1]
+	last = strings.TrimSpace(last[strings.LastIndexByte(last, ',')+1:])
+	a, err := netip.ParseAddr(last)
+	if err != nil {
+		return netip.Addr{}
+	}
+	return a.Unmap()
+}
+
+// ReadBody waits for the whole body of the request, nil when it has none. A body
+// over limit bytes is ErrTooLarge, known by its content-length before any of it
+// has come. Other errors: ErrAnswered, ErrReset, the context's. The bytes are the
+// caller's to keep.
+func (x *Exchange) ReadBody(ctx context.Context, limit int64) ([]byte, error) {
+	if err := x.order("ReadBody", phaseHeader); err != nil {
+		return nil, err
+	}
+	if x.pending != nil {
+		return nil, ErrAnswered
+	}
+	length, err := strconv.ParseInt(x.header.Get("content-length"), 10, 64)
+	if err != nil || length < 0 {
+		length = 0
+	}
+	if length > limit {
+		return nil, ErrTooLarge
+	}
+	if x.buffered && !x.requestEnded {
+		// The body comes only once the headers are answered; what they become is
+		// said in the answer to the body.
+		x.headersAnswered = true
+		if err := x.send(requestHeadersAnswer(&extprocv3.CommonResponse{})); err != nil {
+			return nil, err
+		}
+	}
+	var body pieces
+	for !x.requestEnded {
+		m, err := x.next(ctx, nil)
+		if err != nil {
+			return nil, err
+		}
+		switch r := m.GetRequest().(type) {
+		case *extprocv3.ProcessingRequest_RequestBody:
+			x.bodySeen = true
+			// A buffered body is one message, whether trailers follow or not.
+			x.requestEnded = r.RequestBody.GetEndOfStream() || x.buffered
+			body.add(r.RequestBody.GetBody(), length)
+			if body.len() > limit {
+				return nil, ErrTooLarge
+			}
+		case *extprocv3.ProcessingRequest_RequestTrailers:
+			x.holdRequestTrailers(r.RequestTrailers)
+		case *extprocv3.ProcessingRequest_ResponseHeaders:
+			x.holdResponse(r.ResponseHeaders, m)
+			return nil, ErrAnswered
+		}
+	}
+	x.phase = phaseBody
+	return body.bytes(), nil
+}
+
+func (x *Exchange) holdRequestTrailers(t *extprocv3.HttpTrailers) {
+	x.requestTrailers = decodeFields(t.GetTrailers(), nil)
+	x.trailersHeld = true
+	x.requestEnded = true
+}
+
+// pieces joins body messages, without a copy where there is only one.
+type pieces struct {
+	first []byte
+	rest  bytes.Buffer
+}
+
+func (p *pieces) add(b []byte, expected int64) {
+	switch {
+	case len(b) == 0:
+	case p.first == nil:
+		p.first = b
+	default:
+		if p.rest.Len() == 0 {
+			p.rest.Grow(max(int(expected), len(p.first)+len(b)))
+			p.rest.Write(p.first)
+		}
+		p.rest.Write(b)
+	}
+}
+
+func (p *pieces) len() int64 { return int64(len(p.bytes())) }
+
+func (p *pieces) bytes() []byte {
+	if p.rest.Len() > 0 {
+		return p.rest.Bytes()
+	}
+	return p.first
+}
+
+// Request is what goes to the upstream in place of the caller's request.
+type Request struct {
+	Method string // "" keeps the caller's
+	Host   string // becomes :authority, which a dynamic forward proxy resolves; "" keeps the caller's
+	Path   string // with the query, escaped; "" keeps the caller's
+	Egress string // value of EgressHeader: "tls" or "plaintext"; "" sets none
+	// Header are the only fields that go out: every field of the caller that is not
+	// listed is removed. Content-length is made from Body.
+	Header []KeyValue
+	Remove []string // further fields to remove, that Envoy added and did not show
+	Body   []byte
+}
+
+// Forward sends the request to the upstream: it answers the held headers and the
+// body. Legal after ReadBody, and straight after Header when there is no body to
+// read. A request that came without a body can't be given one (Envoy has told the
+// filters behind us that there is none): ErrNoBody.
+func (x *Exchange) Forward(ctx context.Context, r Request) error {
+	if err := x.order("Forward", phaseHeader, phaseBody); err != nil {
+		return err
+	}
+	if x.phase == phaseHeader && !x.requestEnded {
+		return fmt.Errorf("%w: Forward before ReadBody", ErrOrder)
+	}
+	if x.header.EndOfStream && len(r.Body) > 0 || x.buffered && !x.header.EndOfStream && !x.bodySeen {
+		return ErrNoBody
+	}
+	if err := x.gone(ctx); err != nil {
+		return err
+	}
+	common := &extprocv3.CommonResponse{HeaderMutation: x.requestMutation(r), ClearRouteCache: true}
+	x.phase = phaseForwarded
+	if x.headersAnswered {
+		common.BodyMutation = wholeBody(r.Body)
+		return x.send(requestBodyAnswer(common))
+	}
+	if err := x.send(requestHeadersAnswer(common)); err != nil || x.header.EndOfStream {
+		return err
+	}
+	// With trailers held, they are the end of the request, not the last piece.
+	err := eachPiece(r.Body, !x.trailersHeld, func(s *extprocv3.BodyMutation) error {
+		return x.send(requestBodyAnswer(&extprocv3.CommonResponse{BodyMutation: s}))
+	})
+	if err != nil || !x.trailersHeld {
+		return err
+	}
+	return x.answerRequestTrailers()
+}
+
+// answerRequestTrailers lets the held trailers go on, emptied: nothing of the
+// caller's goes upstream unlisted.
+func (x *Exchange) answerRequestTrailers() error {
+	x.trailersHeld = false
+	return x.send(&extprocv3.ProcessingResponse{Response: &extprocv3.ProcessingResponse_RequestTrailers{
+		RequestTrailers: &extprocv3.TrailersResponse{HeaderMutation: mutation(nil, x.requestTrailers, nil)},
+	}})
+}
+
+func (x *Exchange) requestMutation(r Request) *extprocv3.HeaderMutation {
+	set := make([]KeyValue, 0, len(r.Header)+5)
+	set = append(set, r.Header...)
+	for _, kv := range []KeyValue{{":method", r.Method}, {":authority", r.Host}, {":path", r.Path}, {EgressHeader, r.Egress}} {
+		if kv.Value != "" && !(kv.Key == ":method" && kv.Value == x.header.Method) {
+			set = append(set, kv)
+		}
+	}
+	if !x.header.EndOfStream {
+		set = append(set, KeyValue{"content-length", strconv.Itoa(len(r.Body))})
+	}
+	return mutation(set, x.header.Fields, r.Remove)
+}
+
+// gone is an error when there is no one left to serve.
+func (x *Exchange) gone(ctx context.Context) error {
+	if x.ctx.Err() != nil {
+		return context.Cause(x.ctx)
+	}
+	return context.Cause(ctx)
+}
+
+// eachPiece cuts a body into messages of streamed responses, the last of which
+// carries end. An empty body is one empty message, and none where end is false.
+func eachPiece(body []byte, end bool, send func(*extprocv3.BodyMutation) error) error {
+	for {
+		n := min(len(body), pieceSize)
+		last := n == len(body)
+		if n > 0 || end {
+			if err := send(streamedPiece(body[:n], end && last)); err != nil {
+				return err
+			}
+		}
+		if last {
+			return nil
+		}
+		body = body[n:]
+	}
+}
+
+func streamedPiece(b []byte, end bool) *extprocv3.BodyMutation {
+	return &extprocv3.BodyMutation{Mutation: &extprocv3.BodyMutation_StreamedResponse{
+		StreamedResponse: &extprocv3.StreamedBodyResponse{Body: b, EndOfStream: end},
+	}}
+}
+
+// wholeBody replaces a buffered body; an empty one has to be cleared by name.
+func wholeBody(b []byte) *extprocv3.BodyMutation {
+	if len(b) == 0 {
+		return &extprocv3.BodyMutation{Mutation: &extprocv3.BodyMutation_ClearBody{ClearBody: true}}
+	}
+	return &extprocv3.BodyMutation{Mutation: &extprocv3.BodyMutation_Body{Body: b}}
+}
+
+func requestHeadersAnswer(c *extprocv3.CommonResponse) *extprocv3.ProcessingResponse {
+	return &extprocv3.ProcessingResponse{Response: &extprocv3.ProcessingResponse_RequestHeaders{
+		RequestHeaders: &extprocv3.HeadersResponse{Response: c},
+	}}
+}
+
+func requestBodyAnswer(c *extprocv3.CommonResponse) *extprocv3.ProcessingResponse {
+	return &extprocv3.ProcessingResponse{Response: &extprocv3.ProcessingResponse_RequestBody{
+		RequestBody: &extprocv3.BodyResponse{Response: c},
+	}}
+}

@@ -1,0 +1,296 @@
+package exchange
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"strconv"
+	"time"
+
+	extprocv3 "github.com/envoyproxy/go-control-plane/envoy/service/ext_proc/v3"
+	typev3 "github.com/envoyproxy/go-control-plane/envoy/type/v3"
+)
+
+// viaUpstream is response.code_details of an answer that an upstream gave.
+const viaUpstream = "via_upstream"
+
+// RejectDetails is response.code_details of what Reject answers, for access logs
+// and for local_reply_config, which must leave these answers alone.
+const RejectDetails = "aisix_reject"
+
+// wholeLimit bounds an answer that can't be streamed, in bytes.
+const wholeLimit = 32 << 20
+
+// Response is the head of an answer, the upstream's or Envoy's own.
+type Response struct {
+	Status int
+	Header Fields
+	// EndOfStream: there is no body.
+	EndOfStream bool
+	// Local: Envoy made the answer by itself (no route, connect failure, reset,
+	// timeout, buffer limit); Details says why. Always false where the filter's
+	// configuration does not ask for response.code_details.
+	Local   bool
+	Details string // response.code_details, "via_upstream" for an upstream's answer
+}
+
+// responseMsg is response headers that came before they were asked for.
+type responseMsg struct{ response Response }
+
+// wholeAnswer is an answer of ours in place of one without a body.
+type wholeAnswer struct {
+	status int
+	header []KeyValue
+	body   []byte
+}
+
+func (x *Exchange) holdResponse(h *extprocv3.HttpHeaders, m *extprocv3.ProcessingRequest) {
+	var r Response
+	r.Header = decodeFields(h.GetHeaders(), func(key, value string) {
+		if key == ":status" {
+			r.Status, _ = strconv.Atoi(value)
+		}
+	})
+	r.EndOfStream = h.GetEndOfStream()
+	r.Details = attribute(m, "response.code_details")
+	r.Local = r.Details != "" && r.Details != viaUpstream
+	x.pending = &responseMsg{r}
+}
+
+// Response waits for the head of the answer. Legal after Forward, and at any time
+// after ErrAnswered. Errors: ErrReset, the context's.
+func (x *Exchange) Response(ctx context.Context) (*Response, error) {
+	if x.phase == phaseResponse {
+		return &x.response, nil
+	}
+	if early := x.phase < phaseForwarded && x.pending != nil; !early {
+		if err := x.order("Response", phaseForwarded); err != nil {
+			return nil, err
+		}
+	}
+	for x.pending == nil {
+		m, err := x.next(ctx, nil)
+		if err != nil {
+			return nil, err
+		}
+		switch r := m.GetRequest().(type) {
+		case *extprocv3.ProcessingRequest_ResponseHeaders:
+			x.holdResponse(r.ResponseHeaders, m)
+		case *extprocv3.ProcessingRequest_RequestTrailers: // behind a buffered body, or a repeated end
+			x.holdRequestTrailers(r.RequestTrailers)
+			if err := x.answerRequestTrailers(); err != nil {
+				return nil, err
+			}
+		default: // the end of the request said once more
+		}
+	}
+	x.response = x.pending.response
+	x.responseEnded = x.response.EndOfStream
+	x.phase = phaseResponse
+	return &x.response, x.modeErr
+}
+
+// SetReadDeadline bounds Read, as a net.Conn's does: the zero time is no bound,
+// and a Read that waits notices. A passed deadline harms nothing: set another and
+// read on.
+func (x *Exchange) SetReadDeadline(t time.Time) error {
+	x.deadline.move(t)
+	return nil
+}
+
+// Read reads the body of the answer. io.EOF is its clean end (trailers too);
+// os.ErrDeadlineExceeded a passed deadline; ErrReset an end without end of
+// stream.
+func (x *Exchange) Read(p []byte) (int, error) {
+	if err := x.order("Read", phaseResponse, phaseWriting); err != nil {
+		return 0, err
+	}
+	if len(p) == 0 {
+		return 0, nil
+	}
+	for len(x.piece) == 0 {
+		if x.responseEnded {
+			return 0, io.EOF
+		}
+		expired := x.deadline.wait()
+		select {
+		case <-expired:
+			return 0, errDeadline
+		default:
+		}
+		m, err := x.next(x.ctx, expired)
+		if err != nil {
+			return 0, err
+		}
+		switch r := m.GetRequest().(type) {
+		case *extprocv3.ProcessingRequest_ResponseBody:
+			x.piece = r.ResponseBody.GetBody()
+			x.responseEnded = r.ResponseBody.GetEndOfStream()
+		case *extprocv3.ProcessingRequest_ResponseTrailers:
+			x.responseTrailers = decodeFields(r.ResponseTrailers.GetTrailers(), nil)
+			x.respTrailersHeld = true
+			x.responseEnded = true
+		case *extprocv3.ProcessingRequest_RequestTrailers:
+			x.holdRequestTrailers(r.RequestTrailers)
+			if err := x.answerRequestTrailers(); err != nil {
+				return 0, err
+			}
+		}
+	}
+	n := copy(p, x.piece)
+	x.piece = x.piece[n:]
+	return n, nil
+}
+
+// Buffered is how many bytes Read can give without waiting.
+func (x *Exchange) Buffered() int { return len(x.piece) }
+
+// WriteHeader answers the held response headers: the caller sees status and the
+// fields of header, and none of the upstream's that is not listed. A status of 0
+// keeps the upstream's. An answer that came without a body can't be given one in
+// pieces (Envoy has said that it ended): then nothing goes out before Finish,
+// which sends header and body at once.
+func (x *Exchange) WriteHeader(ctx context.Context, status int, header []KeyValue) error {
+	if err := x.order("WriteHeader", phaseResponse); err != nil {
+		return err
+	}
+	if err := x.gone(ctx); err != nil {
+		return err
+	}
+	if status == 0 {
+		status = x.response.Status
+	}
+	x.phase = phaseWriting
+	if x.response.EndOfStream {
+		x.whole = &wholeAnswer{status: status, header: header}
+		return nil
+	}
+	set := make([]KeyValue, 0, len(header)+1)
+	set = append(append(set, header...), KeyValue{":status", strconv.Itoa(status)})
+	return x.send(responseHeadersAnswer(mutation(set, x.response.Header, nil)))
+}
+
+// Write sends a piece of the answer to the caller. p may be reused once it
+// returns.
+func (x *Exchange) Write(p []byte) (int, error) {
+	if err := x.order("Write", phaseWriting); err != nil {
+		return 0, err
+	}
+	if len(p) == 0 {
+		return 0, nil
+	}
+	if x.whole != nil {
+		if len(x.whole.body)+len(p) > wholeLimit {
+			return 0, ErrTooLarge
+		}
+		x.whole.body = append(x.whole.body, p...)
+		return len(p), nil
+	}
+	if err := eachPiece(p, false, x.sendResponsePiece); err != nil {
+		return 0, err
+	}
+	return len(p), nil
+}
+
+// Finish ends the answer; what the upstream may still send is dropped. Calling it
+// again does nothing.
+func (x *Exchange) Finish() error {
+	if x.phase == phaseDone && x.aborted == nil {
+		return nil
+	}
+	if err := x.order("Finish", phaseWriting); err != nil {
+		return err
+	}
+	return x.finish(nil)
+}
+
+// Answer is WriteHeader, Write and Finish of an answer that is known whole.
+func (x *Exchange) Answer(ctx context.Context, status int, header []KeyValue, body []byte) error {
+	if err := x.WriteHeader(ctx, status, header); err != nil {
+		return err
+	}
+	return x.finish(body)
+}
+
+// finish sends the last bytes and the end.
+func (x *Exchange) finish(last []byte) error {
+	x.phase = phaseDone
+	if x.whole != nil {
+		return x.immediate(x.whole.status, x.whole.header, append(x.whole.body, last...))
+	}
+	if err := eachPiece(last, !x.respTrailersHeld, x.sendResponsePiece); err != nil || !x.respTrailersHeld {
+		return err
+	}
+	return x.send(&extprocv3.ProcessingResponse{Response: &extprocv3.ProcessingResponse_ResponseTrailers{
+		ResponseTrailers: &extprocv3.TrailersResponse{HeaderMutation: mutation(nil, x.responseTrailers, nil)},
+	}})
+}
+
+func (x *Exchange) sendResponsePiece(b *extprocv3.BodyMutation) error {
+	return x.send(&extprocv3.ProcessingResponse{Response: &extprocv3.ProcessingResponse_ResponseBody{
+		ResponseBody: &extprocv3.BodyResponse{Response: &extprocv3.CommonResponse{BodyMutation: b}},
+	}})
+}
+
+// Pass gives the caller the answer as it is, with header set on it: for answers
+// that Envoy made by itself and that have the right shape already. It waits for
+// the answer's body, up to its end.
+func (x *Exchange) Pass(ctx context.Context, header []KeyValue) error {
+	if _, err := x.Response(ctx); err != nil {
+		return err
+	}
+	if err := x.send(responseHeadersAnswer(mutation(header, nil, nil))); err != nil {
+		return err
+	}
+	x.phase = phaseWriting
+	if x.response.EndOfStream {
+		x.phase = phaseDone
+		return nil
+	}
+	stop := context.AfterFunc(ctx, func() { x.deadline.move(time.Unix(1, 0)) })
+	defer stop()
+	buf := make([]byte, 16<<10)
+	for {
+		n, err := x.Read(buf)
+		if err == io.EOF {
+			return x.finish(nil)
+		}
+		if err != nil {
+			if ctx.Err() != nil {
+				return context.Cause(ctx)
+			}
+			return err
+		}
+		if _, err := x.Write(buf[:n]); err != nil {
+			return err
+		}
+	}
+}
+
+// Reject has Envoy answer the caller with this and nothing else, and drop what
+// the upstream may be doing. Legal at any time before WriteHeader.
+func (x *Exchange) Reject(status int, header []KeyValue, body []byte) error {
+	unsent := x.phase < phaseWriting || x.phase == phaseWriting && x.whole != nil
+	if !unsent {
+		return fmt.Errorf("%w: Reject %v", ErrOrder, x.phase)
+	}
+	x.phase = phaseDone
+	return x.immediate(status, header, body)
+}
+
+func (x *Exchange) immediate(status int, header []KeyValue, body []byte) error {
+	return x.send(&extprocv3.ProcessingResponse{Response: &extprocv3.ProcessingResponse_ImmediateResponse{
+		ImmediateResponse: &extprocv3.ImmediateResponse{
+			Status:  &typev3.HttpStatus{Code: typev3.StatusCode(status)},
+			Headers: mutation(header, nil, nil),
+			Body:    body,
+			Details: RejectDetails,
+		},
+	}})
+}
+
+func responseHeadersAnswer(m *extprocv3.HeaderMutation) *extprocv3.ProcessingResponse {
+	return &extprocv3.ProcessingResponse{Response: &extprocv3.ProcessingResponse_ResponseHeaders{
+		ResponseHeaders: &extprocv3.HeadersResponse{Response: &extprocv3.CommonResponse{HeaderMutation: m}},
+	}}
+}
