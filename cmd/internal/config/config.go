@@ -97,19 +97,17 @@ type Limits struct {
 
 // Timeouts are the waits that are not a resource's own.
 type Timeouts struct {
-	RequestHeaders time.Duration `key:"request_headers"` // for a caller's request headers
-	Request        time.Duration `key:"request"`         // for a caller's whole request
-	Idle           time.Duration `key:"idle"`            // a connection with nothing on it
-	Connect        time.Duration `key:"connect"`         // to an upstream
-	Call           time.Duration `key:"call"`            // a whole call, where the model does not say
-	StreamGap      time.Duration `key:"stream_gap"`      // before the first and between chunks, where the model does not say
-	KeepAlive      time.Duration `key:"keep_alive"`      // silence before a comment line in an SSE stream
-	Drain          time.Duration `key:"drain"`           // for calls in flight after the first signal
+	Request   time.Duration `key:"request"`    // for receiving a caller's whole request
+	Connect   time.Duration `key:"connect"`    // to an upstream
+	Call      time.Duration `key:"call"`       // a whole call, where the model does not say
+	StreamGap time.Duration `key:"stream_gap"` // before the first and between chunks, where the model does not say
+	KeepAlive time.Duration `key:"keep_alive"` // silence before a comment line in an SSE stream
+	Drain     time.Duration `key:"drain"`      // for calls in flight after the first signal
 }
 
 // Upstream is how Bedrock is reached.
 type Upstream struct {
-	CAFile string `key:"ca_file"` // PEM bundle that replaces the system's for https endpoints
+	CAFile string `key:"ca_file"` // PEM bundle of CAs beside the system's, for https endpoints
 }
 
 // Usage is where records wait while Redis is away.
@@ -140,14 +138,12 @@ func Default() *Config {
 		Redis:   Redis{URL: "redis://127.0.0.1:6379", Timeout: time.Second},
 		Limits:  Limits{OnRedisFailure: "local"},
 		Timeouts: Timeouts{
-			RequestHeaders: 10 * time.Second,
-			Request:        5 * time.Minute,
-			Idle:           5 * time.Minute,
-			Connect:        5 * time.Second,
-			Call:           10 * time.Minute,
-			StreamGap:      2 * time.Minute,
-			KeepAlive:      15 * time.Second,
-			Drain:          10 * time.Minute,
+			Request:   5 * time.Minute,
+			Connect:   5 * time.Second,
+			Call:      10 * time.Minute,
+			StreamGap: 2 * time.Minute,
+			KeepAlive: 15 * time.Second,
+			Drain:     10 * time.Minute,
 		},
 		Logging: Logging{Level: "info"},
 		Metrics: Metrics{Address: "127.0.0.1:9090"},

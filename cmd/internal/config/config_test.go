@@ -111,9 +111,9 @@ func TestProblemsAreReportedTogetherByNameAndWithoutValues(t *testing.T) {
 			want: []string{"AISIX_PROXY__PORT: unknown environment variable", "loose: unknown section", "proxy.adress: unknown key", "redsi: unknown section"},
 		},
 		"ill-typed": {
-			file: "timeouts:\n  call: hunter2\n  idle: 5\nadmin:\n  allow_sample_key: hunter2\n  key: [hunter2]\nproxy:\n  max_body_bytes: 1.5\nredis: hunter2\n",
+			file: "timeouts:\n  call: hunter2\n  request: 5\nadmin:\n  allow_sample_key: hunter2\n  key: [hunter2]\nproxy:\n  max_body_bytes: 1.5\nredis: hunter2\n",
 			want: []string{"redis: holds keys, not a value", "proxy.max_body_bytes: must be a whole number", "admin.key: must be a string (quote it)",
-				"admin.allow_sample_key: must be true or false", "timeouts.idle: must be a duration, such as 500ms, 15s or 10m", "timeouts.call: must be a duration, such as 500ms, 15s or 10m"},
+				"admin.allow_sample_key: must be true or false", "timeouts.request: must be a duration, such as 500ms, 15s or 10m", "timeouts.call: must be a duration, such as 500ms, 15s or 10m"},
 		},
 		"out of range": {
 			env: []string{"AISIX_PROXY__ADDRESS=hunter2", "AISIX_PROXY__TLS_CERT_FILE=c", "AISIX_PROXY__MAX_BODY_BYTES=0", "AISIX_PROXY__TRUSTED_HOPS=-1",

@@ -49,9 +49,7 @@ func (c *Config) problems() []string {
 	}
 	check("limits.on_redis_failure", oneOf(c.Limits.OnRedisFailure, "local", "open", "closed"))
 
-	check("timeouts.request_headers", positive(c.Timeouts.RequestHeaders))
 	check("timeouts.request", positive(c.Timeouts.Request))
-	check("timeouts.idle", positive(c.Timeouts.Idle))
 	check("timeouts.connect", positive(c.Timeouts.Connect))
 	check("timeouts.call", positive(c.Timeouts.Call))
 	check("timeouts.stream_gap", positive(c.Timeouts.StreamGap))

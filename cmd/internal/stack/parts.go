@@ -1,0 +1,122 @@
+package stack
+
+import (
+	"context"
+	"crypto/tls"
+	"errors"
+	"fmt"
+	"net"
+	"net/http"
+	"os"
+	"path/filepath"
+	"strings"
+
+	"github.com/redis/go-redis/v9"
+)
+
+// valkey is a server at redis.url, which must be plain TCP without a password: it is for this
+// machine only. It keeps an append-only file and never evicts, since a key that it drops is a
+// resource or a count that is lost.
+func (s *Stack) valkey(o Options) (*Part, error) {
+	options, err := s.Config.Redis.Options()
+	if err != nil {
+		return nil, err
+	}
+	host, port, err := tcp(options.Addr)
+	if err != nil || options.Network != "tcp" || options.TLSConfig != nil || options.Password != "" {
+		return nil, errors.New("redis.url: the Valkey that is started here listens on host:port without TLS or password; for one that runs already name it in AISIX_REDIS__URL")
+	}
+	p := s.part(Valkey, o.Valkey, o.Env,
+		"--bind", host, "--port", port, "--dir", filepath.Join(s.Dir, "valkey"),
+		"--appendonly", "yes", "--appendfsync", "everysec", "--save", "",
+		"--maxmemory-policy", "noeviction", "--daemonize", "no")
+	p.listens = []listen{{"tcp", options.Addr, "redis.url"}}
+	p.ready = func(ctx context.Context) error {
+		client := redis.NewClient(&redis.Options{Addr: options.Addr, MaxRetries: -1})
+		defer client.Close()
+		return client.Ping(ctx).Err() // an error also while it loads its file
+	}
+	return p, nil
+}
+
+func (s *Stack) admin(o Options) *Part {
+	p := s.part(Admin, filepath.Join(o.Bin, Admin), o.Env, o.withConfig()...)
+	p.listens = []listen{{"tcp", s.Config.Admin.Address, "admin.address"}}
+	p.ready = get(s.AdminURL() + "/readyz")
+	return p
+}
+
+// extproc is ready when it listens; whether it has a snapshot, Envoy's part asks.
+func (s *Stack) extproc(o Options) *Part {
+	p := s.part(Extproc, filepath.Join(o.Bin, Extproc), o.Env, o.withConfig()...)
+	network, address := s.Config.Extproc.Network()
+	p.listens = []listen{{network, address, "extproc.address"}}
+	if s.Config.Metrics.Address != "" {
+		p.listens = append(p.listens, listen{"tcp", s.Config.Metrics.Address, "metrics.address"})
+	}
+	p.ready = dial(network, address)
+	return p
+}
+
+func (s *Stack) sim(o Options) *Part {
+	p := s.part(Sim, filepath.Join(o.Bin, Sim), o.Env, append([]string{"-address", o.SimAddress}, o.SimArgs...)...)
+	p.listens = []listen{{"tcp", o.SimAddress, "the simulator"}}
+	p.ready = dial("tcp", reachable(o.SimAddress))
+	return p
+}
+
+// envoy is ready when a request gets through it to an extproc that is ready. Its file is written
+// here, from the same configuration.
+func (s *Stack) envoy(o Options) (*Part, error) {
+	bootstrap, err := s.Bootstrap()
+	if err != nil {
+		return nil, err
+	}
+	path := filepath.Join(s.Dir, "bootstrap.yaml")
+	if err := os.WriteFile(path, bootstrap, 0o600); err != nil {
+		return nil, err
+	}
+	p := s.part(Envoy, o.Envoy, o.Env, "--config-path", path, "--log-level", "warn", "--disable-hot-restart")
+	p.listens = []listen{{"tcp", s.Config.Proxy.Address, "proxy.address"}}
+	if socket, ok := strings.CutPrefix(s.Config.Proxy.EnvoyAdmin, "unix:"); ok {
+		p.listens = append(p.listens, listen{"unix", socket, "proxy.envoy_admin"})
+	}
+	p.ready = get(s.ProxyURL() + "/readyz")
+	return p, nil
+}
+
+// get is ready once a GET answers 200. Certificates are not checked: it may be a private one, and
+// nothing is sent.
+func get(url string) func(context.Context) error {
+	client := &http.Client{Transport: &http.Transport{
+		DisableKeepAlives: true,
+		TLSClientConfig:   &tls.Config{InsecureSkipVerify: true},
+	}}
+	return func(ctx context.Context) error {
+		request, err := http.NewRequestWithContext(ctx, http.MethodGet, url, nil)
+		if err != nil {
+			return err
+		}
+		response, err := client.Do(request)
+		if err != nil {
+			return err
+		}
+		response.Body.Close()
+		if response.StatusCode != http.StatusOK {
+			return fmt.Errorf("GET %s: %s", url, response.Status)
+		}
+		return nil
+	}
+}
+
+// dial is ready once a connection can be made.
+func dial(network, address string) func(context.Context) error {
+	return func(ctx context.Context) error {
+		var d net.Dialer
+		connection, err := d.DialContext(ctx, network, address)
+		if err != nil {
+			return err
+		}
+		return connection.Close()
+	}
+}

@@ -1,0 +1,64 @@
+package stack
+
+import (
+	"errors"
+	"fmt"
+	"net"
+	"os"
+	"strings"
+	"syscall"
+
+	"aisix/cmd/internal/config"
+)
+
+// free tells whether the part can listen there, or names who should make room.
+func (l listen) free(part string) error {
+	if l.network == "unix" {
+		return l.freeSocket(part)
+	}
+	listener, err := net.Listen(l.network, l.address)
+	if err == nil {
+		return listener.Close()
+	}
+	_, port, _ := net.SplitHostPort(l.address)
+	if errors.Is(err, syscall.EADDRINUSE) {
+		return fmt.Errorf("port %s is taken: %s wants to listen on %s (%s). Stop what listens there, or choose another address: %s=host:port",
+			port, part, l.address, l.key, config.EnvName(l.key))
+	}
+	return fmt.Errorf("%s cannot listen on %s (%s): %w", part, l.address, l.key, err)
+}
+
+// freeSocket removes the socket of a process that is gone, and refuses one that is served.
+func (l listen) freeSocket(part string) error {
+	connection, err := net.Dial("unix", l.address)
+	if err == nil {
+		connection.Close()
+		return fmt.Errorf("socket %s is taken: %s wants to listen there (%s)", l.address, part, l.key)
+	}
+	if err := os.Remove(l.address); err != nil && !errors.Is(err, os.ErrNotExist) {
+		return fmt.Errorf("%s: %w", part, err)
+	}
+	return nil
+}
+
+// reachable is a listening address as a client on this machine dials it: 0.0.0.0 becomes 127.0.0.1.
+func reachable(address string) string {
+	host, port, _ := net.SplitHostPort(address)
+	if ip := net.ParseIP(host); host == "" || ip != nil && ip.IsUnspecified() {
+		host = "127.0.0.1"
+		if strings.Contains(address, "[::]") {
+			host = "::1"
+		}
+	}
+	return net.JoinHostPort(host, port)
+}
+
+// FreePort is an address on loopback that nobody listens on now, for tests.
+func FreePort() (string, error) {
+	listener, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		return "", err
+	}
+	defer listener.Close()
+	return listener.Addr().String(), nil
+}

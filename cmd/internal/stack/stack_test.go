@@ -1,0 +1,212 @@
+package stack
+
+import (
+	"context"
+	"errors"
+	"net"
+	"os"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/redis/go-redis/v9"
+
+	"aisix/envoy"
+)
+
+func TestValkeyKeepsWhatItHasOverStops(t *testing.T) {
+	s := valkeyStack(t)
+	if err := s.Start(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	client := client(t, s)
+	if err := client.Set(t.Context(), "k", "v", 0).Err(); err != nil {
+		t.Fatal(err)
+	}
+	for name, want := range map[string]string{"appendonly": "yes", "maxmemory-policy": "noeviction"} {
+		if got := client.ConfigGet(t.Context(), name).Val()[name]; got != want {
+			t.Errorf("%s is %q, want %q", name, got, want)
+		}
+	}
+	s.Stop(t.Context())
+	if s.Valkey.Running() {
+		t.Fatal("still runs")
+	}
+	if err := s.Start(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if got := client.Get(t.Context(), "k").Val(); got != "v" {
+		t.Errorf("k is %q", got)
+	}
+}
+
+func TestATakenPortIsNamed(t *testing.T) {
+	s := valkeyStack(t)
+	listener, err := net.Listen("tcp", s.Valkey.listens[0].address)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer listener.Close()
+	_, port, _ := net.SplitHostPort(listener.Addr().String())
+	err = s.Start(t.Context())
+	if err == nil || !strings.Contains(err.Error(), "port "+port+" is taken") || !strings.Contains(err.Error(), "AISIX_REDIS__URL") {
+		t.Errorf("Start: %v", err)
+	}
+	if s.Valkey.Running() {
+		t.Error("was started all the same")
+	}
+}
+
+func TestSuperviseStartsAgainWhatWasKilled(t *testing.T) {
+	s := valkeyStack(t)
+	if err := s.Start(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	done, reports := make(chan struct{}), make(chan string, 8)
+	go func() {
+		defer close(done)
+		s.Supervise(ctx, func(part string, err error) { reports <- part + ": " + err.Error() })
+	}()
+	before := s.Valkey.PID()
+	s.Valkey.Signal(syscall.SIGKILL)
+	if got := <-reports; got != "valkey-server: ended (signal: killed): starting it again" {
+		t.Errorf("report: %s", got)
+	}
+	for deadline := time.Now().Add(20 * time.Second); !s.Valkey.Running(); time.Sleep(pollInterval) {
+		if time.Now().After(deadline) {
+			t.Fatal("not started again")
+		}
+	}
+	if s.Valkey.PID() == before {
+		t.Error("the same process")
+	}
+	cancel()
+	<-done
+	s.Stop(t.Context())
+	if s.Valkey.Running() {
+		t.Error("still runs after Stop")
+	}
+}
+
+func TestAPartThatEndsAtItsStartShowsItsLog(t *testing.T) {
+	p := shell(t, "echo the reason >&2; exit 3")
+	err := p.Start(t.Context())
+	if err == nil || !strings.Contains(err.Error(), "exit status 3") || !strings.Contains(err.Error(), "the reason") {
+		t.Errorf("Start: %v", err)
+	}
+}
+
+func TestAPartThatIsNeverReadyIsNotLeftRunning(t *testing.T) {
+	p := shell(t, "exec sleep 60")
+	ctx, cancel := context.WithTimeout(t.Context(), 100*time.Millisecond)
+	defer cancel()
+	if err := p.Start(ctx); err == nil || !strings.Contains(err.Error(), "not yet") {
+		t.Errorf("Start: %v", err)
+	}
+	if p.Running() {
+		t.Error("still runs")
+	}
+}
+
+func TestStopKillsWhatDoesNotEnd(t *testing.T) {
+	p := shell(t, "trap '' TERM; while :; do sleep 1; done")
+	p.ready = func(context.Context) error { return nil }
+	if err := p.Start(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithTimeout(t.Context(), 50*time.Millisecond)
+	defer cancel()
+	p.Stop(ctx)
+	if p.Running() {
+		t.Error("still runs")
+	}
+}
+
+func TestTheShippedConfigurationMakesTheShippedBootstrap(t *testing.T) {
+	s, err := New(Options{Dir: t.TempDir(), ConfigFile: "../../../deploy/config.yaml", Parts: []string{}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	o, err := EnvoyOptions(s.Config)
+	if err != nil {
+		t.Fatal(err)
+	}
+	got, err := envoy.Bootstrap(o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	want, err := os.ReadFile("../../../deploy/bootstrap.yaml")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if string(got) != string(want) {
+		t.Error("deploy/bootstrap.yaml is not what deploy/config.yaml asks for")
+	}
+}
+
+func TestConfigurationReachesTheBootstrap(t *testing.T) {
+	s, err := New(Options{Dir: t.TempDir(), Parts: []string{}, Env: []string{
+		"AISIX_PROXY__ADDRESS=localhost:3100", "AISIX_EXTPROC__ADDRESS=unix:/run/extproc", "AISIX_PROXY__ENVOY_ADMIN=unix:/run/envoy",
+		"AISIX_PROXY__TLS_CERT_FILE=/c", "AISIX_PROXY__TLS_KEY_FILE=/k", "AISIX_PROXY__TRUSTED_HOPS=2", "AISIX_TIMEOUTS__CALL=2h",
+	}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	got, err := EnvoyOptions(s.Config)
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := envoy.Defaults()
+	want.Listen, want.ExtProc, want.AdminSocket = "127.0.0.1:3100", "unix:/run/extproc", "/run/envoy"
+	want.TLSCertFile, want.TLSKeyFile, want.TrustedHops, want.StreamIdleTimeout = "/c", "/k", 2, 4*time.Hour
+	if got != want {
+		t.Errorf("got  %+v\nwant %+v", got, want)
+	}
+}
+
+// valkeyStack is a stack of nothing but Valkey, on a port of its own, stopped with the test.
+func valkeyStack(t *testing.T) *Stack {
+	t.Helper()
+	address, err := FreePort()
+	if err != nil {
+		t.Fatal(err)
+	}
+	binary := os.Getenv("VALKEY_SERVER")
+	if binary == "" {
+		binary = filepath.Join("..", "..", "..", ".tools", Valkey)
+	}
+	if binary, err = filepath.Abs(binary); err != nil {
+		t.Fatal(err)
+	}
+	s, err := New(Options{Dir: t.TempDir(), Valkey: binary, Env: []string{"AISIX_REDIS__URL=redis://" + address}, Parts: []string{Valkey}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(s.Kill)
+	return s
+}
+
+func client(t *testing.T, s *Stack) *redis.Client {
+	t.Helper()
+	options, err := s.Config.Redis.Options()
+	if err != nil {
+		t.Fatal(err)
+	}
+	client := redis.NewClient(options)
+	t.Cleanup(func() { client.Close() })
+	return client
+}
+
+// shell is a part that runs a script and is never ready.
+func shell(t *testing.T, script string) *Part {
+	t.Helper()
+	p := &Part{
+		Name: "shell", path: "/bin/sh", args: []string{"-c", script}, logPath: filepath.Join(t.TempDir(), "log"),
+		ready: func(context.Context) error { return errors.New("not yet") },
+	}
+	t.Cleanup(p.Kill)
+	return p
+}
