@@ -1,0 +1,141 @@
+package chat
+
+import (
+	"encoding/json"
+	"fmt"
+	"io"
+	"strings"
+)
+
+// Why an answer is not whole. Both are io.ErrUnexpectedEOF.
+var (
+	ErrNoStop  = fmt.Errorf("the answer ended without a stop reason: %w", io.ErrUnexpectedEOF)
+	ErrNoUsage = fmt.Errorf("the answer ended without token counts: %w", io.ErrUnexpectedEOF)
+)
+
+// Collect folds the events of one answer into the answer. Blocks are in the
+// order in which they were opened. The input of a tool use is what the model
+// wrote, which may be broken JSON where it was cut; without any it is {}.
+// Blocks of tools that the model ran itself are left out.
+//
+// The error is ErrNoStop or ErrNoUsage; the response then holds what came.
+func Collect(events []Event) (*Response, error) {
+	f := fold{open: map[int]*part{}}
+	for _, e := range events {
+		f.add(e)
+	}
+	for _, p := range f.parts {
+		if b := p.block(); b != nil {
+			f.response.Blocks = append(f.response.Blocks, b)
+		}
+	}
+	switch {
+	case f.response.Stop == "":
+		return &f.response, ErrNoStop
+	case !f.response.Usage.Known():
+		return &f.response, ErrNoUsage
+	}
+	return &f.response, nil
+}
+
+// Update gives u with what later tells: a later count replaces an earlier one,
+// an absent one does not.
+func (u Usage) Update(later Usage) Usage {
+	for _, c := range []struct{ to, from **int }{
+		{&u.Input, &later.Input}, {&u.Output, &later.Output}, {&u.CacheRead, &later.CacheRead},
+		{&u.CacheWrite, &later.CacheWrite}, {&u.CacheWrite1h, &later.CacheWrite1h}, {&u.Reasoning, &later.Reasoning},
+	} {
+		if *c.from != nil {
+			*c.to = *c.from
+		}
+	}
+	return u
+}
+
+type fold struct {
+	response Response
+	parts    []*part
+	open     map[int]*part
+}
+
+type partKind int
+
+const (
+	textPart partKind = iota
+	thinkingPart
+	redactedPart
+	toolPart
+)
+
+// part is a block that grows.
+type part struct {
+	kind      partKind
+	start     ToolStart
+	text      strings.Builder // text, reasoning, a tool's input
+	signature strings.Builder
+	data      []byte
+}
+
+func (f *fold) add(e Event) {
+	switch e := e.(type) {
+	case Start:
+		f.response.ID = e.ID
+	case ToolStart:
+		f.begin(e.Index, toolPart).start = e
+	case TextDelta:
+		f.at(e.Index, textPart).text.WriteString(e.Text)
+	case ToolDelta:
+		// A fragment without its start belongs to no call that could be answered.
+		if p := f.open[e.Index]; p != nil && p.kind == toolPart {
+			p.text.WriteString(e.JSON)
+		}
+	case ThinkingDelta:
+		p := f.at(e.Index, thinkingPart)
+		p.text.WriteString(e.Text)
+		p.signature.WriteString(e.Signature)
+	case RedactedDelta:
+		p := f.at(e.Index, redactedPart)
+		p.data = append(p.data, e.Data...)
+	case Stop:
+		f.response.Stop = e.Reason
+	case UsageSnapshot:
+		f.response.Usage = f.response.Usage.Update(e.Usage)
+	default: // BlockStop: the block is as it is
+	}
+}
+
+// at gives the block that a delta belongs to; one of another kind, or of a new
+// index, opens a block.
+func (f *fold) at(index int, kind partKind) *part {
+	if p := f.open[index]; p != nil && p.kind == kind {
+		return p
+	}
+	return f.begin(index, kind)
+}
+
+func (f *fold) begin(index int, kind partKind) *part {
+	p := &part{kind: kind}
+	f.parts = append(f.parts, p)
+	f.open[index] = p
+	return p
+}
+
+func (p *part) block() Block {
+	switch p.kind {
+	case thinkingPart:
+		return Thinking{Text: p.text.String(), Signature: p.signature.String()}
+	case redactedPart:
+		return Redacted{Data: p.data}
+	case toolPart:
+		if p.start.Server {
+			return nil
+		}
+		input := strings.TrimLeft(p.text.String(), " \t\r\n")
+		if input == "" {
+			input = "{}"
+		}
+		return ToolUse{ID: p.start.ID, Name: p.start.Name, Input: json.RawMessage(input)}
+	default:
+		return Text{Text: p.text.String()}
+	}
+}

@@ -1,0 +1,169 @@
+package openai
+
+import (
+	"bytes"
+	"encoding/base64"
+	"encoding/json"
+	"strings"
+	"time"
+
+	"aisix/extproc/chat"
+)
+
+// Answer is what an answer says beside what the model said.
+type Answer struct {
+	ID      string // where the upstream has none: chatcmpl-…, made by the caller of this package
+	Created time.Time
+	Model   string // the alias, as the caller sent it
+}
+
+// id is the upstream's id where there is one.
+func (a Answer) id(upstream string) string {
+	if upstream != "" {
+		return upstream
+	}
+	return a.ID
+}
+
+type completion struct {
+	ID      string   `json:"id"`
+	Object  string   `json:"object"`
+	Created int64    `json:"created"`
+	Model   string   `json:"model"`
+	Choices []choice `json:"choices"`
+	Usage   usage    `json:"usage"`
+}
+
+type choice struct {
+	Index        int     `json:"index"`
+	Message      reply   `json:"message"`
+	FinishReason *string `json:"finish_reason"`
+}
+
+type reply struct {
+	Role             string          `json:"role"`
+	Content          *string         `json:"content"` // null where there are only tool calls
+	ReasoningContent string          `json:"reasoning_content,omitempty"`
+	ThinkingBlocks   []thinkingBlock `json:"thinking_blocks,omitempty"`
+	ToolCalls        []toolCall      `json:"tool_calls,omitempty"`
+}
+
+type thinkingBlock struct {
+	Index     *int    `json:"index,omitempty"` // in streams
+	Type      string  `json:"type"`
+	Thinking  *string `json:"thinking,omitempty"`
+	Signature string  `json:"signature,omitempty"`
+	Data      string  `json:"data,omitempty"` // base64
+}
+
+type toolCall struct {
+	ID       string       `json:"id"`
+	Type     string       `json:"type"`
+	Function functionCall `json:"function"`
+}
+
+type functionCall struct {
+	Name      string `json:"name"`
+	Arguments string `json:"arguments"`
+}
+
+type usage struct {
+	Prompt            int                `json:"prompt_tokens"`
+	Completion        int                `json:"completion_tokens"`
+	Total             int                `json:"total_tokens"`
+	PromptDetails     *promptDetails     `json:"prompt_tokens_details,omitempty"`
+	CompletionDetails *completionDetails `json:"completion_tokens_details,omitempty"`
+}
+
+type promptDetails struct {
+	Cached     *int `json:"cached_tokens,omitempty"`
+	CacheWrite *int `json:"cache_write_tokens,omitempty"`
+}
+
+type completionDetails struct {
+	Reasoning *int `json:"reasoning_tokens,omitempty"`
+}
+
+// Encode writes a whole answer, a chat.completion: text blocks joined with
+// nothing between, reasoning as reasoning_content and, with what it takes to
+// send it back, as thinking_blocks.
+func (Chat) Encode(a Answer, r *chat.Response) ([]byte, error) {
+	message := reply{Role: "assistant"}
+	var text, reasoning strings.Builder
+	for _, b := range r.Blocks {
+		switch b := b.(type) {
+		case chat.Text:
+			text.WriteString(b.Text)
+		case chat.Thinking:
+			reasoning.WriteString(b.Text)
+			message.ThinkingBlocks = append(message.ThinkingBlocks, thinking(b))
+		case chat.Redacted:
+			message.ThinkingBlocks = append(message.ThinkingBlocks, redacted(b))
+		case chat.ToolUse:
+			message.ToolCalls = append(message.ToolCalls, toolCall{b.ID, "function", functionCall{b.Name, string(b.Input)}})
+		default: // a model answers with nothing else
+		}
+	}
+	message.ReasoningContent = reasoning.String()
+	if content := text.String(); content != "" || len(message.ToolCalls) == 0 {
+		message.Content = &content
+	}
+	reason := finishReason(r.Stop, len(message.ToolCalls))
+	return marshal(completion{
+		ID:      a.id(r.ID),
+		Object:  "chat.completion",
+		Created: a.Created.Unix(),
+		Model:   a.Model,
+		Choices: []choice{{Message: message, FinishReason: &reason}},
+		Usage:   newUsage(r.Usage),
+	})
+}
+
+func thinking(b chat.Thinking) thinkingBlock {
+	return thinkingBlock{Type: "thinking", Thinking: &b.Text, Signature: b.Signature}
+}
+
+func redacted(b chat.Redacted) thinkingBlock {
+	return thinkingBlock{Type: "redacted_thinking", Data: base64.StdEncoding.EncodeToString(b.Data)}
+}
+
+func newUsage(u chat.Usage) usage {
+	out := usage{Prompt: u.Prompt(), Completion: u.Completion(), Total: u.Prompt() + u.Completion()}
+	if u.CacheRead != nil || u.CacheWrite != nil {
+		out.PromptDetails = &promptDetails{Cached: u.CacheRead, CacheWrite: u.CacheWrite}
+	}
+	if u.Reasoning != nil {
+		out.CompletionDetails = &completionDetails{Reasoning: u.Reasoning}
+	}
+	return out
+}
+
+// finishReason maps every stop reason; one that is not known ended the turn, or
+// asked for the calls that were made.
+func finishReason(s chat.StopReason, calls int) string {
+	switch s {
+	case chat.EndTurn, chat.StopSequence, chat.PauseTurn:
+		return "stop"
+	case chat.MaxTokens, chat.ContextExceeded:
+		return "length"
+	case chat.ToolUseStop:
+		return "tool_calls"
+	case chat.ContentFiltered, chat.Guardrail, chat.Refusal:
+		return "content_filter"
+	}
+	if calls > 0 {
+		return "tool_calls"
+	}
+	return "stop"
+}
+
+// marshal is json.Marshal without HTML escapes.
+func marshal(v any) ([]byte, error) {
+	var out bytes.Buffer
+	e := json.NewEncoder(&out)
+	e.SetEscapeHTML(false)
+	if err := e.Encode(v); err != nil {
+		return nil, err
+	}
+	return bytes.TrimSuffix(out.Bytes(), []byte("\n")), nil
+}

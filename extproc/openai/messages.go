@@ -1,0 +1,329 @@
+package openai
+
+import (
+	"encoding/base64"
+	"encoding/json"
+	"fmt"
+
+	"aisix/extproc/chat"
+)
+
+func (d *decoder) conversation(v value) {
+	d.messages = v
+	n := 0
+	d.list(v, func(item value) {
+		d.message(item, fmt.Sprintf("messages[%d]", n))
+		n++
+	})
+	if d.err == nil && n == 0 {
+		d.fail(v, "must not be empty")
+	}
+}
+
+// message is the members of one message, whatever its role.
+type message struct {
+	content        value
+	cache          *chat.CachePoint
+	refusal        string
+	reasoning      string
+	thinkingBlocks value
+	toolCalls      value
+	toolCallID     value
+}
+
+func (d *decoder) message(v value, param string) {
+	if !d.is(v, objectKind) {
+		return
+	}
+	if !v.member("role").present() {
+		d.missing(v, "role")
+		return
+	}
+	var m message
+	role := d.word(v.member("role"), "system", "developer", "user", "assistant", "tool", "function")
+	if role == "function" {
+		d.fail(v.member("role"), "function messages are not supported: use tool calls and tool messages")
+		return
+	}
+	d.each(v, func(name string, f value) bool { return d.messageMember(&m, role, name, f) })
+	if d.err != nil {
+		return
+	}
+	if !m.content.present() && role != "assistant" {
+		d.missing(v, "content")
+		return
+	}
+	switch role {
+	case "system", "developer":
+		d.request.System = append(d.request.System, mark(d.parts(m.content, role), m.cache)...)
+	case "user":
+		d.add(chat.User, mark(d.parts(m.content, role), m.cache), param)
+	case "assistant":
+		d.add(chat.Assistant, mark(d.assistant(m), m.cache), param)
+	case "tool":
+		d.add(chat.User, d.toolResult(v, m, param), param)
+	}
+}
+
+func (d *decoder) add(role chat.Role, blocks []chat.Block, param string) {
+	d.request.Messages = append(d.request.Messages, chat.Message{Role: role, Blocks: blocks, Param: param})
+}
+
+// messageMember reads one member of a message; false is "unknown to this role".
+func (d *decoder) messageMember(m *message, role, name string, v value) bool {
+	switch name {
+	case "role":
+		return true
+	case "content":
+		m.content = v
+		return true
+	case "cache_control":
+		m.cache = d.cacheControl(v)
+		return true
+	case "name":
+		// A tool message's name is its call's, which the call has too.
+		if d.text(v); role != "tool" {
+			d.fail(v, "names of participants are not supported: say in the content who speaks")
+		}
+		return true
+	case "tool_call_id":
+		m.toolCallID = v
+		return role == "tool"
+	}
+	if role != "assistant" {
+		return false
+	}
+	switch name {
+	case "refusal":
+		m.refusal = d.text(v)
+	case "reasoning_content":
+		m.reasoning = d.text(v)
+	case "thinking_blocks":
+		m.thinkingBlocks = v
+	case "tool_calls":
+		m.toolCalls = v
+	case "function_call":
+		d.fail(v, "is not supported: use tool_calls")
+	case "audio":
+		d.fail(v, "audio is not supported")
+	case "annotations", "parsed": // what clients send back of an answer, and no model reads
+	default:
+		return false
+	}
+	return true
+}
+
+// mark puts a message's cache point behind its last block, unless that has one.
+func mark(blocks []chat.Block, p *chat.CachePoint) []chat.Block {
+	if p == nil || len(blocks) == 0 {
+		return blocks
+	}
+	if _, ok := blocks[len(blocks)-1].(chat.CachePoint); ok {
+		return blocks
+	}
+	return append(blocks, *p)
+}
+
+func (d *decoder) assistant(m message) []chat.Block {
+	var blocks []chat.Block
+	if m.thinkingBlocks.present() { // in full; reasoning_content has only the text
+		d.list(m.thinkingBlocks, func(item value) { blocks = append(blocks, d.thinkingBlock(item)) })
+	} else if m.reasoning != "" {
+		blocks = append(blocks, chat.Thinking{Text: m.reasoning})
+	}
+	if m.content.present() {
+		blocks = append(blocks, d.parts(m.content, "assistant")...)
+	}
+	if m.refusal != "" {
+		blocks = append(blocks, chat.Text{Text: m.refusal})
+	}
+	if m.toolCalls.present() {
+		d.list(m.toolCalls, func(item value) { blocks = append(blocks, d.toolCall(item)) })
+	}
+	return blocks
+}
+
+func (d *decoder) thinkingBlock(v value) chat.Block {
+	var kind, text, signature, data string
+	d.each(v, func(name string, m value) bool {
+		switch name {
+		case "type":
+			kind = d.word(m, "thinking", "redacted_thinking")
+		case "thinking":
+			text = d.text(m)
+		case "signature":
+			signature = d.text(m)
+		case "data":
+			data = d.text(m)
+		case "index": // of our own deltas
+		case "cache_control": // reasoning can't be marked
+			d.fail(m, "reasoning can't carry a cache point")
+		default:
+			return false
+		}
+		return true
+	})
+	if d.err == nil && kind == "" {
+		d.missing(v, "type")
+	}
+	if kind != "redacted_thinking" {
+		return chat.Thinking{Text: text, Signature: signature}
+	}
+	raw, err := base64.StdEncoding.DecodeString(data)
+	if err != nil || len(raw) == 0 {
+		d.fail(v, "data must be base64")
+	}
+	return chat.Redacted{Data: raw}
+}
+
+func (d *decoder) toolCall(v value) chat.Block {
+	var use chat.ToolUse
+	var function value
+	d.each(v, func(name string, m value) bool {
+		switch name {
+		case "id":
+			if use.ID = d.text(m); d.err == nil && use.ID == "" {
+				d.fail(m, "must not be empty")
+			}
+		case "type":
+			if kind := d.text(m); d.err == nil && kind != "function" {
+				d.fail(m, "only calls of type function are possible")
+			}
+		case "function":
+			function = m
+		case "index": // clients that add up deltas leave it in
+		default:
+			return false
+		}
+		return true
+	})
+	if d.err != nil {
+		return use
+	}
+	if use.ID == "" {
+		d.missing(v, "id")
+		return use
+	}
+	if !function.present() {
+		d.missing(v, "function")
+		return use
+	}
+	d.each(function, func(name string, m value) bool {
+		switch name {
+		case "name":
+			use.Name = d.text(m)
+		case "arguments":
+			use.Input = json.RawMessage(d.text(m))
+		case "parsed_arguments": // openai-python's own, beside arguments
+		default:
+			return false
+		}
+		return true
+	})
+	if d.err == nil && use.Name == "" {
+		d.missing(function, "name")
+	}
+	return use
+}
+
+func (d *decoder) toolResult(v value, m message, param string) []chat.Block {
+	if !m.toolCallID.present() {
+		d.missing(v, "tool_call_id")
+		return nil
+	}
+	id := d.text(m.toolCallID)
+	if d.err == nil && id == "" {
+		d.fail(m.toolCallID, "must not be empty")
+	}
+	// A cache point stands beside a tool result, never inside it.
+	result := chat.ToolResult{ID: id, Param: param + ".tool_call_id"}
+	cache := m.cache
+	for _, b := range d.parts(m.content, "tool") {
+		if p, ok := b.(chat.CachePoint); ok {
+			cache = &p
+			continue
+		}
+		result.Blocks = append(result.Blocks, b)
+	}
+	return mark([]chat.Block{result}, cache)
+}
+
+// parts decodes content: a string, or an array of content parts.
+func (d *decoder) parts(v value, role string) []chat.Block {
+	switch v.kind() {
+	case stringKind:
+		return []chat.Block{chat.Text{Text: d.text(v)}}
+	case arrayKind:
+		var blocks []chat.Block
+		d.list(v, func(item value) {
+			b, cache := d.part(item, role)
+			blocks = append(blocks, b)
+			blocks = mark(blocks, cache)
+		})
+		return blocks
+	}
+	d.fail(v, "must be a string or an array of content parts")
+	return nil
+}
+
+// part decodes one content part, and the cache point that it carries.
+func (d *decoder) part(v value, role string) (chat.Block, *chat.CachePoint) {
+	if !d.is(v, objectKind) {
+		return nil, nil
+	}
+	if !v.member("type").present() {
+		d.missing(v, "type")
+		return nil, nil
+	}
+	kind := d.text(v.member("type"))
+	inside, ok := map[string]string{"text": "text", "refusal": "refusal", "image_url": "image_url", "file": "file"}[kind]
+	if d.err == nil && (!ok || !carries(role, kind)) {
+		d.fail(v, "a content part of type %q is not possible in a message of role %s", clip(kind, 64), role)
+	}
+	var content value
+	var cache *chat.CachePoint
+	d.each(v, func(name string, m value) bool {
+		switch name {
+		case "type":
+		case inside:
+			content = m
+		case "cache_control":
+			cache = d.cacheControl(m)
+		case "prompt_cache_breakpoint":
+			cache = d.cacheBreakpoint(m)
+		case "annotations": // LangChain and others leave them in text parts
+			return kind == "text"
+		default:
+			return false
+		}
+		return true
+	})
+	if d.err != nil {
+		return nil, nil
+	}
+	if !content.present() {
+		d.missing(v, inside)
+		return nil, nil
+	}
+	switch kind {
+	case "image_url":
+		return d.image(content, v.path()), cache
+	case "file":
+		return d.file(content, v.path()), cache
+	default:
+		return chat.Text{Text: d.text(content)}, cache
+	}
+}
+
+// carries tells whether a message of this role may have a part of this kind.
+// Tool messages take more than OpenAI's: some families read images in results.
+func carries(role, kind string) bool {
+	switch kind {
+	case "text":
+		return true
+	case "refusal":
+		return role == "assistant"
+	default:
+		return role == "user" || role == "tool"
+	}
+}

@@ -1,0 +1,255 @@
+package openai
+
+import (
+	"strconv"
+	"strings"
+
+	"aisix/extproc/chat"
+	"aisix/extproc/fault"
+	"aisix/extproc/sse"
+)
+
+// ChatStream writes one answer as chunks. The zero value is not usable: see
+// Chat.Stream. It keeps what has to wait: the stop reason and the counts until
+// the end, reasoning with its signature until its block ends.
+type ChatStream struct {
+	answer Answer
+	usage  bool
+
+	head, tail []byte // of every chunk: before and behind the delta
+	calls      int    // tool calls begun
+	tool       map[int]*toolStream
+	thought    *thoughtStream
+	thoughts   int // thinking blocks written
+	stop       chat.StopReason
+	counts     chat.Usage
+}
+
+// toolStream is a tool call in the making.
+type toolStream struct {
+	index   int // dense over tool calls
+	server  bool
+	started bool // arguments were written
+	stopped bool
+}
+
+// thoughtStream is a reasoning block in the making.
+type thoughtStream struct {
+	index     int
+	redacted  bool
+	text      strings.Builder
+	signature strings.Builder
+	data      []byte
+}
+
+// Stream begins a stream of chunks. With usage (stream_options.include_usage)
+// the last chunk has the token counts.
+func (Chat) Stream(a Answer, usage bool) *ChatStream {
+	return &ChatStream{answer: a, usage: usage, tool: map[int]*toolStream{}}
+}
+
+// Append appends what e means as server-sent events to dst: none, one or more.
+// Nothing is promised before the first event: that one brings the role.
+func (s *ChatStream) Append(dst []byte, e chat.Event) ([]byte, error) {
+	if start, ok := e.(chat.Start); ok {
+		return s.begin(dst, start.ID), nil
+	}
+	dst = s.begin(dst, "")
+	switch e := e.(type) {
+	case chat.TextDelta:
+		dst = s.endThought(dst)
+		if e.Text != "" {
+			dst = s.open(dst)
+			dst = append(dst, `"content":`...)
+			dst = s.close(appendString(dst, e.Text))
+		}
+	case chat.ToolStart:
+		dst = s.endThought(dst)
+		dst = s.endTool(dst, e.Index)
+		dst = s.beginTool(dst, e)
+	case chat.ToolDelta:
+		dst = s.arguments(dst, e)
+	case chat.ThinkingDelta:
+		dst = s.think(dst, e.Index, false)
+		s.thought.text.WriteString(e.Text)
+		s.thought.signature.WriteString(e.Signature)
+		if e.Text != "" {
+			dst = s.open(dst)
+			dst = append(dst, `"reasoning_content":`...)
+			dst = s.close(appendString(dst, e.Text))
+		}
+	case chat.RedactedDelta:
+		dst = s.think(dst, e.Index, true)
+		s.thought.data = append(s.thought.data, e.Data...)
+	case chat.BlockStop:
+		if s.thought != nil && s.thought.index == e.Index {
+			dst = s.endThought(dst)
+		}
+		dst = s.endTool(dst, e.Index)
+	case chat.Stop:
+		s.stop = e.Reason
+	case chat.UsageSnapshot:
+		s.counts = s.counts.Update(e.Usage)
+	default: // an event of a later version says nothing to this dialect
+	}
+	return dst, nil
+}
+
+// Finish appends the end of a good answer: the finish reason, the counts if
+// asked for, [DONE]. The error is chat.ErrNoStop or chat.ErrNoUsage, with dst
+// unchanged: then Fault is what must be written.
+func (s *ChatStream) Finish(dst []byte) ([]byte, error) {
+	switch {
+	case s.stop == "":
+		return dst, chat.ErrNoStop
+	case !s.counts.Known():
+		return dst, chat.ErrNoUsage
+	}
+	dst = s.begin(dst, "")
+	dst = s.endThought(dst)
+	for len(s.tool) > 0 { // in the order of the calls, for blocks that never stopped
+		next := -1
+		for at, t := range s.tool {
+			if next < 0 || t.index < s.tool[next].index {
+				next = at
+			}
+		}
+		dst = s.endTool(dst, next)
+	}
+	dst = append(sse.Open(dst), s.head...)
+	dst = append(dst, `"choices":[{"index":0,"delta":{},"finish_reason":"`...)
+	dst = append(dst, finishReason(s.stop, s.calls)...)
+	dst = append(dst, `"}]`...)
+	dst = sse.Close(append(dst, s.tail...))
+	if s.usage {
+		counts, err := marshal(newUsage(s.counts))
+		if err != nil {
+			return dst, err
+		}
+		dst = append(sse.Open(dst), s.head...)
+		dst = append(dst, `"choices":[],"usage":`...)
+		dst = append(dst, counts...)
+		dst = sse.Close(append(dst, '}'))
+	}
+	return sse.Data(dst, []byte("[DONE]")), nil
+}
+
+// Fault appends an error event, the last one of a broken stream: there is no
+// finish reason and no [DONE].
+func (s *ChatStream) Fault(dst []byte, f *fault.Error) []byte {
+	return sse.Data(dst, errorBody(f))
+}
+
+// begin renders the envelope, once, and the chunk with the role.
+func (s *ChatStream) begin(dst []byte, id string) []byte {
+	if s.head != nil {
+		return dst
+	}
+	s.head = append(s.head, `{"id":`...)
+	s.head = appendString(s.head, s.answer.id(id))
+	s.head = append(s.head, `,"object":"chat.completion.chunk","created":`...)
+	s.head = strconv.AppendInt(s.head, s.answer.Created.Unix(), 10)
+	s.head = append(s.head, `,"model":`...)
+	s.head = appendString(s.head, s.answer.Model)
+	s.head = append(s.head, ',')
+	s.tail = append(s.tail, '}')
+	if s.usage {
+		s.tail = append(s.tail[:0], `,"usage":null}`...)
+	}
+	dst = s.open(dst)
+	return s.close(append(dst, `"role":"assistant","content":""`...))
+}
+
+// open begins a chunk with a delta, close ends it.
+func (s *ChatStream) open(dst []byte) []byte {
+	dst = append(sse.Open(dst), s.head...)
+	return append(dst, `"choices":[{"index":0,"delta":{`...)
+}
+
+func (s *ChatStream) close(dst []byte) []byte {
+	dst = append(dst, `},"finish_reason":null}]`...)
+	return sse.Close(append(dst, s.tail...))
+}
+
+func (s *ChatStream) beginTool(dst []byte, e chat.ToolStart) []byte {
+	t := &toolStream{index: s.calls, server: e.Server}
+	s.tool[e.Index] = t
+	if e.Server {
+		return dst
+	}
+	s.calls++
+	dst = s.openTool(dst, t)
+	dst = append(dst, `"id":`...)
+	dst = appendString(dst, e.ID)
+	dst = append(dst, `,"type":"function","function":{"name":`...)
+	dst = appendString(dst, e.Name)
+	return s.closeTool(append(dst, `,"arguments":""`...))
+}
+
+func (s *ChatStream) arguments(dst []byte, e chat.ToolDelta) []byte {
+	t := s.tool[e.Index]
+	if t == nil || t.server {
+		return dst
+	}
+	fragment := e.JSON
+	if !t.started { // white space before the object would hide that nothing came
+		fragment = strings.TrimLeft(fragment, " \t\r\n")
+	}
+	if fragment == "" {
+		return dst
+	}
+	t.started = true
+	dst = append(s.openTool(dst, t), `"function":{"arguments":`...)
+	return s.closeTool(appendString(dst, fragment))
+}
+
+// endTool ends the tool call of a block; arguments that never came are {}.
+func (s *ChatStream) endTool(dst []byte, index int) []byte {
+	t := s.tool[index]
+	delete(s.tool, index)
+	if t == nil || t.server || t.started {
+		return dst
+	}
+	dst = append(s.openTool(dst, t), `"function":{"arguments":"{}"`...)
+	return s.closeTool(dst)
+}
+
+func (s *ChatStream) openTool(dst []byte, t *toolStream) []byte {
+	dst = append(s.open(dst), `"tool_calls":[{"index":`...)
+	return append(strconv.AppendInt(dst, int64(t.index), 10), ',')
+}
+
+// closeTool closes function, the call and the list.
+func (s *ChatStream) closeTool(dst []byte) []byte { return s.close(append(dst, `}}]`...)) }
+
+// think makes the block of index the current reasoning block.
+func (s *ChatStream) think(dst []byte, index int, redacted bool) []byte {
+	if t := s.thought; t != nil && t.index == index && t.redacted == redacted {
+		return dst
+	}
+	dst = s.endThought(dst)
+	s.thought = &thoughtStream{index: index, redacted: redacted}
+	return dst
+}
+
+// endThought writes the current reasoning block whole, as it must be sent back.
+// Its index lets clients that add up deltas keep the blocks apart.
+func (s *ChatStream) endThought(dst []byte) []byte {
+	t := s.thought
+	if t == nil {
+		return dst
+	}
+	s.thought = nil
+	dst = append(s.open(dst), `"thinking_blocks":[`...)
+	block := redacted(chat.Redacted{Data: t.data})
+	if !t.redacted {
+		block = thinking(chat.Thinking{Text: t.text.String(), Signature: t.signature.String()})
+	}
+	n := s.thoughts
+	s.thoughts++
+	block.Index = &n
+	if body, err := marshal(block); err == nil { // strings and an int always marshal
+		dst = append(dst, body...)
+	}
+	return s.close(append(dst, ']'))
+}

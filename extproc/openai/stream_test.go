@@ -1,0 +1,50 @@
+package openai
+
+import (
+	"strings"
+	"testing"
+	"time"
+
+	"aisix/extproc/chat"
+)
+
+func count(n int) *int { return &n }
+
+func TestStream(t *testing.T) {
+	s := Chat{}.Stream(Answer{ID: "chatcmpl-1", Created: time.Unix(7, 0), Model: "m"}, true)
+	var out []byte
+	for _, e := range []chat.Event{
+		chat.Start{}, chat.TextDelta{Text: "a\"b"}, chat.BlockStop{},
+		chat.ToolStart{Index: 1, ID: "c1", Name: "f"}, chat.ToolDelta{Index: 1, JSON: `{"a":`}, chat.ToolDelta{Index: 1, JSON: `1}`}, chat.BlockStop{Index: 1},
+		chat.ToolStart{Index: 2, ID: "c2", Name: "g"}, chat.BlockStop{Index: 2},
+		chat.Stop{Reason: chat.ToolUseStop}, chat.UsageSnapshot{Usage: chat.Usage{Input: count(3), Output: count(4)}},
+	} {
+		var err error
+		if out, err = s.Append(out, e); err != nil {
+			t.Fatal(err)
+		}
+	}
+	out, err := s.Finish(out)
+	if err != nil {
+		t.Fatal(err)
+	}
+	head := `data: {"id":"chatcmpl-1","object":"chat.completion.chunk","created":7,"model":"m","choices":[`
+	delta := func(d string) string {
+		return head + `{"index":0,"delta":{` + d + `},"finish_reason":null}],"usage":null}`
+	}
+	want := strings.Join([]string{
+		delta(`"role":"assistant","content":""`),
+		delta(`"content":"a\"b"`),
+		delta(`"tool_calls":[{"index":0,"id":"c1","type":"function","function":{"name":"f","arguments":""}}]`),
+		delta(`"tool_calls":[{"index":0,"function":{"arguments":"{\"a\":"}}]`),
+		delta(`"tool_calls":[{"index":0,"function":{"arguments":"1}"}}]`),
+		delta(`"tool_calls":[{"index":1,"id":"c2","type":"function","function":{"name":"g","arguments":""}}]`),
+		delta(`"tool_calls":[{"index":1,"function":{"arguments":"{}"}}]`),
+		head + `{"index":0,"delta":{},"finish_reason":"tool_calls"}],"usage":null}`,
+		head + `],"usage":{"prompt_tokens":3,"completion_tokens":4,"total_tokens":7}}`,
+		"data: [DONE]", "",
+	}, "\n\n")
+	if string(out) != want {
+		t.Errorf("got\n%s\nwant\n%s", out, want)
+	}
+}
