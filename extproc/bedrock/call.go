@@ -1,0 +1,161 @@
+package bedrock
+
+import (
+	"io"
+	"mime"
+	"net/http"
+	"net/url"
+	"strings"
+
+	"aisix/extproc/chat"
+	"aisix/extproc/fault"
+
+	"github.com/aws/aws-sdk-go-v2/service/bedrockruntime/schemas"
+)
+
+// Call is one request to Bedrock, encoded for one target, and the decoder of its
+// answer. It is encoded once; Sign makes each attempt of it.
+type Call struct {
+	target Target
+	stream bool
+	url    *url.URL // Path is decoded, RawPath as it goes out
+	header http.Header
+	body   []byte
+
+	names  map[string]string // tool aliases of this request → the caller's names
+	output string            // the tool that stands in for structured output
+
+	requestID string   // AWS's, once a reply came
+	notes     []string // what the operator's log should tell
+}
+
+// NewCall normalizes req, checks it against what the target's model can do, and
+// encodes it. req stays as it is: another target may be tried after this one.
+// Errors are *fault.Error, a 400 that names the member at fault.
+func NewCall(req *chat.Request, t Target) (*Call, error) {
+	base, err := t.base()
+	if err != nil {
+		return nil, fault.From(err)
+	}
+	p, err := prepare(req, t)
+	if err != nil {
+		return nil, err
+	}
+	encode := encodeConverse
+	if t.invokes() {
+		encode = encodeInvoke
+	}
+	w, err := encode(p, t)
+	if err != nil {
+		return nil, fault.From(err)
+	}
+	c := &Call{
+		target: t,
+		stream: req.Stream,
+		url:    &url.URL{Scheme: base.Scheme, Host: base.Host, Path: base.Path + w.path, RawPath: base.EscapedPath() + w.rawPath},
+		header: w.header,
+		body:   w.body,
+		names:  p.names,
+		output: p.output,
+	}
+	c.header.Del("Content-Length")
+	if c.header.Get("Content-Type") == "" {
+		c.header.Set("Content-Type", "application/json")
+	}
+	return c, nil
+}
+
+// Method is the HTTP method.
+func (c *Call) Method() string { return http.MethodPost }
+
+// Host is the authority that the signature names.
+func (c *Call) Host() string { return c.url.Host }
+
+// Path is the path as it goes out: the model id is one encoded segment.
+func (c *Call) Path() string { return c.url.EscapedPath() }
+
+// TLS tells whether the endpoint is https.
+func (c *Call) TLS() bool { return c.url.Scheme == "https" }
+
+// Body is the encoded body; not to be changed.
+func (c *Call) Body() []byte { return c.body }
+
+// Header is what goes out beside the signature: content-type and knobs of
+// InvokeModel. Not to be changed.
+func (c *Call) Header() http.Header { return c.header }
+
+// Stream tells whether the answer is to be an event stream.
+func (c *Call) Stream() bool { return c.stream }
+
+// Notes are things that the operator's log should tell about the answer: an
+// unknown stop reason.
+func (c *Call) Notes() []string { return c.notes }
+
+// IsStream tells whether a reply is the event stream that was asked for. If
+// not, its body is to be read whole and given to Fault.
+func (c *Call) IsStream(status int, header http.Header) bool {
+	return status == http.StatusOK && mediaType(header) == "application/vnd.amazon.eventstream"
+}
+
+// Whole decodes a whole reply. A status other than 200, an exception in a 200,
+// and an answer that lacks message, stop reason or usage are a *fault.Error.
+func (c *Call) Whole(status int, header http.Header, body []byte) ([]chat.Event, error) {
+	c.requestID = RequestID(header)
+	if status != http.StatusOK {
+		return nil, c.Fault(status, header, body)
+	}
+	if e := exceptionOf(status, header, body); e.Type != "" {
+		return nil, newFault(e, header, c.redactor())
+	}
+	if mediaType(header) != "application/json" {
+		return nil, undecodable(&Exception{Type: "unexpected content type " + quote(header.Get("Content-Type")), RequestID: c.requestID, Status: status})
+	}
+	decode := converseReply
+	if c.target.invokes() {
+		decode = invokeReply
+	}
+	events, notes, err := decode(header, body)
+	if err != nil {
+		return nil, c.decodeFault(err)
+	}
+	c.notes = append(c.notes, notes...)
+	restore := restorer{names: c.names, output: c.output}
+	return restore.events(events), nil
+}
+
+// Events reads the event stream r.
+func (c *Call) Events(r io.Reader) *Events {
+	e := &Events{call: c, frames: frameReader{r: r}, restore: restorer{names: c.names, output: c.output}}
+	if c.target.invokes() {
+		s := &invokeStream{}
+		e.codec, e.decode, e.notes = newEventCodec(schemas.ResponseStream), s.decode, &s.stops.notes
+	} else {
+		s := &converseStream{}
+		e.codec, e.decode, e.notes = newEventCodec(schemas.ConverseStreamOutput), s.decode, &s.notes
+	}
+	return e
+}
+
+// Fault is the fault of a reply that is no answer; see the function Fault. It
+// also keeps this call's own endpoint and ARN from the caller.
+func (c *Call) Fault(status int, header http.Header, body []byte) *fault.Error {
+	c.requestID = RequestID(header)
+	return newFault(exceptionOf(status, header, body), header, c.redactor())
+}
+
+func (c *Call) redactor() redactor {
+	r := redactor{secrets: []string{c.url.Host, c.url.Hostname()}}
+	if strings.HasPrefix(c.target.ModelID, arnPrefix) {
+		id := c.target.ModelID
+		r.secrets = append(r.secrets, id, id[strings.LastIndexByte(id, '/')+1:])
+	}
+	return r
+}
+
+func mediaType(header http.Header) string {
+	t, _, err := mime.ParseMediaType(header.Get("Content-Type"))
+	if err != nil {
+		return ""
+	}
+	return t
+}

@@ -1,0 +1,167 @@
+package bedrock
+
+import (
+	"bytes"
+	"encoding/json"
+	"io"
+	"net/http"
+	"strings"
+	"testing"
+	"time"
+
+	"aisix/admin/resource"
+	"aisix/extproc/chat"
+
+	"github.com/aws/aws-sdk-go-v2/aws/protocol/eventstream"
+)
+
+var creds = resource.Credentials{AccessKeyID: "AKIDEXAMPLE", SecretAccessKey: "secret", SessionToken: "token", Region: "us-west-2"}
+
+func target(id string) Target {
+	return Target{ModelID: id, Publisher: Publisher(id), Region: "us-west-2"}
+}
+
+func userSays(text string) *chat.Request {
+	return &chat.Request{Model: "alias", Messages: []chat.Message{{Role: chat.User, Blocks: []chat.Block{chat.Text{Text: text}}, Param: "messages[0]"}}}
+}
+
+// frame encodes one frame as AWS does.
+func frame(t testing.TB, kind, name, payload string) []byte {
+	t.Helper()
+	m := eventstream.Message{Payload: []byte(payload)}
+	m.Headers.Set(":message-type", eventstream.StringValue(kind))
+	switch kind {
+	case "event":
+		m.Headers.Set(":event-type", eventstream.StringValue(name))
+	case "exception":
+		m.Headers.Set(":exception-type", eventstream.StringValue(name))
+	case "error":
+		m.Headers.Set(":error-code", eventstream.StringValue(name))
+		m.Headers.Set(":error-message", eventstream.StringValue(payload))
+	}
+	m.Headers.Set(":content-type", eventstream.StringValue("application/json"))
+	var buf bytes.Buffer
+	if err := eventstream.NewEncoder().Encode(&buf, m); err != nil {
+		t.Fatal(err)
+	}
+	return buf.Bytes()
+}
+
+func newCall(t testing.TB, req *chat.Request, to Target) *Call {
+	t.Helper()
+	c, err := NewCall(req, to)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return c
+}
+
+func all(t testing.TB, e *Events) []chat.Event {
+	t.Helper()
+	var out []chat.Event
+	for {
+		events, err := e.Next()
+		if err == io.EOF {
+			return out
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+		out = append(out, events...)
+	}
+}
+
+func TestConverseEncodesTextAndSamplingAsSent(t *testing.T) {
+	req := userSays("<hi> & bye")
+	temp := 0.7
+	req.Temperature = &temp
+	req.System = []chat.Block{chat.Text{Text: "be brief"}}
+	c := newCall(t, req, target("amazon.nova-pro-v1:0"))
+	const want = `{"inferenceConfig":{"temperature":0.7},"messages":[{"content":[{"text":"<hi> & bye"}],"role":"user"}],"system":[{"text":"be brief"}]}`
+	if got := canonical(t, c.Body()); got != want {
+		t.Errorf("body\n%s\nwant\n%s", got, want)
+	}
+	if got := c.Path(); got != "/model/amazon.nova-pro-v1%3A0/converse" {
+		t.Errorf("path %s", got)
+	}
+	if c.Host() != "bedrock-runtime.us-west-2.amazonaws.com" || !c.TLS() {
+		t.Errorf("host %s, TLS %v", c.Host(), c.TLS())
+	}
+	h, err := c.Sign(creds, time.Unix(0, 0))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if a := h.Get("Authorization"); !strings.Contains(a, "SignedHeaders=content-type;host;x-amz-content-sha256;x-amz-date;x-amz-security-token,") {
+		t.Errorf("authorization %s", a)
+	}
+}
+
+// canonical is JSON with sorted keys.
+func canonical(t testing.TB, raw []byte) string {
+	t.Helper()
+	var v any
+	if err := json.Unmarshal(raw, &v); err != nil {
+		t.Fatalf("%v in %s", err, raw)
+	}
+	var buf bytes.Buffer
+	enc := json.NewEncoder(&buf)
+	enc.SetEscapeHTML(false)
+	if err := enc.Encode(v); err != nil {
+		t.Fatal(err)
+	}
+	return strings.TrimSpace(buf.String())
+}
+
+func TestConverseStreamReadsTextToolsAndUsage(t *testing.T) {
+	var s []byte
+	for _, f := range [][2]string{
+		{"messageStart", `{"role":"assistant","p":"abc"}`},
+		{"contentBlockDelta", `{"contentBlockIndex":0,"delta":{"text":"Hel"}}`},
+		{"somethingNew", `{"x":1}`},
+		{"contentBlockDelta", `{"contentBlockIndex":0,"delta":{"novel":1}}`},
+		{"contentBlockStop", `{"contentBlockIndex":0}`},
+		{"contentBlockStart", `{"contentBlockIndex":1,"start":{"toolUse":{"toolUseId":"t1","name":"f"}}}`},
+		{"contentBlockDelta", `{"contentBlockIndex":1,"delta":{"toolUse":{"input":"{\"a\":1}"}}}`},
+		{"contentBlockStop", `{"contentBlockIndex":1}`},
+		{"messageStop", `{"stopReason":"tool_use"}`},
+		{"metadata", `{"usage":{"inputTokens":3,"outputTokens":4,"totalTokens":7,"cacheReadInputTokens":2},"metrics":{"latencyMs":1}}`},
+	} {
+		s = append(s, frame(t, "event", f[0], f[1])...)
+	}
+	req := userSays("hi")
+	req.Stream = true
+	c := newCall(t, req, target("amazon.nova-pro-v1:0"))
+	if c.Path() != "/model/amazon.nova-pro-v1%3A0/converse-stream" {
+		t.Errorf("path %s", c.Path())
+	}
+	events := all(t, c.Events(bytes.NewReader(s)))
+	var text, input strings.Builder
+	var stop chat.Stop
+	var usage chat.Usage
+	for _, e := range events {
+		switch e := e.(type) {
+		case chat.TextDelta:
+			text.WriteString(e.Text)
+		case chat.ToolDelta:
+			input.WriteString(e.JSON)
+		case chat.Stop:
+			stop = e
+		case chat.UsageSnapshot:
+			usage = e.Usage
+		}
+	}
+	if text.String() != "Hel" || input.String() != `{"a":1}` || stop.Reason != chat.ToolUseStop || usage.Prompt() != 5 || usage.Completion() != 4 {
+		t.Errorf("events %#v", events)
+	}
+}
+
+func TestWholeConverseReply(t *testing.T) {
+	c := newCall(t, userSays("hi"), target("amazon.nova-pro-v1:0"))
+	h := http.Header{"Content-Type": {"application/json"}}
+	body := `{"output":{"message":{"role":"assistant","content":[{"text":"a"},{"novelBlock":{}},{"toolUse":{"toolUseId":"t","name":"f","input":{"z":1.50,"a":"<&>"}}}]}},"stopReason":"tool_use","usage":{"inputTokens":1,"outputTokens":2,"totalTokens":3}}`
+	events, err := c.Whole(200, h, []byte(body))
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Logf("%#v", events)
+}

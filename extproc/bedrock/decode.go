@@ -1,0 +1,178 @@
+package bedrock
+
+import (
+	"net/http"
+
+	"aisix/extproc/chat"
+
+	"github.com/aws/aws-sdk-go-v2/service/bedrockruntime"
+	"github.com/aws/aws-sdk-go-v2/service/bedrockruntime/types"
+)
+
+// converseReply decodes a whole Converse reply into the events that a stream
+// would have brought.
+func converseReply(header http.Header, body []byte) ([]chat.Event, []string, error) {
+	var out bedrockruntime.ConverseOutput
+	if err := deserialize(converseSchema, header, body, &out); err != nil {
+		return nil, nil, undecodable(err)
+	}
+	message, ok := out.Output.(*types.ConverseOutputMemberMessage)
+	if !ok {
+		return nil, nil, incomplete("message")
+	}
+	if out.StopReason == "" {
+		return nil, nil, incomplete("stop reason")
+	}
+	usage := tokenUsage(out.Usage)
+	if !usage.Known() {
+		return nil, nil, incomplete("usage")
+	}
+	events := []chat.Event{chat.Start{}}
+	calls := false
+	var before types.ContentBlock
+	for i, b := range message.Value.Content {
+		// The codec delivers a block that it doesn't know as the block before it.
+		if b == nil || b == before {
+			continue
+		}
+		before = b
+		blockEvents, err := wholeBlock(i, b)
+		if err != nil {
+			return nil, nil, undecodable(err)
+		}
+		for _, e := range blockEvents {
+			if t, ok := e.(chat.ToolStart); ok && !t.Server {
+				calls = true
+			}
+		}
+		events = append(events, blockEvents...)
+	}
+	reason, known, err := stopReason(out.StopReason, calls)
+	if err != nil {
+		return nil, nil, err
+	}
+	var notes []string
+	if !known {
+		notes = append(notes, unknownStop(string(out.StopReason)))
+	}
+	return append(events, chat.Stop{Reason: reason}, chat.UsageSnapshot{Usage: usage}), notes, nil
+}
+
+// wholeBlock is one content block of a whole reply as events. Blocks that no
+// caller can be shown (images, server tools' results) give none.
+func wholeBlock(i int, b types.ContentBlock) ([]chat.Event, error) {
+	switch b := b.(type) {
+	case *types.ContentBlockMemberText:
+		return []chat.Event{chat.TextDelta{Index: i, Text: b.Value}, chat.BlockStop{Index: i}}, nil
+	case *types.ContentBlockMemberCitationsContent:
+		var events []chat.Event
+		for _, c := range b.Value.Content {
+			if t, ok := c.(*types.CitationGeneratedContentMemberText); ok {
+				events = append(events, chat.TextDelta{Index: i, Text: t.Value})
+			}
+		}
+		return append(events, chat.BlockStop{Index: i}), nil
+	case *types.ContentBlockMemberToolUse:
+		input, err := documentJSON(b.Value.Input)
+		if err != nil {
+			return nil, err
+		}
+		return []chat.Event{
+			chat.ToolStart{Index: i, ID: deref(b.Value.ToolUseId), Name: deref(b.Value.Name), Server: b.Value.Type == types.ToolUseTypeServerToolUse},
+			chat.ToolDelta{Index: i, JSON: string(input)},
+			chat.BlockStop{Index: i},
+		}, nil
+	case *types.ContentBlockMemberReasoningContent:
+		switch r := b.Value.(type) {
+		case *types.ReasoningContentBlockMemberReasoningText:
+			return []chat.Event{
+				chat.ThinkingDelta{Index: i, Text: deref(r.Value.Text), Signature: deref(r.Value.Signature)},
+				chat.BlockStop{Index: i},
+			}, nil
+		case *types.ReasoningContentBlockMemberRedactedContent:
+			return []chat.Event{chat.RedactedDelta{Index: i, Data: r.Value}, chat.BlockStop{Index: i}}, nil
+		}
+	}
+	return nil, nil
+}
+
+// converseStream turns the typed events of one ConverseStream into chat's.
+type converseStream struct {
+	calls bool // a tool was called
+	notes []string
+}
+
+// decode gives none for events and deltas that nobody can be shown, or that a
+// newer service made up.
+func (s *converseStream) decode(e any) ([]chat.Event, error) {
+	switch e := e.(type) {
+	case *types.MessageStartEvent:
+		return []chat.Event{chat.Start{}}, nil
+	case *types.ContentBlockStartEvent:
+		start, ok := e.Start.(*types.ContentBlockStartMemberToolUse)
+		if !ok {
+			return nil, nil
+		}
+		server := start.Value.Type == types.ToolUseTypeServerToolUse
+		s.calls = s.calls || !server
+		return []chat.Event{chat.ToolStart{Index: index(e.ContentBlockIndex), ID: deref(start.Value.ToolUseId), Name: deref(start.Value.Name), Server: server}}, nil
+	case *types.ContentBlockDeltaEvent:
+		return delta(index(e.ContentBlockIndex), e.Delta), nil
+	case *types.ContentBlockStopEvent:
+		return []chat.Event{chat.BlockStop{Index: index(e.ContentBlockIndex)}}, nil
+	case *types.MessageStopEvent:
+		if e.StopReason == "" {
+			return nil, incomplete("stop reason")
+		}
+		reason, known, err := stopReason(e.StopReason, s.calls)
+		if err != nil {
+			return nil, err
+		}
+		if !known {
+			s.notes = append(s.notes, unknownStop(string(e.StopReason)))
+		}
+		return []chat.Event{chat.Stop{Reason: reason}}, nil
+	case *types.ConverseStreamMetadataEvent:
+		if e.Usage == nil {
+			return nil, nil
+		}
+		return []chat.Event{chat.UsageSnapshot{Usage: tokenUsage(e.Usage)}}, nil
+	default:
+		return nil, nil
+	}
+}
+
+func delta(i int, d types.ContentBlockDelta) []chat.Event {
+	switch d := d.(type) {
+	case *types.ContentBlockDeltaMemberText:
+		return []chat.Event{chat.TextDelta{Index: i, Text: d.Value}}
+	case *types.ContentBlockDeltaMemberToolUse:
+		return []chat.Event{chat.ToolDelta{Index: i, JSON: deref(d.Value.Input)}}
+	case *types.ContentBlockDeltaMemberReasoningContent:
+		switch r := d.Value.(type) {
+		case *types.ReasoningContentBlockDeltaMemberText:
+			return []chat.Event{chat.ThinkingDelta{Index: i, Text: r.Value}}
+		case *types.ReasoningContentBlockDeltaMemberSignature:
+			return []chat.Event{chat.ThinkingDelta{Index: i, Signature: r.Value}}
+		case *types.ReasoningContentBlockDeltaMemberRedactedContent:
+			return []chat.Event{chat.RedactedDelta{Index: i, Data: r.Value}}
+		}
+	}
+	return nil
+}
+
+func index(i *int32) int {
+	if i == nil {
+		return 0
+	}
+	return int(*i)
+}
+
+func deref(s *string) string {
+	if s == nil {
+		return ""
+	}
+	return *s
+}
+
+func unknownStop(raw string) string { return "unknown stop reason " + quote(raw) }

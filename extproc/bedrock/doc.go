@@ -1,0 +1,16 @@
+// Package bedrock is AWS Bedrock as an upstream: model ids and their families,
+// Converse and InvokeModel requests and replies, event stream frames,
+// exceptions, and signatures.
+//
+// It turns a chat.Request into one signed HTTP request (NewCall, Call.Sign), and
+// what Bedrock answers into chat.Events (Call.Whole, Call.Events) or a
+// fault.Error (Call.Fault). It opens no connection, reads no clock and logs
+// nothing: extproc moves the bytes, through Envoy or an HTTP client of its own.
+// It knows no caller's dialect; Anthropic's Messages JSON, which InvokeModel
+// carries, is package anthropic's.
+//
+// The AWS SDK is used for its types, its codec (wire.go alone knows that) and
+// its signer (sign.go), never for its client.
+//
+// Caller: extproc.
+package bedrock

@@ -1,0 +1,52 @@
+package bedrock
+
+import (
+	"maps"
+	"regexp"
+	"slices"
+	"strconv"
+	"strings"
+
+	"aisix/extproc/chat"
+
+	"github.com/aws/aws-sdk-go-v2/service/bedrockruntime/types"
+)
+
+// documentNames are the names in use in one request, lower-cased: Converse wants
+// them unique without regard to case.
+type documentNames map[string]bool
+
+func (n documentNames) block(d chat.Document) types.DocumentBlock {
+	name := n.unique(d.Name)
+	return types.DocumentBlock{Name: &name, Format: types.DocumentFormat(d.Format), Source: &types.DocumentSourceMemberBytes{Value: d.Data}}
+}
+
+// Converse takes letters, digits, single spaces, hyphens, parentheses and square
+// brackets, up to 200.
+var (
+	notInName = regexp.MustCompile(`[^a-zA-Z0-9 ()\[\]-]+`)
+	spaces    = regexp.MustCompile(` {2,}`)
+)
+
+const maxDocumentName = 200
+
+func (n documentNames) unique(name string) string {
+	clean := strings.TrimSpace(spaces.ReplaceAllString(notInName.ReplaceAllString(name, " "), " "))
+	if clean == "" {
+		clean = "document"
+	}
+	clean = strings.TrimSpace(clean[:min(len(clean), maxDocumentName)])
+	for i := 1; ; i++ {
+		candidate := clean
+		if i > 1 {
+			suffix := " (" + strconv.Itoa(i) + ")"
+			candidate = strings.TrimSpace(clean[:min(len(clean), maxDocumentName-len(suffix))]) + suffix
+		}
+		if key := strings.ToLower(candidate); !n[key] {
+			n[key] = true
+			return candidate
+		}
+	}
+}
+
+func sortedKeys(m map[string]string) []string { return slices.Sorted(maps.Keys(m)) }

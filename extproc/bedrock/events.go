@@ -1,0 +1,74 @@
+package bedrock
+
+import (
+	"errors"
+	"io"
+	"net/http"
+	"os"
+
+	"aisix/extproc/chat"
+	"aisix/extproc/fault"
+)
+
+// Events reads an event stream as chat.Events. Not for concurrent use.
+type Events struct {
+	call    *Call
+	frames  frameReader
+	codec   *eventCodec
+	decode  func(event any) ([]chat.Event, error)
+	notes   *[]string // the decoder's
+	restore restorer
+	stopped bool
+	failed  error
+}
+
+// Next decodes one frame into its events, which may be none. It ends with io.EOF
+// after a stop reason and at a frame boundary only; any other end, an exception
+// frame, and a frame that can't be decoded are a *fault.Error that stays.
+// os.ErrDeadlineExceeded of the reader comes back as it is: call again, nothing
+// is lost.
+func (e *Events) Next() ([]chat.Event, error) {
+	if e.failed != nil {
+		return nil, e.failed
+	}
+	frame, err := e.frames.next()
+	switch {
+	case err == nil:
+	case errors.Is(err, os.ErrDeadlineExceeded):
+		return nil, err
+	case err == io.EOF && e.stopped:
+		return nil, io.EOF
+	case err == io.EOF, err == io.ErrUnexpectedEOF:
+		return nil, e.fail(&fault.Error{Kind: fault.Upstream, Status: http.StatusBadGateway,
+			Message: "the upstream's stream ended early", Err: io.ErrUnexpectedEOF})
+	case errors.Is(err, errFrame):
+		return nil, e.fail(undecodable(err))
+	default:
+		return nil, e.fail(&fault.Error{Kind: fault.Transport, Status: http.StatusBadGateway,
+			Message: "the upstream connection broke", Err: err})
+	}
+	event, err := e.codec.decode(frame)
+	if err != nil {
+		return nil, e.fail(e.call.streamFault(err))
+	}
+	events, err := e.decode(event)
+	if err != nil {
+		return nil, e.fail(e.call.decodeFault(err))
+	}
+	e.call.notes, *e.notes = append(e.call.notes, *e.notes...), nil
+	events = e.restore.events(events)
+	for _, ev := range events {
+		if _, ok := ev.(chat.Stop); ok {
+			e.stopped = true
+		}
+	}
+	return events, nil
+}
+
+// Buffered tells whether Next has a whole frame at hand and will not read.
+func (e *Events) Buffered() bool { return e.failed == nil && e.frames.buffered() }
+
+func (e *Events) fail(err error) error {
+	e.failed = err
+	return err
+}

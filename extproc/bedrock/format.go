@@ -1,0 +1,85 @@
+package bedrock
+
+import (
+	"encoding/json"
+	"slices"
+
+	"aisix/extproc/chat"
+	"aisix/extproc/fault"
+)
+
+// outputTool is the name of the tool that stands in for structured output.
+const outputTool = "json_output"
+
+var anyObject = json.RawMessage(`{"type":"object","additionalProperties":true}`)
+
+// structuredOutput asks for the caller's format natively, or by a tool that the
+// model is made to call. A format without a schema has no native form.
+func (p *prepared) structuredOutput(ignored func(string) bool) error {
+	r, c := p.req, p.family.Capabilities
+	f := r.Format
+	if f == nil || ignored("response_format") {
+		r.Format = nil
+		return nil
+	}
+	r.Format = nil
+	if r.ToolChoice.Mode == chat.ToolChoiceTool || r.ToolChoice.Mode == chat.ToolChoiceAny {
+		// The caller's own tool is the answer: there will be no text to shape. A
+		// native schema may stand all the same.
+		if isNull(f.Schema) || c.StructuredOutput != "native" {
+			return nil
+		}
+	}
+	native := c.StructuredOutput == "native" || (c.StructuredOutput == "" && denies(c.Tools))
+	if native && !isNull(f.Schema) {
+		schema, err := nativeSchema(f.Schema)
+		if err != nil {
+			return err
+		}
+		p.format = &chat.Format{Name: f.Name, Description: f.Description, Schema: schema, Strict: f.Strict}
+		return nil
+	}
+	if denies(c.Tools) {
+		return fault.Invalid("response_format", "this model can't be held to a JSON format")
+	}
+	schema, description := f.Schema, "Give the answer by calling this tool, once, with the whole answer as its input."
+	if isNull(schema) {
+		schema = anyObject
+	}
+	if f.Description != "" {
+		description += " " + f.Description
+	}
+	schema, err := toolSchema(schema)
+	if err != nil {
+		return err
+	}
+	others := len(r.Tools) > 0 && r.ToolChoice.Mode != chat.ToolChoiceNone
+	r.Tools = append(slices.Clip(r.Tools), chat.Tool{Name: outputTool, Description: description, Schema: schema, Strict: f.Strict && has(c.StrictTools)})
+	r.ToolChoice = p.outputChoice(others)
+	p.output = outputTool
+	return nil
+}
+
+// outputChoice forces the output tool as far as the family lets us. Thinking and
+// a forced tool exclude each other: then the tool is only offered.
+func (p *prepared) outputChoice(others bool) chat.ToolChoice {
+	switch {
+	case p.thinks():
+		return chat.ToolChoice{Mode: chat.ToolChoiceAuto}
+	case !others && p.canChoose(chat.ToolChoiceTool):
+		return chat.ToolChoice{Mode: chat.ToolChoiceTool, Name: outputTool}
+	case p.canChoose(chat.ToolChoiceAny):
+		return chat.ToolChoice{Mode: chat.ToolChoiceAny}
+	default:
+		return chat.ToolChoice{Mode: chat.ToolChoiceAuto}
+	}
+}
+
+// toolSchema is a schema whose type is object: tools take no other.
+func toolSchema(raw json.RawMessage) (json.RawMessage, error) {
+	var members map[string]json.RawMessage
+	if json.Unmarshal(raw, &members) != nil {
+		return nil, fault.Invalid("response_format", "the schema must be an object")
+	}
+	return raw, nil
+}

@@ -1,0 +1,162 @@
+package bedrock
+
+import (
+	"encoding/json"
+	"errors"
+	"net/http"
+	"strings"
+
+	"aisix/extproc/anthropic"
+	"aisix/extproc/chat"
+	"aisix/extproc/fault"
+
+	"github.com/aws/aws-sdk-go-v2/service/bedrockruntime"
+	"github.com/aws/aws-sdk-go-v2/service/bedrockruntime/types"
+)
+
+const contentType = "application/json"
+
+// encodeInvoke is the request of InvokeModel or InvokeModelWithResponseStream:
+// an Anthropic body, with Bedrock's knobs as headers.
+func encodeInvoke(p *prepared, t Target) (wireRequest, error) {
+	body, err := anthropicBody(p)
+	if err != nil {
+		return wireRequest{}, err
+	}
+	mime := contentType
+	in := &bedrockruntime.InvokeModelInput{ModelId: &t.ModelID, Body: body, ContentType: &mime, Accept: &mime}
+	if g := p.knobs.guardrail; g != nil {
+		in.GuardrailIdentifier, in.GuardrailVersion = &g.Identifier, &g.Version
+		in.Trace = types.Trace(strings.ToUpper(g.Trace))
+	}
+	if x := p.knobs.performance; x != nil {
+		in.PerformanceConfigLatency = types.PerformanceConfigLatency(x.Latency)
+	}
+	if x := p.knobs.tier; x != nil {
+		in.ServiceTier = types.ServiceTierType(x.Type)
+	}
+	if l := labels(p); l != nil {
+		s := string(number(l))
+		in.RequestMetadata = &s
+	}
+	if !p.req.Stream {
+		return serialize(invokeSchema, in)
+	}
+	return serialize(invokeStreamSchema, &bedrockruntime.InvokeModelWithResponseStreamInput{
+		ModelId: in.ModelId, Body: in.Body, ContentType: in.ContentType, Accept: in.Accept,
+		GuardrailIdentifier: in.GuardrailIdentifier, GuardrailVersion: in.GuardrailVersion, Trace: in.Trace,
+		PerformanceConfigLatency: in.PerformanceConfigLatency, ServiceTier: in.ServiceTier, RequestMetadata: in.RequestMetadata,
+	})
+}
+
+func anthropicBody(p *prepared) ([]byte, error) {
+	req := *p.req
+	req.MaxTokens = p.maxTokens
+	req.Format = p.format
+	req.Reasoning = nil // in Thinking and Effort
+	extra := p.additional
+	if g := p.knobs.guardrail; g != nil && g.StreamMode != "" && req.Stream {
+		// InvokeModel has no header for the mode: it is a member of the body.
+		mode := map[string]string{"sync": "SYNCHRONOUS", "async": "ASYNCHRONOUS"}[g.StreamMode]
+		extra["amazon-bedrock-guardrailConfig"] = object(map[string]json.RawMessage{"streamProcessingMode": number(mode)})
+	}
+	o := anthropic.Options{
+		Beta: p.knobs.beta, Thinking: p.thinking, Effort: p.effort,
+		StrictTools: has(p.family.Capabilities.StrictTools), Extra: extra,
+	}
+	if p.format != nil {
+		o.Format = anthropic.OutputConfig
+	}
+	return anthropic.EncodeRequest(&req, o)
+}
+
+// invokeReply decodes a whole answer of InvokeModel.
+func invokeReply(_ http.Header, body []byte) ([]chat.Event, []string, error) {
+	events, err := anthropic.DecodeResponse(body)
+	if err != nil {
+		return nil, nil, err
+	}
+	var s stops
+	if err := s.settle(events); err != nil {
+		return nil, nil, err
+	}
+	if !s.stopped {
+		return nil, nil, incomplete("stop reason")
+	}
+	if !s.counted {
+		return nil, nil, incomplete("usage")
+	}
+	return events, s.notes, nil
+}
+
+// invokeStream decodes the chunks of one InvokeModelWithResponseStream.
+type invokeStream struct {
+	decoder anthropic.EventDecoder
+	stops   stops
+}
+
+func (s *invokeStream) decode(event any) ([]chat.Event, error) {
+	chunk, ok := event.(*types.PayloadPart)
+	if !ok {
+		return nil, nil
+	}
+	events, err := s.decoder.Decode(chunk.Bytes)
+	if err != nil {
+		return nil, err
+	}
+	return events, s.stops.settle(events)
+}
+
+// stops sees to it that an answer's stop reason is one that chat knows.
+type stops struct {
+	calls, stopped, counted bool
+	notes                   []string
+}
+
+func (s *stops) settle(events []chat.Event) error {
+	for i, e := range events {
+		switch e := e.(type) {
+		case chat.ToolStart:
+			s.calls = s.calls || !e.Server
+		case chat.UsageSnapshot:
+			s.counted = true
+		case chat.Stop:
+			s.stopped = true
+			reason, known, err := stopReason(types.StopReason(e.Reason), s.calls)
+			if err != nil {
+				return err
+			}
+			if !known {
+				s.notes = append(s.notes, unknownStop(string(e.Reason)))
+			}
+			e.Reason = reason
+			events[i] = e
+		}
+	}
+	return nil
+}
+
+// decodeFault is the fault of what a decoder refused: Anthropic's error object,
+// a fault already, or something that is no answer.
+func (c *Call) decodeFault(err error) *fault.Error {
+	var f *fault.Error
+	if errors.As(err, &f) {
+		return f
+	}
+	var e *anthropic.Error
+	if !errors.As(err, &e) {
+		return undecodable(err)
+	}
+	return newFault(&Exception{Type: anthropicTypes[e.Type], Message: e.Message, RequestID: c.requestID, Status: e.Status()}, nil, c.redactor())
+}
+
+// anthropicTypes are AWS's names for Anthropic's errors; others go by status.
+var anthropicTypes = map[string]string{
+	"invalid_request_error": "ValidationException",
+	"rate_limit_error":      "ThrottlingException",
+	"permission_error":      "AccessDeniedException",
+	"not_found_error":       "ResourceNotFoundException",
+	"timeout_error":         "ModelTimeoutException",
+	"overloaded_error":      "ServiceUnavailableException",
+	"api_error":             "InternalServerException",
+}

@@ -1,0 +1,97 @@
+package bedrock
+
+import (
+	"crypto/sha256"
+	"encoding/hex"
+	"regexp"
+	"strconv"
+	"strings"
+)
+
+// legal is what Bedrock takes as a tool's name and as a tool use's id.
+var legal = regexp.MustCompile(`^[a-zA-Z0-9_-]{1,64}$`)
+
+// aliases gives tool names that Bedrock does not take another one, reversibly.
+type aliases struct {
+	taken  map[string]bool   // names on the wire
+	alias  map[string]string // name → alias
+	origin map[string]string // alias → name
+}
+
+// newAliases aliases every illegal one of names. Legal names stay, whatever
+// order they come in: an alias never takes one of them.
+func newAliases(names []string) *aliases {
+	a := &aliases{taken: map[string]bool{}, alias: map[string]string{}, origin: map[string]string{}}
+	for _, n := range names {
+		if legal.MatchString(n) {
+			a.taken[n] = true
+		}
+	}
+	for _, n := range names {
+		if _, done := a.alias[n]; done || legal.MatchString(n) {
+			continue
+		}
+		alias := a.free(sanitize(n), n)
+		a.alias[n], a.origin[alias] = alias, n
+	}
+	return a
+}
+
+// wire is the name that goes out.
+func (a *aliases) wire(name string) string {
+	if alias, ok := a.alias[name]; ok {
+		return alias
+	}
+	return name
+}
+
+// free reserves a name that begins with stem and ends in a digest of seed: the
+// same for the same name in every request, so that caches of prompts hit.
+func (a *aliases) free(stem, seed string) string {
+	for i := 0; ; i++ {
+		if i > 0 {
+			seed += "#" + strconv.Itoa(i)
+		}
+		name := stem + "_" + digest(seed)[:8]
+		if !a.taken[name] {
+			a.taken[name] = true
+			return name
+		}
+	}
+}
+
+// reserve is stem itself where no tool has that name, else a free one like it.
+func (a *aliases) reserve(stem string) string {
+	if !a.taken[stem] {
+		a.taken[stem] = true
+		return stem
+	}
+	return a.free(stem, stem)
+}
+
+var illegal = regexp.MustCompile(`[^a-zA-Z0-9_-]+`)
+
+// sanitize leaves room for a digest.
+func sanitize(name string) string {
+	s := strings.Trim(illegal.ReplaceAllString(name, "_"), "_")
+	if len(s) > 55 {
+		s = s[:55]
+	}
+	if s == "" {
+		s = "tool"
+	}
+	return s
+}
+
+// callID is the id on the wire of a tool use and its result.
+func callID(id string) string {
+	if legal.MatchString(id) {
+		return id
+	}
+	return "call_" + digest(id)[:32]
+}
+
+func digest(s string) string {
+	sum := sha256.Sum256([]byte(s))
+	return hex.EncodeToString(sum[:])
+}

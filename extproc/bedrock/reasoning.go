@@ -1,0 +1,116 @@
+package bedrock
+
+import (
+	"bytes"
+	"encoding/json"
+
+	"aisix/extproc/anthropic"
+	"aisix/extproc/chat"
+	"aisix/extproc/fault"
+)
+
+// Thinking budgets of the efforts, in tokens, before they are kept under
+// max_tokens; a budget under minBudget is none.
+var budgets = map[string]int{"minimal": 1024, "low": 2048, "medium": 8192, "high": 16384, "xhigh": 32768}
+
+const minBudget = 1024
+
+// reasoning turns the caller's wish into the family's own control.
+func (p *prepared) reasoning(t Target, ignored func(string) bool) error {
+	r := p.req.Reasoning
+	if r == nil {
+		return nil
+	}
+	if !isNull(r.Thinking) {
+		if t.Publisher != "anthropic" && t.Publisher != "" {
+			if ignored("thinking") {
+				return nil
+			}
+			return fault.Invalid("thinking", "this model takes no thinking object: use reasoning_effort")
+		}
+		p.setThinking(r.Thinking, t)
+		return nil
+	}
+	if r.Effort == "" || ignored("reasoning_effort") {
+		return nil
+	}
+	effort, ok := p.family.Efforts[r.Effort]
+	if !ok {
+		effort = r.Effort
+	}
+	switch p.family.Capabilities.Reasoning {
+	case "none":
+		if r.Effort != "none" {
+			return fault.Invalid("reasoning_effort", "this model takes no reasoning_effort")
+		}
+	case "budget":
+		if r.Effort != "none" {
+			p.budget(r.Effort, t)
+		}
+	case "adaptive":
+		if r.Effort != "none" {
+			p.setThinking(json.RawMessage(`{"type":"adaptive"}`), t)
+			p.effort = effort
+		}
+	case "effort":
+		if r.Effort == "none" {
+			return nil // what the family does unasked
+		}
+		for name, raw := range p.family.ReasoningFields {
+			p.additional[name] = bytes.ReplaceAll(raw, []byte(`"$effort"`), number(effort))
+		}
+	default: // not known: Converse has a member for it, and its own validation
+		if r.Effort != "none" {
+			if effort == "minimal" {
+				effort = "low"
+			}
+			p.effort = effort
+		}
+	}
+	return nil
+}
+
+// budget thinks within three quarters of what may be written, so that an answer
+// has room, but with no less than the least budget where that fits.
+func (p *prepared) budget(effort string, t Target) {
+	limit := anthropic.DefaultMaxTokens
+	if p.maxTokens != nil {
+		limit = *p.maxTokens
+	}
+	n := min(budgets[effort], max(limit/4*3, minBudget))
+	if n < minBudget || n >= limit {
+		return
+	}
+	raw, _ := json.Marshal(struct { // can't fail
+		Type   string `json:"type"`
+		Budget int    `json:"budget_tokens"`
+	}{"enabled", n})
+	p.setThinking(raw, t)
+}
+
+// setThinking puts Anthropic's object where the operation has it.
+func (p *prepared) setThinking(raw json.RawMessage, t Target) {
+	p.thinking = raw
+	if !t.invokes() {
+		p.additional["thinking"] = raw
+	}
+}
+
+// thinks tells whether the model will be asked to think in a way that excludes a
+// forced tool.
+func (p *prepared) thinks() bool {
+	if p.thinking == nil {
+		return false
+	}
+	var t struct {
+		Type string `json:"type"`
+	}
+	return json.Unmarshal(p.thinking, &t) != nil || t.Type != "disabled"
+}
+
+// keepThinking leaves out reasoning blocks of the history that can't be sent
+// back: unsigned ones, or all where the publisher is not the one that signs.
+func keepThinking(b chat.Block) bool {
+	t, ok := b.(chat.Thinking)
+	return !ok || t.Signature != ""
+}

@@ -1,0 +1,57 @@
+package bedrock
+
+import (
+	"net/http"
+
+	"aisix/extproc/chat"
+	"aisix/extproc/fault"
+
+	"github.com/aws/aws-sdk-go-v2/service/bedrockruntime/types"
+)
+
+// stopReason maps Converse's stop reasons. known is false for one that this
+// version has no name for: it counts as a tool use where calls were made, else
+// as an end of turn. The malformed ones are upstream faults.
+func stopReason(raw types.StopReason, calls bool) (reason chat.StopReason, known bool, err error) {
+	switch raw {
+	case types.StopReasonEndTurn, types.StopReasonToolUse, types.StopReasonMaxTokens, types.StopReasonStopSequence,
+		types.StopReasonContentFiltered, types.StopReasonGuardrailIntervened, types.StopReasonModelContextWindowExceeded:
+		return chat.StopReason(raw), true, nil
+	case types.StopReason(chat.Refusal), types.StopReason(chat.PauseTurn):
+		return chat.StopReason(raw), true, nil
+	case types.StopReasonMalformedModelOutput, types.StopReasonMalformedToolUse:
+		return "", true, &fault.Error{Kind: fault.Upstream, Status: http.StatusBadGateway,
+			Message: "the model's output was malformed", Err: &Exception{Type: string(raw)}}
+	}
+	if calls {
+		return chat.ToolUseStop, false, nil
+	}
+	return chat.EndTurn, false, nil
+}
+
+// tokenUsage maps Converse's token counts; absent is not zero.
+func tokenUsage(u *types.TokenUsage) chat.Usage {
+	if u == nil {
+		return chat.Usage{}
+	}
+	usage := chat.Usage{
+		Input:      count(u.InputTokens),
+		Output:     count(u.OutputTokens),
+		CacheRead:  count(u.CacheReadInputTokens),
+		CacheWrite: count(u.CacheWriteInputTokens),
+	}
+	for _, d := range u.CacheDetails {
+		if d.Ttl == types.CacheTTLOneHour {
+			usage.CacheWrite1h = count(d.InputTokens)
+		}
+	}
+	return usage
+}
+
+func count(n *int32) *int {
+	if n == nil {
+		return nil
+	}
+	i := int(*n)
+	return &i
+}

@@ -1,0 +1,79 @@
+package bedrock
+
+import (
+	"bytes"
+	"context"
+	"io"
+	"net/http"
+
+	"github.com/aws/aws-sdk-go-v2/service/bedrockruntime"
+	"github.com/aws/aws-sdk-go-v2/service/bedrockruntime/schemas"
+	"github.com/aws/smithy-go"
+	smithyhttp "github.com/aws/smithy-go/transport/http"
+	"github.com/aws/smithy-go/transport/http/protocol/restjson1"
+)
+
+// This file alone knows how the SDK's types become bytes and back: through the
+// service's exported schemas and the restJson1 protocol (bedrockruntime ≥
+// v1.63.0). Own structs would replace it and nothing else.
+
+var (
+	converseSchema       = smithy.NewOperationSchema(schemas.Converse, schemas.ConverseRequest, schemas.ConverseResponse)
+	converseStreamSchema = smithy.NewOperationSchema(schemas.ConverseStream, schemas.ConverseStreamRequest, schemas.ConverseStreamResponse)
+	invokeSchema         = smithy.NewOperationSchema(schemas.InvokeModel, schemas.InvokeModelRequest, schemas.InvokeModelResponse)
+	invokeStreamSchema   = smithy.NewOperationSchema(schemas.InvokeModelWithResponseStream, schemas.InvokeModelWithResponseStreamRequest, schemas.InvokeModelWithResponseStreamResponse)
+)
+
+// whole encodes and decodes HTTP messages; it holds no state of one (its event
+// codec does: each stream has its own protocol value).
+var whole = restjson1.New(schemas.AmazonBedrockFrontendService)
+
+// wireRequest is a serialized operation: the path below the endpoint, decoded
+// and as it goes out, headers bound to members, and the body.
+type wireRequest struct {
+	path, rawPath string
+	header        http.Header
+	body          []byte
+}
+
+func serialize(op *smithy.OperationSchema, in smithy.Serializable) (wireRequest, error) {
+	req := smithyhttp.NewStackRequest().(*smithyhttp.Request)
+	if err := whole.SerializeRequest(context.Background(), op, in, req); err != nil {
+		return wireRequest{}, err
+	}
+	w := wireRequest{path: req.URL.Path, rawPath: req.URL.EscapedPath(), header: req.Header}
+	if s := req.GetStream(); s != nil {
+		body, err := io.ReadAll(s)
+		if err != nil {
+			return wireRequest{}, err
+		}
+		w.body = body
+	}
+	return w, nil
+}
+
+// deserialize decodes a 2xx reply into out.
+func deserialize(op *smithy.OperationSchema, header http.Header, body []byte, out smithy.Deserializable) error {
+	return whole.DeserializeResponse(context.Background(), op, bedrockruntime.TypeRegistry, &smithyhttp.Response{Response: &http.Response{
+		StatusCode:    http.StatusOK,
+		Header:        header,
+		Body:          io.NopCloser(bytes.NewReader(body)),
+		ContentLength: int64(len(body)),
+	}}, out)
+}
+
+// eventCodec decodes the frames of one stream; not for concurrent use.
+type eventCodec struct {
+	protocol *restjson1.Protocol
+	schema   *smithy.Schema
+}
+
+func newEventCodec(schema *smithy.Schema) *eventCodec {
+	return &eventCodec{protocol: restjson1.New(schemas.AmazonBedrockFrontendService), schema: schema}
+}
+
+// decode turns one whole frame, its checksums included, into the SDK's event.
+// Exceptions come back as errors (smithy.APIError).
+func (c *eventCodec) decode(frame []byte) (any, error) {
+	return c.protocol.DeserializeEventMessage(c.schema, bedrockruntime.TypeRegistry, bytes.NewReader(frame))
+}
