@@ -29,7 +29,7 @@ type prepared struct {
 
 // prepare checks and rewrites; req stays as it is.
 func prepare(req *chat.Request, t Target) (*prepared, error) {
-	normal, err := normalize(req)
+	normal, err := chat.Normalize(req)
 	if err != nil {
 		return nil, err
 	}
