@@ -13,12 +13,23 @@ export VALKEY_SERVER
 endif
 ENVOY_TOOL := $(if $(ENVOY),,envoy)
 VALKEY_TOOL := $(if $(VALKEY_SERVER),,valkey-server)
+CONFIG ?= deploy/config.yaml
+SIM ?= 127.0.0.1:3010
 PACKAGES := admin cmd envoy extproc proto
 
 .PHONY: help
 help: ## Print this help
 	@awk -F':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 	@echo "ENVOY=/path and VALKEY_SERVER=/path name binaries to use instead of fetched ones."
+
+.PHONY: run
+run: build ## Run the whole gateway on this machine, with a Bedrock simulator; prints commands to paste
+	@set -- $(ENVOY_TOOL) $(if $(AISIX_REDIS__URL),,$(VALKEY_TOOL)); [ $$# = 0 ] || python3 deploy/tools/fetch.py "$$@"
+	@exec .bin/local -config "$(CONFIG)" -sim "$(SIM)" -envoy "$(or $(ENVOY),.tools/envoy)" -valkey "$(or $(VALKEY_SERVER),.tools/valkey-server)"
+
+.PHONY: bootstrap
+bootstrap: ## Print Envoy's start file for CONFIG=config.yaml (deploy/config.yaml by default)
+	@go run ./cmd/local -config "$(CONFIG)" -bootstrap
 
 .PHONY: build
 build: ## Build the binaries into .bin/

@@ -37,10 +37,10 @@ type Part struct {
 	exitErr  error
 }
 
-// A listen is an address that a part will listen on, and the key that moves it elsewhere.
+// A listen is an address that a part will listen on, and what can be done where it is taken.
 type listen struct {
 	network, address string
-	key              string
+	otherwise        string // "choose …"
 }
 
 // Start runs the process and returns once it is ready. When it ends before that, or is not ready

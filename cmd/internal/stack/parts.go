@@ -30,7 +30,7 @@ func (s *Stack) valkey(o Options) (*Part, error) {
 		"--bind", host, "--port", port, "--dir", filepath.Join(s.Dir, "valkey"),
 		"--appendonly", "yes", "--appendfsync", "everysec", "--save", "",
 		"--maxmemory-policy", "noeviction", "--daemonize", "no")
-	p.listens = []listen{{"tcp", options.Addr, "redis.url"}}
+	p.listens = []listen{{"tcp", options.Addr, "name a Redis that runs already: AISIX_REDIS__URL=redis://host:port"}}
 	p.ready = func(ctx context.Context) error {
 		client := redis.NewClient(&redis.Options{Addr: options.Addr, MaxRetries: -1})
 		defer client.Close()
@@ -41,7 +41,7 @@ func (s *Stack) valkey(o Options) (*Part, error) {
 
 func (s *Stack) admin(o Options) *Part {
 	p := s.part(Admin, filepath.Join(o.Bin, Admin), o.Env, o.withConfig()...)
-	p.listens = []listen{{"tcp", s.Config.Admin.Address, "admin.address"}}
+	p.listens = []listen{{"tcp", s.Config.Admin.Address, elsewhere("admin.address")}}
 	p.ready = get(s.AdminURL() + "/readyz")
 	return p
 }
@@ -50,9 +50,9 @@ func (s *Stack) admin(o Options) *Part {
 func (s *Stack) extproc(o Options) *Part {
 	p := s.part(Extproc, filepath.Join(o.Bin, Extproc), o.Env, o.withConfig()...)
 	network, address := s.Config.Extproc.Network()
-	p.listens = []listen{{network, address, "extproc.address"}}
+	p.listens = []listen{{network, address, elsewhere("extproc.address")}}
 	if s.Config.Metrics.Address != "" {
-		p.listens = append(p.listens, listen{"tcp", s.Config.Metrics.Address, "metrics.address"})
+		p.listens = append(p.listens, listen{"tcp", s.Config.Metrics.Address, elsewhere("metrics.address")})
 	}
 	p.ready = dial(network, address)
 	return p
@@ -60,7 +60,7 @@ func (s *Stack) extproc(o Options) *Part {
 
 func (s *Stack) sim(o Options) *Part {
 	p := s.part(Sim, filepath.Join(o.Bin, Sim), o.Env, append([]string{"-address", o.SimAddress}, o.SimArgs...)...)
-	p.listens = []listen{{"tcp", o.SimAddress, "the simulator"}}
+	p.listens = []listen{{"tcp", o.SimAddress, "choose another address: make run SIM=host:port"}}
 	p.ready = dial("tcp", reachable(o.SimAddress))
 	return p
 }
@@ -77,9 +77,9 @@ func (s *Stack) envoy(o Options) (*Part, error) {
 		return nil, err
 	}
 	p := s.part(Envoy, o.Envoy, o.Env, "--config-path", path, "--log-level", "warn", "--disable-hot-restart")
-	p.listens = []listen{{"tcp", s.Config.Proxy.Address, "proxy.address"}}
+	p.listens = []listen{{"tcp", s.Config.Proxy.Address, elsewhere("proxy.address")}}
 	if socket, ok := strings.CutPrefix(s.Config.Proxy.EnvoyAdmin, "unix:"); ok {
-		p.listens = append(p.listens, listen{"unix", socket, "proxy.envoy_admin"})
+		p.listens = append(p.listens, listen{"unix", socket, elsewhere("proxy.envoy_admin")})
 	}
 	p.ready = get(s.ProxyURL() + "/readyz")
 	return p, nil

@@ -22,10 +22,9 @@ func (l listen) free(part string) error {
 	}
 	_, port, _ := net.SplitHostPort(l.address)
 	if errors.Is(err, syscall.EADDRINUSE) {
-		return fmt.Errorf("port %s is taken: %s wants to listen on %s (%s). Stop what listens there, or choose another address: %s=host:port",
-			port, part, l.address, l.key, config.EnvName(l.key))
+		return fmt.Errorf("port %s is taken: %s wants to listen on %s. Stop what listens there, or %s", port, part, l.address, l.otherwise)
 	}
-	return fmt.Errorf("%s cannot listen on %s (%s): %w", part, l.address, l.key, err)
+	return fmt.Errorf("%s cannot listen on %s: %w", part, l.address, err)
 }
 
 // freeSocket removes the socket of a process that is gone, and refuses one that is served.
@@ -33,7 +32,7 @@ func (l listen) freeSocket(part string) error {
 	connection, err := net.Dial("unix", l.address)
 	if err == nil {
 		connection.Close()
-		return fmt.Errorf("socket %s is taken: %s wants to listen there (%s)", l.address, part, l.key)
+		return fmt.Errorf("socket %s is taken: %s wants to listen there. Stop what serves it, or %s", l.address, part, l.otherwise)
 	}
 	if err := os.Remove(l.address); err != nil && !errors.Is(err, os.ErrNotExist) {
 		return fmt.Errorf("%s: %w", part, err)
@@ -61,4 +60,9 @@ func FreePort() (string, error) {
 	}
 	defer listener.Close()
 	return listener.Addr().String(), nil
+}
+
+// elsewhere is how a listener is moved: by the environment variable of its key.
+func elsewhere(key string) string {
+	return "choose another address: " + config.EnvName(key) + "=host:port"
 }

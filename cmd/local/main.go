@@ -1,0 +1,188 @@
+// Command local is `make run`: the whole gateway on this machine, with a Valkey and a Bedrock
+// simulator of its own, for people who try it and for those who work on it.
+//
+// It makes what a first start needs (folders, the master key, Envoy's bootstrap), has package stack
+// run the processes, and prints the documentation page's commands, ready to paste. With -bootstrap
+// it only prints Envoy's start file for a configuration.
+package main
+
+import (
+	"context"
+	_ "embed"
+	"flag"
+	"fmt"
+	"io"
+	"os"
+	"os/exec"
+	"os/signal"
+	"path/filepath"
+	"slices"
+	"strings"
+	"syscall"
+	"text/template"
+	"time"
+
+	"aisix/cmd/internal/config"
+	"aisix/cmd/internal/stack"
+	"aisix/envoy"
+)
+
+// ownRedis is where this command starts Valkey, unless AISIX_REDIS__URL names a server.
+const ownRedis = "redis://127.0.0.1:6390"
+
+//go:embed commands.txt
+var commands string
+
+func main() {
+	signals := make(chan os.Signal, 2)
+	signal.Notify(signals, syscall.SIGINT, syscall.SIGTERM, syscall.SIGHUP)
+	if err := run(os.Args[1:], os.Environ(), os.Stdout, os.Stderr, signals); err != nil {
+		fmt.Fprintln(os.Stderr, "local:", err)
+		os.Exit(1)
+	}
+}
+
+// run starts everything, says so on stdout, and returns once everything has stopped after a signal.
+func run(args, env []string, stdout, stderr io.Writer, signals <-chan os.Signal) error {
+	flags := flag.NewFlagSet("local", flag.ContinueOnError)
+	flags.SetOutput(stderr)
+	configFile := flags.String("config", "", "config.yaml; without it, defaults and environment")
+	data := flags.String("data", ".data", "folder to keep data, master key and logs in")
+	bin := flags.String("bin", ".bin", "folder with admin, extproc and bedrocksim")
+	envoyPath := flags.String("envoy", ".tools/envoy", "Envoy's binary")
+	valkey := flags.String("valkey", ".tools/valkey-server", "Valkey's binary; not started when AISIX_REDIS__URL is set")
+	sim := flags.String("sim", "127.0.0.1:3010", "address of the Bedrock simulator; empty: none")
+	bootstrap := flags.Bool("bootstrap", false, "print Envoy's start file for the configuration and end")
+	if err := flags.Parse(args); err != nil {
+		return err
+	}
+	if *bootstrap {
+		return printBootstrap(*configFile, env, stdout)
+	}
+	for _, path := range []*string{data, bin, envoyPath, valkey} {
+		absolute, err := filepath.Abs(*path)
+		if err != nil {
+			return err
+		}
+		*path = absolute
+	}
+	if slices.ContainsFunc(env, func(v string) bool { return strings.HasPrefix(v, "AISIX_REDIS__URL=") }) {
+		*valkey = ""
+	} else {
+		env = append(slices.Clone(env), "AISIX_REDIS__URL="+ownRedis)
+	}
+	env, err := withMasterKey(*configFile, env, *bin, *data)
+	if err != nil {
+		return err
+	}
+	s, err := stack.New(stack.Options{
+		Dir: *data, Bin: *bin, Envoy: *envoyPath, Valkey: *valkey,
+		ConfigFile: *configFile, Env: env, SimAddress: *sim,
+	})
+	if err != nil {
+		return err
+	}
+	return serve(s, stdout, signals)
+}
+
+// serve is the life of a stack: start, announce, wait for a signal, stop.
+func serve(s *stack.Stack, stdout io.Writer, signals <-chan os.Signal) error {
+	ctx, cancel := context.WithCancel(context.Background())
+	defer cancel()
+	started := make(chan error, 1)
+	go func() { started <- s.Start(ctx) }()
+	select {
+	case err := <-started:
+		if err != nil {
+			return err
+		}
+	case <-signals:
+		cancel()
+		<-started
+		s.Kill()
+		return nil
+	}
+	if err := announce(s, stdout); err != nil {
+		s.Kill()
+		return err
+	}
+	supervised := make(chan struct{})
+	go func() {
+		defer close(supervised)
+		s.Supervise(ctx, func(part string, err error) { fmt.Fprintf(stdout, "%s: %v\n", part, err) })
+	}()
+
+	<-signals
+	fmt.Fprintln(stdout, "\nStopping: calls in flight end first. A second Ctrl-C ends them.")
+	cancel()
+	<-supervised
+	deadline, end := context.WithTimeout(context.Background(), s.Config.Timeouts.Drain+10*time.Second)
+	defer end()
+	go func() {
+		// make passes on a signal that its group got as well: what comes at once is the first one again
+		time.Sleep(300 * time.Millisecond)
+		for len(signals) > 0 {
+			<-signals
+		}
+		select {
+		case <-signals:
+			end()
+		case <-deadline.Done():
+		}
+	}()
+	s.Stop(deadline)
+	fmt.Fprintln(stdout, "Stopped.")
+	return nil
+}
+
+// announce says what runs where, and prints the page's commands for it.
+func announce(s *stack.Stack, stdout io.Writer) error {
+	fmt.Fprintf(stdout, "\nThe gateway is ready.\n\n  proxy      %s\n  admin      %s\n", s.ProxyURL(), s.AdminURL())
+	if s.Sim != nil {
+		fmt.Fprintf(stdout, "  simulator  %s\n", s.SimURL())
+	}
+	fmt.Fprintf(stdout, "  data, logs %s (kept; `make clean-data` forgets it, and then the resources too)\n\n", s.Dir)
+	key := "the admin.key of your configuration"
+	if s.Config.Admin.Key.Reveal() == config.SampleAdminKey {
+		key = config.SampleAdminKey
+	}
+	err := template.Must(template.New("commands").Parse(commands)).Execute(stdout, map[string]string{
+		"AdminKey": key, "Admin": s.AdminURL(), "Proxy": s.ProxyURL(), "Sim": s.SimURL(),
+	})
+	fmt.Fprint(stdout, "\nThe resources are kept: after a second start the last command is enough. Ctrl-C stops everything.\n")
+	return err
+}
+
+// withMasterKey is env with a master key in it. One that the configuration names stays; otherwise it
+// is in the data folder, where the first start makes it.
+func withMasterKey(configFile string, env []string, bin, data string) ([]string, error) {
+	c, err := config.Load(configFile, env)
+	if err != nil || c.Secrets.MasterKey != "" || c.Secrets.MasterKeyFile != "" {
+		return env, err
+	}
+	path := filepath.Join(data, "master.key")
+	if out, err := exec.Command(filepath.Join(bin, stack.Admin), "-create-master-key", path).CombinedOutput(); err != nil {
+		return nil, fmt.Errorf("making the master key: %w\n%s", err, out)
+	}
+	return append(env, "AISIX_SECRETS__MASTER_KEY_FILE="+path), nil
+}
+
+func printBootstrap(configFile string, env []string, stdout io.Writer) error {
+	c, err := config.Load(configFile, env)
+	if err != nil {
+		return err
+	}
+	o, err := stack.EnvoyOptions(c)
+	if err != nil {
+		return err
+	}
+	if c.Upstream.CAFile != "" {
+		o.UpstreamCAFile = c.Upstream.CAFile
+	}
+	b, err := envoy.Bootstrap(o)
+	if err != nil {
+		return err
+	}
+	_, err = stdout.Write(b)
+	return err
+}
