@@ -14,6 +14,7 @@ import (
 	"github.com/redis/go-redis/v9"
 
 	"aisix/admin/resource"
+	"aisix/admin/store/redistest"
 	"aisix/extproc/fault"
 )
 
@@ -61,8 +62,7 @@ func refused(t testing.TB, l *Limiter, tokens int64, limit string, buckets ...Bu
 }
 
 func TestEachDimension(t *testing.T) {
-	v := startValkey(t)
-	c := v.client()
+	c := redistest.Start(t).Client()
 	for name, b := range map[string]resource.RateLimit{
 		"rpm": {RPM: n(2)}, "rph": {RPH: n(2)}, "rpd": {RPD: n(2)},
 		"tpm": {TPM: n(20)}, "tpd": {TPD: n(20)}, "concurrency": {Concurrency: n(2)},
@@ -96,7 +96,7 @@ func TestEachDimension(t *testing.T) {
 }
 
 func TestSecondWindowEnds(t *testing.T) {
-	c := startValkey(t).client()
+	c := redistest.Start(t).Client()
 	l := limiter(t, c, Options{})
 	b := Bucket{"apikey:a", resource.RateLimit{RPS: n(1)}}
 	reserve(t, l, 0, b)
@@ -107,14 +107,14 @@ func TestSecondWindowEnds(t *testing.T) {
 }
 
 func TestZeroBlocks(t *testing.T) {
-	l := limiter(t, startValkey(t).client(), Options{})
+	l := limiter(t, redistest.Start(t).Client(), Options{})
 	refused(t, l, 0, "tpm", Bucket{"apikey:a", resource.RateLimit{TPM: n(0)}})
 	refused(t, l, 0, "rpd", Bucket{"apikey:b", resource.RateLimit{RPD: n(0)}})
 	refused(t, l, 0, "concurrency", Bucket{"apikey:c", resource.RateLimit{Concurrency: n(0)}})
 }
 
 func TestRefusalLeavesNoTrace(t *testing.T) {
-	c := startValkey(t).client()
+	c := redistest.Start(t).Client()
 	calm(t, c)
 	l := limiter(t, c, Options{})
 	key := Bucket{"apikey:a", resource.RateLimit{RPM: n(100), TPM: n(100), Concurrency: n(9)}}
@@ -150,7 +150,7 @@ func dump(t testing.TB, c *redis.Client) map[string]map[string]string {
 }
 
 func TestSettleCorrectsOnce(t *testing.T) {
-	c := startValkey(t).client()
+	c := redistest.Start(t).Client()
 	calm(t, c)
 	l := limiter(t, c, Options{})
 	b := Bucket{"apikey:a", resource.RateLimit{TPM: n(1000), RPM: n(10)}}
@@ -172,9 +172,9 @@ func TestSettleCorrectsOnce(t *testing.T) {
 }
 
 func TestNeverMoreThanTheLimit(t *testing.T) {
-	v := startValkey(t)
-	calm(t, v.client())
-	a, b := limiter(t, v.client(), Options{}), limiter(t, v.client(), Options{})
+	v := redistest.Start(t)
+	calm(t, v.Client())
+	a, b := limiter(t, v.Client(), Options{}), limiter(t, v.Client(), Options{})
 	bucket := Bucket{"apikey:a", resource.RateLimit{RPM: n(50)}}
 	var admitted atomic.Int64
 	var wg sync.WaitGroup
@@ -217,26 +217,27 @@ func TestPolicies(t *testing.T) {
 }
 
 func TestRecoveryResets(t *testing.T) {
-	v := startValkey(t)
-	calm(t, v.client())
+	v := redistest.Start(t)
+	calm(t, v.Client())
 	changed := make(chan bool, 10)
-	l := limiter(t, v.client(), Options{Probe: 10 * time.Millisecond, Changed: func(away bool) { changed <- away }})
-	b := Bucket{"apikey:a", resource.RateLimit{RPM: n(2), Concurrency: n(5)}}
+	l := limiter(t, v.Client(), Options{Probe: 10 * time.Millisecond, Changed: func(away bool) { changed <- away }})
+	b := Bucket{"apikey:a", resource.RateLimit{RPM: n(3), Concurrency: n(2)}}
 	held := reserve(t, l, 0, b)
-	v.kill()
+	v.Kill()
 	local := reserve(t, l, 0, b)
-	reserve(t, l, 0, b)
-	refused(t, l, 0, "rpm", b)
+	local2 := reserve(t, l, 0, b)
+	refused(t, l, 0, "concurrency", b)
 	if !<-changed {
 		t.Fatal("not away")
 	}
 	held.Settle(0)
-	v.start()
+	v.Restart()
 	if <-changed {
 		t.Fatal("away again")
 	}
 	local.Settle(0)
-	r := reserve(t, l, 0, b) // a new Redis counts from nothing
+	local2.Settle(0)
+	r := reserve(t, l, 0, b) // Redis counts on from where it was
 	if got := r.Headers().Get("x-ratelimit-remaining-requests"); got != "1" {
 		t.Errorf("remaining %s", got)
 	}
@@ -245,4 +246,14 @@ func TestRecoveryResets(t *testing.T) {
 		t.Errorf("changed again: %v", away)
 	default:
 	}
+}
+
+func eventually(t testing.TB, what string, ok func() bool) {
+	t.Helper()
+	for end := time.Now().Add(10 * time.Second); time.Now().Before(end); time.Sleep(5 * time.Millisecond) {
+		if ok() {
+			return
+		}
+	}
+	t.Fatalf("never: %s", what)
 }

@@ -1,0 +1,236 @@
+// Package ledger keeps usage records and their totals in Redis.
+//
+// It knows the keys, how a batch is appended, and how totals are read; it does
+// not know where records come from or who may ask. All its keys share one hash
+// tag, so that a batch is one script on one node of a cluster:
+//
+//	{aisix:usage}:records          stream; field "r" is the bytes of one aisix.v1.Record
+//	{aisix:usage}:totals:<day>     hash "<key id>\n<model>\n<count>" -> number; UTC day
+//	{aisix:usage}:batch:<id>       mark of a batch that was appended
+//
+// Callers: extproc/usage appends, admin reads.
+package ledger
+
+import (
+	"context"
+	_ "embed"
+	"errors"
+	"fmt"
+	"sort"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/google/uuid"
+	"github.com/redis/go-redis/v9"
+	"google.golang.org/protobuf/proto"
+
+	usagev1 "aisix/proto/aisix/v1"
+)
+
+//go:embed append.lua
+var appendSource string
+
+var appendScript = redis.NewScript(appendSource)
+
+const (
+	recordsKey = "{aisix:usage}:records"
+	// maxRecords is about how many records the stream keeps; totals stay.
+	maxRecords = 1_000_000
+	// markLife is how long a batch may be sent again without being counted twice.
+	markLife = 24 * time.Hour
+	// totalsLife is how long totals can be asked for.
+	totalsLife = 400 * 24 * time.Hour
+	day        = "2006-01-02"
+	// MaxDays is the longest span that Totals answers.
+	MaxDays = 400
+)
+
+func totalsKey(t time.Time) string { return "{aisix:usage}:totals:" + t.UTC().Format(day) }
+func batchKey(id string) string    { return "{aisix:usage}:batch:" + id }
+
+// Ledger appends and reads.
+type Ledger struct{ redis redis.UniversalClient }
+
+// New uses client and does not close it.
+func New(client redis.UniversalClient) *Ledger { return &Ledger{redis: client} }
+
+// Batch is records that are appended together. Sent again it is not counted
+// again, for a day: so what was sent without an answer can be repeated.
+type Batch struct {
+	ID      string
+	Records []*usagev1.Record
+}
+
+// NewBatch gives records an id of their own.
+func NewBatch(records []*usagev1.Record) Batch { return Batch{ID: uuid.NewString(), Records: records} }
+
+// Append appends records as one batch. After an error it is not known whether
+// they were appended: who wants to repeat uses AppendBatch.
+func (l *Ledger) Append(ctx context.Context, records []*usagev1.Record) error {
+	return l.AppendBatch(ctx, NewBatch(records))
+}
+
+// AppendBatch appends a batch, unless it was appended before.
+func (l *Ledger) AppendBatch(ctx context.Context, b Batch) error {
+	if len(b.Records) == 0 {
+		return nil
+	}
+	type cell struct {
+		key   int
+		field string
+	}
+	keys := []string{recordsKey, batchKey(b.ID)}
+	index := map[string]int{}
+	sums := map[cell]int64{}
+	var order []cell
+	args := make([]any, 0, 4+8*len(b.Records))
+	args = append(args, maxRecords, int(markLife.Seconds()), int(totalsLife.Seconds()), len(b.Records))
+	for _, r := range b.Records {
+		bytes, err := proto.Marshal(r)
+		if err != nil {
+			return fmt.Errorf("usage record: %w", err)
+		}
+		args = append(args, bytes)
+		key := totalsKey(r.GetTime().AsTime())
+		if index[key] == 0 {
+			keys = append(keys, key)
+			index[key] = len(keys)
+		}
+		group := field(r.GetKeyId()) + "\n" + field(r.GetModelAlias()) + "\n"
+		for name, amount := range counts(r) {
+			if amount == 0 {
+				continue
+			}
+			c := cell{index[key], group + name}
+			if _, known := sums[c]; !known {
+				order = append(order, c)
+			}
+			sums[c] += amount
+		}
+	}
+	for _, c := range order {
+		args = append(args, c.key, c.field, sums[c])
+	}
+	if err := appendScript.Run(ctx, l.redis, keys, args...).Err(); err != nil {
+		return fmt.Errorf("append usage records: %w", err)
+	}
+	return nil
+}
+
+// field makes a name safe inside a hash field.
+func field(s string) string { return strings.ReplaceAll(s, "\n", " ") }
+
+// Row is the totals of one group.
+type Row struct {
+	Group            string // the key's resource id, or the model's alias as its resource has it; "" where there was none
+	Requests         int64  // Succeeded + Refused + Failed
+	Succeeded        int64
+	Refused          int64
+	Failed           int64 // calls that the caller left included
+	PromptTokens     int64
+	CompletionTokens int64
+	CachedTokens     int64 // of PromptTokens
+	ReasoningTokens  int64 // of CompletionTokens
+	TotalTokens      int64
+}
+
+func counts(r *usagev1.Record) map[string]int64 {
+	c := map[string]int64{
+		"requests":          1,
+		"prompt_tokens":     r.GetPromptTokens(),
+		"completion_tokens": r.GetCompletionTokens(),
+		"cached_tokens":     r.GetCachedTokens(),
+		"reasoning_tokens":  r.GetReasoningTokens(),
+		"total_tokens":      r.GetPromptTokens() + r.GetCompletionTokens(),
+	}
+	switch r.GetOutcome() {
+	case usagev1.Outcome_OUTCOME_SUCCEEDED:
+		c["succeeded"] = 1
+	case usagev1.Outcome_OUTCOME_REFUSED:
+		c["refused"] = 1
+	default:
+		c["failed"] = 1
+	}
+	return c
+}
+
+func (r *Row) add(name string, amount int64) {
+	switch name {
+	case "requests":
+		r.Requests += amount
+	case "succeeded":
+		r.Succeeded += amount
+	case "refused":
+		r.Refused += amount
+	case "failed":
+		r.Failed += amount
+	case "prompt_tokens":
+		r.PromptTokens += amount
+	case "completion_tokens":
+		r.CompletionTokens += amount
+	case "cached_tokens":
+		r.CachedTokens += amount
+	case "reasoning_tokens":
+		r.ReasoningTokens += amount
+	case "total_tokens":
+		r.TotalTokens += amount
+	}
+}
+
+// What Totals can group by.
+const (
+	ByKey   = "key"
+	ByModel = "model"
+)
+
+// ErrQuery is what Totals wraps for a span or a group that it does not answer.
+var ErrQuery = errors.New("no such totals")
+
+// Totals sums the UTC days from that of from to that of to, both included, by
+// key or by model, sorted by group.
+func (l *Ledger) Totals(ctx context.Context, from, to time.Time, groupBy string) ([]Row, error) {
+	part := map[string]int{ByKey: 0, ByModel: 1}
+	position, known := part[groupBy]
+	first, last := from.UTC().Truncate(24*time.Hour), to.UTC().Truncate(24*time.Hour)
+	switch {
+	case !known:
+		return nil, fmt.Errorf("%w: grouped by something other than key or model", ErrQuery)
+	case last.Before(first):
+		return nil, fmt.Errorf("%w: to is before from", ErrQuery)
+	case last.Sub(first) >= MaxDays*24*time.Hour:
+		return nil, fmt.Errorf("%w: more than %d days", ErrQuery, MaxDays)
+	}
+	var days []*redis.MapStringStringCmd
+	_, err := l.redis.Pipelined(ctx, func(p redis.Pipeliner) error {
+		for d := first; !d.After(last); d = d.AddDate(0, 0, 1) {
+			days = append(days, p.HGetAll(ctx, totalsKey(d)))
+		}
+		return nil
+	})
+	if err != nil {
+		return nil, fmt.Errorf("read usage totals: %w", err)
+	}
+	groups := map[string]*Row{}
+	for _, d := range days {
+		for name, value := range d.Val() {
+			parts := strings.Split(name, "\n")
+			amount, err := strconv.ParseInt(value, 10, 64)
+			if len(parts) != 3 || err != nil {
+				return nil, fmt.Errorf("read usage totals: field %q is not ours", name)
+			}
+			g := groups[parts[position]]
+			if g == nil {
+				g = &Row{Group: parts[position]}
+				groups[g.Group] = g
+			}
+			g.add(parts[2], amount)
+		}
+	}
+	rows := make([]Row, 0, len(groups))
+	for _, g := range groups {
+		rows = append(rows, *g)
+	}
+	sort.Slice(rows, func(i, j int) bool { return rows[i].Group < rows[j].Group })
+	return rows, nil
+}

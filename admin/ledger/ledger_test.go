@@ -1,0 +1,118 @@
+package ledger
+
+import (
+	"context"
+	"errors"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+	"google.golang.org/protobuf/proto"
+	"google.golang.org/protobuf/types/known/timestamppb"
+
+	"aisix/admin/store/redistest"
+	usagev1 "aisix/proto/aisix/v1"
+)
+
+var ctx = context.Background()
+
+func record(day int, key, model string, o usagev1.Outcome, prompt, completion int64) *usagev1.Record {
+	return &usagev1.Record{
+		Time:  timestamppb.New(time.Date(2026, 3, day, 23, 59, 59, 0, time.UTC)),
+		KeyId: key, ModelAlias: model, Alias: "as sent", Outcome: o,
+		PromptTokens: &prompt, CompletionTokens: &completion, CachedTokens: proto.Int64(1), ReasoningTokens: proto.Int64(2),
+	}
+}
+
+func TestTotals(t *testing.T) {
+	l := New(redistest.Start(t).Client())
+	err := l.Append(ctx, []*usagev1.Record{
+		record(1, "k1", "claude", usagev1.Outcome_OUTCOME_SUCCEEDED, 10, 5),
+		record(1, "k1", "claude", usagev1.Outcome_OUTCOME_CANCELLED, 3, 1),
+		record(1, "k2", "nova", usagev1.Outcome_OUTCOME_SUCCEEDED, 7, 7),
+		record(2, "k1", "nova", usagev1.Outcome_OUTCOME_REFUSED, 0, 0),
+		record(3, "k1", "nova", usagev1.Outcome_OUTCOME_FAILED, 100, 0),
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	from := time.Date(2026, 3, 1, 12, 0, 0, 0, time.UTC)
+	for _, test := range []struct {
+		by   string
+		want []Row
+	}{
+		{ByKey, []Row{
+			{"k1", 3, 1, 1, 1, 13, 6, 3, 6, 19},
+			{"k2", 1, 1, 0, 0, 7, 7, 1, 2, 14},
+		}},
+		{ByModel, []Row{
+			{"claude", 2, 1, 0, 1, 13, 6, 2, 4, 19},
+			{"nova", 2, 1, 1, 0, 7, 7, 2, 4, 14},
+		}},
+	} {
+		rows, err := l.Totals(ctx, from, from.AddDate(0, 0, 1), test.by)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if d := cmp.Diff(test.want, rows); d != "" {
+			t.Error(test.by, d)
+		}
+	}
+	if rows, err := l.Totals(ctx, from.AddDate(1, 0, 0), from.AddDate(1, 0, 0), ByKey); err != nil || rows == nil || len(rows) != 0 {
+		t.Errorf("an empty day: %v, %v", rows, err)
+	}
+}
+
+func TestTotalsRefuses(t *testing.T) {
+	l := New(nil)
+	now := time.Now()
+	for _, err := range []error{
+		second(l.Totals(ctx, now, now, "colour")),
+		second(l.Totals(ctx, now, now.AddDate(0, 0, -1), ByKey)),
+		second(l.Totals(ctx, now, now.AddDate(0, 0, MaxDays), ByKey)),
+	} {
+		if !errors.Is(err, ErrQuery) {
+			t.Error(err)
+		}
+	}
+}
+
+func second(_ []Row, err error) error { return err }
+
+func TestStreamHoldsTheBytes(t *testing.T) {
+	c := redistest.Start(t).Client()
+	r := record(1, "k1", "claude", usagev1.Outcome_OUTCOME_SUCCEEDED, 10, 5)
+	if err := New(c).Append(ctx, []*usagev1.Record{r}); err != nil {
+		t.Fatal(err)
+	}
+	messages, err := c.XRange(ctx, recordsKey, "-", "+").Result()
+	if err != nil || len(messages) != 1 {
+		t.Fatal(messages, err)
+	}
+	got := &usagev1.Record{}
+	if err := proto.Unmarshal([]byte(messages[0].Values["r"].(string)), got); err != nil || !proto.Equal(r, got) {
+		t.Errorf("%v, %v", got, err)
+	}
+}
+
+func TestBatchCountsOnce(t *testing.T) {
+	c := redistest.Start(t).Client()
+	l := New(c)
+	b := NewBatch([]*usagev1.Record{record(1, "k\n1", "m", usagev1.Outcome_OUTCOME_SUCCEEDED, 1, 1)})
+	for range 2 {
+		if err := l.AppendBatch(ctx, b); err != nil {
+			t.Fatal(err)
+		}
+	}
+	day := time.Date(2026, 3, 1, 0, 0, 0, 0, time.UTC)
+	rows, err := l.Totals(ctx, day, day, ByKey)
+	if err != nil || len(rows) != 1 || rows[0].Requests != 1 || rows[0].Group != "k 1" {
+		t.Errorf("%+v, %v", rows, err)
+	}
+	if n := c.XLen(ctx, recordsKey).Val(); n != 1 {
+		t.Errorf("%d records", n)
+	}
+	if err := l.Append(ctx, nil); err != nil {
+		t.Error(err)
+	}
+}

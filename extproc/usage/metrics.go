@@ -1,0 +1,112 @@
+package usage
+
+import (
+	"net/http"
+	"strconv"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/collectors"
+	"github.com/prometheus/client_golang/prometheus/promhttp"
+)
+
+// Metrics are extproc's, in a registry of their own.
+type Metrics struct {
+	registry   *prometheus.Registry
+	requests   *prometheus.CounterVec
+	duration   *prometheus.HistogramVec
+	firstToken *prometheus.HistogramVec
+	tokens     *prometheus.CounterVec
+	rejections *prometheus.CounterVec
+	redis      *prometheus.CounterVec
+	away       prometheus.Gauge
+	panics     prometheus.Counter
+	pending    prometheus.Gauge
+	lost       prometheus.Counter
+}
+
+var seconds = []float64{.05, .1, .25, .5, 1, 2.5, 5, 10, 30, 60, 120, 300, 600}
+
+// NewMetrics makes the metrics; Go's and the process's own are among them.
+func NewMetrics() *Metrics {
+	m := &Metrics{
+		registry:   prometheus.NewRegistry(),
+		requests:   prometheus.NewCounterVec(prometheus.CounterOpts{Name: "aisix_requests_total", Help: "Requests by how they ended. A wildcard alias is one model."}, []string{"provider", "model", "status", "outcome"}),
+		duration:   prometheus.NewHistogramVec(prometheus.HistogramOpts{Name: "aisix_request_duration_seconds", Help: "From the request headers to the last byte of the answer.", Buckets: seconds}, []string{"provider", "model", "stream"}),
+		firstToken: prometheus.NewHistogramVec(prometheus.HistogramOpts{Name: "aisix_time_to_first_token_seconds", Help: "From the request headers to the first byte of the answer.", Buckets: seconds}, []string{"provider", "model", "stream"}),
+		tokens:     prometheus.NewCounterVec(prometheus.CounterOpts{Name: "aisix_tokens_total", Help: "Tokens by kind: prompt, completion; cached and cache_write are of prompt, reasoning of completion."}, []string{"provider", "model", "kind"}),
+		rejections: prometheus.NewCounterVec(prometheus.CounterOpts{Name: "aisix_rate_limit_rejections_total", Help: "Requests refused by a limit."}, []string{"scope", "limit"}),
+		redis:      prometheus.NewCounterVec(prometheus.CounterOpts{Name: "aisix_redis_failures_total", Help: "Calls to Redis that failed, by use: limits, usage, config."}, []string{"use"}),
+		away:       prometheus.NewGauge(prometheus.GaugeOpts{Name: "aisix_redis_away", Help: "1 while limits follow the failure policy because Redis is away."}),
+		panics:     prometheus.NewCounter(prometheus.CounterOpts{Name: "aisix_panics_total", Help: "Calls that ended in a panic."}),
+		pending:    prometheus.NewGauge(prometheus.GaugeOpts{Name: "aisix_usage_records_pending", Help: "Usage records in memory, not yet in Redis or on the disk."}),
+		lost:       prometheus.NewCounter(prometheus.CounterOpts{Name: "aisix_usage_records_lost_total", Help: "Usage records given up."}),
+	}
+	m.registry.MustRegister(m.requests, m.duration, m.firstToken, m.tokens, m.rejections, m.redis, m.away, m.panics, m.pending, m.lost,
+		collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
+	return m
+}
+
+// Handler serves /metrics.
+func (m *Metrics) Handler() http.Handler {
+	return promhttp.HandlerFor(m.registry, promhttp.HandlerOpts{})
+}
+
+// Config adds the snapshot's revision and age. state gives the revision and when
+// the snapshot was last known to be current; zero time before the first. Call it
+// once.
+func (m *Metrics) Config(state func() (revision int64, current time.Time)) {
+	m.registry.MustRegister(
+		prometheus.NewGaugeFunc(prometheus.GaugeOpts{Name: "aisix_config_revision", Help: "Revision of the resources being served."}, func() float64 {
+			revision, _ := state()
+			return float64(revision)
+		}),
+		prometheus.NewGaugeFunc(prometheus.GaugeOpts{Name: "aisix_config_age_seconds", Help: "Since the resources were last known to be current; -1 before the first."}, func() float64 {
+			_, current := state()
+			if current.IsZero() {
+				return -1
+			}
+			return time.Since(current).Seconds()
+		}))
+}
+
+// RedisFailed counts a call to Redis that failed; use is limits, usage or config.
+func (m *Metrics) RedisFailed(use string) { m.redis.WithLabelValues(use).Inc() }
+
+// RedisAway shows whether limits follow the failure policy.
+func (m *Metrics) RedisAway(away bool) {
+	m.away.Set(0)
+	if away {
+		m.away.Set(1)
+	}
+}
+
+// Panicked counts a recovered panic.
+func (m *Metrics) Panicked() { m.panics.Inc() }
+
+func (m *Metrics) call(c *Call) {
+	model := valid(c.ModelAlias)
+	if model == "" && c.Alias != "" {
+		model = "unknown" // callers choose these: one label for all of them
+	}
+	provider, stream := valid(c.Provider), strconv.FormatBool(c.Stream)
+	m.requests.WithLabelValues(provider, model, strconv.Itoa(c.Status), c.outcome().String()).Inc()
+	m.duration.WithLabelValues(provider, model, stream).Observe(c.Latency.Seconds())
+	if c.FirstByte > 0 && c.ErrorType == "" {
+		m.firstToken.WithLabelValues(provider, model, stream).Observe(c.FirstByte.Seconds())
+	}
+	if c.Limit != "" {
+		m.rejections.WithLabelValues(c.LimitScope, c.Limit).Inc()
+	}
+	count := func(kind string, n *int) {
+		if n != nil && *n > 0 {
+			m.tokens.WithLabelValues(provider, model, kind).Add(float64(*n))
+		}
+	}
+	prompt, completion := c.Usage.Prompt(), c.Usage.Completion()
+	count("prompt", &prompt)
+	count("completion", &completion)
+	count("cached", c.Usage.CacheRead)
+	count("cache_write", c.Usage.CacheWrite)
+	count("reasoning", c.Usage.Reasoning)
+}

@@ -1,0 +1,140 @@
+// Package usage turns a finished call into an access-log line, the operator's
+// error line, metrics and a usage record.
+//
+// It knows what is told about a call and to whom; it does not know how a call is
+// served, nor how Redis keeps records (admin/ledger does). Nothing that it
+// writes holds a key, a prompt or an answer. extproc fills a Call and hands it to
+// Recorder.Record once, at the end of each request, failed authentication
+// included; no part of that waits for Redis or for a disk.
+package usage
+
+import (
+	"context"
+	"log/slog"
+	"regexp"
+	"strings"
+
+	usagev1 "aisix/proto/aisix/v1"
+)
+
+// Recorder records calls.
+type Recorder struct {
+	access  *slog.Logger
+	log     *slog.Logger
+	metrics *Metrics
+	writer  *Writer
+}
+
+// NewRecorder records to all four; access gets one line per call, log the
+// operator's error lines. writer may be nil: then no usage records are kept.
+func NewRecorder(access, log *slog.Logger, m *Metrics, writer *Writer) *Recorder {
+	return &Recorder{access: access, log: log, metrics: m, writer: writer}
+}
+
+// Record tells all about c. c must not change afterwards.
+func (r *Recorder) Record(c *Call) {
+	if c.Err != nil {
+		r.log.LogAttrs(context.Background(), errorLevel(c), "call failed", errorLine(c)...)
+	}
+	r.access.LogAttrs(context.Background(), slog.LevelInfo, "request", accessLine(c)...)
+	r.metrics.call(c)
+	if r.writer != nil {
+		r.writer.Add([]*usagev1.Record{c.record()})
+	}
+}
+
+func errorLevel(c *Call) slog.Level {
+	switch {
+	case c.outcome() == Cancelled:
+		return slog.LevelInfo
+	case c.Status >= 400 && c.Status < 500:
+		return slog.LevelWarn
+	}
+	return slog.LevelError
+}
+
+// errorLine is for the operator: AWS's words in full, beside both request ids.
+func errorLine(c *Call) []slog.Attr {
+	line := line{}
+	line.text("request_id", clip(c.RequestID, longest))
+	line.list("upstream_request_ids", c.UpstreamRequestIDs)
+	line.number("status", int64(c.Status))
+	line.text("error_type", c.ErrorType)
+	line.text("error_code", c.ErrorCode)
+	line.text("error", Redact(c.Err.Error()))
+	line.text("key_id", c.KeyID)
+	line.text("model", clip(c.Alias, longest))
+	line.text("upstream_model", c.UpstreamModel)
+	line.text("provider_key_id", c.ProviderKeyID)
+	return line
+}
+
+func accessLine(c *Call) []slog.Attr {
+	line := make(line, 0, 32)
+	path, _, _ := strings.Cut(c.Path, "?")
+	line.text("request_id", clip(c.RequestID, longest))
+	line.text("method", clip(c.Method, 32))
+	line.text("path", clip(path, longest))
+	line.number("status", int64(c.Status))
+	line.text("outcome", c.outcome().String())
+	line.number("latency_ms", c.Latency.Milliseconds())
+	line.text("operation", c.Operation)
+	line.text("error_type", c.ErrorType)
+	line.text("error_code", c.ErrorCode)
+	line.text("limit", c.Limit)
+	line.text("client_address", c.ClientAddress)
+	line.text("key_id", c.KeyID)
+	line.text("model", clip(c.Alias, longest))
+	line.text("model_id", c.ModelID)
+	line.text("upstream_model", c.UpstreamModel)
+	line.text("provider_key_id", c.ProviderKeyID)
+	line.list("upstream_request_ids", c.UpstreamRequestIDs)
+	line = append(line, slog.Bool("stream", c.Stream))
+	line.number("attempts", int64(c.Attempts))
+	if c.FirstByte > 0 {
+		line.number("time_to_first_token_ms", c.FirstByte.Milliseconds())
+	}
+	if c.Usage.Known() {
+		line.number("prompt_tokens", int64(c.Usage.Prompt()))
+		line.number("completion_tokens", int64(c.Usage.Completion()))
+	}
+	if n := c.Usage.CacheRead; n != nil {
+		line.number("cached_tokens", int64(*n))
+	}
+	if n := c.Usage.Reasoning; n != nil {
+		line.number("reasoning_tokens", int64(*n))
+	}
+	if c.Partial {
+		line = append(line, slog.Bool("partial", true))
+	}
+	return line
+}
+
+// line is attributes; empty texts and lists are left out.
+type line []slog.Attr
+
+func (l *line) text(key, value string) {
+	if value != "" {
+		*l = append(*l, slog.String(key, value))
+	}
+}
+
+func (l *line) list(key string, values []string) {
+	if len(values) > 0 {
+		*l = append(*l, slog.Any(key, values))
+	}
+}
+
+func (l *line) number(key string, value int64) { *l = append(*l, slog.Int64(key, value)) }
+
+// valid makes s fit for a protobuf string.
+func valid(s string) string { return strings.ToValidUTF8(s, "\uFFFD") }
+
+// secrets are what AWS may echo of a signed request (a signature mismatch prints
+// the canonical request, session token included), and what a caller sent.
+var secrets = regexp.MustCompile(`(?i)(x-amz-security-token["']?\s*[:=]\s*["']?|signature=|bearer\s+|x-api-key["']?\s*[:=]\s*["']?|\bsk-)[^\s"',;&<>\\]+`)
+
+// Redact takes credentials out of an error's text, and cuts it at 4 KiB.
+func Redact(s string) string {
+	return clip(secrets.ReplaceAllString(s, "${1}[redacted]"), 4096)
+}
