@@ -16,11 +16,12 @@ var (
 // Collect folds the events of one answer into the answer. Blocks are in the
 // order in which they were opened. The input of a tool use is what the model
 // wrote, which may be broken JSON where it was cut; without any it is {}.
-// Blocks of tools that the model ran itself are left out.
+// Blocks of tools that the model ran itself are left out, and so is reasoning
+// without text, signature or data.
 //
 // The error is ErrNoStop or ErrNoUsage; the response then holds what came.
 func Collect(events []Event) (*Response, error) {
-	f := fold{open: map[int]*part{}}
+	f := fold{open: map[int]*part{}, thought: -1}
 	for _, e := range events {
 		f.add(e)
 	}
@@ -56,6 +57,7 @@ type fold struct {
 	response Response
 	parts    []*part
 	open     map[int]*part
+	thought  int // index of the reasoning block that grows, or -1: there is one at a time
 }
 
 type partKind int
@@ -81,8 +83,10 @@ func (f *fold) add(e Event) {
 	case Start:
 		f.response.ID = e.ID
 	case ToolStart:
+		f.endThought()
 		f.begin(e.Index, toolPart).start = e
 	case TextDelta:
+		f.endThought()
 		f.at(e.Index, textPart).text.WriteString(e.Text)
 	case ToolDelta:
 		// A fragment without its start belongs to no call that could be answered.
@@ -90,18 +94,36 @@ func (f *fold) add(e Event) {
 			p.text.WriteString(e.JSON)
 		}
 	case ThinkingDelta:
-		p := f.at(e.Index, thinkingPart)
+		p := f.think(e.Index, thinkingPart)
 		p.text.WriteString(e.Text)
 		p.signature.WriteString(e.Signature)
 	case RedactedDelta:
-		p := f.at(e.Index, redactedPart)
+		p := f.think(e.Index, redactedPart)
 		p.data = append(p.data, e.Data...)
 	case Stop:
 		f.response.Stop = e.Reason
 	case UsageSnapshot:
 		f.response.Usage = f.response.Usage.Update(e.Usage)
-	default: // BlockStop: the block is as it is
+	case BlockStop:
+		delete(f.open, e.Index)
+	default: // an event of a later version adds nothing
 	}
+}
+
+// think is at for reasoning: a new block ends the one before.
+func (f *fold) think(index int, kind partKind) *part {
+	if f.thought != index {
+		f.endThought()
+	}
+	f.thought = index
+	return f.at(index, kind)
+}
+
+func (f *fold) endThought() {
+	if p := f.open[f.thought]; p != nil && (p.kind == thinkingPart || p.kind == redactedPart) {
+		delete(f.open, f.thought)
+	}
+	f.thought = -1
 }
 
 // at gives the block that a delta belongs to; one of another kind, or of a new
@@ -123,8 +145,14 @@ func (f *fold) begin(index int, kind partKind) *part {
 func (p *part) block() Block {
 	switch p.kind {
 	case thinkingPart:
+		if p.text.Len() == 0 && p.signature.Len() == 0 {
+			return nil
+		}
 		return Thinking{Text: p.text.String(), Signature: p.signature.String()}
 	case redactedPart:
+		if len(p.data) == 0 {
+			return nil
+		}
 		return Redacted{Data: p.data}
 	case toolPart:
 		if p.start.Server {

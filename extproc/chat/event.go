@@ -74,7 +74,8 @@ func (UsageSnapshot) event() {}
 type StopReason string
 
 // Stop reasons. Malformed ones (malformed_model_output, malformed_tool_use) are
-// faults and never reach here; an unknown one is EndTurn, logged by extproc.
+// faults and never reach here. One that is not in this list is logged by extproc
+// and is EndTurn, or ToolUseStop where calls were made.
 const (
 	EndTurn         StopReason = "end_turn"
 	StopSequence    StopReason = "stop_sequence"

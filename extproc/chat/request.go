@@ -164,6 +164,6 @@ type Format struct {
 
 // Reasoning asks the model to think, or not to.
 type Reasoning struct {
-	Effort   string          // OpenAI's reasoning_effort: none, minimal, low, medium, high, xhigh; "" if Thinking came
+	Effort   string          // OpenAI's reasoning_effort: none, minimal, low, medium, high, xhigh, max; "" if Thinking came
 	Thinking json.RawMessage // Anthropic's thinking object, as the caller sent it; wins over Effort
 }

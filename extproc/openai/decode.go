@@ -48,10 +48,10 @@ func (c Chat) Decode(body []byte) (*chat.Request, error) {
 
 // Request decodes the whole body: every parameter is honoured or refused by a
 // *fault.Error of status 400 whose Param names it. Parameters in ignore are
-// taken as absent (the operator's choice); the conversation and the model can't
-// be ignored.
+// taken as absent (the operator's choice), "name" also in messages; the
+// conversation and the model can't be ignored.
 func (b *Body) Request(ignore []string) (*chat.Request, error) {
-	d := &decoder{request: &chat.Request{Model: b.Model}}
+	d := &decoder{request: &chat.Request{Model: b.Model}, ignore: ignore}
 	d.each(b.root, func(name string, v value) bool {
 		if slices.Contains(ignore, name) && name != "messages" {
 			return true
@@ -73,12 +73,14 @@ func (b *Body) Request(ignore []string) (*chat.Request, error) {
 type decoder struct {
 	reader
 	request *chat.Request
+	ignore  []string
 
 	maxTokens           *int
 	maxCompletionTokens *int
 	user                string
 	messages            value
 	toolChoice          value
+	toolNames           map[string]bool
 }
 
 // parameters is every member that a request may have. Null members are absent

@@ -102,10 +102,9 @@ func (p *parser) peek() byte {
 }
 
 func (p *parser) value(depth int) error {
-	if depth > maxDepth {
-		return fault.Invalid("", "the body nests deeper than %d levels", maxDepth)
-	}
 	switch c := p.peek(); {
+	case (c == '{' || c == '[') && depth >= maxDepth:
+		return fault.Invalid("", "the body nests deeper than %d levels", maxDepth)
 	case c == '{':
 		return p.object(depth)
 	case c == '[':
@@ -187,25 +186,37 @@ func (p *parser) string() error {
 	at := p.open(stringKind)
 	p.pos++
 	p.nodes[at].start = p.pos
-	for p.pos < len(p.src) {
-		switch c := p.src[p.pos]; {
-		case c == '"':
+	for {
+		for p.pos < len(p.src) && !special[p.src[p.pos]] {
+			p.pos++
+		}
+		if p.pos >= len(p.src) {
+			return p.errorf("a string that does not end")
+		}
+		switch p.src[p.pos] {
+		case '"':
 			p.close(at)
 			p.pos++
 			return nil
-		case c == '\\':
+		case '\\':
 			p.nodes[at].escaped = true
 			if err := p.escape(); err != nil {
 				return err
 			}
-		case c < ' ':
-			return p.errorf("control character in a string")
 		default:
-			p.pos++
+			return p.errorf("control character in a string")
 		}
 	}
-	return p.errorf("a string that does not end")
 }
+
+// special are the bytes that a string can't hold as they are.
+var special = func() (t [256]bool) {
+	for c := range ' ' {
+		t[c] = true
+	}
+	t['"'], t['\\'] = true, true
+	return t
+}()
 
 func (p *parser) escape() error {
 	p.pos++
@@ -446,6 +457,16 @@ func (v value) member(name string) value {
 		}
 	}
 	return value{}
+}
+
+// has tells whether an object has the member, be it null.
+func (v value) has(name string) bool {
+	for n := range v.members() {
+		if string(n) == name {
+			return true
+		}
+	}
+	return false
 }
 
 // path is where the value stands, as a caller would write it:

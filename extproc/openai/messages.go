@@ -4,6 +4,7 @@ import (
 	"encoding/base64"
 	"encoding/json"
 	"fmt"
+	"slices"
 
 	"aisix/extproc/chat"
 )
@@ -49,17 +50,19 @@ func (d *decoder) message(v value, param string) {
 	if d.err != nil {
 		return
 	}
-	if !m.content.present() && role != "assistant" {
+	// Without content: an assistant who only calls tools, and a tool with nothing
+	// to say, which is not the same as a forgotten member.
+	if !m.content.present() && role != "assistant" && (role != "tool" || !v.has("content")) {
 		d.missing(v, "content")
 		return
 	}
 	switch role {
 	case "system", "developer":
-		d.request.System = append(d.request.System, mark(d.parts(m.content, role), m.cache)...)
+		d.request.System = append(d.request.System, mark(d.parts(m.content, role, param), m.cache)...)
 	case "user":
-		d.add(chat.User, mark(d.parts(m.content, role), m.cache), param)
+		d.add(chat.User, mark(d.parts(m.content, role, param), m.cache), param)
 	case "assistant":
-		d.add(chat.Assistant, mark(d.assistant(m), m.cache), param)
+		d.add(chat.Assistant, mark(d.assistant(m, param), m.cache), param)
 	case "tool":
 		d.add(chat.User, d.toolResult(v, m, param), param)
 	}
@@ -82,7 +85,7 @@ func (d *decoder) messageMember(m *message, role, name string, v value) bool {
 		return true
 	case "name":
 		// A tool message's name is its call's, which the call has too.
-		if d.text(v); role != "tool" {
+		if d.text(v); role != "tool" && !slices.Contains(d.ignore, name) {
 			d.fail(v, "names of participants are not supported: say in the content who speaks")
 		}
 		return true
@@ -124,16 +127,14 @@ func mark(blocks []chat.Block, p *chat.CachePoint) []chat.Block {
 	return append(blocks, *p)
 }
 
-func (d *decoder) assistant(m message) []chat.Block {
+func (d *decoder) assistant(m message, param string) []chat.Block {
 	var blocks []chat.Block
 	if m.thinkingBlocks.present() { // in full; reasoning_content has only the text
 		d.list(m.thinkingBlocks, func(item value) { blocks = append(blocks, d.thinkingBlock(item)) })
 	} else if m.reasoning != "" {
 		blocks = append(blocks, chat.Thinking{Text: m.reasoning})
 	}
-	if m.content.present() {
-		blocks = append(blocks, d.parts(m.content, "assistant")...)
-	}
+	blocks = append(blocks, d.parts(m.content, "assistant", param)...)
 	if m.refusal != "" {
 		blocks = append(blocks, chat.Text{Text: m.refusal})
 	}
@@ -178,34 +179,16 @@ func (d *decoder) thinkingBlock(v value) chat.Block {
 
 func (d *decoder) toolCall(v value) chat.Block {
 	var use chat.ToolUse
-	var function value
-	d.each(v, func(name string, m value) bool {
-		switch name {
-		case "id":
-			if use.ID = d.text(m); d.err == nil && use.ID == "" {
-				d.fail(m, "must not be empty")
-			}
-		case "type":
-			if kind := d.text(m); d.err == nil && kind != "function" {
-				d.fail(m, "only calls of type function are possible")
-			}
-		case "function":
-			function = m
-		case "index": // clients that add up deltas leave it in
-		default:
-			return false
+	function := d.variant(v, "calls", func(name string, m value) bool {
+		if name == "id" {
+			use.ID = d.text(m)
 		}
-		return true
+		return name == "id" || name == "index" // clients that add up deltas leave index in
 	})
-	if d.err != nil {
-		return use
-	}
-	if use.ID == "" {
+	if d.err == nil && use.ID == "" {
 		d.missing(v, "id")
-		return use
 	}
-	if !function.present() {
-		d.missing(v, "function")
+	if d.err != nil {
 		return use
 	}
 	d.each(function, func(name string, m value) bool {
@@ -238,7 +221,7 @@ func (d *decoder) toolResult(v value, m message, param string) []chat.Block {
 	// A cache point stands beside a tool result, never inside it.
 	result := chat.ToolResult{ID: id, Param: param + ".tool_call_id"}
 	cache := m.cache
-	for _, b := range d.parts(m.content, "tool") {
+	for _, b := range d.parts(m.content, "tool", param) {
 		if p, ok := b.(chat.CachePoint); ok {
 			cache = &p
 			continue
@@ -248,17 +231,23 @@ func (d *decoder) toolResult(v value, m message, param string) []chat.Block {
 	return mark([]chat.Block{result}, cache)
 }
 
-// parts decodes content: a string, or an array of content parts.
-func (d *decoder) parts(v value, role string) []chat.Block {
+// parts decodes content: a string, or an array of content parts. param is where
+// the message stands.
+func (d *decoder) parts(v value, role, param string) []chat.Block {
+	if !v.present() {
+		return nil
+	}
 	switch v.kind() {
 	case stringKind:
 		return []chat.Block{chat.Text{Text: d.text(v)}}
 	case arrayKind:
 		var blocks []chat.Block
+		n := 0
 		d.list(v, func(item value) {
-			b, cache := d.part(item, role)
+			b, cache := d.part(item, role, param, n)
 			blocks = append(blocks, b)
 			blocks = mark(blocks, cache)
+			n++
 		})
 		return blocks
 	}
@@ -266,8 +255,9 @@ func (d *decoder) parts(v value, role string) []chat.Block {
 	return nil
 }
 
-// part decodes one content part, and the cache point that it carries.
-func (d *decoder) part(v value, role string) (chat.Block, *chat.CachePoint) {
+// part decodes the nth content part of the message at param, and the cache
+// point that it carries.
+func (d *decoder) part(v value, role, param string, n int) (chat.Block, *chat.CachePoint) {
 	if !d.is(v, objectKind) {
 		return nil, nil
 	}
@@ -276,8 +266,7 @@ func (d *decoder) part(v value, role string) (chat.Block, *chat.CachePoint) {
 		return nil, nil
 	}
 	kind := d.text(v.member("type"))
-	inside, ok := map[string]string{"text": "text", "refusal": "refusal", "image_url": "image_url", "file": "file"}[kind]
-	if d.err == nil && (!ok || !carries(role, kind)) {
+	if d.err == nil && !carries(role, kind) {
 		d.fail(v, "a content part of type %q is not possible in a message of role %s", clip(kind, 64), role)
 	}
 	var content value
@@ -285,7 +274,7 @@ func (d *decoder) part(v value, role string) (chat.Block, *chat.CachePoint) {
 	d.each(v, func(name string, m value) bool {
 		switch name {
 		case "type":
-		case inside:
+		case kind: // each kind has its content under its own name
 			content = m
 		case "cache_control":
 			cache = d.cacheControl(m)
@@ -302,14 +291,14 @@ func (d *decoder) part(v value, role string) (chat.Block, *chat.CachePoint) {
 		return nil, nil
 	}
 	if !content.present() {
-		d.missing(v, inside)
+		d.missing(v, kind)
 		return nil, nil
 	}
 	switch kind {
 	case "image_url":
-		return d.image(content, v.path()), cache
+		return d.image(content, fmt.Sprintf("%s.content[%d]", param, n)), cache
 	case "file":
-		return d.file(content, v.path()), cache
+		return d.file(content, fmt.Sprintf("%s.content[%d]", param, n)), cache
 	default:
 		return chat.Text{Text: d.text(content)}, cache
 	}
@@ -323,7 +312,8 @@ func carries(role, kind string) bool {
 		return true
 	case "refusal":
 		return role == "assistant"
-	default:
+	case "image_url", "file":
 		return role == "user" || role == "tool"
 	}
+	return false
 }

@@ -30,7 +30,6 @@ type toolStream struct {
 	index   int // dense over tool calls
 	server  bool
 	started bool // arguments were written
-	stopped bool
 }
 
 // thoughtStream is a reasoning block in the making.
@@ -58,6 +57,7 @@ func (s *ChatStream) Append(dst []byte, e chat.Event) ([]byte, error) {
 	switch e := e.(type) {
 	case chat.TextDelta:
 		dst = s.endThought(dst)
+		dst = s.endTool(dst, e.Index)
 		if e.Text != "" {
 			dst = s.open(dst)
 			dst = append(dst, `"content":`...)
@@ -228,6 +228,7 @@ func (s *ChatStream) think(dst []byte, index int, redacted bool) []byte {
 		return dst
 	}
 	dst = s.endThought(dst)
+	dst = s.endTool(dst, index)
 	s.thought = &thoughtStream{index: index, redacted: redacted}
 	return dst
 }
@@ -240,6 +241,9 @@ func (s *ChatStream) endThought(dst []byte) []byte {
 		return dst
 	}
 	s.thought = nil
+	if t.text.Len() == 0 && t.signature.Len() == 0 && len(t.data) == 0 {
+		return dst // nothing that could be sent back
+	}
 	dst = append(s.open(dst), `"thinking_blocks":[`...)
 	block := redacted(chat.Redacted{Data: t.data})
 	if !t.redacted {

@@ -2,7 +2,6 @@ package openai
 
 import (
 	"encoding/json"
-	"slices"
 
 	"aisix/extproc/chat"
 )
@@ -11,48 +10,26 @@ import (
 const anyObject = `{"type":"object","properties":{}}`
 
 func (d *decoder) tools(v value) {
+	d.toolNames = map[string]bool{}
 	d.list(v, func(item value) {
 		t := d.tool(item)
-		if d.err != nil {
-			return
+		if d.err == nil && d.toolNames[t.Name] {
+			d.fail(item.member("function").member("name"), "two tools have the name %q", clip(t.Name, 64))
 		}
-		for _, other := range d.request.Tools {
-			if other.Name == t.Name {
-				d.fail(item.member("function").member("name"), "two tools have the name %q", clip(t.Name, 64))
-				return
-			}
-		}
+		d.toolNames[t.Name] = true
 		d.request.Tools = append(d.request.Tools, t)
 	})
 }
 
 func (d *decoder) tool(v value) chat.Tool {
 	var t chat.Tool
-	var function value
-	d.each(v, func(name string, m value) bool {
-		switch name {
-		case "type":
-			if kind := d.text(m); d.err == nil && kind != "function" {
-				d.fail(m, "only tools of type function are possible")
-			}
-		case "function":
-			function = m
-		case "cache_control":
+	function := d.variant(v, "tools", func(name string, m value) bool {
+		if name == "cache_control" {
 			t.Cache = d.cacheControl(m)
-		default:
-			return d.err != nil || !v.member("type").present() || d.otherTool(v)
 		}
-		return true
+		return name == "cache_control"
 	})
 	if d.err != nil {
-		return t
-	}
-	if !v.member("type").present() {
-		d.missing(v, "type")
-		return t
-	}
-	if !function.present() {
-		d.missing(v, "function")
 		return t
 	}
 	t.Schema = json.RawMessage(anyObject)
@@ -63,10 +40,7 @@ func (d *decoder) tool(v value) chat.Tool {
 		case "description":
 			t.Description = d.text(m)
 		case "parameters":
-			t.Schema = d.object(m)
-			if len(d.keys(m)) == 0 {
-				t.Schema = json.RawMessage(anyObject)
-			}
+			t.Schema = d.parameterSchema(m)
 		case "strict":
 			t.Strict = d.boolean(m)
 		case "cache_control":
@@ -82,14 +56,49 @@ func (d *decoder) tool(v value) chat.Tool {
 	return t
 }
 
-// otherTool fails for a tool that is no function before its members are called
-// unknown: the type is what is wrong with it.
-func (d *decoder) otherTool(v value) bool {
-	if kind := d.text(v.member("type")); kind != "function" {
-		d.fail(v.member("type"), "only tools of type function are possible")
-		return true
+// parameterSchema is a schema of type object, as OpenAI wants it; {} is a
+// function that takes nothing.
+func (d *decoder) parameterSchema(v value) json.RawMessage {
+	schema := d.object(v)
+	if d.err != nil {
+		return nil
 	}
-	return false
+	if len(d.keys(v)) == 0 {
+		return json.RawMessage(anyObject)
+	}
+	if kind := v.member("type"); !kind.present() || kind.kind() != stringKind || string(kind.bytes()) != "object" {
+		d.fail(v, "must be a JSON Schema whose type is object")
+	}
+	return schema
+}
+
+// variant reads {"type":"function","function":{…}}, the one kind of tool and of
+// call that there is (what names them in the error), and gives the function.
+// Other members are extra's to know.
+func (d *decoder) variant(v value, what string, extra func(name string, m value) bool) value {
+	if !d.is(v, objectKind) {
+		return value{}
+	}
+	kind := v.member("type")
+	if !kind.present() {
+		d.missing(v, "type")
+		return value{}
+	}
+	if d.text(kind) != "function" {
+		d.fail(kind, "only %s of type function are possible", what)
+		return value{}
+	}
+	var function value
+	d.each(v, func(name string, m value) bool {
+		if name == "function" {
+			function = m
+		}
+		return name == "type" || name == "function" || extra != nil && extra(name, m)
+	})
+	if d.err == nil && !function.present() {
+		d.missing(v, "function")
+	}
+	return function
 }
 
 // choice decodes tool_choice, once the tools are known.
@@ -133,23 +142,8 @@ func (d *decoder) choiceObject(v value) {
 
 // namedTool reads {"type":"function","function":{"name":…}}: a tool of the request.
 func (d *decoder) namedTool(v value) string {
-	var function value
-	d.each(v, func(name string, m value) bool {
-		switch name {
-		case "type":
-			d.word(m, "function")
-		case "function":
-			function = m
-		default:
-			return false
-		}
-		return true
-	})
+	function := d.variant(v, "tools", nil)
 	if d.err != nil {
-		return ""
-	}
-	if !function.present() {
-		d.missing(v, "function")
 		return ""
 	}
 	d.each(function, func(name string, _ value) bool { return name == "name" })
@@ -157,7 +151,7 @@ func (d *decoder) namedTool(v value) string {
 		return ""
 	}
 	name := d.required(function, "name")
-	if d.err == nil && !slices.ContainsFunc(d.request.Tools, func(t chat.Tool) bool { return t.Name == name }) {
+	if d.err == nil && !d.toolNames[name] {
 		d.fail(function.member("name"), "there is no tool %q in tools", clip(name, 64))
 	}
 	return name
