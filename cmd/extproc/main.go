@@ -1,0 +1,201 @@
+// Command extproc is the data plane: Envoy's ext_proc sidecar that answers
+// OpenAI's API from AWS Bedrock.
+//
+// It wires config, Redis, the snapshot of resources, limits and records to
+// extproc.Server, and runs them as one group. The first SIGTERM or SIGINT makes
+// it not ready and lets calls in flight end, within timeouts.drain; a second one
+// ends it at once.
+package main
+
+import (
+	"context"
+	"errors"
+	"flag"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"os"
+	"os/signal"
+	"syscall"
+	"time"
+
+	"github.com/redis/go-redis/v9"
+	"golang.org/x/sync/errgroup"
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/credentials"
+
+	"aisix/admin/ledger"
+	"aisix/admin/snapshot"
+	"aisix/admin/store"
+	"aisix/cmd/internal/config"
+	"aisix/extproc"
+	"aisix/extproc/ratelimit"
+	"aisix/extproc/usage"
+)
+
+func main() {
+	signals := make(chan os.Signal, 2)
+	signal.Notify(signals, syscall.SIGINT, syscall.SIGTERM)
+	if err := run(os.Args[1:], os.Environ(), os.Stderr, signals); err != nil {
+		fmt.Fprintln(os.Stderr, "extproc:", err)
+		os.Exit(1)
+	}
+}
+
+// flushTimeout bounds what is written to Redis at the end.
+const flushTimeout = 5 * time.Second
+
+// run serves until a signal comes. Logs go to stderr, as JSON lines.
+func run(args, env []string, stderr io.Writer, signals <-chan os.Signal) error {
+	flags := flag.NewFlagSet("extproc", flag.ContinueOnError)
+	flags.SetOutput(stderr)
+	path := flags.String("config", "", "config.yaml; without it, defaults and environment")
+	if err := flags.Parse(args); err != nil {
+		return err
+	}
+	c, err := config.Load(*path, env)
+	if err != nil {
+		return err
+	}
+	log := c.Logging.Logger(stderr)
+	options, err := c.Redis.Options()
+	if err != nil {
+		return err
+	}
+	client := redis.NewClient(options)
+	defer client.Close()
+	masterKey, err := store.LoadMasterKey(c.Secrets.MasterKey.Reveal(), c.Secrets.MasterKeyFile)
+	if err != nil {
+		return err
+	}
+	sealer, err := store.NewSealer(masterKey)
+	if err != nil {
+		return err
+	}
+
+	ctx, stop := context.WithCancel(context.Background())
+	defer stop()
+	group, ctx := errgroup.WithContext(ctx)
+
+	holder := new(snapshot.Holder)
+	group.Go(func() error { return store.New(client, sealer).Watch(ctx, holder) })
+	metrics := usage.NewMetrics()
+	metrics.Config(func() (int64, time.Time) {
+		if s := holder.Load(); s != nil {
+			return s.Revision, holder.Confirmed()
+		}
+		return 0, time.Time{}
+	})
+	limiter := ratelimit.New(client, ratelimit.Options{
+		OnFailure: c.Limits.OnRedisFailure,
+		Log:       log,
+		Failed:    func(error) { metrics.RedisFailed("limits") },
+		Changed:   metrics.RedisAway,
+	})
+	writer, err := usage.NewWriter(ledger.New(client), usage.WriterOptions{SpoolDir: c.Usage.SpoolDir, Log: log, Metrics: metrics})
+	if err != nil {
+		return err
+	}
+
+	server := extproc.New(extproc.Parts{
+		Config: extproc.Config{
+			MaxBodyBytes:  int64(c.Proxy.MaxBodyBytes),
+			KeepAlive:     c.Timeouts.KeepAlive,
+			Timeout:       c.Timeouts.Call,
+			StreamTimeout: c.Timeouts.StreamGap,
+		},
+		Snapshots: holder,
+		Limiter:   limiter,
+		Recorder:  usage.NewRecorder(log, log, metrics, writer),
+		Log:       log,
+	})
+	tls, err := c.Extproc.TLS()
+	if err != nil {
+		return err
+	}
+	var grpcOptions []grpc.ServerOption
+	if tls != nil {
+		grpcOptions = append(grpcOptions, grpc.Creds(credentials.NewTLS(tls)))
+	}
+	g := server.GRPC(grpcOptions...)
+	network, address := c.Extproc.Network()
+	listener, err := listen(network, address)
+	if err != nil {
+		return err
+	}
+	group.Go(func() error { return g.Serve(listener) })
+	if c.Metrics.Address != "" {
+		m := &http.Server{Handler: metrics.Handler(), ReadHeaderTimeout: 5 * time.Second}
+		l, err := net.Listen("tcp", c.Metrics.Address)
+		if err != nil {
+			return err
+		}
+		group.Go(func() error { return ignoreClosed(m.Serve(l)) })
+		defer m.Close()
+	}
+	log.Info("extproc is up", "address", c.Extproc.Address, "metrics", c.Metrics.Address)
+
+	select {
+	case s := <-signals:
+		log.Info("stopping: calls in flight end first", "signal", s.String(), "deadline", c.Timeouts.Drain.String())
+		server.Drain()
+		drain(g, c.Timeouts.Drain, signals)
+	case <-ctx.Done():
+		g.Stop()
+	}
+	stop()
+	// What the last calls left to be written goes out before the process ends.
+	flush, cancel := context.WithTimeout(context.Background(), flushTimeout)
+	defer cancel()
+	if err := errors.Join(limiter.Close(flush), writer.Close(flush)); err != nil {
+		log.Error("not all was written", "error", err)
+	}
+	if err := group.Wait(); err != nil && !errors.Is(err, context.Canceled) {
+		return err
+	}
+	return nil
+}
+
+// drain lets calls in flight end; a second signal or the deadline cuts them.
+func drain(g *grpc.Server, deadline time.Duration, signals <-chan os.Signal) {
+	done := make(chan struct{})
+	go func() { g.GracefulStop(); close(done) }()
+	timer := time.NewTimer(deadline)
+	defer timer.Stop()
+	select {
+	case <-done:
+	case <-timer.C:
+		g.Stop()
+	case <-signals:
+		g.Stop()
+	}
+	<-done
+}
+
+// listen opens the socket; a Unix socket that a dead process left is replaced,
+// and only this user and its group may connect.
+func listen(network, address string) (net.Listener, error) {
+	if network != "unix" {
+		return net.Listen(network, address)
+	}
+	if c, err := net.Dial(network, address); err == nil {
+		c.Close()
+		return nil, fmt.Errorf("listen unix %s: another process serves it", address)
+	}
+	if info, err := os.Lstat(address); err == nil && info.Mode()&os.ModeSocket != 0 {
+		os.Remove(address)
+	}
+	l, err := net.Listen(network, address)
+	if err != nil {
+		return nil, err
+	}
+	return l, os.Chmod(address, 0o660)
+}
+
+func ignoreClosed(err error) error {
+	if errors.Is(err, http.ErrServerClosed) {
+		return nil
+	}
+	return err
+}

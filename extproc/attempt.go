@@ -1,0 +1,165 @@
+package extproc
+
+import (
+	"context"
+	"errors"
+	"io"
+	"net/http"
+	"os"
+	"strings"
+	"time"
+
+	"aisix/admin/resource"
+	"aisix/extproc/bedrock"
+	"aisix/extproc/chat"
+	"aisix/extproc/exchange"
+	"aisix/extproc/fault"
+)
+
+// The longest whole answer and the longest error body, in bytes.
+const (
+	maxReply = 64 << 20
+	maxError = 1 << 20
+)
+
+// prepare encodes the request for the model: all that can be wrong with it is
+// said here, before any limit is touched.
+func (s *Server) prepare(c *call) error {
+	target, err := bedrock.NewTarget(c.match.Model, c.match.UpstreamID, c.match.ProviderKey)
+	if err != nil {
+		return err
+	}
+	c.upstream, err = bedrock.NewCall(c.request, target)
+	return err
+}
+
+// attempt is the second act: sign, forward, wait for the upstream's headers.
+func (s *Server) attempt(ctx context.Context, c *call) (*exchange.Response, error) {
+	c.attempts++
+	signed, err := c.upstream.Sign(c.match.ProviderKey.Credentials, s.now())
+	if err != nil {
+		return nil, err
+	}
+	egress := "plaintext"
+	if c.upstream.TLS() {
+		egress = "tls"
+	}
+	err = c.x.Forward(ctx, exchange.Request{
+		Host:   c.upstream.Host(),
+		Path:   c.upstream.Path(),
+		Egress: egress,
+		Header: keyValues(signed),
+		Body:   c.upstream.Body(),
+	})
+	if err != nil {
+		return nil, err
+	}
+	wait := s.timeout(c.match.Model)
+	if c.request.Stream {
+		wait = min(wait, s.streamTimeout(c.match.Model))
+	}
+	waiting, cancel := context.WithTimeout(ctx, wait)
+	defer cancel()
+	response, err := c.x.Response(waiting)
+	switch {
+	case errors.Is(err, context.DeadlineExceeded) && ctx.Err() == nil, errors.Is(err, os.ErrDeadlineExceeded):
+		return nil, timedOut(err)
+	case err != nil:
+		return nil, err
+	case response.Local:
+		return nil, localFault(response)
+	}
+	c.awsRequestID = bedrock.RequestID(response.Header.HTTP())
+	if response.Status != http.StatusOK {
+		body, err := s.readAll(ctx, c, maxError)
+		if err != nil {
+			return nil, err
+		}
+		return nil, c.upstream.Fault(response.Status, response.Header.HTTP(), body)
+	}
+	return response, nil
+}
+
+// localFault is the fault of an answer that Envoy made itself: the upstream was
+// not reached, or went away before it answered.
+func localFault(r *exchange.Response) error {
+	cause := errors.New("envoy answered " + http.StatusText(r.Status) + ": " + r.Details)
+	if r.Status == http.StatusGatewayTimeout || strings.Contains(r.Details, "timeout") && !strings.Contains(r.Details, "connection_timeout") {
+		return timedOut(cause)
+	}
+	return &fault.Error{Kind: fault.Transport, Status: http.StatusBadGateway, Message: "the upstream could not be reached, or broke the connection", Err: cause}
+}
+
+func timedOut(err error) error {
+	return &fault.Error{Kind: fault.Timeout, Status: http.StatusGatewayTimeout, Message: "the upstream did not answer in time", Err: err}
+}
+
+// whole answers a request that is not a stream.
+func (s *Server) whole(ctx context.Context, c *call, response *exchange.Response) error {
+	body, err := s.readAll(ctx, c, maxReply)
+	if err != nil {
+		return err
+	}
+	events, err := c.upstream.Whole(response.Status, response.Header.HTTP(), body)
+	if err != nil {
+		return err
+	}
+	answer, err := chat.Collect(events)
+	if err != nil {
+		return undecodable(err)
+	}
+	c.usage = answer.Usage
+	c.begin(answer.ID, s.now())
+	out, err := c.dialect.Encode(c.answer, answer)
+	if err != nil {
+		return err
+	}
+	c.promise(http.StatusOK, s.now())
+	return c.x.Answer(ctx, http.StatusOK, c.headers("application/json"), out)
+}
+
+func undecodable(err error) error {
+	return &fault.Error{Kind: fault.Upstream, Status: http.StatusBadGateway, Message: "the upstream's answer could not be decoded", Err: err}
+}
+
+// readAll reads the upstream's body, within the call's deadline and limit.
+func (s *Server) readAll(ctx context.Context, c *call, limit int64) ([]byte, error) {
+	c.x.SetReadDeadline(c.started.Add(s.timeout(c.match.Model)))
+	body, err := io.ReadAll(io.LimitReader(c.x, limit+1))
+	switch {
+	case errors.Is(err, os.ErrDeadlineExceeded):
+		return nil, timedOut(err)
+	case err != nil:
+		return nil, c.broken(ctx, err)
+	case int64(len(body)) > limit:
+		return nil, undecodable(errors.New("longer than the gateway takes"))
+	}
+	return body, nil
+}
+
+// broken says what an error of the exchange means: the caller left, or the
+// upstream broke off.
+func (c *call) broken(ctx context.Context, err error) error {
+	if ctx.Err() != nil {
+		c.left = true
+		return ctx.Err()
+	}
+	return &fault.Error{Kind: fault.Transport, Status: http.StatusBadGateway, Message: "the upstream broke the connection", Err: err}
+}
+
+// timeout is how long the whole call may take.
+func (s *Server) timeout(m *resource.Model) time.Duration {
+	return orDefault(m.Timeout, s.Config.Timeout)
+}
+
+// streamTimeout is the longest gap before the first chunk and between chunks.
+func (s *Server) streamTimeout(m *resource.Model) time.Duration {
+	return orDefault(m.StreamTimeout, s.Config.StreamTimeout)
+}
+
+func orDefault(ms int64, d time.Duration) time.Duration {
+	if ms > 0 {
+		return time.Duration(ms) * time.Millisecond
+	}
+	return d
+}

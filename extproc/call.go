@@ -1,0 +1,149 @@
+package extproc
+
+import (
+	"maps"
+	"net/http"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/google/uuid"
+
+	"aisix/admin/snapshot"
+	"aisix/extproc/bedrock"
+	"aisix/extproc/chat"
+	"aisix/extproc/exchange"
+	"aisix/extproc/fault"
+	"aisix/extproc/openai"
+	"aisix/extproc/ratelimit"
+)
+
+// call is our state for one exchange. Its fields are grouped by the act that
+// sets them.
+type call struct {
+	x       *exchange.Exchange
+	dialect dialect
+
+	// arrival
+	started   time.Time
+	requestID string
+	method    string
+	path      string // without the query
+	header    *exchange.Header
+	allow     string // of a 405
+	snapshot  *snapshot.Snapshot
+
+	// admit
+	key         *snapshot.Key
+	request     *chat.Request
+	alias       string // as the caller sent it
+	match       *snapshot.Match
+	reservation *ratelimit.Reservation
+	rejection   *ratelimit.Rejection
+	limits      []exchange.KeyValue // x-ratelimit-* for the answer
+
+	// attempt
+	upstream     *bedrock.Call
+	awsRequestID string
+	attempts     int
+
+	// answer
+	answer    openai.Answer
+	status    int // told to the caller; 0 while nothing was
+	promised  bool
+	firstByte time.Time
+	usage     chat.Usage
+	seen      int // bytes of text that the caller was sent, to estimate by where no usage came
+	fault     *fault.Error
+	unknown   string // a stop reason we do not know
+	left      bool   // the caller left before the end
+}
+
+// newCall reads what stands in the request headers.
+func newCall(x *exchange.Exchange, h *exchange.Header, now time.Time) *call {
+	c := &call{x: x, dialect: openai.Chat{}, header: h, started: now, method: h.Method}
+	c.path, _, _ = strings.Cut(h.Path, "?")
+	c.requestID = requestID(h)
+	return c
+}
+
+// requestID is the caller's own id where it is fit to be echoed, else a new one.
+// It is never a key of ours: callers choose it.
+func requestID(h *exchange.Header) string {
+	for _, name := range []string{"x-aisix-request-id", "x-request-id"} {
+		if id := h.Get(name); visibleASCII(id) {
+			return id
+		}
+	}
+	return uuid.NewString()
+}
+
+// visibleASCII tells whether s is 1-256 visible ASCII characters.
+func visibleASCII(s string) bool {
+	if len(s) == 0 || len(s) > 256 {
+		return false
+	}
+	for i := range len(s) {
+		if s[i] <= ' ' || s[i] > '~' {
+			return false
+		}
+	}
+	return true
+}
+
+// headers are what every answer carries.
+func (c *call) headers(contentType string) []exchange.KeyValue {
+	out := []exchange.KeyValue{{Key: "x-aisix-request-id", Value: c.requestID}}
+	if contentType != "" {
+		out = append(out, exchange.KeyValue{Key: "content-type", Value: contentType})
+	}
+	return append(out, c.limits...)
+}
+
+// reject answers with the fault, before anything was promised.
+func (c *call) reject(f *fault.Error) error {
+	c.fault, c.status = f, f.Status
+	status, header, body := c.dialect.Fault(f)
+	headers := append(c.headers(""), keyValues(header)...)
+	if c.allow != "" {
+		headers = append(headers, exchange.KeyValue{Key: "allow", Value: c.allow})
+	}
+	return c.x.Reject(status, headers, body)
+}
+
+// reply answers 200 with a JSON object, without an upstream.
+func (c *call) reply(body []byte) error {
+	c.status = http.StatusOK
+	return c.x.Reject(http.StatusOK, c.headers("application/json"), body)
+}
+
+// promise takes note that the caller was told a status.
+func (c *call) promise(status int, now time.Time) {
+	c.promised, c.status, c.firstByte = true, status, now
+}
+
+// begin fixes what every part of the answer repeats. An upstream without an id
+// of its own gets one in OpenAI's form.
+func (c *call) begin(id string, now time.Time) {
+	if id == "" {
+		id = "chatcmpl-" + strings.ReplaceAll(uuid.NewString(), "-", "")
+	}
+	c.answer = openai.Answer{ID: id, Created: now, Model: c.request.Model}
+}
+
+// open begins a stream in the caller's dialect.
+func (c *call) open(id string, now time.Time) dialectStream {
+	c.begin(id, now)
+	return c.dialect.Stream(c.answer, c.request.StreamUsage)
+}
+
+// keyValues are a header's fields in a fixed order.
+func keyValues(h http.Header) []exchange.KeyValue {
+	out := make([]exchange.KeyValue, 0, len(h))
+	for _, name := range slices.Sorted(maps.Keys(h)) {
+		for _, v := range h[name] {
+			out = append(out, exchange.KeyValue{Key: strings.ToLower(name), Value: v})
+		}
+	}
+	return out
+}

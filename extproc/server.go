@@ -1,0 +1,195 @@
+// Package extproc is the data plane: it serves Envoy's ext_proc protocol, and
+// with it OpenAI's API answered from AWS Bedrock.
+//
+// It knows the story of one call, in three acts: admit (authenticate, decode,
+// resolve, authorize, reserve), attempt (encode, sign, forward, decode) and
+// settle (commit tokens, release, record); and the table of operations. It knows
+// no JSON of OpenAI's or AWS's (openai, bedrock), no ext_proc message (exchange)
+// and no Redis (ratelimit, usage). cmd/extproc wires and runs it.
+package extproc
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net/http"
+	"runtime/debug"
+	"sync/atomic"
+	"time"
+
+	extprocv3 "github.com/envoyproxy/go-control-plane/envoy/service/ext_proc/v3"
+
+	"aisix/admin/snapshot"
+	"aisix/extproc/chat"
+	"aisix/extproc/exchange"
+	"aisix/extproc/fault"
+	"aisix/extproc/openai"
+	"aisix/extproc/ratelimit"
+	"aisix/extproc/usage"
+)
+
+// Config is what the process decides for all calls.
+type Config struct {
+	MaxBodyBytes int64         // of a request's body, compressed and not
+	KeepAlive    time.Duration // longest silence of a stream before a comment line; 0 sends none
+	// What a model resource does not say: the deadline of the whole call, and the
+	// longest gap before the first chunk and between chunks.
+	Timeout, StreamTimeout time.Duration
+}
+
+// snapshots gives the resources in force, nil before the first were read.
+type snapshots interface{ Load() *snapshot.Snapshot }
+
+// limiter reserves the limits of a call.
+type limiter interface {
+	Reserve(ctx context.Context, id string, buckets []ratelimit.Bucket, tokens int64) (*ratelimit.Reservation, error)
+}
+
+// recorder takes note of every finished call, without blocking.
+type recorder interface{ Record(*usage.Call) }
+
+// dialect is in whose API shape a call is asked and answered.
+type dialect interface {
+	Parse(body []byte) (*openai.Body, error)
+	Encode(a openai.Answer, r *chat.Response) ([]byte, error)
+	Stream(a openai.Answer, usage bool) *openai.ChatStream
+	Fault(f *fault.Error) (status int, header http.Header, body []byte)
+}
+
+// dialectStream writes one stream in a dialect.
+type dialectStream interface {
+	Append(dst []byte, e chat.Event) ([]byte, error)
+	Finish(dst []byte) ([]byte, error)
+	Fault(dst []byte, f *fault.Error) []byte
+}
+
+// Parts are what a Server is made of.
+type Parts struct {
+	Config    Config
+	Snapshots snapshots
+	Limiter   limiter
+	Recorder  recorder
+	Log       *slog.Logger
+	Now       func() time.Time // nil is time.Now
+}
+
+// Server serves ext_proc.
+type Server struct {
+	extprocv3.UnimplementedExternalProcessorServer
+	Parts
+
+	table    map[string]map[string]operation
+	draining atomic.Bool
+}
+
+// New builds a server.
+func New(p Parts) *Server {
+	s := &Server{Parts: p}
+	s.table = s.operations()
+	if s.Now == nil {
+		s.Now = time.Now
+	}
+	return s
+}
+
+func (s *Server) now() time.Time { return s.Now() }
+
+// Drain makes the server not ready: calls go on, balancers look elsewhere.
+func (s *Server) Drain() { s.draining.Store(true) }
+
+// Ready tells whether a snapshot is in force and the process is not stopping.
+func (s *Server) Ready() bool { return s.Snapshots.Load() != nil && !s.draining.Load() }
+
+// Process serves one ext_proc stream: one HTTP request and its response.
+func (s *Server) Process(stream extprocv3.ExternalProcessor_ProcessServer) error {
+	x := exchange.New(stream)
+	defer x.Close()
+	ctx := stream.Context()
+	h, err := x.Header(ctx)
+	if err != nil {
+		return nil // Envoy left before it asked anything
+	}
+	c := newCall(x, h, s.now())
+	defer s.settle(c)
+	if err := s.guard(ctx, c); err != nil {
+		return s.fail(ctx, c, err)
+	}
+	return nil
+}
+
+// guard serves the call, and turns a panic into an error: one call must not end
+// the sidecar for everyone.
+func (s *Server) guard(ctx context.Context, c *call) (err error) {
+	defer func() {
+		if p := recover(); p != nil {
+			err = fmt.Errorf("panic: %v\n%s", p, debug.Stack())
+		}
+	}()
+	return s.serve(ctx, c)
+}
+
+// serve finds out what is asked, and by whom.
+func (s *Server) serve(ctx context.Context, c *call) error {
+	switch c.path {
+	case "/livez":
+		return c.reply([]byte(`{"status":"ok"}`))
+	case "/readyz":
+		if !s.Ready() {
+			return unavailable("not ready: no configuration read yet, or stopping")
+		}
+		return c.reply([]byte(`{"status":"ok"}`))
+	}
+	if c.snapshot = s.Snapshots.Load(); c.snapshot == nil {
+		return unavailable("the gateway has not read its configuration yet")
+	}
+	if err := s.authenticate(c); err != nil {
+		return err
+	}
+	op, err := s.operation(c)
+	if err != nil {
+		return err
+	}
+	return op(ctx, c)
+}
+
+func unavailable(message string) error {
+	return &fault.Error{Kind: fault.GatewayUnavailable, Status: http.StatusServiceUnavailable, RetryAfter: "1", Message: message}
+}
+
+// converse is the operation that asks a model for an answer.
+func (s *Server) converse(d dialect) operation {
+	return func(ctx context.Context, c *call) error {
+		c.dialect = d
+		if err := s.admit(ctx, c); err != nil {
+			return err
+		}
+		response, err := s.attempt(ctx, c)
+		if err != nil {
+			return err
+		}
+		if c.request.Stream {
+			return s.stream(ctx, c, response)
+		}
+		return s.whole(ctx, c, response)
+	}
+}
+
+// fail tells the caller what went wrong, as far as it still can be told.
+func (s *Server) fail(ctx context.Context, c *call, err error) error {
+	if ctx.Err() != nil || errors.Is(err, context.Canceled) {
+		c.left = true
+		return nil
+	}
+	f := fault.From(err)
+	c.fault = f
+	if c.promised {
+		c.x.Abort(err)
+		return err
+	}
+	if err := c.reject(f); err != nil {
+		c.x.Abort(err)
+		return err
+	}
+	return nil
+}

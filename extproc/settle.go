@@ -1,0 +1,117 @@
+package extproc
+
+import (
+	"aisix/extproc/chat"
+	"aisix/extproc/usage"
+)
+
+// settle is the third act, at every exit: it commits the tokens to the limits
+// and hands the call to the recorder. Neither waits for Redis.
+func (s *Server) settle(c *call) {
+	tokens, partial := c.tokens()
+	if c.reservation != nil {
+		c.reservation.Settle(tokens)
+	}
+	u := &usage.Call{
+		RequestID:     c.requestID,
+		Time:          c.started,
+		Method:        c.method,
+		Path:          c.path,
+		ClientAddress: c.header.ClientAddress.String(),
+		Alias:         c.alias,
+		Attempts:      c.attempts,
+		Status:        c.status,
+		Outcome:       c.outcome(),
+		Usage:         c.usage,
+		Partial:       partial,
+		Latency:       s.now().Sub(c.started),
+	}
+	if partial {
+		prompt, completion := int(promptEstimate(c.request)), c.seen/bytesPerToken
+		u.Usage.Input, u.Usage.Output = &prompt, &completion
+	}
+	if c.awsRequestID != "" {
+		u.UpstreamRequestIDs = []string{c.awsRequestID}
+	}
+	if c.key != nil {
+		u.KeyID = c.key.ID
+	}
+	if c.request != nil {
+		u.Operation, u.Stream = "converse", c.request.Stream
+	}
+	if m := c.match; m != nil {
+		u.ModelAlias, u.ModelID, u.UpstreamModel = m.Alias, m.ModelID, m.UpstreamID
+		u.Provider, u.ProviderKeyID = m.ProviderKey.Provider, m.ProviderKeyID
+	}
+	if c.rejection != nil {
+		u.LimitScope, u.Limit = c.rejection.Scope, c.rejection.Limit
+	}
+	if f := c.fault; f != nil {
+		u.ErrorType, u.ErrorCode, u.Err = string(f.Kind), f.Code, f.Err
+	}
+	if !c.firstByte.IsZero() {
+		u.FirstByte = c.firstByte.Sub(c.started)
+	}
+	s.Recorder.Record(u)
+}
+
+// outcome is how the call ended, for totals.
+func (c *call) outcome() usage.Outcome {
+	switch {
+	case c.left:
+		return usage.Cancelled
+	case c.fault == nil:
+		return usage.Succeeded
+	case c.attempts == 0 && c.fault.Status < 500:
+		return usage.Refused
+	default:
+		return usage.Failed
+	}
+}
+
+// bytesPerToken is the rule of thumb by which a prompt, and an answer whose
+// usage never came, are estimated.
+const bytesPerToken = 4
+
+// promptEstimate is the tokens that the request is sure to use: its text, never
+// max_tokens. Images and documents are left to the settlement.
+func promptEstimate(r *chat.Request) int64 {
+	n := blockBytes(r.System)
+	for _, m := range r.Messages {
+		n += blockBytes(m.Blocks)
+	}
+	for _, t := range r.Tools {
+		n += len(t.Name) + len(t.Description) + len(t.Schema)
+	}
+	return int64(n/bytesPerToken) + 1
+}
+
+func blockBytes(blocks []chat.Block) int {
+	n := 0
+	for _, b := range blocks {
+		switch b := b.(type) {
+		case chat.Text:
+			n += len(b.Text)
+		case chat.Thinking:
+			n += len(b.Text)
+		case chat.ToolUse:
+			n += len(b.Name) + len(b.Input)
+		case chat.ToolResult:
+			n += blockBytes(b.Blocks)
+		}
+	}
+	return n
+}
+
+// tokens is what the call is charged for: the upstream's count, or for a stream
+// that ended before its count what was seen of it. A call that Bedrock did not
+// answer is charged nothing.
+func (c *call) tokens() (n int64, estimated bool) {
+	if c.usage.Known() {
+		return int64(c.usage.Prompt() + c.usage.Completion()), false
+	}
+	if c.seen > 0 || c.left && c.attempts > 0 {
+		return promptEstimate(c.request) + int64(c.seen/bytesPerToken), true
+	}
+	return 0, false
+}
