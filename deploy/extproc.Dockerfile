@@ -1,0 +1,13 @@
+# Build from the root of the repository: docker build -f deploy/extproc.Dockerfile .
+FROM golang:1.26-alpine AS build
+WORKDIR /src
+COPY go.mod go.sum ./
+RUN go mod download
+COPY . .
+RUN CGO_ENABLED=0 go build -trimpath -ldflags=-s -o /out/extproc ./cmd/extproc
+
+FROM alpine:3.22
+RUN adduser -D -H -u 65532 aisix && mkdir -m 0700 /keys /spool && chown aisix /keys /spool
+COPY --from=build /out/extproc /usr/local/bin/extproc
+USER aisix
+ENTRYPOINT ["/usr/local/bin/extproc"]
