@@ -16,6 +16,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"sync/atomic"
 	"time"
 
 	"github.com/google/uuid"
@@ -43,6 +44,8 @@ type Store struct {
 	sealer *Sealer
 	now    func() time.Time
 	log    *slog.Logger
+
+	masterKey atomic.Bool // it was seen to fit
 }
 
 // New makes a store. The client should have ContextTimeoutEnabled, so that a silent
@@ -235,6 +238,9 @@ func (s *Store) reference(ctx context.Context, m *resource.Model) (*need, error)
 
 // apply runs write.lua once and tells its answer.
 func (s *Store) apply(ctx context.Context, op operation, row string) (revision int64, err error) {
+	if err := s.useMasterKey(ctx); err != nil {
+		return 0, err
+	}
 	op.Epoch = uuid.NewString()
 	arg, err := json.Marshal(op)
 	if err != nil {
@@ -323,14 +329,20 @@ func (s *Store) List(ctx context.Context, kind resource.Kind, after string, limi
 	return list, nil
 }
 
-// Ping tells whether Redis answers.
-func (s *Store) Ping(ctx context.Context) error {
+// Revision is the store-wide write counter, 0 before the first write. It is also
+// the question whether the store can be used: Redis answers, and holds what the
+// sealer opens.
+func (s *Store) Revision(ctx context.Context) (int64, error) {
+	if err := s.useMasterKey(ctx); err != nil {
+		return 0, err
+	}
 	ctx, cancel := context.WithTimeout(ctx, timeout)
 	defer cancel()
-	if err := s.redis.Ping(ctx).Err(); err != nil {
-		return unavailable("ping", err)
+	n, err := s.redis.Get(ctx, revisionKey()).Int64()
+	if err != nil && !errors.Is(err, redis.Nil) {
+		return 0, unavailable("revision", err)
 	}
-	return nil
+	return n, nil
 }
 
 func unavailable(what string, err error) error {

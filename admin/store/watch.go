@@ -3,7 +3,6 @@ package store
 import (
 	"context"
 	"errors"
-	"fmt"
 	"strconv"
 	"strings"
 	"time"
@@ -207,38 +206,4 @@ func text(v any) string {
 func number(s string) int64 {
 	n, _ := strconv.ParseInt(s, 10, 64)
 	return n
-}
-
-const canaryText = "the master key fits"
-
-// CheckMasterKey tells whether this store was written with the sealer's master
-// key; the first caller makes that so. admin calls it before it serves.
-func (s *Store) CheckMasterKey(ctx context.Context) error {
-	b, err := s.sealer.seal(canaryKey(), []byte(canaryText))
-	if err != nil {
-		return err
-	}
-	ctx, cancel := context.WithTimeout(ctx, timeout)
-	defer cancel()
-	if err := s.redis.SetNX(ctx, canaryKey(), b.text(), 0).Err(); err != nil {
-		return unavailable("check the master key", err)
-	}
-	stored, err := s.redis.Get(ctx, canaryKey()).Result()
-	if err != nil {
-		return unavailable("check the master key", err)
-	}
-	return s.checkCanary(stored)
-}
-
-// checkCanary passes an empty text: nothing was written yet.
-func (s *Store) checkCanary(stored string) error {
-	if stored == "" {
-		return nil
-	}
-	b, err := parseSealed(stored)
-	if err != nil {
-		return fmt.Errorf("%s: %w", canaryKey(), err)
-	}
-	_, err = s.sealer.open(canaryKey(), b)
-	return err
 }

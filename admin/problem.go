@@ -1,0 +1,69 @@
+package admin
+
+import (
+	"errors"
+	"net/http"
+
+	"aisix/admin/resource"
+	"aisix/admin/store"
+)
+
+// problem is an error as an administrator sees it.
+type problem struct {
+	Message string `json:"error_msg"`
+	Code    string `json:"code,omitempty"`
+	Pointer string `json:"pointer,omitempty"` // JSON pointer of the bad field
+
+	status int
+	header http.Header
+	cause  error // for the log
+}
+
+func (p *problem) Error() string {
+	if p.cause != nil {
+		return p.cause.Error()
+	}
+	return p.Message
+}
+
+// asProblem is the table from errors to answers. What is not in it is a 500 that
+// says nothing.
+func asProblem(err error) *problem {
+	var (
+		p         *problem
+		invalid   *resource.Invalid
+		reference *store.ReferenceError
+		taken     *store.TakenError
+		used      *store.InUseError
+	)
+	switch {
+	case errors.As(err, &p):
+		return p
+	case errors.As(err, &invalid):
+		return &problem{status: http.StatusBadRequest, Code: "invalid_request", Message: invalid.Error(), Pointer: invalid.Pointer}
+	case errors.As(err, &reference):
+		return &problem{status: http.StatusBadRequest, Code: "invalid_request", Message: reference.Message, Pointer: reference.Pointer}
+	case errors.As(err, &taken):
+		return &problem{status: http.StatusConflict, Code: "conflict", Message: taken.Error()}
+	case errors.As(err, &used):
+		return &problem{status: http.StatusConflict, Code: "conflict", Message: used.Error()}
+	case errors.Is(err, store.ErrNotFound):
+		return &problem{status: http.StatusNotFound, Code: "not_found", Message: "resource not found"}
+	case errors.Is(err, store.ErrMoved):
+		return &problem{status: http.StatusPreconditionFailed, Code: "precondition_failed", Message: "the resource has another revision than If-Match names"}
+	case errors.Is(err, store.ErrUnavailable):
+		return unavailable(err)
+	default:
+		return &problem{status: http.StatusInternalServerError, Code: "internal_error", Message: "internal error", cause: err}
+	}
+}
+
+func badRequest(pointer, message string) *problem {
+	return &problem{status: http.StatusBadRequest, Code: "invalid_request", Message: message, Pointer: pointer}
+}
+
+// unavailable is Redis away.
+func unavailable(cause error) *problem {
+	return &problem{status: http.StatusServiceUnavailable, Code: "store_unavailable", Message: "the configuration store is not available; try again",
+		header: http.Header{"Retry-After": {"1"}}, cause: cause}
+}

@@ -1,0 +1,151 @@
+// Package admin is the Admin HTTP API.
+//
+// It knows routes, authentication, the entry envelope, conditional writes and how
+// errors look. What a resource means is admin/resource's, how it is kept
+// admin/store's. It opens no listener: cmd/admin serves the handler that New gives.
+package admin
+
+import (
+	"context"
+	"crypto/rand"
+	"crypto/sha256"
+	"encoding/json"
+	"errors"
+	"io"
+	"log/slog"
+	"net/http"
+	"sync/atomic"
+	"time"
+
+	"aisix/admin/store"
+)
+
+// MaxBody is the largest request body in bytes.
+const MaxBody = 2 << 20
+
+// Server is the Admin API as an http.Handler.
+type Server struct {
+	store    *store.Store
+	usage    Usage
+	key      [sha256.Size]byte // of the admin key
+	log      *slog.Logger
+	now      func() time.Time
+	random   io.Reader
+	routes   []route
+	draining atomic.Bool
+}
+
+// Options are what a Server needs. Store and Key are required.
+type Options struct {
+	Store  *store.Store
+	Usage  Usage  // nil: GET /admin/v1/usage is 404
+	Key    string // the admin key
+	Log    *slog.Logger
+	Now    func() time.Time // default time.Now
+	Random io.Reader        // of generated keys; default crypto/rand
+}
+
+// New makes a server.
+func New(o Options) (*Server, error) {
+	if o.Key == "" {
+		return nil, errors.New("no admin key is configured: set admin.key")
+	}
+	s := &Server{store: o.Store, usage: o.Usage, key: sha256.Sum256([]byte(o.Key)), log: o.Log, now: o.Now, random: o.Random}
+	if s.log == nil {
+		s.log = slog.Default()
+	}
+	if s.now == nil {
+		s.now = time.Now
+	}
+	if s.random == nil {
+		s.random = rand.Reader
+	}
+	s.routes = s.table()
+	return s, nil
+}
+
+// Drain makes /readyz fail from now on; everything else goes on being served.
+func (s *Server) Drain() { s.draining.Store(true) }
+
+// ServeHTTP answers one request, and logs it once.
+func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	start := s.now()
+	a := &answer{ResponseWriter: w}
+	defer func() {
+		if cause := recover(); cause != nil {
+			s.log.Error("panic in the Admin API", "cause", cause)
+			a.fail(&problem{status: http.StatusInternalServerError, Message: "internal error"})
+		}
+		s.log.Info("admin request", "method", r.Method, "path", r.URL.Path, "status", a.status,
+			"duration_ms", s.now().Sub(start).Milliseconds())
+	}()
+	h := a.Header()
+	h.Set("Cache-Control", "no-store")
+	h.Set("X-Content-Type-Options", "nosniff")
+	if err := s.serve(a, r); err != nil {
+		p := asProblem(err)
+		if p.status >= 500 {
+			s.log.Error("admin request failed", "method", r.Method, "path", r.URL.Path, "error", err)
+		}
+		a.fail(p)
+	}
+}
+
+// serve is the story of one request.
+func (s *Server) serve(a *answer, r *http.Request) error {
+	route, id, err := s.match(r)
+	if route == nil || !route.public {
+		if !s.authorized(r) {
+			return unauthorized
+		}
+	}
+	if err != nil {
+		return err
+	}
+	handle, err := route.handler(r.Method)
+	if err != nil {
+		return err
+	}
+	return handle(a, r, id)
+}
+
+// answer writes JSON once.
+type answer struct {
+	http.ResponseWriter
+	status int
+}
+
+func (a *answer) WriteHeader(status int) {
+	a.status = status
+	a.ResponseWriter.WriteHeader(status)
+}
+
+// json answers with v.
+func (a *answer) json(status int, v any) error {
+	body, err := json.Marshal(v)
+	if err != nil {
+		return err
+	}
+	return a.bytes(status, body)
+}
+
+func (a *answer) bytes(status int, body []byte) error {
+	a.Header().Set("Content-Type", "application/json")
+	a.WriteHeader(status)
+	_, err := a.Write(body)
+	if err != nil {
+		return context.Canceled // the client left: nobody is there to be told
+	}
+	return nil
+}
+
+// fail answers with a problem, unless an answer has begun.
+func (a *answer) fail(p *problem) {
+	if a.status != 0 {
+		return
+	}
+	for name, values := range p.header {
+		a.Header()[name] = values
+	}
+	a.json(p.status, p)
+}

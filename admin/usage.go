@@ -1,0 +1,89 @@
+package admin
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"net/http"
+	"time"
+
+	"aisix/admin/ledger"
+)
+
+// Usage answers what calls have cost; ledger.Ledger does.
+type Usage interface {
+	Totals(ctx context.Context, from, to time.Time, groupBy string) ([]ledger.Row, error)
+}
+
+// usageRow is one group's totals. Its group is a member named as group_by.
+type usageRow struct {
+	Requests         int64 `json:"requests"`
+	Succeeded        int64 `json:"succeeded"`
+	Refused          int64 `json:"refused"`
+	Failed           int64 `json:"failed"`
+	PromptTokens     int64 `json:"prompt_tokens"`
+	CompletionTokens int64 `json:"completion_tokens"`
+	CachedTokens     int64 `json:"cached_tokens"`
+	ReasoningTokens  int64 `json:"reasoning_tokens"`
+	TotalTokens      int64 `json:"total_tokens"`
+}
+
+// totals answers GET /admin/v1/usage?from=&to=&group_by=key|model: a bare array of
+// rows for the UTC days from that of from to that of to.
+func (s *Server) totals(a *answer, r *http.Request, _ string) error {
+	query := r.URL.Query()
+	today := s.now().UTC()
+	from, err := instant(query.Get("from"), today)
+	if err != nil {
+		return badRequest("", "from must be a day as 2006-01-02, or a time as RFC 3339 has it")
+	}
+	to, err := instant(query.Get("to"), today)
+	if err != nil {
+		return badRequest("", "to must be a day as 2006-01-02, or a time as RFC 3339 has it")
+	}
+	groupBy := query.Get("group_by")
+	if groupBy == "" {
+		groupBy = ledger.ByKey
+	}
+	ctx, cancel := context.WithTimeout(r.Context(), 5*time.Second)
+	defer cancel()
+	found, err := s.usage.Totals(ctx, from, to, groupBy)
+	if errors.Is(err, ledger.ErrQuery) {
+		return badRequest("", err.Error())
+	}
+	if err != nil {
+		return unavailable(err)
+	}
+	rows := make([]json.RawMessage, len(found))
+	for i, f := range found {
+		if rows[i], err = row(groupBy, f); err != nil {
+			return err
+		}
+	}
+	return a.json(http.StatusOK, rows)
+}
+
+// row puts the group before its numbers.
+func row(groupBy string, f ledger.Row) (json.RawMessage, error) {
+	group, err := json.Marshal(map[string]string{groupBy: f.Group})
+	if err != nil {
+		return nil, err
+	}
+	numbers, err := json.Marshal(usageRow{f.Requests, f.Succeeded, f.Refused, f.Failed, f.PromptTokens, f.CompletionTokens,
+		f.CachedTokens, f.ReasoningTokens, f.TotalTokens})
+	if err != nil {
+		return nil, err
+	}
+	return fmt.Appendf(group[:len(group)-1], ",%s", numbers[1:]), nil
+}
+
+func instant(text string, fallback time.Time) (time.Time, error) {
+	if text == "" {
+		return fallback, nil
+	}
+	if t, err := time.Parse(time.DateOnly, text); err == nil {
+		return t, nil
+	}
+	return time.Parse(time.RFC3339, text)
+}

@@ -1,0 +1,154 @@
+// Command admin serves the Admin API. It reads config.yaml, needs Redis and the
+// master key, and ends in good order on SIGTERM or interrupt; a second signal ends
+// it at once.
+//
+//	admin -config config.yaml
+//	admin -create-master-key FILE    makes a master key, unless there is one
+package main
+
+import (
+	"context"
+	"crypto/tls"
+	"errors"
+	"flag"
+	"fmt"
+	"io"
+	"log/slog"
+	"net"
+	"net/http"
+	"os"
+	"os/signal"
+	"syscall"
+	"time"
+
+	actors "github.com/oklog/run"
+	"github.com/redis/go-redis/v9"
+
+	"aisix/admin"
+	"aisix/admin/ledger"
+	"aisix/admin/store"
+	"aisix/cmd/internal/config"
+)
+
+func main() {
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	context.AfterFunc(ctx, stop) // a second signal ends the process at once
+	if err := run(ctx, os.Args[1:], os.Stderr); err != nil && !errors.Is(err, flag.ErrHelp) {
+		fmt.Fprintln(os.Stderr, "admin:", err)
+		os.Exit(1)
+	}
+}
+
+// run is the command until ctx ends.
+func run(ctx context.Context, args []string, stderr io.Writer) error {
+	flags := flag.NewFlagSet("admin", flag.ContinueOnError)
+	flags.SetOutput(stderr)
+	file := flags.String("config", "", "config.yaml; none: defaults and the environment")
+	create := flags.String("create-master-key", "", "make a master key in this file, unless it is there, and end")
+	if err := flags.Parse(args); err != nil {
+		return err
+	}
+	if flags.NArg() > 0 {
+		return fmt.Errorf("unexpected argument %q", flags.Arg(0))
+	}
+	if *create != "" {
+		return store.CreateMasterKey(*create)
+	}
+	c, err := config.Load(*file, os.Environ())
+	if err != nil {
+		return err
+	}
+	return serve(ctx, c, c.Logging.Logger(stderr))
+}
+
+// serve runs the Admin API until ctx ends.
+func serve(ctx context.Context, c *config.Config, log *slog.Logger) error {
+	masterKey, err := store.LoadMasterKey(c.Secrets.MasterKey.Reveal(), c.Secrets.MasterKeyFile)
+	if err != nil {
+		return fmt.Errorf("%w (secrets.master_key or secrets.master_key_file)", err)
+	}
+	sealer, err := store.NewSealer(masterKey)
+	if err != nil {
+		return err
+	}
+	client, err := connect(c.Redis)
+	if err != nil {
+		return err
+	}
+	defer client.Close()
+	resources := store.New(client, sealer)
+	server, err := admin.New(admin.Options{Store: resources, Usage: ledger.New(client), Key: c.Admin.Key.Reveal(), Log: log})
+	if err != nil {
+		return err
+	}
+	tlsConfig, err := c.Admin.TLS()
+	if err != nil {
+		return err
+	}
+	listener, err := net.Listen("tcp", c.Admin.Address)
+	if err != nil {
+		return fmt.Errorf("admin.address: %w", err)
+	}
+	if tlsConfig != nil {
+		listener = tls.NewListener(listener, tlsConfig)
+	}
+	log.Info("the Admin API listens", "address", listener.Addr().String())
+
+	var group actors.Group
+	{
+		ctx, cancel := context.WithCancel(ctx)
+		group.Add(func() error { return checkMasterKey(ctx, resources, log) }, func(error) { cancel() })
+	}
+	h := &http.Server{Handler: server, ReadHeaderTimeout: 5 * time.Second, ReadTimeout: 30 * time.Second,
+		WriteTimeout: time.Minute, IdleTimeout: 2 * time.Minute, MaxHeaderBytes: 64 << 10,
+		ErrorLog: slog.NewLogLogger(log.Handler(), slog.LevelDebug)}
+	group.Add(func() error { return h.Serve(listener) }, func(error) {
+		server.Drain()
+		ctx, cancel := context.WithTimeout(context.Background(), 30*time.Second)
+		defer cancel()
+		if h.Shutdown(ctx) != nil {
+			h.Close()
+		}
+	})
+	err = group.Run()
+	if errors.Is(err, http.ErrServerClosed) || errors.Is(err, context.Canceled) {
+		return nil
+	}
+	return err
+}
+
+// connect makes a client that tells soon when Redis is away, and never sends a
+// write twice.
+func connect(c config.Redis) (*redis.Client, error) {
+	options, err := c.Options()
+	if err != nil {
+		return nil, err
+	}
+	options.ContextTimeoutEnabled = true
+	options.MaxRetries, options.DialerRetries = -1, 1
+	return redis.NewClient(options), nil
+}
+
+// checkMasterKey waits for Redis, and fails if the store was written with another
+// master key; otherwise it returns only at ctx's end. Until it has passed, the
+// store refuses to write.
+func checkMasterKey(ctx context.Context, s *store.Store, log *slog.Logger) error {
+	for waiting := false; ; waiting = true {
+		err := s.CheckMasterKey(ctx)
+		switch {
+		case err == nil:
+			<-ctx.Done()
+			return ctx.Err()
+		case errors.Is(err, store.ErrMasterKey):
+			return err
+		case ctx.Err() != nil:
+			return ctx.Err()
+		case !waiting:
+			log.Error("waiting for Redis", "error", err)
+		}
+		select {
+		case <-ctx.Done():
+		case <-time.After(250 * time.Millisecond):
+		}
+	}
+}
