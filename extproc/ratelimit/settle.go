@@ -130,14 +130,14 @@ func (l *Limiter) confirm(done []*settlement) {
 	if len(done) == 0 {
 		return
 	}
-	sent := make(map[*settlement]bool, len(done))
+	sent, scopes := make(map[*settlement]bool, len(done)), map[string]bool{}
 	for _, s := range done {
-		sent[s] = true
+		sent[s], scopes[s.scope] = true, true
 	}
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	for _, s := range done {
-		old := l.pending[s.scope]
+	for scope := range scopes {
+		old := l.pending[scope]
 		var kept []*settlement
 		for _, p := range old {
 			if !sent[p] {
@@ -146,9 +146,9 @@ func (l *Limiter) confirm(done []*settlement) {
 		}
 		l.waiting -= len(old) - len(kept)
 		if len(kept) == 0 {
-			delete(l.pending, s.scope)
+			delete(l.pending, scope)
 		} else {
-			l.pending[s.scope] = kept
+			l.pending[scope] = kept
 		}
 	}
 }
