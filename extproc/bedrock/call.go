@@ -1,11 +1,13 @@
 package bedrock
 
 import (
+	"bytes"
 	"io"
 	"mime"
 	"net/http"
 	"net/url"
 	"strings"
+	"time"
 
 	"aisix/extproc/chat"
 	"aisix/extproc/fault"
@@ -25,8 +27,10 @@ type Call struct {
 	names  map[string]string // tool aliases of this request → the caller's names
 	output string            // the tool that stands in for structured output
 
-	requestID string   // AWS's, once a reply came
-	notes     []string // what the operator's log should tell
+	keyID     string    // of the last signature
+	signed    time.Time // when that was
+	requestID string    // AWS's, once a reply came
+	notes     []string  // what the operator's log should tell
 }
 
 // NewCall normalizes req, checks it against what the target's model can do, and
@@ -94,6 +98,7 @@ func (c *Call) Notes() []string { return c.notes }
 // IsStream tells whether a reply is the event stream that was asked for. If
 // not, its body is to be read whole and given to Fault.
 func (c *Call) IsStream(status int, header http.Header) bool {
+	c.requestID = RequestID(header)
 	return status == http.StatusOK && mediaType(header) == "application/vnd.amazon.eventstream"
 }
 
@@ -104,8 +109,10 @@ func (c *Call) Whole(status int, header http.Header, body []byte) ([]chat.Event,
 	if status != http.StatusOK {
 		return nil, c.Fault(status, header, body)
 	}
-	if e := exceptionOf(status, header, body); e.Type != "" {
-		return nil, newFault(e, header, c.redactor())
+	if header.Get("X-Amzn-Errortype") != "" || bytes.Contains(body, []byte(`"__type"`)) {
+		if e := exceptionOf(status, header, body); e.Type != "" {
+			return nil, newFault(e, header, c.redactor())
+		}
 	}
 	if mediaType(header) != "application/json" {
 		return nil, undecodable(&Exception{Type: "unexpected content type " + quote(header.Get("Content-Type")), RequestID: c.requestID, Status: status})
@@ -140,11 +147,17 @@ func (c *Call) Events(r io.Reader) *Events {
 // also keeps this call's own endpoint and ARN from the caller.
 func (c *Call) Fault(status int, header http.Header, body []byte) *fault.Error {
 	c.requestID = RequestID(header)
-	return newFault(exceptionOf(status, header, body), header, c.redactor())
+	e := exceptionOf(status, header, body)
+	f := newFault(e, header, c.redactor())
+	if date, err := http.ParseTime(header.Get("Date")); err == nil && !c.signed.IsZero() && e.Hint == "" &&
+		(status == http.StatusForbidden || status == http.StatusUnauthorized) && date.Sub(c.signed).Abs() > maxSkew {
+		e.Hint = clockHint
+	}
+	return f
 }
 
 func (c *Call) redactor() redactor {
-	r := redactor{secrets: []string{c.url.Host, c.url.Hostname()}}
+	r := redactor{secrets: []string{c.url.Host, c.url.Hostname(), c.keyID}}
 	if strings.HasPrefix(c.target.ModelID, arnPrefix) {
 		id := c.target.ModelID
 		r.secrets = append(r.secrets, id, id[strings.LastIndexByte(id, '/')+1:])

@@ -8,7 +8,6 @@ import (
 	"aisix/extproc/fault"
 
 	"github.com/aws/aws-sdk-go-v2/service/bedrockruntime"
-	"github.com/aws/aws-sdk-go-v2/service/bedrockruntime/document"
 	"github.com/aws/aws-sdk-go-v2/service/bedrockruntime/types"
 )
 
@@ -76,9 +75,7 @@ func converseInput(p *prepared, t Target) (*bedrockruntime.ConverseInput, error)
 			if err != nil {
 				return nil, err
 			}
-			if block != nil {
-				message.Content = append(message.Content, block)
-			}
+			message.Content = append(message.Content, block)
 		}
 		in.Messages = append(in.Messages, message)
 	}
@@ -152,11 +149,7 @@ func cachePoint(b chat.CachePoint) types.CachePointBlock {
 	return types.CachePointBlock{Type: types.CachePointTypeDefault, Ttl: types.CacheTTL(b.TTL)}
 }
 
-// contentBlock is nil for a block that is left out: unsigned reasoning.
 func contentBlock(b chat.Block, param string, docs documentNames) (types.ContentBlock, error) {
-	if !keepThinking(b) {
-		return nil, nil
-	}
 	switch b := b.(type) {
 	case chat.Text:
 		return &types.ContentBlockMemberText{Value: b.Text}, nil
@@ -240,6 +233,5 @@ func toolConfig(r *chat.Request) *types.ToolConfiguration {
 }
 
 func schemaDocument(raw json.RawMessage) types.ToolInputSchema {
-	var d document.Interface = newDocument(raw)
-	return &types.ToolInputSchemaMemberJson{Value: d}
+	return &types.ToolInputSchemaMemberJson{Value: newDocument(raw)}
 }

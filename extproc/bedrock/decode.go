@@ -1,6 +1,7 @@
 package bedrock
 
 import (
+	"encoding/json"
 	"net/http"
 
 	"aisix/extproc/chat"
@@ -29,6 +30,7 @@ func converseReply(header http.Header, body []byte) ([]chat.Event, []string, err
 	}
 	events := []chat.Event{chat.Start{}}
 	calls := false
+	inputs := toolInputs(body)
 	var before types.ContentBlock
 	for i, b := range message.Value.Content {
 		// The codec delivers a block that it doesn't know as the block before it.
@@ -36,10 +38,11 @@ func converseReply(header http.Header, body []byte) ([]chat.Event, []string, err
 			continue
 		}
 		before = b
-		blockEvents, err := wholeBlock(i, b)
-		if err != nil {
-			return nil, nil, undecodable(err)
+		var input json.RawMessage
+		if i < len(inputs) {
+			input = inputs[i]
 		}
+		blockEvents := wholeBlock(i, b, input)
 		for _, e := range blockEvents {
 			if t, ok := e.(chat.ToolStart); ok && !t.Server {
 				calls = true
@@ -60,10 +63,10 @@ func converseReply(header http.Header, body []byte) ([]chat.Event, []string, err
 
 // wholeBlock is one content block of a whole reply as events. Blocks that no
 // caller can be shown (images, server tools' results) give none.
-func wholeBlock(i int, b types.ContentBlock) ([]chat.Event, error) {
+func wholeBlock(i int, b types.ContentBlock, input json.RawMessage) []chat.Event {
 	switch b := b.(type) {
 	case *types.ContentBlockMemberText:
-		return []chat.Event{chat.TextDelta{Index: i, Text: b.Value}, chat.BlockStop{Index: i}}, nil
+		return []chat.Event{chat.TextDelta{Index: i, Text: b.Value}, chat.BlockStop{Index: i}}
 	case *types.ContentBlockMemberCitationsContent:
 		var events []chat.Event
 		for _, c := range b.Value.Content {
@@ -71,29 +74,28 @@ func wholeBlock(i int, b types.ContentBlock) ([]chat.Event, error) {
 				events = append(events, chat.TextDelta{Index: i, Text: t.Value})
 			}
 		}
-		return append(events, chat.BlockStop{Index: i}), nil
+		return append(events, chat.BlockStop{Index: i})
 	case *types.ContentBlockMemberToolUse:
-		input, err := documentJSON(b.Value.Input)
-		if err != nil {
-			return nil, err
+		if isNull(input) {
+			input = json.RawMessage("{}")
 		}
 		return []chat.Event{
 			chat.ToolStart{Index: i, ID: deref(b.Value.ToolUseId), Name: deref(b.Value.Name), Server: b.Value.Type == types.ToolUseTypeServerToolUse},
 			chat.ToolDelta{Index: i, JSON: string(input)},
 			chat.BlockStop{Index: i},
-		}, nil
+		}
 	case *types.ContentBlockMemberReasoningContent:
 		switch r := b.Value.(type) {
 		case *types.ReasoningContentBlockMemberReasoningText:
 			return []chat.Event{
 				chat.ThinkingDelta{Index: i, Text: deref(r.Value.Text), Signature: deref(r.Value.Signature)},
 				chat.BlockStop{Index: i},
-			}, nil
+			}
 		case *types.ReasoningContentBlockMemberRedactedContent:
-			return []chat.Event{chat.RedactedDelta{Index: i, Data: r.Value}, chat.BlockStop{Index: i}}, nil
+			return []chat.Event{chat.RedactedDelta{Index: i, Data: r.Value}, chat.BlockStop{Index: i}}
 		}
 	}
-	return nil, nil
+	return nil
 }
 
 // converseStream turns the typed events of one ConverseStream into chat's.

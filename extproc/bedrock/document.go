@@ -19,11 +19,3 @@ func newDocument(raw json.RawMessage) document.Interface {
 }
 
 func (d rawDocument) MarshalSmithyDocument() ([]byte, error) { return d.raw, nil }
-
-// documentJSON is a reply's document as JSON.
-func documentJSON(d document.Interface) (json.RawMessage, error) {
-	if d == nil {
-		return nil, nil
-	}
-	return d.MarshalSmithyDocument()
-}

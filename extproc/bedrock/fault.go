@@ -8,7 +8,9 @@ import (
 	"regexp"
 	"strconv"
 	"strings"
+	"time"
 
+	"aisix/extproc/anthropic"
 	"aisix/extproc/fault"
 
 	"github.com/aws/smithy-go"
@@ -58,6 +60,15 @@ func exceptionOf(status int, header http.Header, body []byte) *Exception {
 		for _, v := range []any{b.Type, b.Code} {
 			if s, ok := v.(string); ok && e.Type == "" {
 				e.Type = exceptionName(s)
+			}
+		}
+	}
+	// Claude's own error object may be the body, or the text inside the message.
+	for _, raw := range [][]byte{body, []byte(e.Message)} {
+		if a := anthropic.DecodeError(raw); a != nil {
+			e.Message = a.Message
+			if e.Type == "" {
+				e.Type = anthropicTypes[a.Type]
 			}
 		}
 	}
@@ -169,13 +180,19 @@ func denied(status int) int {
 	return http.StatusForbidden
 }
 
+// AWS takes signatures that are off by up to five minutes.
+const (
+	maxSkew   = 5 * time.Minute
+	clockHint = "this host's clock is off by more than five minutes: signatures are refused"
+)
+
 // hint says what the log should tell the operator about credentials and clocks.
 func hint(e *Exception) string {
 	switch {
 	case strings.HasPrefix(e.Type, "ExpiredToken") || e.Type == "RequestExpired":
 		return "the provider key's credentials have expired: put new ones"
 	case strings.Contains(e.Message, "Signature expired") || strings.Contains(e.Message, "Signature not yet current"):
-		return "this host's clock is off by more than five minutes"
+		return clockHint
 	}
 	return ""
 }

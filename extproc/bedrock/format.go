@@ -34,7 +34,7 @@ func (p *prepared) structuredOutput(ignored func(string) bool) error {
 	if native && !isNull(f.Schema) {
 		schema, err := nativeSchema(f.Schema)
 		if err != nil {
-			return err
+			return fault.Invalid("response_format", "the schema %s", err)
 		}
 		p.format = &chat.Format{Name: f.Name, Description: f.Description, Schema: schema, Strict: f.Strict}
 		return nil
@@ -51,7 +51,10 @@ func (p *prepared) structuredOutput(ignored func(string) bool) error {
 	}
 	schema, err := toolSchema(schema)
 	if err != nil {
-		return err
+		return fault.Invalid("response_format", "the schema %s", err)
+	}
+	if r.ToolChoice.Mode == chat.ToolChoiceNone && len(usedTools(r.Messages)) == 0 {
+		r.Tools = nil // only ours may be called
 	}
 	others := len(r.Tools) > 0 && r.ToolChoice.Mode != chat.ToolChoiceNone
 	r.Tools = append(slices.Clip(r.Tools), chat.Tool{Name: outputTool, Description: description, Schema: schema, Strict: f.Strict && has(c.StrictTools)})
@@ -73,13 +76,4 @@ func (p *prepared) outputChoice(others bool) chat.ToolChoice {
 	default:
 		return chat.ToolChoice{Mode: chat.ToolChoiceAuto}
 	}
-}
-
-// toolSchema is a schema whose type is object: tools take no other.
-func toolSchema(raw json.RawMessage) (json.RawMessage, error) {
-	var members map[string]json.RawMessage
-	if json.Unmarshal(raw, &members) != nil {
-		return nil, fault.Invalid("response_format", "the schema must be an object")
-	}
-	return raw, nil
 }

@@ -15,7 +15,7 @@ const (
 	minFrame    = preludeSize + 4
 	maxHeaders  = 128 << 10
 	maxFrame    = 16<<20 + maxHeaders + minFrame
-	readSize    = 32 << 10
+	readSize    = 8 << 10
 )
 
 // errFrame is a frame that can't be one: the stream is lost from there on.

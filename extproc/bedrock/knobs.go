@@ -24,7 +24,8 @@ type knobs struct {
 	topK        json.RawMessage
 }
 
-func newKnobs(req *chat.Request, o resource.Bedrock) (knobs, error) {
+func newKnobs(req *chat.Request, t Target) (knobs, error) {
+	o := t.Options
 	k := knobs{
 		guardrail:   o.GuardrailConfig,
 		performance: o.PerformanceConfig,
@@ -53,6 +54,9 @@ func newKnobs(req *chat.Request, o resource.Bedrock) (knobs, error) {
 		}
 		if !slices.Contains(o.AllowOverride, name) {
 			return knobs{}, fault.Invalid(name, "%s is set by the model's configuration and may not be set by a request", name)
+		}
+		if name == "anthropic_beta" && t.Publisher != "" && t.Publisher != "anthropic" {
+			return knobs{}, fault.Invalid(name, "this model takes no anthropic_beta")
 		}
 		if err := k.override(name, raw); err != nil {
 			return knobs{}, err

@@ -33,7 +33,7 @@ func prepare(req *chat.Request, t Target) (*prepared, error) {
 	if err != nil {
 		return nil, err
 	}
-	k, err := newKnobs(normal, t.Options)
+	k, err := newKnobs(normal, t)
 	if err != nil {
 		return nil, err
 	}
@@ -47,9 +47,10 @@ func prepare(req *chat.Request, t Target) (*prepared, error) {
 	}
 	ignored := func(param string) bool { return slices.Contains(t.Options.IgnoreParams, param) }
 	for _, step := range []func() error{
+		func() error { return p.foreignReasoning(t) },
 		p.checkContent,
 		func() error { return p.sampling(ignored) },
-		p.tools,
+		func() error { return p.tools(t) },
 		func() error { return p.reasoning(t, ignored) },
 		func() error { return p.structuredOutput(ignored) },
 		p.rename,
@@ -64,6 +65,29 @@ func prepare(req *chat.Request, t Target) (*prepared, error) {
 		p.additional[name] = raw
 	}
 	return p, nil
+}
+
+// foreignReasoning leaves out reasoning that this family can't have written: it
+// has none, so another provider's model did, and nobody else takes it back.
+func (p *prepared) foreignReasoning(t Target) error {
+	if t.Publisher == "" || t.Publisher == "anthropic" || p.family.Capabilities.Reasoning != "none" {
+		return nil
+	}
+	p.req.Messages = slices.Clone(p.req.Messages)
+	for i, m := range p.req.Messages {
+		kept := slices.DeleteFunc(slices.Clone(m.Blocks), func(b chat.Block) bool {
+			switch b.(type) {
+			case chat.Thinking, chat.Redacted:
+				return true
+			}
+			return false
+		})
+		if len(kept) == 0 {
+			return fault.Invalid(m.Param, "%s holds nothing but another model's reasoning", m.Param)
+		}
+		p.req.Messages[i].Blocks = kept
+	}
+	return nil
 }
 
 // checkContent refuses what the family is known not to take, before it costs a
@@ -166,7 +190,7 @@ var looseSchema = json.RawMessage(`{"type":"object","properties":{}}`)
 
 // tools settles definitions and choice: the subset that may be called, none,
 // and definitions for a history whose tools are gone.
-func (p *prepared) tools() error {
+func (p *prepared) tools(t Target) error {
 	r, c := p.req, p.family.Capabilities
 	used := usedTools(r.Messages)
 	if len(r.Tools) > 0 && denies(c.Tools) {
@@ -182,8 +206,8 @@ func (p *prepared) tools() error {
 	if len(tools) == 0 && (r.ToolChoice.Mode == chat.ToolChoiceAny || r.ToolChoice.Mode == chat.ToolChoiceTool) {
 		return fault.Invalid("tool_choice", "tool_choice needs tools")
 	}
-	if r.ToolChoice.Mode == chat.ToolChoiceNone && len(used) == 0 {
-		tools = nil
+	if r.ToolChoice.Mode == chat.ToolChoiceNone && len(used) == 0 && !t.invokes() {
+		tools = nil // Converse has no word for none
 	}
 	if len(tools) == 0 {
 		for _, name := range used {
@@ -227,23 +251,27 @@ func usedTools(messages []chat.Message) []string {
 // definitions, choice and history.
 func (p *prepared) rename() error {
 	r := p.req
-	var names []string
-	for _, t := range r.Tools {
+	callers := r.Tools
+	if p.output != "" { // ours is the last definition
+		callers = r.Tools[:len(r.Tools)-1]
+	}
+	names := usedTools(r.Messages)
+	for _, t := range callers {
 		names = append(names, t.Name)
 	}
-	a := newAliases(append(names, usedTools(r.Messages)...))
+	a := newAliases(names)
 	p.names = a.origin
-	if p.output != "" { // the last definition, made by structuredOutput
-		p.output = newAliases(append(names[:len(names)-1:len(names)-1], usedTools(r.Messages)...)).reserve(p.output)
+	for i := range callers {
+		callers[i].Name = a.wire(callers[i].Name)
+	}
+	r.ToolChoice.Name = a.wire(r.ToolChoice.Name)
+	if p.output != "" {
+		p.output = a.reserve(outputTool)
 		r.Tools[len(r.Tools)-1].Name = p.output
 		if r.ToolChoice.Mode == chat.ToolChoiceTool {
 			r.ToolChoice.Name = p.output
 		}
 	}
-	for i := range r.Tools {
-		r.Tools[i].Name = a.wire(r.Tools[i].Name)
-	}
-	r.ToolChoice.Name = a.wire(r.ToolChoice.Name)
 	r.Messages = slices.Clone(r.Messages)
 	for i, m := range r.Messages {
 		r.Messages[i].Blocks = slices.Clone(m.Blocks)
@@ -299,6 +327,9 @@ func cachePoints(blocks []chat.Block, legal bool, ttls []string) []chat.Block {
 					continue
 				}
 				inner = append(inner, x)
+			}
+			if len(inner) == 0 {
+				inner = []chat.Block{chat.Text{Text: "(empty)"}} // a result is never empty
 			}
 			b.Blocks = inner
 			out = append(out, b)

@@ -5,13 +5,12 @@ import (
 	"encoding/json"
 
 	"aisix/extproc/anthropic"
-	"aisix/extproc/chat"
 	"aisix/extproc/fault"
 )
 
 // Thinking budgets of the efforts, in tokens, before they are kept under
 // max_tokens; a budget under minBudget is none.
-var budgets = map[string]int{"minimal": 1024, "low": 2048, "medium": 8192, "high": 16384, "xhigh": 32768}
+var budgets = map[string]int{"minimal": 1024, "low": 2048, "medium": 8192, "high": 16384, "xhigh": 32768, "max": 65536}
 
 const minBudget = 1024
 
@@ -106,11 +105,4 @@ func (p *prepared) thinks() bool {
 		Type string `json:"type"`
 	}
 	return json.Unmarshal(p.thinking, &t) != nil || t.Type != "disabled"
-}
-
-// keepThinking leaves out reasoning blocks of the history that can't be sent
-// back: unsigned ones, or all where the publisher is not the one that signs.
-func keepThinking(b chat.Block) bool {
-	t, ok := b.(chat.Thinking)
-	return !ok || t.Signature != ""
 }

@@ -16,49 +16,55 @@ const redacted = "[redacted]"
 const maxMessage = 2000
 
 // redactor takes AWS's identifiers out of a message. secrets are strings of this
-// call that must not show: its ARN, its endpoint.
+// call that must not show: its ARN, its endpoint, its key id.
 type redactor struct{ secrets []string }
 
-// Order counts: what holds others comes first.
-var identifiers = []*regexp.Regexp{
-	regexp.MustCompile(`(?i)\barn:[^\s"'<>()\[\]{},;]*`),
-	regexp.MustCompile(`(?i)\bhttps?://[^\s"'<>]*`),
-	regexp.MustCompile(`(?i)\b[a-z0-9.-]*\bamazonaws\.com(\.cn)?\b(:\d+)?[^\s"'<>]*`),
-	regexp.MustCompile(`(?i)\b[a-z0-9.-]+\.(api\.aws|amazonaws|vpce)\b[^\s"'<>]*`),
-	regexp.MustCompile(`(?i)\bvpce?-[0-9a-z-]+`),
-	regexp.MustCompile(`\b(A3T[A-Z0-9]|AKIA|ASIA|AROA|AIDA|AGPA|ANPA|ANVA|APKA|ABIA|ACCA|AIPA)[A-Z0-9]{12,}\b`),
-	regexp.MustCompile(`(?i)\b[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}\b`),
-	regexp.MustCompile(`(?i)\b(us|eu|ap|ca|sa|af|me|il|mx|cn)(-gov|-iso[a-z]?|-isob)?-(north|south|east|west|central|northeast|northwest|southeast|southwest)-\d+[a-z]?\b`),
-	regexp.MustCompile(`\b\d{4}-?\d{4}-?\d{4}\b`),
-	regexp.MustCompile(`\b\d{8}T\d{6}Z\b`),
+// traces are what an AWS identifier can't be without. The whole word around one
+// goes: an ARN holds a region and an account, an endpoint a region.
+var traces = []string{
+	`arn:`, `arn%3a`,
+	`https?://`, `https?%3a`, `amazonaws`, `api\.aws`, `\bvpce?-`,
+	`(AKI|ASI|ARO|AID|AGP|ANP|ANV|APK|ABI|ACC|AIP|A3T)[A-Z0-9]{9,}`,
+	`[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}`,
+	`[a-z]{2,4}(-[a-z]{2,5})?-(north|south|east|west|central)[a-z]*-[0-9]`,
+	`[0-9]{4}-?[0-9]{4}-?[0-9]{4}`,
 }
 
-// leftovers are traces of AWS that no cleaned message has.
-var leftovers = regexp.MustCompile(`(?i)arn:|amazonaws|api\.aws|AKIA[A-Z0-9]{4}|ASIA[A-Z0-9]{4}|x-amz|security token|signature|[0-9]{12}|(us|eu|ap|ca|sa|af|me|il|mx|cn)(-gov)?-(north|south|east|west|central)[a-z]*-\d`)
+var (
+	trace = regexp.MustCompile(`(?i)` + strings.Join(traces, "|"))
+	words = regexp.MustCompile(`[^\s"'<>\x60]+`)
+)
 
 // message is s with identifiers replaced, or the canned one.
 func (r redactor) message(s string) string {
-	s = strings.TrimSpace(strings.ToValidUTF8(s, "\uFFFD"))
-	if s == "" || len(s) > maxMessage {
+	s = strings.TrimSpace(s)
+	if s == "" || len(s) > maxMessage || strings.ContainsFunc(s, hides) {
 		return canned
-	}
-	for _, c := range s {
-		if unicode.IsControl(c) && c != '\n' && c != '\t' || unicode.Is(unicode.Cf, c) {
-			return canned // could hide an identifier from the patterns
-		}
 	}
 	for _, secret := range r.secrets {
 		if secret != "" {
 			s = strings.ReplaceAll(s, secret, redacted)
 		}
 	}
-	for _, p := range identifiers {
-		s = p.ReplaceAllLiteralString(s, redacted)
-	}
-	if leftovers.MatchString(s) || strings.Trim(s, " .,:;[]") == strings.Trim(redacted, "[]") {
+	clean := words.ReplaceAllStringFunc(s, func(word string) string {
+		if !trace.MatchString(word) {
+			return word
+		}
+		// The punctuation of the sentence stays.
+		end := strings.TrimRight(word, ".,:;)]}")
+		return redacted + word[len(end):]
+	})
+	// What is spread over words can't be cut out surely.
+	if trace.MatchString(strings.Join(strings.Fields(clean), "")) || !strings.ContainsFunc(strings.ReplaceAll(clean, redacted, ""), unicode.IsLetter) {
 		return canned
 	}
-	return s
+	return clean
+}
+
+// hides tells whether c could keep an identifier from being recognized.
+func hides(c rune) bool {
+	return c == unicode.ReplacementChar || (unicode.IsControl(c) && c != '\n' && c != '\t') || unicode.Is(unicode.Cf, c) ||
+		(c > unicode.MaxASCII && unicode.In(c, unicode.Nd, unicode.Mn))
 }
 
 func quote(s string) string { return strconv.Quote(s) }

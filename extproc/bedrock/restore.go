@@ -9,9 +9,10 @@ type restorer struct {
 	names  map[string]string // alias → name
 	output string            // the output tool's name on the wire; "" is none
 
-	open map[int]bool // indexes of output tool blocks
-	held []chat.Event // text that came while an output tool was still awaited
-	made bool         // the output tool was used
+	open  map[int]bool // indexes of output tool blocks
+	held  []chat.Event // text that came while an output tool was still awaited
+	made  bool         // the output tool was used
+	wrote bool         // and gave input
 }
 
 func (r *restorer) events(in []chat.Event) []chat.Event {
@@ -45,9 +46,15 @@ func (r *restorer) events(in []chat.Event) []chat.Event {
 			switch {
 			case !ours:
 				out = append(out, e)
-			case first:
+			case first && e.JSON != "":
+				r.wrote = true
 				out = append(out, chat.TextDelta{Index: e.Index, Text: e.JSON})
 			}
+		case chat.BlockStop:
+			if first := r.open[e.Index]; first && !r.wrote {
+				out = append(out, chat.TextDelta{Index: e.Index, Text: "{}"})
+			}
+			out = append(out, e)
 		case chat.TextDelta:
 			if !r.made {
 				r.held = append(r.held, e)

@@ -48,6 +48,7 @@ func (c *Call) Sign(creds resource.Credentials, now time.Time) (http.Header, err
 	if err != nil {
 		return nil, err
 	}
+	c.keyID, c.signed = creds.AccessKeyID, now
 	req.Header.Del("Content-Type")
 	return req.Header, nil
 }

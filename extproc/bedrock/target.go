@@ -39,13 +39,11 @@ func NewTarget(m *resource.Model, modelID string, k *resource.ProviderKey) (Targ
 	return t, nil
 }
 
-// An ARN's account part is empty or twelve digits; the resource is kind/id.
 const arnPrefix = "arn:"
 
-// Geography prefixes are one or two short words; new ones appear with new
-// regions, so the shape counts. A token of this shape that another publisher
-// token follows is a geography.
-var geography = regexp.MustCompile(`^(us-gov|global|apac|[a-z]{2})$`)
+// geography is the shape of a geography prefix (us, eu, apac, us-gov, …): new
+// ones come with new regions. It is one only where a publisher follows.
+var geography = regexp.MustCompile(`^(global|apac|[a-z]{2}(-[a-z]{3,4})?)$`)
 
 // publisherName is the shape of a publisher's token.
 var publisherName = regexp.MustCompile(`^[a-z][a-z0-9-]*$`)

@@ -3,6 +3,7 @@ package bedrock
 import (
 	"bytes"
 	"context"
+	"encoding/json"
 	"io"
 	"net/http"
 
@@ -60,6 +61,31 @@ func deserialize(op *smithy.OperationSchema, header http.Header, body []byte, ou
 		Body:          io.NopCloser(bytes.NewReader(body)),
 		ContentLength: int64(len(body)),
 	}}, out)
+}
+
+// toolInputs are the inputs of a whole reply's tool uses by block, as the model
+// wrote them: the SDK's document sorts keys and escapes <, > and &, which a
+// stream's fragments do not suffer.
+func toolInputs(body []byte) []json.RawMessage {
+	var reply struct {
+		Output struct {
+			Message struct {
+				Content []struct {
+					ToolUse struct {
+						Input json.RawMessage `json:"input"`
+					} `json:"toolUse"`
+				} `json:"content"`
+			} `json:"message"`
+		} `json:"output"`
+	}
+	if json.Unmarshal(body, &reply) != nil {
+		return nil
+	}
+	inputs := make([]json.RawMessage, len(reply.Output.Message.Content))
+	for i, b := range reply.Output.Message.Content {
+		inputs[i] = b.ToolUse.Input
+	}
+	return inputs
 }
 
 // eventCodec decodes the frames of one stream; not for concurrent use.
