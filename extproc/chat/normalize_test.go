@@ -1,0 +1,169 @@
+package chat
+
+import (
+	"encoding/json"
+	"errors"
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+
+	"aisix/extproc/fault"
+)
+
+func text(s string) Block             { return Text{Text: s} }
+func use(id, input string) ToolUse    { return ToolUse{ID: id, Name: "f", Input: json.RawMessage(input)} }
+func says(r Role, b ...Block) Message { return Message{Role: r, Blocks: b} }
+
+func answers(id string, b ...Block) ToolResult { return ToolResult{ID: id, Blocks: b} }
+
+// placed gives messages the Params that a dialect gives them.
+func placed(messages []Message) []Message {
+	for i := range messages {
+		messages[i].Param = "messages[" + string(rune('0'+i)) + "]"
+	}
+	return messages
+}
+
+func TestNormalize(t *testing.T) {
+	cached := CachePoint{TTL: "1h"}
+	signed := Thinking{Text: "hm", Signature: "s"}
+	for _, test := range []struct {
+		name     string
+		messages []Message
+		want     []Message // without Param
+	}{
+		{"neighbours of one role are merged part by part, texts not joined",
+			[]Message{says(User, text("a")), says(User, text("b"), text("c"))},
+			[]Message{says(User, text("a"), text("b"), text("c"))}},
+		{"results of one assistant turn stand in one user turn, first, in the order of the calls",
+			[]Message{says(User, text("q")), says(Assistant, use("a", "{}"), use("b", "{}")), says(User, answers("b", text("2"))), says(User, text("and?")), says(User, answers("a", text("1")))},
+			[]Message{says(User, text("q")), says(Assistant, use("a", "{}"), use("b", "{}")), says(User, answers("a", text("1")), answers("b", text("2")), text("and?"))}},
+		{"calls of neighbouring assistant messages are one turn's",
+			[]Message{says(User, text("q")), says(Assistant, use("a", "{}")), says(Assistant, use("b", "{}")), says(User, answers("b", text("2"))), says(User, answers("a", text("1")))},
+			[]Message{says(User, text("q")), says(Assistant, use("a", "{}"), use("b", "{}")), says(User, answers("a", text("1")), answers("b", text("2")))}},
+		{"assistant blocks go out in the order reasoning, text, tool use",
+			[]Message{says(Assistant, use("a", "{}"), text("t"), signed, Redacted{Data: []byte{1}}), says(User, answers("a", text("1")))},
+			[]Message{says(Assistant, signed, Redacted{Data: []byte{1}}, text("t"), use("a", "{}")), says(User, answers("a", text("1")))}},
+		{"signed reasoning without text stays, unsigned is left out",
+			[]Message{says(Assistant, Thinking{Text: "x"}, Thinking{Signature: "s"}, text("t")), says(User, text("u"))},
+			[]Message{says(Assistant, Thinking{Signature: "s"}, text("t")), says(User, text("u"))}},
+		{"blank text is dropped where another block remains",
+			[]Message{says(User, text(""), text("a"), text(" \n\t"))},
+			[]Message{says(User, text("a"))}},
+		{"a blank message beside another of its role is dropped",
+			[]Message{says(User, text("")), says(User, text("a"))},
+			[]Message{says(User, text("a"))}},
+		{"the last assistant text of a prefill loses trailing white space, others keep it",
+			[]Message{says(User, text("a ")), says(Assistant, text("b ")), says(User, text("c ")), says(Assistant, text("{ "), text("x \n"))},
+			[]Message{says(User, text("a ")), says(Assistant, text("b ")), says(User, text("c ")), says(Assistant, text("{ "), text("x"))}},
+		{"a trailing call is sent on: the conversation does not go on",
+			[]Message{says(User, text("a")), says(Assistant, use("a", "{}"))},
+			[]Message{says(User, text("a")), says(Assistant, use("a", "{}"))}},
+		{"a first turn by the assistant is sent on",
+			[]Message{says(Assistant, text("b")), says(User, text("a"))},
+			[]Message{says(Assistant, text("b")), says(User, text("a"))}},
+		{"a tool result is never empty, in errors too; blank text beside something is dropped",
+			[]Message{says(Assistant, use("a", "{}"), use("b", "{}"), use("c", "{}")),
+				says(User, answers("a"), ToolResult{ID: "b", Blocks: []Block{text(" ")}, IsError: true}, answers("c", text(""), text("x")))},
+			[]Message{says(Assistant, use("a", "{}"), use("b", "{}"), use("c", "{}")),
+				says(User, answers("a", text("(empty)")), ToolResult{ID: "b", Blocks: []Block{text("(empty)")}, IsError: true}, answers("c", text("x")))}},
+		{"arguments in history become an object",
+			[]Message{says(Assistant, use("a", " "), use("b", `{"x": 1}`), use("c", `[1]`), use("d", `{"x":`), use("e", `"s"`)),
+				says(User, answers("a", text("1")), answers("b", text("1")), answers("c", text("1")), answers("d", text("1")), answers("e", text("1")))},
+			[]Message{says(Assistant, use("a", "{}"), use("b", `{"x": 1}`), use("c", `{"arguments":"[1]"}`), use("d", `{"arguments":"{\"x\":"}`), use("e", `{"arguments":"\"s\""}`)),
+				says(User, answers("a", text("1")), answers("b", text("1")), answers("c", text("1")), answers("d", text("1")), answers("e", text("1")))}},
+		{"cache points follow their block; that of a dropped block moves to the one before",
+			[]Message{says(Assistant, use("a", "{}"), cached, text("t"), text(""), cached), says(User, text("u"), answers("a", text("1")), cached)},
+			[]Message{says(Assistant, text("t"), cached, use("a", "{}"), cached), says(User, answers("a", text("1")), cached, text("u"))}},
+		{"a cache point with nothing before it marks nothing, two on one spot are one",
+			[]Message{says(User, cached, text("u"), cached, cached)},
+			[]Message{says(User, text("u"), cached)}},
+		{"no messages are no error here", nil, nil},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			in := &Request{Messages: placed(test.messages)}
+			before, _ := json.Marshal(in)
+			got, err := Normalize(in)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if after, _ := json.Marshal(in); string(after) != string(before) {
+				t.Errorf("Normalize changed its argument to %s", after)
+			}
+			again, err := Normalize(got)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if diff := cmp.Diff(got, again); diff != "" {
+				t.Errorf("normalizing twice is not normalizing once:\n%s", diff)
+			}
+			for i := range got.Messages {
+				if got.Messages[i].Param == "" {
+					t.Errorf("turn %d lost its place", i)
+				}
+				got.Messages[i].Param = ""
+			}
+			if diff := cmp.Diff(append([]Message{}, test.want...), got.Messages); diff != "" {
+				t.Error(diff)
+			}
+		})
+	}
+}
+
+func TestNormalizeSystem(t *testing.T) {
+	got, err := Normalize(&Request{System: []Block{text("a"), text(" "), CachePoint{}, text("b")}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if diff := cmp.Diff([]Block{text("a"), CachePoint{}, text("b")}, got.System); diff != "" {
+		t.Error(diff)
+	}
+}
+
+func TestNormalizeRefuses(t *testing.T) {
+	for _, test := range []struct {
+		name     string
+		messages []Message
+		param    string
+		says     string // in the message
+	}{
+		{"a turn with nothing left", []Message{says(User, text("a")), says(Assistant, text(" ")), says(User, text("b"))}, "messages[1]", "messages[1]"},
+		{"a turn of unsigned reasoning", []Message{says(User, text("a")), says(Assistant, Thinking{Text: "x"})}, "messages[1]", "messages[1]"},
+		{"a turn of one cache point", []Message{says(User, CachePoint{})}, "messages[0]", "messages[0]"},
+		{"a result without its call", []Message{says(User, text("a"), answers("zz", text("1")))}, "messages[0]", `"zz"`},
+		{"a result of a call two turns ago",
+			[]Message{says(Assistant, use("a", "")), says(User, answers("a", text("1"))), says(Assistant, text("t")), says(User, ToolResult{ID: "a", Param: "messages[3].tool_call_id"})},
+			"messages[3].tool_call_id", `"a"`},
+		{"a call without its result", []Message{says(Assistant, use("a", ""), use("b", "")), says(User, answers("a", text("1")))}, "messages[0].tool_calls", `"b"`},
+		{"two results of one call", []Message{says(Assistant, use("a", "")), says(User, answers("a", text("1")), answers("a", text("2")))}, "messages[1]", `"a"`},
+		{"two calls of one id", []Message{says(Assistant, use("a", ""), use("a", "")), says(User, answers("a", text("1")))}, "messages[0].tool_calls", `"a"`},
+		{"an empty call id", []Message{says(Assistant, use("", ""))}, "messages[0]", "no id"},
+		{"an empty result id", []Message{says(Assistant, use("a", "")), says(User, answers(""))}, "messages[1]", "no call id"},
+		{"a call by the user", []Message{says(User, use("a", ""))}, "messages[0]", "assistant"},
+		{"a result by the assistant", []Message{says(Assistant, answers("a"))}, "messages[0]", "assistant"},
+		{"reasoning by the user", []Message{says(User, Thinking{Signature: "s"})}, "messages[0]", "assistant"},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			_, err := Normalize(&Request{Messages: placed(test.messages)})
+			var f *fault.Error
+			if !errors.As(err, &f) {
+				t.Fatalf("got %v, want a fault", err)
+			}
+			if f.Status != 400 || f.Param != test.param || !strings.Contains(f.Message, test.says) {
+				t.Errorf("got %d, param %q, %q; want 400, %q and %q in the message", f.Status, f.Param, f.Message, test.param, test.says)
+			}
+		})
+	}
+}
+
+func TestImageFormat(t *testing.T) {
+	for data, want := range map[string]string{
+		"\x89PNG\r\n\x1a\n...": "png", "\xff\xd8\xff\xe0": "jpeg", "GIF89a": "gif", "GIF87a": "gif",
+		"RIFF\x00\x00\x00\x00WEBPVP8 ": "webp", "RIFF\x00\x00\x00\x00WAVE": "", "": "", "<svg>": "", "BM": "",
+	} {
+		if got := ImageFormat([]byte(data)); got != want {
+			t.Errorf("ImageFormat(%q) = %q, want %q", data, got, want)
+		}
+	}
+}
