@@ -1,7 +1,7 @@
 // Command local is `make run`: the whole gateway on this machine, with a Valkey and a Bedrock
 // simulator of its own, for people who try it and for those who work on it.
 //
-// It makes what a first start needs (folders, the master key, Envoy's bootstrap), has package stack
+// It makes what a first start needs (folders, the master key), has package stack
 // run the processes, and prints the documentation page's commands, ready to paste. With -bootstrap
 // it only prints Envoy's start file for a configuration.
 package main
@@ -13,7 +13,6 @@ import (
 	"fmt"
 	"io"
 	"os"
-	"os/exec"
 	"os/signal"
 	"path/filepath"
 	"slices"
@@ -22,6 +21,7 @@ import (
 	"text/template"
 	"time"
 
+	"aisix/admin/store"
 	"aisix/cmd/internal/config"
 	"aisix/cmd/internal/stack"
 	"aisix/envoy"
@@ -71,7 +71,7 @@ func run(args, env []string, stdout, stderr io.Writer, signals <-chan os.Signal)
 	} else {
 		env = append(slices.Clone(env), "AISIX_REDIS__URL="+ownRedis)
 	}
-	env, err := withMasterKey(*configFile, env, *bin, *data)
+	env, err := complete(*configFile, env, *data)
 	if err != nil {
 		return err
 	}
@@ -153,18 +153,29 @@ func announce(s *stack.Stack, stdout io.Writer) error {
 	return err
 }
 
-// withMasterKey is env with a master key in it. One that the configuration names stays; otherwise it
-// is in the data folder, where the first start makes it.
-func withMasterKey(configFile string, env []string, bin, data string) ([]string, error) {
+// complete is env with what a first start makes: a master key and a folder for the spool, both in the
+// data folder. What the configuration names stays.
+func complete(configFile string, env []string, data string) ([]string, error) {
 	c, err := config.Load(configFile, env)
-	if err != nil || c.Secrets.MasterKey != "" || c.Secrets.MasterKeyFile != "" {
-		return env, err
+	if err != nil {
+		return nil, err
 	}
-	path := filepath.Join(data, "master.key")
-	if out, err := exec.Command(filepath.Join(bin, stack.Admin), "-create-master-key", path).CombinedOutput(); err != nil {
-		return nil, fmt.Errorf("making the master key: %w\n%s", err, out)
+	env = slices.Clone(env)
+	if c.Secrets.MasterKey == "" && c.Secrets.MasterKeyFile == "" {
+		path := filepath.Join(data, "master.key")
+		if err := store.CreateMasterKey(path); err != nil {
+			return nil, fmt.Errorf("making the master key: %w", err)
+		}
+		env = append(env, "AISIX_SECRETS__MASTER_KEY_FILE="+path)
 	}
-	return append(env, "AISIX_SECRETS__MASTER_KEY_FILE="+path), nil
+	if c.Usage.SpoolDir == "" {
+		path := filepath.Join(data, "spool")
+		if err := os.MkdirAll(path, 0o700); err != nil {
+			return nil, err
+		}
+		env = append(env, "AISIX_USAGE__SPOOL_DIR="+path)
+	}
+	return env, nil
 }
 
 func printBootstrap(configFile string, env []string, stdout io.Writer) error {
