@@ -14,6 +14,8 @@ import (
 	"google.golang.org/protobuf/types/known/anypb"
 )
 
+const processorName = "envoy.filters.http.ext_proc"
+
 // processor is the filter that asks extproc: one stream per request, every
 // phase, and an error to the caller whenever extproc does not answer.
 func processor(o Options) *extprocv3.ExternalProcessor {

@@ -76,9 +76,11 @@ func connectionManager(o Options) *hcmv3.HttpConnectionManager {
 
 		// The caller's address: the peer, or what TrustedHops proxies vouch for. Nobody
 		// is "internal": the headers which that unlocks are stripped above anyhow.
-		UseRemoteAddress:      yes(),
-		XffNumTrustedHops:     uint32(o.TrustedHops),
-		InternalAddressConfig: &hcmv3.HttpConnectionManager_InternalAddressConfig{},
+		UseRemoteAddress:  yes(),
+		XffNumTrustedHops: uint32(o.TrustedHops),
+		InternalAddressConfig: &hcmv3.HttpConnectionManager_InternalAddressConfig{CidrRanges: []*corev3.CidrRange{
+			{AddressPrefix: "255.255.255.255", PrefixLen: u32(32)}, // an empty list would mean all private ones
+		}},
 
 		// A caller's x-request-id stays as it is, to the letter: it becomes our request
 		// id where there is no better one. Envoy would otherwise replace it, or write
@@ -120,7 +122,7 @@ func connectionManager(o Options) *hcmv3.HttpConnectionManager {
 			filter("envoy.filters.http.header_mutation", &headermutationv3.HeaderMutation{
 				Mutations: &headermutationv3.Mutations{ResponseMutations: fromUpstream()},
 			}),
-			filter("envoy.filters.http.ext_proc", processor(o)),
+			disabled(filter(processorName, processor(o))), // the routes enable it
 			filter("envoy.filters.http.dynamic_forward_proxy", &dfpfilterv3.FilterConfig{
 				ImplementationSpecifier: &dfpfilterv3.FilterConfig_DnsCacheConfig{DnsCacheConfig: dnsCache(o)},
 			}),
@@ -131,6 +133,12 @@ func connectionManager(o Options) *hcmv3.HttpConnectionManager {
 
 func filter(name string, m proto.Message) *hcmv3.HttpFilter {
 	return &hcmv3.HttpFilter{Name: name, ConfigType: &hcmv3.HttpFilter_TypedConfig{TypedConfig: pack(m)}}
+}
+
+// disabled leaves f out unless the route enables it.
+func disabled(f *hcmv3.HttpFilter) *hcmv3.HttpFilter {
+	f.Disabled = true
+	return f
 }
 
 // fromCallers removes, before anything reads the headers, what steers Envoy

@@ -27,11 +27,13 @@ func replies() []reply {
 		{flags("UPE", "UF", "UC", "UR", "LR", "UO", "URX", "UH", "DF"), 502, "transport_error", "the connection to the upstream failed"},
 		{cel(`response.code_details == "upgrade_failed"`), 405, "invalid_request_error", "CONNECT and protocol upgrades are not served here"},
 		{status(400), 0, "invalid_request_error", "the request is not valid HTTP"},
+		{status(405), 0, "invalid_request_error", "CONNECT and protocol upgrades are not served here"},
 		{status(404), 0, "invalid_request_error", "nothing is served here"},
 		{status(408), 0, "invalid_request_error", "the request did not arrive in time"},
 		{status(413), 0, "invalid_request_error", "the request body is too large"},
 		{status(426), 0, "invalid_request_error", "HTTP/1.1 or newer is required"},
 		{status(431), 0, "invalid_request_error", "the request headers are too large"},
+		{status(501), 0, "invalid_request_error", "the transfer encoding is not supported"},
 		{status(504), 0, "timeout", "the upstream did not answer in time"},
 		{flags("UT", "SI", "DT"), 504, "timeout", "the upstream did not answer in time"},
 		{status(503), 0, "gateway_unavailable", "the gateway can't serve requests at the moment"},
@@ -53,10 +55,7 @@ func localReplies() *hcmv3.LocalReplyConfig {
 		m := &hcmv3.ResponseMapper{
 			Filter:             r.filter,
 			BodyFormatOverride: text(errorJSON(r.kind, r.message), "application/json"),
-			HeadersToAdd: []*corev3.HeaderValueOption{{
-				Header:       &corev3.HeaderValue{Key: RequestIDHeader, Value: requestID},
-				AppendAction: corev3.HeaderValueOption_OVERWRITE_IF_EXISTS_OR_ADD,
-			}},
+			HeadersToAdd:       requestID(),
 		}
 		if r.status != 0 {
 			m.StatusCode = wrapperspb.UInt32(r.status)
@@ -66,9 +65,26 @@ func localReplies() *hcmv3.LocalReplyConfig {
 	return c
 }
 
-// requestID is the caller's x-aisix-request-id, else the x-request-id, which is
-// the caller's or the UUID that Envoy made.
-const requestID = "%REQ(x-aisix-request-id?x-request-id):256%"
+// requestID is the contract's rule for the id of an answer, as two headers of
+// which the last that is not empty stays: a UUID, and over it the caller's
+// x-aisix-request-id, else its x-request-id, if 1 to 256 visible ASCII
+// characters.
+func requestID() []*corev3.HeaderValueOption {
+	header := func(value string) *corev3.HeaderValueOption {
+		return &corev3.HeaderValueOption{
+			Header:       &corev3.HeaderValue{Key: RequestIDHeader, Value: value},
+			AppendAction: corev3.HeaderValueOption_OVERWRITE_IF_EXISTS_OR_ADD,
+		}
+	}
+	valid := func(name string) string {
+		h := `request.headers["` + name + `"]`
+		return `"` + name + `" in request.headers && size(` + h + `) <= 256 && ` + h + `.matches("^[!-~]+$") ? ` + h + ` : `
+	}
+	return []*corev3.HeaderValueOption{
+		header(`%UNIQUE_ID%`),
+		header(`%CEL(` + valid(RequestIDHeader) + valid("x-request-id") + `"")%`),
+	}
+}
 
 // errorJSON is the contract's error object. The messages are constants, and
 // none holds a percent sign, which Envoy would read as a command.

@@ -2,29 +2,41 @@ package envoy
 
 import (
 	routev3 "github.com/envoyproxy/go-control-plane/envoy/config/route/v3"
+	extprocv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/http/ext_proc/v3"
 	matcherv3 "github.com/envoyproxy/go-control-plane/envoy/type/matcher/v3"
+	"google.golang.org/protobuf/types/known/anypb"
 	"google.golang.org/protobuf/types/known/durationpb"
 	"google.golang.org/protobuf/types/known/wrapperspb"
 )
 
 // routes leads to Bedrock only what carries extproc's egress header. Everything
-// else is a 404 that Envoy makes by itself, so that nothing leaves, whatever
+// else is an error that Envoy makes by itself, so that nothing leaves, whatever
 // happens to the ext_proc filter.
+//
+// That filter is off but where a route enables it. Envoy runs its answers to
+// broken HTTP (400, 431) through every filter that is on, and closes the
+// connection before extproc has let such an answer pass: the caller would see
+// nothing at all (envoy #29440). Such a request has no route. Refused upgrades
+// have one, which leaves extproc out.
+//
+// Routes are looked up twice: for the request as the caller sent it, which never
+// has the egress header, and again after extproc has answered.
 func routes(o Options) *routev3.RouteConfiguration {
+	connect := refuse("connect", &routev3.RouteMatch{PathSpecifier: &routev3.RouteMatch_ConnectMatcher_{ConnectMatcher: &routev3.RouteMatch_ConnectMatcher{}}})
+	upgrade := refuse("upgrade", anyPath(&routev3.HeaderMatcher{
+		Name:                 "upgrade",
+		HeaderMatchSpecifier: &routev3.HeaderMatcher_PresentMatch{PresentMatch: true},
+	}))
+	nothing := &routev3.Route{
+		Name:                 "nothing",
+		Match:                anyPath(),
+		Action:               directResponse(404),
+		TypedPerFilterConfig: map[string]*anypb.Any{processorName: pack(&routev3.FilterConfig{Config: pack(&extprocv3.ExtProcPerRoute{Override: &extprocv3.ExtProcPerRoute_Overrides{Overrides: &extprocv3.ExtProcOverrides{}}})})},
+	}
 	all := &routev3.VirtualHost{
 		Name:    "all",
 		Domains: []string{"*"},
-		Routes: []*routev3.Route{
-			egress(EgressTLS, ClusterTLS),
-			egress(EgressPlaintext, ClusterPlaintext),
-			{
-				Name:  "nothing",
-				Match: anyPath(),
-				Action: &routev3.Route_DirectResponse{DirectResponse: &routev3.DirectResponseAction{
-					Status: 404,
-				}},
-			},
-		},
+		Routes:  []*routev3.Route{connect, upgrade, egress(EgressTLS, ClusterTLS), egress(EgressPlaintext, ClusterPlaintext), nothing},
 	}
 	if o.BodyMode == Buffered {
 		all.RequestBodyBufferLimit = wrapperspb.UInt64(uint64(o.MaxRequestBytes))
@@ -32,21 +44,27 @@ func routes(o Options) *routev3.RouteConfiguration {
 	return &routev3.RouteConfiguration{Name: "callers", VirtualHosts: []*routev3.VirtualHost{all}}
 }
 
-func anyPath() *routev3.RouteMatch {
-	return &routev3.RouteMatch{PathSpecifier: &routev3.RouteMatch_Prefix{Prefix: "/"}}
+func refuse(name string, match *routev3.RouteMatch) *routev3.Route {
+	return &routev3.Route{Name: name, Match: match, Action: directResponse(405)}
+}
+
+func directResponse(status uint32) *routev3.Route_DirectResponse {
+	return &routev3.Route_DirectResponse{DirectResponse: &routev3.DirectResponseAction{Status: status}}
+}
+
+func anyPath(headers ...*routev3.HeaderMatcher) *routev3.RouteMatch {
+	return &routev3.RouteMatch{PathSpecifier: &routev3.RouteMatch_Prefix{Prefix: "/"}, Headers: headers}
 }
 
 func egress(value, cluster string) *routev3.Route {
-	match := anyPath()
-	match.Headers = []*routev3.HeaderMatcher{{
-		Name: EgressHeader,
-		HeaderMatchSpecifier: &routev3.HeaderMatcher_StringMatch{StringMatch: &matcherv3.StringMatcher{
-			MatchPattern: &matcherv3.StringMatcher_Exact{Exact: value},
-		}},
-	}}
 	return &routev3.Route{
-		Name:  "egress_" + value,
-		Match: match,
+		Name: "egress_" + value,
+		Match: anyPath(&routev3.HeaderMatcher{
+			Name: EgressHeader,
+			HeaderMatchSpecifier: &routev3.HeaderMatcher_StringMatch{StringMatch: &matcherv3.StringMatcher{
+				MatchPattern: &matcherv3.StringMatcher_Exact{Exact: value},
+			}},
+		}),
 		Action: &routev3.Route_Route{Route: &routev3.RouteAction{
 			ClusterSpecifier: &routev3.RouteAction_Cluster{Cluster: cluster},
 			Timeout:          &durationpb.Duration{}, // off: a model's own timeout is extproc's to watch
@@ -57,6 +75,7 @@ func egress(value, cluster string) *routev3.Route {
 		// rest. Never authorization: that is the signature by now.
 		RequestHeadersToRemove: []string{
 			EgressHeader, RequestIDHeader, "x-request-id", "x-forwarded-for", "x-forwarded-proto",
+			"x-envoy-external-address", "x-envoy-internal",
 			"x-api-key", "api-key", "cookie", "proxy-authorization",
 		},
 	}

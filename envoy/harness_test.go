@@ -1,0 +1,480 @@
+package envoy_test
+
+import (
+	"bufio"
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"net/http/httptest"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"aisix/envoy"
+
+	corev3 "github.com/envoyproxy/go-control-plane/envoy/config/core/v3"
+	extprocv3 "github.com/envoyproxy/go-control-plane/envoy/service/ext_proc/v3"
+	typev3 "github.com/envoyproxy/go-control-plane/envoy/type/v3"
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/status"
+)
+
+// binary is the real Envoy: $ENVOY, else .tools/envoy. `make test` fetches it;
+// without it there is nothing to test against.
+func binary(t *testing.T) string {
+	t.Helper()
+	path := os.Getenv("ENVOY")
+	if path == "" {
+		path, _ = filepath.Abs(filepath.Join("..", ".tools", "envoy"))
+	}
+	if _, err := os.Stat(path); err != nil {
+		t.Fatalf("no Envoy (make fetches it, or set ENVOY): %v", err)
+	}
+	return path
+}
+
+// validate has the real Envoy load a bootstrap file without serving it.
+func validate(t *testing.T, path string) {
+	t.Helper()
+	out, err := exec.Command(binary(t), "--mode", "validate", "-c", path, "--log-level", "error").CombinedOutput()
+	if err != nil {
+		t.Fatalf("envoy refuses %s: %v\n%s", path, err, out)
+	}
+}
+
+// options for a test: loopback, a free port, the admin socket on.
+func options(t *testing.T) envoy.Options {
+	t.Helper()
+	o := envoy.Defaults()
+	o.Listen = "127.0.0.1:0"
+	o.AdminSocket = filepath.Join(socketDir(t), "admin.sock")
+	o.UpstreamCAFile = envoy.SystemCAFile()
+	o.ExtProc = "127.0.0.1:1" // nobody
+	return o
+}
+
+// socketDir is short enough for a Unix socket's path.
+func socketDir(t *testing.T) string {
+	t.Helper()
+	d, err := os.MkdirTemp("", "ev")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { os.RemoveAll(d) })
+	return d
+}
+
+// start runs the real Envoy with o until the test ends, and returns the address
+// that callers use.
+func start(t *testing.T, o envoy.Options) string {
+	t.Helper()
+	b, err := envoy.Bootstrap(o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return startBootstrap(t, b, o.AdminSocket, "callers")
+}
+
+func startBootstrap(t *testing.T, b []byte, adminSocket, listener string) string {
+	t.Helper()
+	path := filepath.Join(t.TempDir(), "bootstrap.yaml")
+	if err := os.WriteFile(path, b, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	cmd := exec.Command(binary(t), "-c", path, "--concurrency", "1", "--disable-hot-restart", "--log-level", "info")
+	stderr, err := cmd.StderrPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	var mu sync.Mutex
+	var log bytes.Buffer
+	ready, drained := make(chan struct{}), make(chan struct{})
+	go func() {
+		defer close(drained)
+		lines := bufio.NewScanner(stderr)
+		lines.Buffer(nil, 1<<20)
+		for lines.Scan() {
+			mu.Lock()
+			fmt.Fprintln(&log, lines.Text())
+			mu.Unlock()
+			if strings.Contains(lines.Text(), "starting main dispatch loop") {
+				close(ready)
+			}
+		}
+	}()
+	t.Cleanup(func() {
+		cmd.Process.Kill()
+		<-drained
+		cmd.Wait()
+		if t.Failed() {
+			mu.Lock()
+			t.Logf("envoy's log:\n%s", log.String())
+			mu.Unlock()
+		}
+	})
+	select {
+	case <-ready:
+	case <-drained:
+		t.Fatal("envoy ended at start")
+	case <-time.After(30 * time.Second):
+		t.Fatal("envoy did not start in 30 s")
+	}
+	return listenerAddress(t, adminSocket, listener)
+}
+
+// listenerAddress asks Envoy which port it took. Workers start a moment after
+// the main loop, so the answer may lack the listener at first.
+func listenerAddress(t *testing.T, adminSocket, name string) string {
+	t.Helper()
+	admin := &http.Client{Transport: &http.Transport{DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
+		return (&net.Dialer{}).DialContext(ctx, "unix", adminSocket)
+	}}}
+	defer admin.CloseIdleConnections()
+	for deadline := time.Now().Add(10 * time.Second); time.Now().Before(deadline); time.Sleep(20 * time.Millisecond) {
+		resp, err := admin.Get("http://admin/listeners?format=json")
+		if err != nil {
+			continue
+		}
+		var l struct {
+			Statuses []struct {
+				Name    string `json:"name"`
+				Address struct {
+					Socket struct {
+						Address string `json:"address"`
+						Port    int    `json:"port_value"`
+					} `json:"socket_address"`
+				} `json:"local_address"`
+			} `json:"listener_statuses"`
+		}
+		err = json.NewDecoder(resp.Body).Decode(&l)
+		resp.Body.Close()
+		if err != nil {
+			continue
+		}
+		for _, s := range l.Statuses {
+			if s.Name == name && s.Address.Socket.Port != 0 {
+				return fmt.Sprintf("%s:%d", s.Address.Socket.Address, s.Address.Socket.Port)
+			}
+		}
+	}
+	t.Fatalf("envoy does not listen as %q", name)
+	return ""
+}
+
+// decision is what the tiny extproc does with one request.
+type decision struct {
+	set      map[string]string // request headers to set; nothing else of the request changes
+	reject   *extprocv3.ImmediateResponse
+	fail     bool // end the stream with an error
+	leave    bool // end the stream without a word: Envoy goes on alone
+	hold     bool // leave the request unanswered; an answer that Envoy makes passes
+	response func(h map[string]string) map[string]string
+}
+
+// extProc is a processor that remembers what it saw and does as decide says.
+type extProc struct {
+	extprocv3.UnimplementedExternalProcessorServer
+	decide func(h map[string]string) decision
+
+	mu   sync.Mutex
+	seen []map[string]string // request headers, and attributes as "attr:<name>"
+	back []map[string]string // response headers
+}
+
+func (p *extProc) requests() []map[string]string {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return append([]map[string]string(nil), p.seen...)
+}
+
+func (p *extProc) responses() []map[string]string {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return append([]map[string]string(nil), p.back...)
+}
+
+// serve starts p on network and address until the test ends; it returns the
+// address as Options.ExtProc wants it.
+func (p *extProc) serve(t *testing.T, network, address string) string {
+	t.Helper()
+	l, err := net.Listen(network, address)
+	if err != nil {
+		t.Fatal(err)
+	}
+	s := grpc.NewServer(grpc.MaxRecvMsgSize(64 << 20))
+	extprocv3.RegisterExternalProcessorServer(s, p)
+	done := make(chan struct{})
+	go func() { defer close(done); s.Serve(l) }()
+	t.Cleanup(func() { s.Stop(); <-done })
+	if network == "unix" {
+		return "unix:" + l.Addr().String()
+	}
+	return l.Addr().String()
+}
+
+func flat(m *extprocv3.HttpHeaders, attributes map[string]string) map[string]string {
+	h := map[string]string{}
+	for _, kv := range m.GetHeaders().GetHeaders() {
+		h[kv.Key] = string(kv.RawValue) + kv.Value
+	}
+	for k, v := range attributes {
+		h["attr:"+k] = v
+	}
+	return h
+}
+
+func (p *extProc) Process(stream extprocv3.ExternalProcessor_ProcessServer) error {
+	var d decision
+	for {
+		req, err := stream.Recv()
+		if errors.Is(err, io.EOF) || status.Code(err) == codes.Canceled {
+			return nil
+		}
+		if err != nil {
+			return err
+		}
+		attributes := map[string]string{}
+		for _, s := range req.Attributes {
+			for k, v := range s.Fields {
+				attributes[k] = v.GetStringValue()
+			}
+		}
+		var resp extprocv3.ProcessingResponse
+		switch m := req.Request.(type) {
+		case *extprocv3.ProcessingRequest_RequestHeaders:
+			h := flat(m.RequestHeaders, attributes)
+			p.mu.Lock()
+			p.seen = append(p.seen, h)
+			p.mu.Unlock()
+			if d = p.decide(h); d.fail {
+				return status.Error(codes.Internal, "as told")
+			}
+			if d.leave {
+				return nil
+			}
+			if d.reject != nil {
+				if err := stream.Send(&extprocv3.ProcessingResponse{Response: &extprocv3.ProcessingResponse_ImmediateResponse{ImmediateResponse: d.reject}}); err != nil {
+					return err
+				}
+				continue
+			}
+			resp.Response = &extprocv3.ProcessingResponse_RequestHeaders{RequestHeaders: &extprocv3.HeadersResponse{
+				Response: &extprocv3.CommonResponse{HeaderMutation: &extprocv3.HeaderMutation{SetHeaders: setHeaders(d.set)}},
+			}}
+		case *extprocv3.ProcessingRequest_ResponseHeaders:
+			h := flat(m.ResponseHeaders, attributes)
+			p.mu.Lock()
+			p.back = append(p.back, h)
+			p.mu.Unlock()
+			common := &extprocv3.CommonResponse{}
+			if d.response != nil {
+				common.HeaderMutation = &extprocv3.HeaderMutation{SetHeaders: setHeaders(d.response(h))}
+			}
+			resp.Response = &extprocv3.ProcessingResponse_ResponseHeaders{ResponseHeaders: &extprocv3.HeadersResponse{Response: common}}
+		case *extprocv3.ProcessingRequest_RequestBody:
+			resp.Response = &extprocv3.ProcessingResponse_RequestBody{RequestBody: body(req, m.RequestBody)}
+		case *extprocv3.ProcessingRequest_ResponseBody:
+			resp.Response = &extprocv3.ProcessingResponse_ResponseBody{ResponseBody: streamed(m.ResponseBody)}
+		case *extprocv3.ProcessingRequest_RequestTrailers:
+			resp.Response = &extprocv3.ProcessingResponse_RequestTrailers{RequestTrailers: &extprocv3.TrailersResponse{}}
+		case *extprocv3.ProcessingRequest_ResponseTrailers:
+			resp.Response = &extprocv3.ProcessingResponse_ResponseTrailers{ResponseTrailers: &extprocv3.TrailersResponse{}}
+		}
+		if _, back := resp.Response.(*extprocv3.ProcessingResponse_ResponseHeaders); back {
+			d.hold = false
+		}
+		if d.hold {
+			continue
+		}
+		if err := stream.Send(&resp); err != nil {
+			return err
+		}
+	}
+}
+
+// body passes a request body on: as a chunk in full duplex, untouched where
+// Envoy buffered it.
+func body(req *extprocv3.ProcessingRequest, b *extprocv3.HttpBody) *extprocv3.BodyResponse {
+	if b.EndOfStreamWithoutMessage || !buffered(req) {
+		return streamed(b)
+	}
+	return &extprocv3.BodyResponse{Response: &extprocv3.CommonResponse{}}
+}
+
+// buffered is false in these tests unless a test says so: only the first
+// message names the mode, and no test mixes modes on one server.
+var bufferedMode bool
+
+func buffered(*extprocv3.ProcessingRequest) bool { return bufferedMode }
+
+func streamed(b *extprocv3.HttpBody) *extprocv3.BodyResponse {
+	return &extprocv3.BodyResponse{Response: &extprocv3.CommonResponse{BodyMutation: &extprocv3.BodyMutation{
+		Mutation: &extprocv3.BodyMutation_StreamedResponse{StreamedResponse: &extprocv3.StreamedBodyResponse{
+			Body: b.Body, EndOfStream: b.EndOfStream,
+		}},
+	}}}
+}
+
+func setHeaders(m map[string]string) []*corev3.HeaderValueOption {
+	var hs []*corev3.HeaderValueOption
+	for k, v := range m {
+		hs = append(hs, &corev3.HeaderValueOption{
+			Header:       &corev3.HeaderValue{Key: k, RawValue: []byte(v)},
+			AppendAction: corev3.HeaderValueOption_OVERWRITE_IF_EXISTS_OR_ADD,
+		})
+	}
+	return hs
+}
+
+// immediate is an answer of extproc's own, marked as all of them are.
+func immediate(code int, contentType, body string) *extprocv3.ImmediateResponse {
+	return &extprocv3.ImmediateResponse{
+		Status:  &typev3.HttpStatus{Code: typev3.StatusCode(code)},
+		Headers: &extprocv3.HeaderMutation{SetHeaders: setHeaders(map[string]string{"content-type": contentType, envoy.RequestIDHeader: "from-extproc"})},
+		Body:    []byte(body),
+	}
+}
+
+// upstream remembers the requests that reached it.
+type upstream struct {
+	*httptest.Server
+	mu   sync.Mutex
+	seen []*http.Request
+	size []int64
+}
+
+func newUpstream(t *testing.T, newServer func(http.Handler) *httptest.Server, answer http.HandlerFunc) *upstream {
+	t.Helper()
+	u := &upstream{}
+	u.Server = newServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		n, _ := io.Copy(io.Discard, r.Body)
+		u.mu.Lock()
+		u.seen, u.size = append(u.seen, r), append(u.size, n)
+		u.mu.Unlock()
+		answer(w, r)
+	}))
+	t.Cleanup(u.Close)
+	return u
+}
+
+func (u *upstream) requests() []*http.Request {
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	return append([]*http.Request(nil), u.seen...)
+}
+
+func (u *upstream) host() string { return strings.SplitN(u.URL, "//", 2)[1] }
+
+func ok(w http.ResponseWriter, _ *http.Request) { io.WriteString(w, "fine") }
+
+// forward is the decision to send a request to u in the clear.
+func forward(u *upstream, more ...string) decision {
+	d := decision{set: map[string]string{
+		envoy.EgressHeader: envoy.EgressPlaintext, ":authority": u.host(), ":path": "/model/m/converse",
+	}}
+	for i := 0; i < len(more); i += 2 {
+		d.set[more[i]] = more[i+1]
+	}
+	return d
+}
+
+// answer is an HTTP answer as a test looks at it.
+type answer struct {
+	status int
+	header http.Header
+	body   string
+}
+
+// raw sends bytes as they are and reads one answer.
+func raw(t *testing.T, address, request string) answer {
+	t.Helper()
+	c, err := net.Dial("tcp", address)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer c.Close()
+	c.SetDeadline(time.Now().Add(20 * time.Second))
+	go io.WriteString(c, request) // the answer may come before all of it is taken
+	method, _, _ := strings.Cut(request, " ")
+	resp, err := http.ReadResponse(bufio.NewReader(c), &http.Request{Method: method})
+	if err != nil {
+		t.Fatalf("%.80q: %v", request, err)
+	}
+	return read(t, resp)
+}
+
+func read(t *testing.T, resp *http.Response) answer {
+	t.Helper()
+	defer resp.Body.Close()
+	b, err := io.ReadAll(resp.Body)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return answer{resp.StatusCode, resp.Header, string(b)}
+}
+
+// post sends one chat request with these headers ("k", "v", …).
+func post(t *testing.T, address, body string, headers ...string) answer {
+	t.Helper()
+	req, err := http.NewRequest("POST", "http://"+address+"/v1/chat/completions", strings.NewReader(body))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for i := 0; i < len(headers); i += 2 {
+		req.Header[headers[i]] = append(req.Header[headers[i]], headers[i+1])
+	}
+	resp, err := client.Do(req)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return read(t, resp)
+}
+
+// client makes a connection per request, so that no answer hangs on another's.
+var client = &http.Client{Timeout: 30 * time.Second, Transport: &http.Transport{DisableKeepAlives: true}}
+
+// wantError checks one of Envoy's own answers against the contract.
+func wantError(t *testing.T, a answer, code int, kind string) {
+	t.Helper()
+	if a.status != code {
+		t.Errorf("status %d, want %d; body %s", a.status, code, a.body)
+	}
+	if ct := a.header.Get("content-type"); ct != "application/json" {
+		t.Errorf("content-type %q", ct)
+	}
+	var e struct {
+		Error map[string]any `json:"error"`
+	}
+	if err := json.Unmarshal([]byte(a.body), &e); err != nil {
+		t.Fatalf("body is no JSON: %v: %q", err, a.body)
+	}
+	for _, member := range []string{"message", "type", "code", "param"} {
+		if _, ok := e.Error[member]; !ok {
+			t.Errorf("error lacks %q: %s", member, a.body)
+		}
+	}
+	if e.Error["type"] != kind {
+		t.Errorf("type %v, want %s", e.Error["type"], kind)
+	}
+	if id := a.header.Get(envoy.RequestIDHeader); id == "" || id == "-" {
+		t.Errorf("request id %q", id)
+	}
+	for _, h := range []string{"server", "x-envoy-upstream-service-time", envoy.EgressHeader} {
+		if v := a.header.Values(h); len(v) > 0 {
+			t.Errorf("header %s: %q goes out", h, v)
+		}
+	}
+}
