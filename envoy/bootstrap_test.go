@@ -5,7 +5,9 @@ import (
 	"flag"
 	"os"
 	"path/filepath"
+	"strings"
 	"testing"
+	"time"
 
 	"aisix/envoy"
 
@@ -37,4 +39,97 @@ func TestShippedBootstrap(t *testing.T) {
 		t.Fatal(err)
 	}
 	golden(t, filepath.Join("..", "deploy", "bootstrap.yaml"), b)
+}
+
+// variants are the shapes that the launcher and operators make, with fixed
+// paths, so that their golden files are the same everywhere.
+var variants = map[string]func(o *envoy.Options){
+	"default": func(*envoy.Options) {},
+	"everything": func(o *envoy.Options) {
+		o.Listen = "[::]:443"
+		o.ExtProc = "unix:/run/aisix/extproc.sock"
+		o.AdminSocket = "/run/aisix/envoy-admin.sock"
+		o.TLSCertFile, o.TLSKeyFile = "/etc/aisix/tls.crt", "/etc/aisix/tls.key"
+		o.UpstreamCAFile = "/etc/aisix/ca.pem"
+		o.TrustedHops = 1
+		o.MaxConnections, o.MaxUpstream = 100, 50
+	},
+	"buffered": func(o *envoy.Options) {
+		o.BodyMode = envoy.Buffered
+		o.MaxRequestBytes = 1 << 20
+	},
+}
+
+func TestVariants(t *testing.T) {
+	for name, set := range variants {
+		t.Run(name, func(t *testing.T) {
+			o := envoy.Defaults()
+			set(&o)
+			b, err := envoy.Bootstrap(o)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if name != "default" { // that one is deploy/bootstrap.yaml
+				golden(t, filepath.Join("testdata", name+".yaml"), b)
+			}
+
+			// Envoy opens the files while it loads: the same with files that exist.
+			ca := newAuthority(t)
+			cert, key := ca.issue(t, "localhost")
+			o.UpstreamCAFile = write(t, "ca.pem", ca.pem())
+			if o.TLSCertFile != "" {
+				o.TLSCertFile, o.TLSKeyFile = write(t, "cert.pem", cert), write(t, "key.pem", key)
+			}
+			if b, err = envoy.Bootstrap(o); err != nil {
+				t.Fatal(err)
+			}
+			validate(t, write(t, "bootstrap.yaml", b))
+		})
+	}
+}
+
+func TestBadOptions(t *testing.T) {
+	for want, set := range map[string]func(o *envoy.Options){
+		"listen":              func(o *envoy.Options) { o.Listen = ":3000" },
+		"extproc":             func(o *envoy.Options) { o.ExtProc = "extproc:3002" },
+		"unix:/absolute/path": func(o *envoy.Options) { o.ExtProc = "unix:run/x.sock" },
+		"body mode":           func(o *envoy.Options) { o.BodyMode = "streamed" },
+		"go together":         func(o *envoy.Options) { o.TLSCertFile = "/x" },
+		"upstream CA file":    func(o *envoy.Options) { o.UpstreamCAFile = "" },
+		"admin socket":        func(o *envoy.Options) { o.AdminSocket = "127.0.0.1:9901" },
+		"max request bytes":   func(o *envoy.Options) { o.MaxRequestBytes = 0 },
+		"max connections":     func(o *envoy.Options) { o.MaxConnections = -1 },
+		"max upstream":        func(o *envoy.Options) { o.MaxUpstream = 1 << 40 },
+		"trusted hops":        func(o *envoy.Options) { o.TrustedHops = -1 },
+		"request timeout":     func(o *envoy.Options) { o.RequestTimeout = 0 },
+		"stream idle timeout": func(o *envoy.Options) { o.StreamIdleTimeout = -time.Second },
+	} {
+		o := envoy.Defaults()
+		set(&o)
+		b, err := envoy.Bootstrap(o)
+		if err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("%s: error %v", want, err)
+		}
+		if b != nil {
+			t.Errorf("%s: bytes beside an error", want)
+		}
+	}
+	o := envoy.Options{}
+	if _, err := envoy.Bootstrap(o); err == nil || strings.Count(err.Error(), "\n") < 8 {
+		t.Errorf("the zero Options: want every problem at once, got %v", err)
+	}
+}
+
+func TestCABundle(t *testing.T) {
+	a, b := newAuthority(t), newAuthority(t)
+	got, err := envoy.CABundle(append([]byte("# a comment\n"), a.pem()...), b.pem())
+	if err != nil || !bytes.Equal(got, append(a.pem(), b.pem()...)) {
+		t.Errorf("%v: %s", err, got)
+	}
+	_, key := a.issue(t, "x")
+	for name, in := range map[string][]byte{"empty": nil, "no PEM": []byte("hello"), "a key": key, "broken": []byte("-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n")} {
+		if _, err := envoy.CABundle(a.pem(), in); err == nil {
+			t.Errorf("%s: taken for a bundle", name)
+		}
+	}
 }

@@ -8,6 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"log"
 	"net"
 	"net/http"
 	"net/http/httptest"
@@ -187,7 +188,8 @@ type decision struct {
 // extProc is a processor that remembers what it saw and does as decide says.
 type extProc struct {
 	extprocv3.UnimplementedExternalProcessorServer
-	decide func(h map[string]string) decision
+	decide   func(h map[string]string) decision
+	buffered bool // the filter hands request bodies over whole
 
 	mu   sync.Mutex
 	seen []map[string]string // request headers, and attributes as "attr:<name>"
@@ -285,7 +287,7 @@ func (p *extProc) Process(stream extprocv3.ExternalProcessor_ProcessServer) erro
 			}
 			resp.Response = &extprocv3.ProcessingResponse_ResponseHeaders{ResponseHeaders: &extprocv3.HeadersResponse{Response: common}}
 		case *extprocv3.ProcessingRequest_RequestBody:
-			resp.Response = &extprocv3.ProcessingResponse_RequestBody{RequestBody: body(req, m.RequestBody)}
+			resp.Response = &extprocv3.ProcessingResponse_RequestBody{RequestBody: p.body(m.RequestBody)}
 		case *extprocv3.ProcessingRequest_ResponseBody:
 			resp.Response = &extprocv3.ProcessingResponse_ResponseBody{ResponseBody: streamed(m.ResponseBody)}
 		case *extprocv3.ProcessingRequest_RequestTrailers:
@@ -307,18 +309,12 @@ func (p *extProc) Process(stream extprocv3.ExternalProcessor_ProcessServer) erro
 
 // body passes a request body on: as a chunk in full duplex, untouched where
 // Envoy buffered it.
-func body(req *extprocv3.ProcessingRequest, b *extprocv3.HttpBody) *extprocv3.BodyResponse {
-	if b.EndOfStreamWithoutMessage || !buffered(req) {
-		return streamed(b)
+func (p *extProc) body(b *extprocv3.HttpBody) *extprocv3.BodyResponse {
+	if p.buffered {
+		return &extprocv3.BodyResponse{Response: &extprocv3.CommonResponse{}}
 	}
-	return &extprocv3.BodyResponse{Response: &extprocv3.CommonResponse{}}
+	return streamed(b)
 }
-
-// buffered is false in these tests unless a test says so: only the first
-// message names the mode, and no test mixes modes on one server.
-var bufferedMode bool
-
-func buffered(*extprocv3.ProcessingRequest) bool { return bufferedMode }
 
 func streamed(b *extprocv3.HttpBody) *extprocv3.BodyResponse {
 	return &extprocv3.BodyResponse{Response: &extprocv3.CommonResponse{BodyMutation: &extprocv3.BodyMutation{
@@ -377,6 +373,9 @@ func (u *upstream) requests() []*http.Request {
 }
 
 func (u *upstream) host() string { return strings.SplitN(u.URL, "//", 2)[1] }
+
+// quiet swallows what a TLS server says of handshakes that are meant to fail.
+var quiet = log.New(io.Discard, "", 0)
 
 func ok(w http.ResponseWriter, _ *http.Request) { io.WriteString(w, "fine") }
 
