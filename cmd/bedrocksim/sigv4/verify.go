@@ -28,10 +28,10 @@ type Key struct {
 
 // Verifier checks signatures against its keys.
 type Verifier struct {
-	Keys    map[string]Key // by access key id
-	Service string         // the signing name, bedrock
-	Region  string         // "" takes every region
-	Skew    time.Duration  // how far the caller's clock may be off
+	Keys    map[string][]Key // by access key id; long-lived, or one for each token
+	Service string           // the signing name, bedrock
+	Region  string           // "" takes every region
+	Skew    time.Duration    // how far the caller's clock may be off
 	Now     func() time.Time
 }
 
@@ -84,11 +84,8 @@ func (v *Verifier) Verify(r *http.Request, body []byte) (Signer, error) {
 	if err := v.checkScope(c); err != nil {
 		return Signer{}, err
 	}
-	key, ok := v.Keys[c.keyID]
-	if !ok {
-		return Signer{}, refuse("UnrecognizedClientException", "The security token included in the request is invalid.")
-	}
-	if err := checkToken(r, key); err != nil {
+	key, err := v.key(r, c.keyID)
+	if err != nil {
 		return Signer{}, err
 	}
 	if err := checkSignedHeaders(r, c); err != nil {
@@ -184,15 +181,18 @@ func (v *Verifier) checkScope(c credential) error {
 	return nil
 }
 
-func checkToken(r *http.Request, key Key) error {
+// key is the one that goes with the request's access key id and token.
+func (v *Verifier) key(r *http.Request, id string) (Key, error) {
 	tokens := r.Header.Values("X-Amz-Security-Token")
-	switch {
-	case key.Expired:
-		return refuse("ExpiredTokenException", "The security token included in the request is expired")
-	case len(tokens) > 1, len(tokens) == 1 && (key.Token == "" || tokens[0] != key.Token), len(tokens) == 0 && key.Token != "":
-		return refuse("UnrecognizedClientException", "The security token included in the request is invalid.")
+	for _, k := range v.Keys[id] {
+		if len(tokens) == 0 && k.Token == "" || len(tokens) == 1 && tokens[0] == k.Token && k.Token != "" {
+			if k.Expired {
+				return Key{}, refuse("ExpiredTokenException", "The security token included in the request is expired")
+			}
+			return k, nil
+		}
 	}
-	return nil
+	return Key{}, refuse("UnrecognizedClientException", "The security token included in the request is invalid.")
 }
 
 // checkSignedHeaders wants host and every x-amz-* header signed, each once, in

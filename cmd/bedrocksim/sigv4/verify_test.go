@@ -20,10 +20,10 @@ var now = time.Date(2026, 3, 4, 5, 6, 7, 0, time.UTC)
 
 func verifier() *Verifier {
 	return &Verifier{
-		Keys: map[string]Key{
-			"AKID":    {Secret: "secret"},
-			"ASIA":    {Secret: "temporary", Token: "token"},
-			"EXPIRED": {Secret: "late", Token: "old", Expired: true},
+		Keys: map[string][]Key{
+			"AKID":    {{Secret: "secret"}},
+			"ASIA":    {{Secret: "temporary", Token: "token"}},
+			"EXPIRED": {{Secret: "late", Token: "old", Expired: true}},
 		},
 		Service: "bedrock", Skew: 5 * time.Minute, Now: func() time.Time { return now },
 	}

@@ -1,0 +1,105 @@
+package sim
+
+import (
+	"crypto/sha256"
+	"sync"
+)
+
+// promptCache remembers which prefixes of prompts were read, as Bedrock does for those that end in a
+// cache point. It has no time to live and no least size.
+type promptCache struct {
+	mu   sync.Mutex
+	seen map[[sha256.Size]byte]bool
+}
+
+const maxPrefixes = 10_000
+
+// A piece of a prompt: its tokens, what identifies it, and whether a cache point stands behind it.
+type piece struct {
+	text string
+	mark bool
+}
+
+// use counts what of a prompt is read from the cache and what is written to it; the rest is input.
+func (c *promptCache) use(model string, prompt []piece) (use cacheUse, input int) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.seen == nil || len(c.seen) > maxPrefixes {
+		c.seen = map[[sha256.Size]byte]bool{}
+	}
+	hash := sha256.New()
+	hash.Write([]byte(model))
+	total, marked := 0, 0
+	for _, p := range prompt {
+		hash.Write([]byte("\x00" + p.text))
+		total += tokens(p.text)
+		if !p.mark {
+			continue
+		}
+		marked = total
+		key := [sha256.Size]byte(hash.Sum(nil))
+		if c.seen[key] {
+			use.read = total
+		}
+		c.seen[key] = true
+	}
+	use.write = marked - use.read
+	return use, total - marked
+}
+
+// conversePrompt and claudePrompt are what the model reads, in the order in which caching sees it.
+
+func conversePrompt(body any) []piece {
+	var prompt []piece
+	add := func(v any) {
+		if child(v, "cachePoint") != nil {
+			if len(prompt) > 0 {
+				prompt[len(prompt)-1].mark = true
+			}
+			return
+		}
+		prompt = append(prompt, piece{text: compact(v)})
+	}
+	for _, t := range items(body, "toolConfig", "tools") {
+		add(t)
+	}
+	for _, s := range items(body, "system") {
+		add(s)
+	}
+	for _, m := range items(body, "messages") {
+		for _, b := range items(m, "content") {
+			add(b)
+		}
+	}
+	return prompt
+}
+
+func claudePrompt(body any) []piece {
+	var prompt []piece
+	add := func(v any) {
+		mark := child(v, "cache_control") != nil
+		for _, inner := range items(v, "content") { // a mark inside a tool result counts for the whole
+			mark = mark || child(inner, "cache_control") != nil
+		}
+		o, _ := v.(object)
+		plain := object{}
+		for k, e := range o {
+			if k != "cache_control" {
+				plain[k] = e
+			}
+		}
+		prompt = append(prompt, piece{text: compact(plain), mark: mark})
+	}
+	for _, t := range items(body, "tools") {
+		add(t)
+	}
+	for _, b := range contentOf(body, "system") {
+		add(b)
+	}
+	for _, m := range items(body, "messages") {
+		for _, b := range contentOf(m, "content") {
+			add(b)
+		}
+	}
+	return prompt
+}

@@ -1,0 +1,127 @@
+package sim
+
+import (
+	"encoding/base64"
+	"encoding/json"
+)
+
+// converse is an answer as Converse gives it.
+func (a *ask) converse(out answer) object {
+	content := []any{}
+	for _, b := range out.blocks {
+		content = append(content, converseBlockOf(b))
+	}
+	if a.do.has("extra") {
+		content = append(content, object{"futureContent": object{"x": 1}})
+	}
+	reply := object{
+		"output":  object{"message": object{"role": "assistant", "content": content}},
+		"metrics": object{"latencyMs": 1 + out.output},
+	}
+	if out.stop != "" {
+		reply["stopReason"] = out.stop
+	}
+	if u := a.converseUsage(out); u != nil {
+		reply["usage"] = u
+	}
+	if f := a.responseFields(out); f != nil {
+		reply["additionalModelResponseFields"] = f
+	}
+	if a.do.has("extra") {
+		reply["futureMember"] = []any{"x"}
+	}
+	return reply
+}
+
+func converseBlockOf(b block) object {
+	switch b.kind {
+	case "thinking":
+		return object{"reasoningContent": object{"reasoningText": object{"text": b.text, "signature": b.signature}}}
+	case "redacted":
+		return object{"reasoningContent": object{"redactedContent": base64.StdEncoding.EncodeToString(b.data)}}
+	case "tool":
+		return object{"toolUse": object{"toolUseId": "tooluse_" + b.id, "name": b.name, "input": json.RawMessage(b.input)}}
+	default:
+		return object{"text": b.text}
+	}
+}
+
+func (a *ask) converseUsage(out answer) object {
+	if a.do.has("no-usage") {
+		return nil
+	}
+	u := object{"inputTokens": out.input, "outputTokens": out.output, "totalTokens": out.input + a.cache.read + a.cache.write + out.output}
+	if a.cache != (cacheUse{}) {
+		u["cacheReadInputTokens"], u["cacheWriteInputTokens"] = a.cache.read, a.cache.write
+	}
+	return u
+}
+
+// responseFields answers additionalModelResponseFieldPaths: the simulator knows one member.
+func (a *ask) responseFields(out answer) object {
+	for _, path := range a.paths {
+		if path == "/stop_sequence" {
+			return object{"stop_sequence": orNull(out.sequence)}
+		}
+	}
+	return nil
+}
+
+func orNull(s string) any {
+	if s == "" {
+		return nil
+	}
+	return s
+}
+
+// converseStream is the frames of ConverseStream. A text block has no start event, as with AWS.
+func (a *ask) converseStream(out answer) [][]byte {
+	frames := [][]byte{eventFrame("messageStart", object{"role": "assistant"})}
+	for i, b := range out.blocks {
+		delta := func(d object) {
+			frames = append(frames, eventFrame("contentBlockDelta", object{"contentBlockIndex": i, "delta": d}))
+		}
+		switch b.kind {
+		case "thinking":
+			for _, s := range a.pieces(b.text) {
+				delta(object{"reasoningContent": object{"text": s}})
+			}
+			delta(object{"reasoningContent": object{"signature": b.signature}})
+		case "redacted":
+			half := len(b.data) / 2
+			for _, part := range [][]byte{b.data[:half], b.data[half:]} {
+				delta(object{"reasoningContent": object{"redactedContent": base64.StdEncoding.EncodeToString(part)}})
+			}
+		case "tool":
+			frames = append(frames, eventFrame("contentBlockStart", object{
+				"contentBlockIndex": i, "start": object{"toolUse": object{"toolUseId": "tooluse_" + b.id, "name": b.name}},
+			}))
+			for _, s := range a.pieces(b.input) {
+				delta(object{"toolUse": object{"input": s}})
+			}
+		default:
+			for _, s := range a.pieces(b.text) {
+				delta(object{"text": s})
+			}
+		}
+		if a.do.has("extra") {
+			delta(object{"futureDelta": object{"x": 1}})
+		}
+		frames = append(frames, eventFrame("contentBlockStop", object{"contentBlockIndex": i}))
+	}
+	if a.do.has("extra") {
+		frames = append(frames, eventFrame("futureEvent", object{"x": 1}))
+	}
+	stop := object{}
+	if out.stop != "" {
+		stop["stopReason"] = out.stop
+	}
+	if f := a.responseFields(out); f != nil {
+		stop["additionalModelResponseFields"] = f
+	}
+	frames = append(frames, eventFrame("messageStop", stop))
+	if u := a.converseUsage(out); u != nil {
+		frames = append(frames, eventFrame("metadata", object{"usage": u, "metrics": object{"latencyMs": 1 + out.output}}))
+	}
+	return frames
+}

@@ -1,0 +1,11 @@
+// Package sim is a Bedrock to develop and test against: a strict one, that
+// refuses what Bedrock would refuse, in Bedrock's way.
+//
+// It verifies signatures (sigv4), checks bodies against the shapes of Converse
+// and of Anthropic's Messages and against the rules of a conversation, answers
+// by what was asked, and misbehaves when told to. It shares no code with the
+// gateway, so that the two can find each other's mistakes. It is no model: its
+// answers are echoes, made-up tool arguments and made-up numbers.
+//
+// Callers: cmd/bedrocksim.
+package sim

@@ -1,0 +1,223 @@
+package sim
+
+import (
+	"encoding/json"
+	"math"
+	"regexp"
+	"slices"
+	"strings"
+)
+
+var (
+	properName = regexp.MustCompile(`\b[A-Z][a-z]+(?: [A-Z][a-z]+)*\b`)
+	numeral    = regexp.MustCompile(`-?\b\d+(?:\.\d+)?\b`)
+)
+
+// fill makes up a value that fits a JSON Schema, out of what the prompt says
+// where it can.
+type filler struct {
+	root   object
+	prompt string
+}
+
+func fill(schema object, prompt string) any {
+	f := filler{root: schema, prompt: prompt}
+	v := f.value(schema, "", 0)
+	if v == nil {
+		return object{}
+	}
+	return v
+}
+
+func (f filler) value(s object, name string, depth int) any {
+	if depth > 16 {
+		return nil
+	}
+	if ref := str(s, "$ref"); ref != "" {
+		target, _ := f.resolve(ref).(object)
+		return f.value(target, name, depth+1)
+	}
+	if c, ok := s["const"]; ok {
+		return c
+	}
+	if e := items(s, "enum"); len(e) > 0 {
+		for _, v := range e { // the one that the prompt names
+			if w, ok := v.(string); ok && w != "" && strings.Contains(strings.ToLower(f.prompt), strings.ToLower(w)) {
+				return v
+			}
+		}
+		return e[0]
+	}
+	for _, word := range []string{"anyOf", "oneOf"} {
+		for _, option := range items(s, word) {
+			if o, ok := option.(object); ok && str(o, "type") != "null" {
+				return f.value(o, name, depth+1)
+			}
+		}
+	}
+	if parts := items(s, "allOf"); len(parts) > 0 {
+		return f.value(merge(s, parts), name, depth+1)
+	}
+	switch kind(s) {
+	case "object":
+		return f.object(s, depth)
+	case "array":
+		of, _ := s["items"].(object)
+		l := []any{}
+		for range max(whole(s, "minItems"), 1) {
+			l = append(l, f.value(of, name, depth+1))
+		}
+		return l
+	case "integer":
+		return f.number(s, true)
+	case "number":
+		return f.number(s, false)
+	case "boolean":
+		return true
+	case "null":
+		return nil
+	default:
+		return f.text(s, name)
+	}
+}
+
+// kind is a schema's type; of several the first that is not null.
+func kind(s object) string {
+	if k := str(s, "type"); k != "" {
+		return k
+	}
+	for _, k := range items(s, "type") {
+		if k != "null" {
+			k, _ := k.(string)
+			return k
+		}
+	}
+	if s["properties"] != nil {
+		return "object"
+	}
+	if s["items"] != nil {
+		return "array"
+	}
+	return "string"
+}
+
+func merge(s object, parts []any) object {
+	out := object{"properties": object{}}
+	for _, p := range append(slices.Clone(parts), s) {
+		o, _ := p.(object)
+		for k, v := range o {
+			switch k {
+			case "allOf":
+			case "properties":
+				props, _ := v.(object)
+				for n, p := range props {
+					out["properties"].(object)[n] = p
+				}
+			case "required":
+				out[k] = append(items(out, k), items(o, k)...)
+			default:
+				out[k] = v
+			}
+		}
+	}
+	return out
+}
+
+func (f filler) resolve(ref string) any {
+	v := any(f.root)
+	for _, name := range strings.Split(strings.TrimPrefix(ref, "#"), "/") {
+		if name != "" {
+			v = child(v, strings.NewReplacer("~1", "/", "~0", "~").Replace(name))
+		}
+	}
+	return v
+}
+
+func (f filler) object(s object, depth int) any {
+	out := object{}
+	props, _ := s["properties"].(object)
+	required := items(s, "required")
+	for name, p := range props {
+		o, _ := p.(object)
+		if depth > 6 && !slices.Contains(required, any(name)) {
+			continue // an optional member of a recursive schema ends here
+		}
+		out[name] = f.value(o, name, depth+1)
+	}
+	for _, r := range required {
+		if name, ok := r.(string); ok && out[name] == nil && props[name] == nil {
+			out[name] = name
+		}
+	}
+	return out
+}
+
+func (f filler) number(s object, integer bool) any {
+	bound := func(name string, otherwise float64) float64 {
+		if n, ok := s[name].(json.Number); ok {
+			x, _ := n.Float64()
+			return x
+		}
+		return otherwise
+	}
+	least := math.Max(bound("minimum", math.Inf(-1)), bound("exclusiveMinimum", math.Inf(-1))+1)
+	most := math.Min(bound("maximum", math.Inf(1)), bound("exclusiveMaximum", math.Inf(1))-1)
+	for _, n := range numeral.FindAllString(f.prompt, -1) {
+		if x, err := json.Number(n).Float64(); err == nil && x >= least && x <= most && (!integer || x == math.Trunc(x)) {
+			return json.Number(n)
+		}
+	}
+	x := math.Min(math.Max(1, least), most)
+	if integer {
+		return int64(math.Ceil(x))
+	}
+	return x
+}
+
+func (f filler) text(s object, name string) string {
+	v := ""
+	switch str(s, "format") {
+	case "date":
+		v = "2026-01-02"
+	case "date-time":
+		v = "2026-01-02T03:04:05Z"
+	case "time":
+		v = "03:04:05Z"
+	case "email":
+		v = "someone@example.com"
+	case "uri", "url":
+		v = "https://example.com/"
+	case "uuid":
+		v = "00000000-0000-4000-8000-000000000001"
+	default:
+		v = f.proper(name)
+	}
+	for len(v) < whole(s, "minLength") {
+		v += "x"
+	}
+	if n := whole(s, "maxLength"); n > 0 && len(v) > n {
+		v = v[:n]
+	}
+	return v
+}
+
+// proper is the last proper name in the prompt ("Weather in Paris?"), else the
+// member's own name. A word that opens a sentence is no proper name.
+func (f filler) proper(name string) string {
+	found := ""
+	for _, at := range properName.FindAllStringIndex(f.prompt, -1) {
+		before := strings.TrimRight(f.prompt[:at[0]], " \t\n\"'")
+		if before != "" && !strings.HasSuffix(before, ".") && !strings.HasSuffix(before, "?") && !strings.HasSuffix(before, "!") {
+			found = f.prompt[at[0]:at[1]]
+		}
+	}
+	if found == "" {
+		return or(name, "value")
+	}
+	return found
+}
+
+func compact(v any) string {
+	b, _ := json.Marshal(v) // decoded JSON
+	return string(b)
+}

@@ -1,0 +1,373 @@
+package sim
+
+import (
+	"fmt"
+	"math"
+	"net/http"
+	"slices"
+	"strings"
+)
+
+// The shape of Anthropic's Messages, as InvokeModel takes it for Claude.
+var (
+	cacheMark    = members(map[string]check{"*type": enum("ephemeral"), "ttl": enum("5m", "1h")})
+	base64Image  = map[string]check{"*media_type": enum("image/png", "image/jpeg", "image/gif", "image/webp"), "*data": blob(5 << 20)}
+	claudeImage  = map[string]check{"*source": all(tagged(map[string]map[string]check{"base64": base64Image}), claudeImageMatches), "cache_control": cacheMark}
+	claudeText   = map[string]check{"*text": anyText, "cache_control": cacheMark, "citations": free}
+	claudeSearch = map[string]check{"*source": anyText, "*title": anyText, "*content": free, "citations": free, "cache_control": cacheMark}
+	claudeDoc    = map[string]check{
+		"*source": tagged(map[string]map[string]check{
+			"base64":  {"*media_type": enum("application/pdf"), "*data": blob(32 << 20)},
+			"text":    {"*media_type": enum("text/plain"), "*data": text(1, math.MaxInt, "")},
+			"content": {"*content": free},
+		}),
+		"title": text(1, 500, ""), "context": anyText, "citations": members(map[string]check{"enabled": boolean}), "cache_control": cacheMark,
+	}
+	claudeBlock = tagged(map[string]map[string]check{
+		"text": claudeText, "image": claudeImage, "document": claudeDoc, "search_result": claudeSearch,
+		"tool_use": {"*id": text(1, math.MaxInt, toolName), "*name": text(1, 200, toolName), "*input": freeObject, "cache_control": cacheMark, "caller": free},
+		"tool_result": {
+			"*tool_use_id": text(1, math.MaxInt, toolName), "is_error": boolean, "cache_control": cacheMark,
+			"content": textOr(tagged(map[string]map[string]check{"text": claudeText, "image": claudeImage, "document": claudeDoc, "search_result": claudeSearch})),
+		},
+		"thinking":          {"*thinking": anyText, "*signature": anyText},
+		"redacted_thinking": {"*data": anyText},
+	})
+	claudeTool = members(map[string]check{
+		"*name": text(1, 128, toolName), "description": anyText, "*input_schema": schema, "strict": boolean, "type": enum("custom"), "cache_control": cacheMark,
+		"input_examples": free, "eager_input_streaming": boolean, "defer_loading": boolean, "allowed_callers": free,
+	})
+	outputFormat = tagged(map[string]map[string]check{"json_schema": {"*schema": structured}})
+	messagesBody = members(map[string]check{
+		"*anthropic_version": enum("bedrock-2023-05-31"), "anthropic_beta": list(0, 20, text(1, 200, "")),
+		"*max_tokens": integer(1, 200_000),
+		"*messages":   list(1, 100_000, members(map[string]check{"*role": enum("user", "assistant"), "*content": textOr(claudeBlock)})),
+		"system":      textOr(tagged(map[string]map[string]check{"text": claudeText})),
+		"temperature": number(0, 1), "top_p": number(0, 1), "top_k": integer(0, math.MaxInt32),
+		"stop_sequences": list(0, 8191, text(1, math.MaxInt, "")),
+		"tools":          list(0, 10_000, claudeTool),
+		"tool_choice": tagged(map[string]map[string]check{
+			"auto": {"disable_parallel_tool_use": boolean}, "any": {"disable_parallel_tool_use": boolean},
+			"tool": {"*name": text(1, 128, toolName), "disable_parallel_tool_use": boolean}, "none": {},
+		}),
+		"thinking": tagged(map[string]map[string]check{
+			"enabled": {"*budget_tokens": integer(1024, math.MaxInt32), "display": anyText}, "disabled": {}, "adaptive": {"display": anyText},
+		}),
+		"output_config": members(map[string]check{"effort": enum("low", "medium", "high", "xhigh", "max"), "format": outputFormat, "task_budget": free}),
+		"output_format": outputFormat, "metadata": members(map[string]check{"user_id": text(0, 256, "")}),
+		"context_management": freeObject,
+	})
+)
+
+// textOr checks a string, or a list of what.
+func textOr(what check) check {
+	blocks := list(0, 100_000, what)
+	return func(path string, v any) *fault {
+		if _, ok := v.(string); ok {
+			return nil
+		}
+		return blocks(path, v)
+	}
+}
+
+func claudeImageMatches(path string, v any) *fault {
+	if kind := imageKind(bytesOf(v, "data")); "image/"+kind != str(v, "media_type") {
+		return at(path, "Image does not match the provided media type %s", str(v, "media_type"))
+	}
+	return nil
+}
+
+// contentOf gives content's blocks, whichever of its two forms it has.
+func contentOf(v any, name string) []any {
+	if s, ok := child(v, name).(string); ok {
+		return []any{object{"type": "text", "text": s}}
+	}
+	return items(v, name)
+}
+
+// checkMessages checks a body for Claude and reads what it asks for.
+func checkMessages(m model, body any) (*ask, *fault) {
+	if m.publisher != "" && m.publisher != "anthropic" {
+		return nil, invalid("Malformed input request: #: extraneous key [anthropic_version] is not permitted, please reformat your input and try again.")
+	}
+	for _, check := range []func(any) *fault{
+		func(v any) *fault { return messagesBody("", v) }, checkClaudeTexts, checkClaudeTurns, checkClaudeTools, checkClaudeCache, checkClaudeThinking,
+	} {
+		if f := check(body); f != nil {
+			return nil, f
+		}
+	}
+	if m.oneSampler() && child(body, "temperature") != nil && child(body, "top_p") != nil {
+		return nil, invalid("`temperature` and `top_p` cannot both be specified for this model. Please use only one.")
+	}
+	return readMessages(m, body), nil
+}
+
+func checkClaudeTexts(body any) *fault {
+	if s, ok := child(body, "system").(string); ok && blank(s) {
+		return at("system", "text content blocks must be non-empty")
+	}
+	for _, b := range items(body, "system") {
+		if blank(str(b, "text")) {
+			return at("system", "text content blocks must be non-empty")
+		}
+	}
+	for i, s := range items(body, "stop_sequences") {
+		if blank(s.(string)) {
+			return at(fmt.Sprintf("stop_sequences.%d", i), "each stop sequence must contain non-whitespace")
+		}
+	}
+	messages := items(body, "messages")
+	for i, m := range messages {
+		content := contentOf(m, "content")
+		if len(content) == 0 {
+			return at(fmt.Sprintf("messages.%d", i), "all messages must have non-empty content except for the optional final assistant message")
+		}
+		for j, b := range content {
+			if f := checkClaudeText(fmt.Sprintf("messages.%d.content.%d", i, j), b); f != nil {
+				return f
+			}
+			for k, c := range contentOf(b, "content") {
+				if f := checkClaudeText(fmt.Sprintf("messages.%d.content.%d.content.%d", i, j, k), c); f != nil {
+					return f
+				}
+			}
+		}
+		if last := content[len(content)-1]; i == len(messages)-1 && str(m, "role") == "assistant" && trailingSpace.MatchString(str(last, "text")) {
+			return at("messages", "final assistant content cannot end with trailing whitespace")
+		}
+	}
+	return nil
+}
+
+func checkClaudeText(path string, b any) *fault {
+	if str(b, "type") != "text" {
+		return nil
+	}
+	switch s := str(b, "text"); {
+	case s == "":
+		return at("messages", "text content blocks must be non-empty (%s)", path)
+	case blank(s):
+		return at("messages", "text content blocks must contain non-whitespace text (%s)", path)
+	}
+	return nil
+}
+
+func checkClaudeTurns(body any) *fault {
+	var turns []turn
+	for i, m := range items(body, "messages") {
+		t := turn{role: str(m, "role")}
+		if i == 0 && t.role != "user" {
+			return at("messages", "first message must use the \"user\" role")
+		}
+		if i > 0 && t.role == turns[i-1].role {
+			return at("messages", "roles must alternate between \"user\" and \"assistant\", but found multiple %q roles in a row", t.role)
+		}
+		other := false
+		for j, b := range contentOf(m, "content") {
+			path := fmt.Sprintf("messages.%d.content.%d", i, j)
+			switch kind := str(b, "type"); {
+			case kind == "tool_use" && t.role == "assistant":
+				t.uses = append(t.uses, str(b, "id"))
+			case kind == "tool_result" && t.role == "user":
+				t.results = append(t.results, str(b, "tool_use_id"))
+				t.late = t.late || other
+			case (kind == "thinking" || kind == "redacted_thinking") && t.role == "assistant":
+				if f := checkThought(str(b, "thinking"), str(b, "signature")); f != nil {
+					return at(path, "%s", f.message)
+				}
+			case kind == "text":
+				other = true
+			case t.role == "user" && slices.Contains([]string{"image", "document", "search_result"}, kind):
+				other = true
+			default:
+				return at(path, "`%s` blocks are not permitted in messages of role %s", kind, t.role)
+			}
+		}
+		turns = append(turns, t)
+	}
+	return checkClaudePairs(turns)
+}
+
+func checkClaudePairs(turns []turn) *fault {
+	for i, t := range turns {
+		if id := twice(t.uses); id != "" {
+			return at("messages", "`tool_use` ids must be unique: %s", id)
+		}
+		if id := twice(t.results); id != "" {
+			return at(fmt.Sprintf("messages.%d", i), "each tool_use must have a single result. Found multiple `tool_result` blocks with id: %s", id)
+		}
+		var open []string
+		if i > 0 {
+			open = turns[i-1].uses
+		}
+		for j, id := range t.results {
+			if !slices.Contains(open, id) {
+				return at(fmt.Sprintf("messages.%d.content.%d", i, j), "unexpected `tool_use_id` found in `tool_result` blocks: %s. Each `tool_result` block must have a corresponding `tool_use` block in the previous message.", id)
+			}
+		}
+		var missing []string
+		for _, id := range open {
+			if t.late || !slices.Contains(t.results, id) {
+				missing = append(missing, id)
+			}
+		}
+		if len(missing) > 0 {
+			return unanswered(i-1, missing)
+		}
+	}
+	if last := turns[len(turns)-1]; len(last.uses) > 0 {
+		return unanswered(len(turns)-1, last.uses)
+	}
+	return nil
+}
+
+func unanswered(i int, ids []string) *fault {
+	return at(fmt.Sprintf("messages.%d", i), "`tool_use` ids were found without `tool_result` blocks immediately after: %s. Each `tool_use` block must have a corresponding `tool_result` block in the next message.", strings.Join(ids, ", "))
+}
+
+func checkClaudeTools(body any) *fault {
+	names := map[string]bool{}
+	for i, t := range items(body, "tools") {
+		if names[str(t, "name")] {
+			return at(fmt.Sprintf("tools.%d", i), "Tool names must be unique.")
+		}
+		names[str(t, "name")] = true
+	}
+	if child(body, "tool_choice") != nil && len(names) == 0 {
+		return at("tool_choice", "may only be specified while providing tools")
+	}
+	if name := str(body, "tool_choice", "name"); name != "" && !names[name] {
+		return at("tool_choice", "Tool '%s' not found in provided tools", name)
+	}
+	return nil
+}
+
+// checkClaudeCache counts marks; longer lived ones come first.
+func checkClaudeCache(body any) *fault {
+	var ttls []string
+	var collect func(v any)
+	collect = func(v any) {
+		if c := child(v, "cache_control"); c != nil {
+			ttls = append(ttls, or(str(c, "ttl"), "5m"))
+		}
+	}
+	for _, t := range items(body, "tools") {
+		collect(t)
+	}
+	for _, b := range items(body, "system") {
+		collect(b)
+	}
+	for _, m := range items(body, "messages") {
+		for _, b := range items(m, "content") {
+			for _, c := range items(b, "content") {
+				collect(c)
+			}
+			collect(b)
+		}
+	}
+	if len(ttls) > 4 {
+		return invalid("A maximum of 4 blocks with cache_control may be provided. Found %d.", len(ttls))
+	}
+	if short := slices.Index(ttls, "5m"); short >= 0 && slices.Contains(ttls[short:], "1h") {
+		return invalid("a ttl='1h' cache_control block must not come after a ttl='5m' cache_control block. Note that blocks are processed in the following order: `tools`, `system`, `messages`.")
+	}
+	return nil
+}
+
+func checkClaudeThinking(body any) *fault {
+	kind := str(body, "thinking", "type")
+	if kind != "enabled" && kind != "adaptive" {
+		return nil
+	}
+	if kind == "enabled" && whole(body, "thinking", "budget_tokens") >= whole(body, "max_tokens") {
+		return invalid("`max_tokens` must be greater than `thinking.budget_tokens`. Please consult our documentation.")
+	}
+	if t := child(body, "temperature"); t != nil && number(1, 1)("", t) != nil {
+		return invalid("`temperature` may only be set to 1 when thinking is enabled.")
+	}
+	if child(body, "top_k") != nil {
+		return invalid("`top_k` must be unset when thinking is enabled.")
+	}
+	if c := str(body, "tool_choice", "type"); c == "any" || c == "tool" {
+		return invalid("Thinking may not be enabled when tool_choice forces tool use.")
+	}
+	return nil
+}
+
+func readMessages(m model, body any) *ask {
+	a := &ask{model: m, maxTokens: whole(body, "max_tokens"), choice: str(body, "tool_choice", "type"), chosen: str(body, "tool_choice", "name")}
+	a.serial, _ = child(body, "tool_choice", "disable_parallel_tool_use").(bool)
+	for _, s := range items(body, "stop_sequences") {
+		a.stops = append(a.stops, s.(string))
+	}
+	for _, t := range items(body, "tools") {
+		s, _ := child(t, "input_schema").(object)
+		a.tools = append(a.tools, toolDef{name: str(t, "name"), schema: s})
+	}
+	for _, f := range []any{child(body, "output_config", "format"), child(body, "output_format")} {
+		if s, ok := child(f, "schema").(object); ok {
+			a.format = s
+		}
+	}
+	kind := str(body, "thinking", "type")
+	a.thinking = kind == "enabled" || kind == "adaptive"
+	messages := items(body, "messages")
+	uses := map[string]string{}
+	for i, msg := range messages {
+		last := i == len(messages)-1 || i == len(messages)-2 && str(messages[len(messages)-1], "role") == "assistant"
+		for _, b := range contentOf(msg, "content") {
+			if str(b, "type") == "tool_use" {
+				uses[str(b, "id")] = str(b, "name")
+			}
+			if last {
+				a.readClaude(str(msg, "role"), b, uses)
+			}
+		}
+	}
+	return a
+}
+
+func (a *ask) readClaude(role string, b any, uses map[string]string) {
+	switch kind := str(b, "type"); {
+	case role == "assistant":
+		a.prefill += str(b, "text")
+	case kind == "text":
+		a.say(str(b, "text"))
+	case kind == "image":
+		a.seen = append(a.seen, fmt.Sprintf("a %s image of %d bytes", strings.TrimPrefix(str(b, "source", "media_type"), "image/"), len(bytesOf(b, "source", "data"))))
+	case kind == "document":
+		a.seen = append(a.seen, fmt.Sprintf("the document %q", str(b, "title")))
+	case kind == "tool_result":
+		var parts []string
+		for _, c := range contentOf(b, "content") {
+			if str(c, "type") == "text" {
+				parts = append(parts, str(c, "text"))
+			} else {
+				parts = append(parts, "an "+str(c, "type"))
+			}
+		}
+		failed, _ := child(b, "is_error").(bool)
+		a.results = append(a.results, result{tool: uses[str(b, "tool_use_id")], text: strings.Join(parts, " "), err: failed})
+	}
+}
+
+// checkInvokeHeaders checks what InvokeModel takes beside the body.
+func checkInvokeHeaders(h http.Header) *fault {
+	id, version := h.Get("X-Amzn-Bedrock-Guardrailidentifier"), h.Get("X-Amzn-Bedrock-Guardrailversion")
+	if (id == "") != (version == "") {
+		return invalid("guardrailIdentifier and guardrailVersion must both be set.")
+	}
+	for name, c := range map[string]check{
+		"X-Amzn-Bedrock-Guardrailidentifier": guardrail["guardrailIdentifier"], "X-Amzn-Bedrock-Guardrailversion": guardrail["guardrailVersion"],
+		"X-Amzn-Bedrock-Trace": enum("ENABLED", "DISABLED", "ENABLED_FULL"), "X-Amzn-Bedrock-Performanceconfig-Latency": enum("standard", "optimized"),
+		"X-Amzn-Bedrock-Service-Tier": enum("priority", "default", "flex", "reserved"),
+	} {
+		if v := h.Get(name); v != "" {
+			if f := c(name, v); f != nil {
+				return f
+			}
+		}
+	}
+	return nil
+}

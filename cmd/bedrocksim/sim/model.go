@@ -1,0 +1,88 @@
+package sim
+
+import (
+	"net/url"
+	"regexp"
+	"slices"
+	"strings"
+)
+
+// geographies may stand before a publisher in an inference profile's id.
+var geographies = []string{"us", "eu", "apac", "jp", "au", "ca", "global", "us-gov", "sa", "me", "af"}
+
+var publishers = []string{
+	"anthropic", "amazon", "meta", "mistral", "cohere", "ai21", "deepseek", "qwen", "openai", "writer", "google",
+	"moonshot", "moonshotai", "minimax", "nvidia", "zai", "stability", "luma", "twelvelabs",
+}
+
+var (
+	foundationID = regexp.MustCompile(`^[a-z0-9-]{1,63}\.[a-z0-9.-]{1,63}(:[a-z0-9.-]{1,63}){0,2}$`)
+	modelARNs    = regexp.MustCompile(`^arn:aws(-[a-z]+)*:bedrock:[a-z0-9-]{1,20}:[0-9]{0,12}:(inference-profile|application-inference-profile|provisioned-model|imported-model|custom-model-deployment|foundation-model|prompt-router|default-prompt-router)/[A-Za-z0-9.:_-]+$`)
+)
+
+// model is what a path names.
+type model struct {
+	id        string // as decoded from the path
+	publisher string // "" where the id does not show it
+	name      string // behind the publisher
+}
+
+// resolve finds the model of an encoded path segment.
+func resolve(segment, region string) (model, *fault) {
+	id, err := url.PathUnescape(segment)
+	if err != nil || id == "" {
+		return model{}, invalid("The provided model identifier is invalid.")
+	}
+	m := model{id: id}
+	plain := id
+	if strings.HasPrefix(id, "arn:") {
+		if !modelARNs.MatchString(id) {
+			return model{}, invalid("The provided model identifier is invalid.")
+		}
+		plain = id[strings.LastIndexByte(id, '/')+1:]
+	} else if !foundationID.MatchString(id) {
+		return model{}, invalid("The provided model identifier is invalid.")
+	}
+	parts := strings.Split(plain, ".")
+	if len(parts) > 2 && slices.Contains(geographies, parts[0]) {
+		parts = parts[1:]
+	}
+	if len(parts) > 1 && slices.Contains(publishers, parts[0]) {
+		m.publisher, m.name = parts[0], strings.Join(parts[1:], ".")
+	}
+	if m.publisher == "" && plain == id {
+		return model{}, invalid("The provided model identifier is invalid.")
+	}
+	if strings.Contains(id, "nonexistent") {
+		return model{}, exception("ResourceNotFoundException", region, id)
+	}
+	return m, nil
+}
+
+// is tells whether the model's name begins with one of those given, written as
+// publisher.name.
+func (m model) is(prefixes ...string) bool {
+	full := m.publisher + "." + m.name
+	return slices.ContainsFunc(prefixes, func(p string) bool { return strings.HasPrefix(full, p) })
+}
+
+// unknown models may do everything.
+func (m model) takesSystem() bool {
+	return !m.is("amazon.titan", "mistral.mistral-7b", "mistral.mixtral", "cohere.command-text", "cohere.command-light", "ai21.j2")
+}
+
+func (m model) takesTools() bool {
+	return !m.is("amazon.titan", "meta.llama2", "meta.llama3-8b", "meta.llama3-70b", "mistral.mistral-7b", "mistral.mixtral", "deepseek.r1", "cohere.command-text", "cohere.command-light", "ai21.j2", "ai21.jamba-instruct")
+}
+
+// takesForcedTool is what AWS documents of toolChoice any and tool.
+func (m model) takesForcedTool() bool {
+	return m.publisher == "" || m.is("anthropic.", "amazon.nova", "mistral.")
+}
+
+func (m model) takesCachePoints() bool { return m.publisher == "" || m.is("anthropic.", "amazon.nova") }
+
+// oneSampler models refuse temperature and top_p in one request.
+func (m model) oneSampler() bool {
+	return m.is("anthropic.claude-opus-4-1", "anthropic.claude-opus-4-5", "anthropic.claude-opus-4-6", "anthropic.claude-sonnet-4-5", "anthropic.claude-sonnet-4-6", "anthropic.claude-haiku-4-5")
+}

@@ -1,0 +1,373 @@
+package sim
+
+import (
+	"bytes"
+	"encoding/base64"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"maps"
+	"math"
+	"regexp"
+	"slices"
+	"strings"
+	"unicode/utf8"
+)
+
+// object is a decoded JSON object. Numbers are json.Number.
+type object = map[string]any
+
+// check says what is wrong with the value at a path, or nil.
+type check func(path string, v any) *fault
+
+// parse decodes one JSON value strictly: valid UTF-8, no repeated members,
+// nothing behind it.
+func parse(body []byte) (any, error) {
+	if !utf8.Valid(body) {
+		return nil, errors.New("not UTF-8")
+	}
+	d := json.NewDecoder(bytes.NewReader(body))
+	d.UseNumber()
+	v, err := parseValue(d)
+	if err != nil {
+		return nil, err
+	}
+	if _, err := d.Token(); err != io.EOF {
+		return nil, errors.New("trailing data")
+	}
+	return v, nil
+}
+
+func parseValue(d *json.Decoder) (any, error) {
+	t, err := d.Token()
+	if err != nil {
+		return nil, err
+	}
+	switch t {
+	case json.Delim('{'):
+		o := object{}
+		for d.More() {
+			name, err := d.Token()
+			if err != nil {
+				return nil, err
+			}
+			if _, twice := o[name.(string)]; twice {
+				return nil, fmt.Errorf("member %q twice", name)
+			}
+			if o[name.(string)], err = parseValue(d); err != nil {
+				return nil, err
+			}
+		}
+		_, err := d.Token()
+		return o, err
+	case json.Delim('['):
+		l := []any{}
+		for d.More() {
+			v, err := parseValue(d)
+			if err != nil {
+				return nil, err
+			}
+			l = append(l, v)
+		}
+		_, err := d.Token()
+		return l, err
+	default:
+		return t, nil
+	}
+}
+
+func join(path, name string) string {
+	if path == "" {
+		return name
+	}
+	return path + "." + name
+}
+
+// members checks an object; a name with a leading * is required. null is absent.
+func members(fields map[string]check) check {
+	required := map[string]bool{}
+	known := map[string]check{}
+	for name, c := range fields {
+		plain := strings.TrimPrefix(name, "*")
+		required[plain] = plain != name
+		known[plain] = c
+	}
+	return func(path string, v any) *fault {
+		o, ok := v.(object)
+		if !ok {
+			return at(path, "Input should be an object")
+		}
+		for _, name := range slices.Sorted(maps.Keys(known)) {
+			if required[name] && o[name] == nil {
+				return at(join(path, name), "Field required")
+			}
+		}
+		for _, name := range slices.Sorted(maps.Keys(o)) {
+			c, ok := known[name]
+			if !ok {
+				return at(join(path, name), "Extra inputs are not permitted")
+			}
+			if o[name] == nil {
+				continue
+			}
+			if f := c(join(path, name), o[name]); f != nil {
+				return f
+			}
+		}
+		return nil
+	}
+}
+
+// union checks an object of which exactly one member stands.
+func union(fields map[string]check) check {
+	inner := members(fields)
+	return func(path string, v any) *fault {
+		if o, ok := v.(object); ok && len(o) != 1 {
+			return at(path, "exactly one member must be set, got %d", len(o))
+		}
+		return inner(path, v)
+	}
+}
+
+// tagged checks an object by what its type member says.
+func tagged(kinds map[string]map[string]check) check {
+	inner := map[string]check{}
+	for kind, fields := range kinds {
+		fields = maps.Clone(fields)
+		fields["*type"] = enum(kind)
+		inner[kind] = members(fields)
+	}
+	names := slices.Sorted(maps.Keys(kinds))
+	return func(path string, v any) *fault {
+		o, ok := v.(object)
+		if !ok {
+			return at(path, "Input should be an object")
+		}
+		kind, _ := o["type"].(string)
+		c := inner[kind]
+		if c == nil {
+			return at(path, "Input tag '%s' found using 'type' does not match any of the expected tags: %s", kind, strings.Join(names, ", "))
+		}
+		return c(path, v)
+	}
+}
+
+func list(least, most int, of check) check {
+	return func(path string, v any) *fault {
+		l, ok := v.([]any)
+		if !ok {
+			return at(path, "Input should be a valid list")
+		}
+		if len(l) < least || len(l) > most {
+			return at(path, "List should have between %d and %d items, got %d", least, most, len(l))
+		}
+		for i, e := range l {
+			if f := of(fmt.Sprintf("%s.%d", path, i), e); f != nil {
+				return f
+			}
+		}
+		return nil
+	}
+}
+
+// text checks a string of least to most bytes that match a pattern ("" is any).
+func text(least, most int, pattern string) check {
+	re := regexp.MustCompile("^(?s:" + or(pattern, ".*") + ")$")
+	return func(path string, v any) *fault {
+		s, ok := v.(string)
+		if !ok {
+			return at(path, "Input should be a valid string")
+		}
+		if len(s) < least || len(s) > most {
+			return at(path, "String should have between %d and %d characters, got %d", least, most, len(s))
+		}
+		if !re.MatchString(s) {
+			return at(path, "String should match pattern '^%s$'", pattern)
+		}
+		return nil
+	}
+}
+
+var anyText = text(0, math.MaxInt, "")
+
+func enum(values ...string) check {
+	return func(path string, v any) *fault {
+		if s, ok := v.(string); !ok || !slices.Contains(values, s) {
+			return at(path, "Input should be one of: %s", strings.Join(values, ", "))
+		}
+		return nil
+	}
+}
+
+func number(least, most float64) check {
+	return func(path string, v any) *fault {
+		n, ok := v.(json.Number)
+		if !ok {
+			return at(path, "Input should be a valid number")
+		}
+		if x, err := n.Float64(); err != nil || x < least || x > most {
+			return at(path, "Input should be between %v and %v", least, most)
+		}
+		return nil
+	}
+}
+
+func integer(least, most int64) check {
+	return func(path string, v any) *fault {
+		n, ok := v.(json.Number)
+		if !ok {
+			return at(path, "Input should be a valid integer")
+		}
+		if x, err := n.Int64(); err != nil || x < least || x > most {
+			return at(path, "Input should be an integer between %d and %d", least, most)
+		}
+		return nil
+	}
+}
+
+func boolean(path string, v any) *fault {
+	if _, ok := v.(bool); !ok {
+		return at(path, "Input should be a valid boolean")
+	}
+	return nil
+}
+
+// free is any JSON; freeObject any object.
+func free(string, any) *fault { return nil }
+
+func freeObject(path string, v any) *fault {
+	if _, ok := v.(object); !ok {
+		return at(path, "Input should be an object")
+	}
+	return nil
+}
+
+// schema checks a JSON Schema whose type is object.
+func schema(path string, v any) *fault {
+	o, ok := v.(object)
+	if !ok {
+		return at(path, "Input should be an object")
+	}
+	if o["type"] != "object" {
+		return at(join(path, "type"), "The value must be one of the following: object.")
+	}
+	if p, ok := o["properties"]; ok {
+		if _, ok := p.(object); !ok {
+			return at(join(path, "properties"), "JSON schema is invalid. It must match JSON Schema draft 2020-12.")
+		}
+	}
+	if r, ok := o["required"]; ok {
+		if f := list(0, 1000, anyText)(join(path, "required"), r); f != nil {
+			return at(join(path, "required"), "JSON schema is invalid. It must match JSON Schema draft 2020-12.")
+		}
+	}
+	return nil
+}
+
+// blob checks base64 of at most most decoded bytes, and at least one.
+func blob(most int) check {
+	return func(path string, v any) *fault {
+		s, ok := v.(string)
+		if !ok {
+			return at(path, "Input should be base64")
+		}
+		b, err := base64.StdEncoding.DecodeString(s)
+		if err != nil || len(b) == 0 {
+			return at(path, "Invalid base64 data")
+		}
+		if len(b) > most {
+			return at(path, "exceeds the limit of %d bytes: %d bytes", most, len(b))
+		}
+		return nil
+	}
+}
+
+// mapOf checks an object whose members all have one shape.
+func mapOf(most int, name, of check) check {
+	return func(path string, v any) *fault {
+		o, ok := v.(object)
+		if !ok {
+			return at(path, "Input should be an object")
+		}
+		if len(o) > most {
+			return at(path, "at most %d members are allowed", most)
+		}
+		for k, e := range o {
+			if f := name(join(path, k), k); f != nil {
+				return f
+			}
+			if f := of(join(path, k), e); f != nil {
+				return f
+			}
+		}
+		return nil
+	}
+}
+
+// all runs several checks.
+func all(checks ...check) check {
+	return func(path string, v any) *fault {
+		for _, c := range checks {
+			if f := c(path, v); f != nil {
+				return f
+			}
+		}
+		return nil
+	}
+}
+
+// imageKind tells an image by its first bytes; "" is none that Bedrock takes.
+func imageKind(b []byte) string {
+	switch {
+	case bytes.HasPrefix(b, []byte("\x89PNG\r\n\x1a\n")):
+		return "png"
+	case bytes.HasPrefix(b, []byte("\xff\xd8\xff")):
+		return "jpeg"
+	case bytes.HasPrefix(b, []byte("GIF87a")), bytes.HasPrefix(b, []byte("GIF89a")):
+		return "gif"
+	case len(b) >= 12 && string(b[:4]) == "RIFF" && string(b[8:12]) == "WEBP":
+		return "webp"
+	}
+	return ""
+}
+
+// Readers of checked JSON: the zero value where a member is absent.
+
+func child(v any, names ...string) any {
+	for _, name := range names {
+		o, _ := v.(object)
+		v = o[name]
+	}
+	return v
+}
+
+func str(v any, names ...string) string {
+	s, _ := child(v, names...).(string)
+	return s
+}
+
+func items(v any, names ...string) []any {
+	l, _ := child(v, names...).([]any)
+	return l
+}
+
+func whole(v any, names ...string) int {
+	n, _ := child(v, names...).(json.Number)
+	i, _ := n.Int64()
+	return int(i)
+}
+
+func bytesOf(v any, names ...string) []byte {
+	b, _ := base64.StdEncoding.DecodeString(str(v, names...))
+	return b
+}
+
+func blank(s string) bool { return strings.TrimSpace(s) == "" }
+
+func or(a, b string) string {
+	if a != "" {
+		return a
+	}
+	return b
+}

@@ -1,0 +1,124 @@
+package sim
+
+import (
+	"context"
+	"net/http"
+	"strings"
+	"time"
+	"unicode/utf8"
+)
+
+// pieces cuts a text into the deltas of a stream: after a word or so, or into as many as told.
+func (a *ask) pieces(s string) []string {
+	size := 12
+	if n := a.do.number("chunks", 0); n > 0 {
+		size = (len(s) + n - 1) / n
+	}
+	var out []string
+	for len(s) > 0 {
+		end := min(max(size, 1), len(s))
+		if !a.do.has("chunks") {
+			if i := strings.IndexByte(s[1:], ' '); i >= 0 && i+1 < end {
+				end = i + 1
+			}
+		}
+		for end < len(s) && !utf8.RuneStart(s[end]) {
+			end++
+		}
+		out = append(out, s[:end])
+		s = s[end:]
+	}
+	return out
+}
+
+// break-offs are the words that end a stream before its time.
+var breakOffs = []string{"stall-mid", "break", "break-frame", "cut", "crc", "exception", "error-frame", "error-event"}
+
+// stream writes frames as told, and breaks off where it is told to.
+func (a *ask) stream(ctx context.Context, w http.ResponseWriter, frames [][]byte) {
+	ending := ""
+	for _, word := range breakOffs {
+		if a.do.has(word) {
+			ending = word
+		}
+	}
+	all := frames
+	if ending != "" {
+		frames = frames[:max(0, min(a.do.number("after", len(frames)/2), len(frames)))]
+	}
+	out := writer{ctx: ctx, w: w, size: a.do.number("bytes", 0)}
+	for i, f := range frames {
+		if i > 0 && a.do.has("every") && !sleep(ctx, a.do.duration("every", 100*time.Millisecond)) {
+			return
+		}
+		if !out.write(f) {
+			return
+		}
+	}
+	switch ending {
+	case "stall-mid":
+		if a.do["stall-mid"] == "" {
+			<-ctx.Done()
+			return
+		}
+		if !sleep(ctx, a.do.duration("stall-mid", 0)) {
+			return
+		}
+		for _, f := range all[len(frames):] {
+			if !out.write(f) {
+				return
+			}
+		}
+	case "break":
+		panic(http.ErrAbortHandler)
+	case "break-frame":
+		f := chunkFrame(object{"type": "ping"})
+		out.write(f[:len(f)/2])
+	case "crc":
+		f := chunkFrame(object{"type": "ping"})
+		f[len(f)-1] ^= 1
+		out.write(f)
+	case "exception":
+		out.write(exceptionFrame(exception(or(a.do["exception"], "throttlingException"), a.region, a.model.id)))
+	case "error-frame":
+		out.write(errorFrame("InternalFailure", "worker i-0abc of account "+account+" went away"))
+	case "error-event":
+		out.write(chunkFrame(object{"type": "error", "error": object{"type": "overloaded_error", "message": "Overloaded"}}))
+	}
+}
+
+// writer writes and flushes, in bites of size where that is set.
+type writer struct {
+	ctx  context.Context
+	w    http.ResponseWriter
+	size int
+}
+
+func (o *writer) write(b []byte) bool {
+	for len(b) > 0 {
+		n := len(b)
+		if o.size > 0 {
+			n = min(o.size, n)
+		}
+		if _, err := o.w.Write(b[:n]); err != nil || o.ctx.Err() != nil {
+			return false
+		}
+		if http.NewResponseController(o.w).Flush() != nil {
+			return false
+		}
+		b = b[n:]
+	}
+	return true
+}
+
+// sleep tells whether d passed before the caller left.
+func sleep(ctx context.Context, d time.Duration) bool {
+	timer := time.NewTimer(d)
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+		return true
+	case <-ctx.Done():
+		return false
+	}
+}
