@@ -39,6 +39,9 @@ func TestShippedBootstrap(t *testing.T) {
 		t.Fatal(err)
 	}
 	golden(t, filepath.Join("..", "deploy", "bootstrap.yaml"), b)
+	if again, _ := envoy.Bootstrap(envoy.Defaults()); !bytes.Equal(b, again) {
+		t.Error("the same options give other bytes")
+	}
 }
 
 // variants are the shapes that the launcher and operators make, with fixed

@@ -41,7 +41,7 @@ func routes(o Options) *routev3.RouteConfiguration {
 	if o.BodyMode == Buffered {
 		all.RequestBodyBufferLimit = wrapperspb.UInt64(uint64(o.MaxRequestBytes))
 	}
-	return &routev3.RouteConfiguration{Name: "callers", VirtualHosts: []*routev3.VirtualHost{all}}
+	return &routev3.RouteConfiguration{Name: "routes", VirtualHosts: []*routev3.VirtualHost{all}}
 }
 
 func refuse(name string, match *routev3.RouteMatch) *routev3.Route {
