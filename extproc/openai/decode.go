@@ -48,8 +48,8 @@ func (c Chat) Decode(body []byte) (*chat.Request, error) {
 
 // Request decodes the whole body: every parameter is honoured or refused by a
 // *fault.Error of status 400 whose Param names it. Parameters in ignore are
-// taken as absent (the operator's choice), "name" also in messages; the
-// conversation and the model can't be ignored.
+// taken as absent (the operator's choice), "name" also in messages and "detail"
+// in images; the conversation and the model can't be ignored.
 func (b *Body) Request(ignore []string) (*chat.Request, error) {
 	d := &decoder{request: &chat.Request{Model: b.Model}, ignore: ignore}
 	d.each(b.root, func(name string, v value) bool {
@@ -79,7 +79,9 @@ type decoder struct {
 	maxCompletionTokens *int
 	user                string
 	messages            value
+	assistants          []assistantName
 	toolChoice          value
+	usage               value // stream_options.include_usage
 	toolNames           map[string]bool
 }
 
@@ -144,7 +146,8 @@ func init() { // not a literal: the functions lead back to the table
 			})
 		},
 		"prompt_cache_retention": func(d *decoder, v value) {
-			d.only(v, d.word(v, "in_memory", "24h") == "in_memory", "only in_memory is possible")
+			// Clients before 2026 spell it with a hyphen.
+			d.only(v, d.word(v, "in_memory", "in-memory", "24h") != "24h", "24h is not possible: Bedrock keeps a cache for an hour at most")
 		},
 
 		"stream": func(d *decoder, v value) { d.request.Stream = d.boolean(v) },
@@ -152,7 +155,7 @@ func init() { // not a literal: the functions lead back to the table
 			d.each(v, func(name string, m value) bool {
 				switch name {
 				case "include_usage":
-					d.request.StreamUsage = d.boolean(m)
+					d.usage, d.request.StreamUsage = m, d.boolean(m)
 				case "include_obfuscation":
 					d.boolean(m)
 				default:
@@ -334,6 +337,7 @@ func (d *decoder) finish(root value) {
 		d.missing(root, "messages")
 		return
 	}
+	d.nameAssistants()
 	r := d.request
 	r.MaxTokens = d.maxTokens
 	if d.maxCompletionTokens != nil {
@@ -341,6 +345,9 @@ func (d *decoder) finish(root value) {
 	}
 	if r.User == "" {
 		r.User = d.user
+	}
+	if r.StreamUsage && !r.Stream {
+		d.fail(d.usage, "is possible only where stream is true")
 	}
 	if d.toolChoice.present() {
 		d.choice(d.toolChoice)

@@ -5,6 +5,7 @@ import (
 	"encoding/base64"
 	"net/url"
 	"path"
+	"slices"
 	"strings"
 
 	"aisix/extproc/chat"
@@ -20,7 +21,8 @@ func (d *decoder) image(v value, param string) chat.Block {
 			address = m
 		case "detail":
 			// Bedrock reads every image at its full size.
-			d.only(m, d.word(m, "auto", "low", "high", "original") != "low", "low is not possible: send a smaller image")
+			low := d.word(m, "auto", "low", "high", "original") == "low" && !slices.Contains(d.ignore, name)
+			d.only(m, !low, "low is not possible: send a smaller image")
 		default:
 			return false
 		}
@@ -36,7 +38,7 @@ func (d *decoder) image(v value, param string) chat.Block {
 	if !d.is(address, stringKind) {
 		return nil
 	}
-	raw := address.bytes()
+	raw := bytes.TrimSpace(address.bytes())
 	if data, _, ok := dataURL(raw); ok {
 		format := chat.ImageFormat(data)
 		if format == "" {
@@ -86,9 +88,10 @@ func (d *decoder) file(v value, param string) chat.Block {
 	if !d.is(content, stringKind) {
 		return nil
 	}
-	data, media, ok := dataURL(content.bytes())
+	raw := bytes.TrimSpace(content.bytes())
+	data, media, ok := dataURL(raw)
 	if !ok {
-		data, ok = decodeBase64(content.bytes())
+		data, ok = decodeBase64(raw)
 	}
 	if !ok || len(data) == 0 {
 		d.fail(content, "must be a data: URL with base64 data, or base64, and not be empty")
@@ -160,9 +163,23 @@ func dataURL(raw []byte) (data []byte, media string, ok bool) {
 	return data, strings.TrimSpace(words[0]), ok
 }
 
-// decodeBase64 takes the standard alphabet, padded or not.
+// decodeBase64 is forgiving: white space anywhere, padding that is right, wrong
+// or none, and either alphabet, since clients mix them up.
 func decodeBase64(s []byte) ([]byte, bool) {
-	s = bytes.TrimRight(bytes.TrimSpace(s), "=")
+	if bytes.ContainsAny(s, "-_ \t\f\r\n") {
+		s = bytes.Map(func(r rune) rune {
+			switch r {
+			case '-':
+				return '+'
+			case '_':
+				return '/'
+			case ' ', '\t', '\f', '\r', '\n':
+				return -1
+			}
+			return r
+		}, s)
+	}
+	s = bytes.TrimRight(s, "=")
 	out := make([]byte, base64.RawStdEncoding.DecodedLen(len(s)))
 	n, err := base64.RawStdEncoding.Decode(out, s)
 	return out[:n], err == nil

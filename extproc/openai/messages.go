@@ -24,6 +24,7 @@ func (d *decoder) conversation(v value) {
 // message is the members of one message, whatever its role.
 type message struct {
 	content        value
+	name           string
 	cache          *chat.CachePoint
 	refusal        string
 	reasoning      string
@@ -58,10 +59,11 @@ func (d *decoder) message(v value, param string) {
 	}
 	switch role {
 	case "system", "developer":
-		d.request.System = append(d.request.System, mark(d.parts(m.content, role, param), m.cache)...)
+		d.request.System = append(d.request.System, mark(named(m.name, d.parts(m.content, role, param)), m.cache)...)
 	case "user":
-		d.add(chat.User, mark(d.parts(m.content, role, param), m.cache), param)
+		d.add(chat.User, mark(named(m.name, d.parts(m.content, role, param)), m.cache), param)
 	case "assistant":
+		d.assistants = append(d.assistants, assistantName{m.name, len(d.request.Messages)})
 		d.add(chat.Assistant, mark(d.assistant(m, param), m.cache), param)
 	case "tool":
 		d.add(chat.User, d.toolResult(v, m, param), param)
@@ -84,9 +86,8 @@ func (d *decoder) messageMember(m *message, role, name string, v value) bool {
 		m.cache = d.cacheControl(v)
 		return true
 	case "name":
-		// A tool message's name is its call's, which the call has too.
-		if d.text(v); role != "tool" && !slices.Contains(d.ignore, name) {
-			d.fail(v, "names of participants are not supported: say in the content who speaks")
+		if !slices.Contains(d.ignore, name) {
+			m.name = d.text(v) // of a tool message it is its call's, which the call has too
 		}
 		return true
 	case "tool_call_id":
@@ -266,7 +267,10 @@ func (d *decoder) part(v value, role, param string, n int) (chat.Block, *chat.Ca
 		return nil, nil
 	}
 	kind := d.text(v.member("type"))
-	if d.err == nil && !carries(role, kind) {
+	switch {
+	case d.err == nil && kind == "input_audio":
+		d.fail(v, "audio is not supported: a content part of type input_audio is not possible")
+	case d.err == nil && !carries(role, kind):
 		d.fail(v, "a content part of type %q is not possible in a message of role %s", clip(kind, 64), role)
 	}
 	var content value

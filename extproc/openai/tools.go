@@ -219,16 +219,15 @@ func (d *decoder) cacheControl(v value) *chat.CachePoint {
 }
 
 // cacheBreakpoint reads OpenAI's {"mode":"explicit","ttl":"30m"}: a cache point
-// that must live at least so long, so 30 minutes are Bedrock's hour.
+// that must live for at least 30 minutes, which is also the default. Bedrock has
+// 5 minutes and an hour.
 func (d *decoder) cacheBreakpoint(v value) *chat.CachePoint {
-	p := &chat.CachePoint{}
 	d.each(v, func(name string, m value) bool {
 		switch name {
 		case "mode":
 			d.word(m, "explicit")
 		case "ttl":
-			d.word(m, "30m")
-			p.TTL = "1h"
+			d.only(m, d.word(m, "30m", "12h") != "12h", "12h is not possible: Bedrock keeps a cache for an hour at most")
 		default:
 			return false
 		}
@@ -237,5 +236,5 @@ func (d *decoder) cacheBreakpoint(v value) *chat.CachePoint {
 	if d.err == nil && !v.member("mode").present() {
 		d.missing(v, "mode")
 	}
-	return p
+	return &chat.CachePoint{TTL: "1h"}
 }
