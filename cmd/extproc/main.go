@@ -132,7 +132,7 @@ func run(args, env []string, stderr io.Writer, signals <-chan os.Signal) error {
 			return err
 		}
 		group.Go(func() error { return ignoreClosed(m.Serve(l)) })
-		defer m.Close()
+		group.Go(func() error { <-ctx.Done(); return m.Close() }) // scraped while calls drain
 	}
 	log.Info("extproc is up", "address", c.Extproc.Address, "metrics", c.Metrics.Address)
 
