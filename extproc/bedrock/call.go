@@ -143,8 +143,8 @@ func (c *Call) Events(r io.Reader) *Events {
 	return e
 }
 
-// Fault is the fault of a reply that is no answer; see the function Fault. It
-// also keeps this call's own endpoint and ARN from the caller.
+// Fault turns a reply that is no answer into what the caller may see: an error
+// status, or a 2xx whose body is an exception or nothing that can be decoded.
 func (c *Call) Fault(status int, header http.Header, body []byte) *fault.Error {
 	c.requestID = RequestID(header)
 	e := exceptionOf(status, header, body)
@@ -157,10 +157,15 @@ func (c *Call) Fault(status int, header http.Header, body []byte) *fault.Error {
 }
 
 func (c *Call) redactor() redactor {
-	r := redactor{secrets: []string{c.url.Host, c.url.Hostname(), c.keyID}}
-	if strings.HasPrefix(c.target.ModelID, arnPrefix) {
-		id := c.target.ModelID
-		r.secrets = append(r.secrets, id, id[strings.LastIndexByte(id, '/')+1:])
+	r := redactor{secrets: []string{c.url.Host, c.url.Hostname(), c.target.Region, c.keyID, c.requestID}}
+	if id := c.target.ModelID; strings.HasPrefix(id, arnPrefix) {
+		r.secrets = append(r.secrets, id)
+		if Publisher(id) == "" { // the account's own name for it, not the model's
+			r.secrets = append(r.secrets, id[strings.LastIndexByte(id, '/')+1:])
+		}
+	}
+	if g := c.target.Options.GuardrailConfig; g != nil {
+		r.secrets = append(r.secrets, g.Identifier)
 	}
 	return r
 }

@@ -2,6 +2,7 @@ package bedrock
 
 import (
 	"bytes"
+	"encoding/base64"
 	"encoding/json"
 	"io"
 	"net/http"
@@ -164,4 +165,10 @@ func TestWholeConverseReply(t *testing.T) {
 		t.Fatal(err)
 	}
 	t.Logf("%#v", events)
+}
+
+// chunk is one frame of InvokeModelWithResponseStream around Claude's event.
+func chunk(t testing.TB, event string) []byte {
+	t.Helper()
+	return frame(t, "event", "chunk", `{"bytes":"`+base64.StdEncoding.EncodeToString([]byte(event))+`","p":"abcdefg"}`)
 }

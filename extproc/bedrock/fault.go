@@ -37,12 +37,6 @@ func (e *Exception) Error() string {
 // RequestID is AWS's request id of a reply, "" where it has none.
 func RequestID(header http.Header) string { return header.Get("X-Amzn-Requestid") }
 
-// Fault turns a reply that is no answer into what the caller may see: an error
-// status, or a 2xx whose body is an exception or nothing that can be decoded.
-func Fault(status int, header http.Header, body []byte) *fault.Error {
-	return newFault(exceptionOf(status, header, body), header, redactor{})
-}
-
 // exceptionOf reads name and message; the header wins over the body.
 func exceptionOf(status int, header http.Header, body []byte) *Exception {
 	e := &Exception{Status: status, RequestID: RequestID(header)}
@@ -106,70 +100,114 @@ func (c *Call) streamFault(err error) *fault.Error {
 // The three texts of a prompt that is too long.
 var tooLong = regexp.MustCompile(`(?i)input is too long|prompt is too long|input length and .?max_tokens.? exceed`)
 
-// newFault is the one table from exceptions to faults; where an exception has no
-// name, its HTTP status decides.
-func newFault(e *Exception, header http.Header, r redactor) *fault.Error {
-	f := &fault.Error{Kind: fault.Upstream, Err: e}
-	switch e.Type {
-	case "ThrottlingException", "TooManyRequestsException", "Throttling", "RequestLimitExceeded":
-		f.Status, f.Code, f.Message = http.StatusTooManyRequests, "rate_limit_exceeded", "upstream rate limited"
-	case "ServiceQuotaExceededException":
-		f.Status, f.Code, f.Message = http.StatusTooManyRequests, "insufficient_quota", "upstream rate limited"
-	case "ModelNotReadyException":
-		f.Status, f.Code, f.Message = http.StatusServiceUnavailable, "model_not_ready", "upstream model not ready"
-	case "ServiceUnavailableException", "ServiceUnavailable", "OverloadedError":
-		f.Status, f.Code, f.Message = http.StatusServiceUnavailable, "overloaded", "upstream overloaded"
-	case "ModelTimeoutException", "RequestTimeoutException", "RequestTimeout":
-		f.Kind, f.Status, f.Message = fault.Timeout, http.StatusGatewayTimeout, "upstream timed out"
-	case "AccessDeniedException", "AccessDenied":
-		f.Status, f.Code, f.Message = denied(e.Status), "permission_denied", "upstream authentication failed"
-	case "ExpiredTokenException", "ExpiredToken", "InvalidSignatureException", "SignatureDoesNotMatch",
-		"UnrecognizedClientException", "InvalidClientTokenId", "MissingAuthenticationToken", "MissingAuthenticationTokenException",
-		"IncompleteSignature", "IncompleteSignatureException", "RequestExpired", "NotAuthorized", "OptInRequired":
-		f.Status, f.Message = denied(e.Status), "upstream authentication failed"
-	case "ResourceNotFoundException":
-		f.Status, f.Code, f.Message = http.StatusNotFound, "model_not_found", "upstream model not found"
-	case "ModelErrorException", "ModelStreamErrorException":
-		f.Status, f.Message = http.StatusBadGateway, "the upstream model failed"
-	case "InternalServerException", "InternalFailure", "InternalServerError":
-		f.Status, f.Message = http.StatusBadGateway, "upstream error"
-	case "ValidationException", "ValidationError":
-		f.Status, f.Message = http.StatusBadRequest, r.message(e.Message)
-		if tooLong.MatchString(e.Message) {
-			f.Code = "context_length_exceeded"
-		}
-	default:
-		byStatus(f, e, r)
-	}
-	e.Hint = hint(e)
-	if f.Status == http.StatusTooManyRequests || f.Status == http.StatusServiceUnavailable {
-		f.RetryAfter = retryAfter(header)
-	}
-	return f
+// answer is what a caller sees of an exception.
+type answer struct {
+	kind          fault.Kind // "" is fault.Upstream
+	status        int
+	code, message string
 }
 
-func byStatus(f *fault.Error, e *Exception, r redactor) {
-	switch s := e.Status; {
+var (
+	rateLimited   = answer{status: http.StatusTooManyRequests, code: "rate_limit_exceeded", message: "upstream rate limited"}
+	outOfQuota    = answer{status: http.StatusTooManyRequests, code: "insufficient_quota", message: "upstream rate limited"}
+	notReady      = answer{status: http.StatusServiceUnavailable, code: "model_not_ready", message: "upstream model not ready"}
+	overloaded    = answer{status: http.StatusServiceUnavailable, code: "overloaded", message: "upstream overloaded"}
+	timedOut      = answer{kind: fault.Timeout, status: http.StatusGatewayTimeout, message: "upstream timed out"}
+	accessDenied  = answer{status: http.StatusForbidden, code: "permission_denied", message: "upstream authentication failed"}
+	notAuthentic  = answer{status: http.StatusForbidden, message: "upstream authentication failed"}
+	modelNotFound = answer{status: http.StatusNotFound, code: "model_not_found", message: "upstream model not found"}
+	modelFailed   = answer{status: http.StatusBadGateway, message: "the upstream model failed"}
+	failed        = answer{status: http.StatusBadGateway, message: "upstream error"}
+	invalid       = answer{status: http.StatusBadRequest} // the exception's own message
+)
+
+// answers are those of the exceptions of bedrock-runtime's service model, before
+// and inside streams, and of the errors that all AWS services have in common.
+// Where an exception has no name, or a new one, its HTTP status decides.
+var answers = map[string]answer{
+	"AccessDeniedException":         accessDenied,
+	"ConflictException":             invalid,
+	"InternalServerException":       failed,
+	"ModelErrorException":           modelFailed,
+	"ModelNotReadyException":        notReady,
+	"ModelStreamErrorException":     modelFailed,
+	"ModelTimeoutException":         timedOut,
+	"ResourceNotFoundException":     modelNotFound,
+	"ServiceQuotaExceededException": outOfQuota,
+	"ServiceUnavailableException":   overloaded,
+	"ThrottlingException":           rateLimited,
+	"ValidationException":           invalid,
+
+	"AccessDenied":                        accessDenied,
+	"ExpiredToken":                        notAuthentic,
+	"ExpiredTokenException":               notAuthentic,
+	"IncompleteSignature":                 notAuthentic,
+	"IncompleteSignatureException":        notAuthentic,
+	"InvalidClientTokenId":                notAuthentic,
+	"InvalidSignatureException":           notAuthentic,
+	"MissingAuthenticationToken":          notAuthentic,
+	"MissingAuthenticationTokenException": notAuthentic,
+	"NotAuthorized":                       notAuthentic,
+	"OptInRequired":                       notAuthentic,
+	"RequestExpired":                      notAuthentic,
+	"SignatureDoesNotMatch":               notAuthentic,
+	"UnrecognizedClientException":         notAuthentic,
+	"InternalFailure":                     failed,
+	"InternalServerError":                 failed,
+	"RequestLimitExceeded":                rateLimited,
+	"RequestTimeout":                      timedOut,
+	"RequestTimeoutException":             timedOut,
+	"ServiceUnavailable":                  overloaded,
+	"Throttling":                          rateLimited,
+	"TooManyRequestsException":            rateLimited,
+	"ValidationError":                     invalid,
+}
+
+// answerByStatus is the answer where the exception's name tells nothing.
+func answerByStatus(s int) answer {
+	switch {
 	case s == http.StatusBadRequest:
-		f.Status, f.Message = s, r.message(e.Message)
+		return invalid
+	case s == http.StatusUnauthorized, s == http.StatusForbidden:
+		return notAuthentic
+	case s == http.StatusNotFound:
+		return modelNotFound
+	case s == http.StatusRequestTimeout, s == http.StatusGatewayTimeout:
+		return timedOut
+	case s == http.StatusTooManyRequests:
+		return rateLimited
+	case s == http.StatusServiceUnavailable, s == 529: // Anthropic's overload
+		return overloaded
+	case s >= 400 && s < 500 && s != http.StatusFailedDependency:
+		return answer{status: s, message: "the upstream refused the request"}
+	default:
+		return failed
+	}
+}
+
+// newFault is what the caller may see of e.
+func newFault(e *Exception, header http.Header, r redactor) *fault.Error {
+	a, known := answers[e.Type]
+	if !known {
+		a = answerByStatus(e.Status)
+	}
+	f := &fault.Error{Kind: fault.Upstream, Status: a.status, Code: a.code, Message: a.message, Err: e}
+	if a.kind != "" {
+		f.Kind = a.kind
+	}
+	switch a.status {
+	case http.StatusForbidden:
+		f.Status = denied(e.Status)
+	case http.StatusBadRequest:
+		f.Message = r.message(e.Message)
 		if tooLong.MatchString(e.Message) {
 			f.Code = "context_length_exceeded"
 		}
-	case s == http.StatusUnauthorized, s == http.StatusForbidden:
-		f.Status, f.Message = s, "upstream authentication failed"
-	case s == http.StatusNotFound:
-		f.Status, f.Code, f.Message = s, "model_not_found", "upstream model not found"
-	case s == http.StatusRequestTimeout, s == http.StatusGatewayTimeout:
-		f.Kind, f.Status, f.Message = fault.Timeout, http.StatusGatewayTimeout, "upstream timed out"
-	case s == http.StatusTooManyRequests:
-		f.Status, f.Code, f.Message = s, "rate_limit_exceeded", "upstream rate limited"
-	case s == http.StatusServiceUnavailable, s == 529:
-		f.Status, f.Code, f.Message = s, "overloaded", "upstream overloaded"
-	case s >= 400 && s < 500 && s != http.StatusFailedDependency:
-		f.Status, f.Message = s, "the upstream refused the request"
-	default:
-		f.Status, f.Message = http.StatusBadGateway, "upstream error"
+	case http.StatusTooManyRequests, http.StatusServiceUnavailable:
+		f.RetryAfter = retryAfter(header)
 	}
+	e.Hint = hint(e)
+	return f
 }
 
 // denied is the status of an authentication failure: AWS's own where it is one.

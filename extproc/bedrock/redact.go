@@ -1,10 +1,13 @@
 package bedrock
 
 import (
+	"cmp"
 	"regexp"
+	"slices"
 	"strconv"
 	"strings"
 	"unicode"
+	"unicode/utf8"
 )
 
 // canned stands for a message that can't be cleaned surely.
@@ -12,59 +15,237 @@ const canned = "the upstream refused the request as invalid"
 
 const redacted = "[redacted]"
 
-// maxMessage is the longest message that is passed on, in bytes.
-const maxMessage = 2000
+// A longer message loses its middle: it repeats the caller's own text.
+const (
+	maxMessage = 2000
+	minSecret  = 3        // a shorter host name is no secret, and part of many words
+	maxCleaned = 16 << 10 // longer than this is not looked at
+)
 
-// redactor takes AWS's identifiers out of a message. secrets are strings of this
-// call that must not show: its ARN, its endpoint, its key id.
+// redactor takes AWS's identifiers out of a message: ARNs, account ids, regions,
+// endpoints, key ids, request ids. secrets are strings of this call that must
+// not show: its own ARN, endpoint, region, key id, request id.
+//
+// A message is searched as a reader would see it (fold), and the whole word
+// around a find goes: what is left of an identifier's word would tell about it.
 type redactor struct{ secrets []string }
 
-// traces are what an AWS identifier can't be without. The whole word around one
-// goes: an ARN holds a region and an account, an endpoint a region.
-var traces = []string{
-	`arn:`, `arn%3a`,
-	`https?://`, `https?%3a`, `amazonaws`, `api\.aws`, `\bvpce?-`,
-	`(AKI|ASI|ARO|AID|AGP|ANP|ANV|APK|ABI|ACC|AIP|A3T)[A-Z0-9]{9,}`,
-	`[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}`,
+// traces are what an identifier can't be without. Every part is bounded, else
+// looking for all of them would be quadratic.
+var traces = regexp.MustCompile(`(?i)` + strings.Join([]string{
+	// ARNs, and the resource parts of one.
+	`\barn:`, `arn:aws`, `:aws:`, `\baws(-[a-z]{1,9}){0,3}:[a-z0-9-]{1,32}:`,
+	`\b(application-inference-profile|inference-profile|provisioned-model|imported-model|custom-model|custom-model-deployment|foundation-model|guardrail|prompt-router|default-prompt-router|assumed-role)/`,
+	// Endpoints.
+	`[a-z][a-z0-9+.-]{0,15}://`, `amazonaws`, `\bapi\.aws\b`, `\.aws\b`, `\.on\.aws`, `\bvpce?-[0-9a-z]`, `sgov\.gov`, `\bic\.gov`, `adc-e\.uk`,
+	`\b[0-9]{1,3}(\.[0-9]{1,3}){3}\b`, `\b[0-9a-f]{0,4}(:[0-9a-f]{0,4}){5,}`,
+	// Key ids.
+	`(akia|asia|aroa|aida|agpa|anpa|anva|apka|abia|acca|aipa)[a-z0-9]{12,}`, `\ba3t[a-z0-9]{13,}`,
+	// Account ids as the console writes them; all others are account's.
+	`[0-9]{4}[^0-9a-z+<>=*]{1,2}[0-9]{4}[^0-9a-z+<>=*]{1,2}[0-9]{4}`,
+	// Request and trace ids.
+	`[0-9a-f]{8}[-_][0-9a-f]{4}[-_][0-9a-f]{4}[-_][0-9a-f]{4}[-_][0-9a-f]{12}`, `(^|[^0-9a-z_])[0-9a-f]{32}([^0-9a-z_]|$)`, `1-[0-9a-f]{8}-[0-9a-f]{24}`,
+	// Regions, zones, and regions by their names.
 	`[a-z]{2,4}(-[a-z]{2,5})?-(north|south|east|west|central)[a-z]*-[0-9]`,
-	`[0-9]{4}-?[0-9]{4}-?[0-9]{4}`,
-}
+	`(^|[^a-z])(us|eu|ap|ca|sa|me|af|il|mx|cn|eusc)([-_./ ]?(gov|iso[a-z]?|de))?[-_./ ]?(north|south|east|west|central)([-_./ ]?(north|south|east|west))?[-_./ ]?[0-9]`,
+	`[a-z]{2,4}[nsewc]{1,2}[0-9]-az[0-9]`,
+	`\b(us|eu|europe|asia pacific|canada|south america|middle east|africa|israel|mexico|china|govcloud)( (east|west|central|north|south))? \([a-z][a-z. -]{0,32}\)`,
+}, "|"))
 
-var (
-	trace = regexp.MustCompile(`(?i)` + strings.Join(traces, "|"))
-	words = regexp.MustCompile(`[^\s"'<>\x60]+`)
-)
+// spread are traces of identifiers that were taken apart: looked for with all
+// but letters and digits left out.
+var spread = regexp.MustCompile(`arnaws|amazonaws|(us|eu|ap|ca|sa|me|af|il|mx|cn)(gov|iso[a-z])?(north|south|east|west|central)(north|south|east|west)?[0-9]`)
+
+// digits are groups of digits that punctuation or spaces may keep apart.
+var digits = regexp.MustCompile(`[0-9](?:[^0-9a-zA-Z+<>=*]{0,2}[0-9])*`)
+
+// opaque are tokens and secrets: long, and of mixed letters and digits.
+var opaque = regexp.MustCompile(`[A-Za-z0-9+/=_-]{40,}`)
 
 // message is s with identifiers replaced, or the canned one.
 func (r redactor) message(s string) string {
 	s = strings.TrimSpace(s)
-	if s == "" || len(s) > maxMessage || strings.ContainsFunc(s, hides) {
+	if s == "" || len(s) > maxCleaned || !utf8.ValidString(s) {
 		return canned
 	}
-	for _, secret := range r.secrets {
-		if secret != "" {
-			s = strings.ReplaceAll(s, secret, redacted)
-		}
-	}
-	clean := words.ReplaceAllStringFunc(s, func(word string) string {
-		if !trace.MatchString(word) {
-			return word
-		}
-		// The punctuation of the sentence stays.
-		end := strings.TrimRight(word, ".,:;)]}")
-		return redacted + word[len(end):]
-	})
-	// What is spread over words can't be cut out surely.
-	if trace.MatchString(strings.Join(strings.Fields(clean), "")) || !strings.ContainsFunc(strings.ReplaceAll(clean, redacted, ""), unicode.IsLetter) {
+	clean := r.clean(s)
+	rest := strings.ReplaceAll(clean, redacted, "|")
+	if len(r.finds(rest)) > 0 || dense(rest) || !strings.ContainsFunc(rest, unicode.IsLetter) {
 		return canned
 	}
-	return clean
+	return shorten(clean)
 }
 
-// hides tells whether c could keep an identifier from being recognized.
-func hides(c rune) bool {
-	return c == unicode.ReplacementChar || (unicode.IsControl(c) && c != '\n' && c != '\t') || unicode.Is(unicode.Cf, c) ||
-		(c > unicode.MaxASCII && unicode.In(c, unicode.Nd, unicode.Mn))
+// clean replaces each find by one mark.
+func (r redactor) clean(s string) string {
+	finds := r.finds(s)
+	slices.SortFunc(finds, func(a, b span) int { return cmp.Or(a.from-b.from, b.to-a.to) })
+	var b strings.Builder
+	last := 0
+	for _, x := range finds {
+		if x.from >= last {
+			b.WriteString(s[last:x.from])
+			b.WriteString(redacted)
+		}
+		last = max(last, x.to)
+	}
+	b.WriteString(s[last:])
+	return b.String()
+}
+
+// span is a part of a text, never empty.
+type span struct{ from, to int }
+
+// finds are the words of s that have an identifier in them.
+func (r redactor) finds(s string) []span {
+	var out []span
+	for _, f := range fold(s) {
+		spans := r.spans(f.text)
+		slices.SortFunc(spans, func(a, b span) int { return a.from - b.from })
+		end := 0
+		for _, x := range spans {
+			if x.to <= end { // in the same word as the one before
+				continue
+			}
+			x = word(f.text, x)
+			end = x.to
+			out = append(out, span{f.at[x.from], f.end[x.to-1]})
+		}
+	}
+	return out
+}
+
+// spans are the identifiers in a folded text.
+func (r redactor) spans(text string) []span {
+	var out []span
+	for _, m := range traces.FindAllStringIndex(text, -1) {
+		out = append(out, trim(text, span{m[0], m[1]}))
+	}
+	for _, m := range digits.FindAllStringIndex(text, -1) {
+		if x := (span{m[0], m[1]}); account(text, x) {
+			out = append(out, x)
+		}
+	}
+	for _, m := range opaque.FindAllStringIndex(text, -1) {
+		if mixed(text[m[0]:m[1]]) {
+			out = append(out, span{m[0], m[1]})
+		}
+	}
+	lower := strings.ToLower(text)
+	for _, secret := range r.secrets {
+		if secret = strings.ToLower(fold(secret)[0].text); len(secret) < minSecret {
+			continue
+		}
+		for i := 0; ; {
+			n := strings.Index(lower[i:], secret)
+			if n < 0 {
+				break
+			}
+			out = append(out, span{i + n, i + n + len(secret)})
+			i += n + len(secret)
+		}
+	}
+	return out
+}
+
+// trim leaves out what a pattern matched around an identifier.
+func trim(text string, x span) span {
+	const around = " \"'<>`([{"
+	for x.to-x.from > 1 && strings.IndexByte(around, text[x.from]) >= 0 {
+		x.from++
+	}
+	for x.to-x.from > 1 && strings.IndexByte(around, text[x.to-1]) >= 0 {
+		x.to--
+	}
+	return x
+}
+
+// account tells whether groups of digits hold an account id, which has twelve: a
+// run of as many, or groups that together are twelve.
+func account(text string, in span) bool {
+	var groups []span
+	for i := in.from; i < in.to; i++ {
+		if text[i] < '0' || text[i] > '9' {
+			continue
+		}
+		if n := len(groups); n > 0 && groups[n-1].to == i {
+			groups[n-1].to = i + 1
+		} else {
+			groups = append(groups, span{i, i + 1})
+		}
+	}
+	for i := range groups {
+		n := 0
+		for j := i; j < len(groups) && n < 12; j++ {
+			n += groups[j].to - groups[j].from
+			if n == 12 || (i == j && n > 12) {
+				return true
+			}
+		}
+	}
+	return false
+}
+
+func mixed(s string) bool {
+	var upper, lower, number int
+	for _, c := range s {
+		switch {
+		case unicode.IsUpper(c):
+			upper++
+		case unicode.IsLower(c):
+			lower++
+		case unicode.IsDigit(c):
+			number++
+		}
+	}
+	return upper >= 3 && lower >= 3 && number >= 3
+}
+
+// word is the whole word, or words, around x, without the sentence's
+// punctuation.
+func word(text string, x span) span {
+	const ends = " \"'<>`"
+	from := strings.LastIndexAny(text[:x.from], ends) + 1
+	to := len(text)
+	if n := strings.IndexAny(text[x.to:], ends); n >= 0 {
+		to = x.to + n
+	}
+	for from < x.from && strings.IndexByte("([{", text[from]) >= 0 {
+		from++
+	}
+	for to > x.to && strings.IndexByte(".,:;)]}", text[to-1]) >= 0 {
+		to--
+	}
+	return span{from, to}
+}
+
+// dense tells whether an identifier is spread over words or punctuation, so that
+// it can't be cut out surely.
+func dense(s string) bool {
+	return slices.ContainsFunc(fold(s), func(f folded) bool {
+		return spread.MatchString(strings.Map(func(c rune) rune {
+			if c == '|' || unicode.IsLetter(c) || unicode.IsDigit(c) {
+				return unicode.ToLower(c)
+			}
+			return -1
+		}, f.text))
+	})
+}
+
+// shorten cuts the middle out of a long message: its head says what it is about
+// and its tail what was expected.
+func shorten(s string) string {
+	if len(s) <= maxMessage {
+		return s
+	}
+	head, tail := s[:maxMessage/2], s[len(s)-maxMessage/2:]
+	if i := strings.LastIndexByte(head, ' '); i > 0 {
+		head = head[:i]
+	}
+	if i := strings.IndexByte(tail, ' '); i >= 0 {
+		tail = tail[i:]
+	}
+	return strings.ToValidUTF8(head, "") + " […]" + strings.ToValidUTF8(tail, "")
 }
 
 func quote(s string) string { return strconv.Quote(s) }

@@ -1,0 +1,373 @@
+package bedrock
+
+import (
+	"bytes"
+	"encoding/json"
+	"errors"
+	"net/http"
+	"strings"
+	"testing"
+	"time"
+
+	"aisix/admin/resource"
+	"aisix/extproc/fault"
+
+	"github.com/aws/aws-sdk-go-v2/service/bedrockruntime"
+	"github.com/aws/smithy-go"
+)
+
+// secret stands in every exception's message of these tests and may never show.
+const secret = "arn:aws:bedrock:us-west-2:123456789012:provisioned-model/abc123"
+
+// exceptions are all that the service model lists for the four operations and
+// their streams, and the errors that AWS's services have in common; with the
+// contract's answer to each.
+var exceptions = []struct {
+	name    string
+	http    int // AWS's status
+	kind    fault.Kind
+	status  int
+	code    string
+	message string // "" is the exception's own, cleaned
+}{
+	{"AccessDeniedException", 403, fault.Upstream, 403, "permission_denied", "upstream authentication failed"},
+	{"AccessDeniedException", 401, fault.Upstream, 401, "permission_denied", "upstream authentication failed"},
+	{"ConflictException", 400, fault.Upstream, 400, "", ""},
+	{"InternalServerException", 500, fault.Upstream, 502, "", "upstream error"},
+	{"ModelErrorException", 424, fault.Upstream, 502, "", "the upstream model failed"},
+	{"ModelNotReadyException", 429, fault.Upstream, 503, "model_not_ready", "upstream model not ready"},
+	{"ModelStreamErrorException", 424, fault.Upstream, 502, "", "the upstream model failed"},
+	{"ModelTimeoutException", 408, fault.Timeout, 504, "", "upstream timed out"},
+	{"ResourceNotFoundException", 404, fault.Upstream, 404, "model_not_found", "upstream model not found"},
+	{"ServiceQuotaExceededException", 400, fault.Upstream, 429, "insufficient_quota", "upstream rate limited"},
+	{"ServiceUnavailableException", 503, fault.Upstream, 503, "overloaded", "upstream overloaded"},
+	{"ThrottlingException", 429, fault.Upstream, 429, "rate_limit_exceeded", "upstream rate limited"},
+	{"ThrottlingException", 400, fault.Upstream, 429, "rate_limit_exceeded", "upstream rate limited"},
+	{"ValidationException", 400, fault.Upstream, 400, "", ""},
+
+	{"AccessDenied", 403, fault.Upstream, 403, "permission_denied", "upstream authentication failed"},
+	{"ExpiredToken", 400, fault.Upstream, 403, "", "upstream authentication failed"},
+	{"ExpiredTokenException", 403, fault.Upstream, 403, "", "upstream authentication failed"},
+	{"IncompleteSignature", 400, fault.Upstream, 403, "", "upstream authentication failed"},
+	{"IncompleteSignatureException", 403, fault.Upstream, 403, "", "upstream authentication failed"},
+	{"InvalidClientTokenId", 403, fault.Upstream, 403, "", "upstream authentication failed"},
+	{"InvalidSignatureException", 403, fault.Upstream, 403, "", "upstream authentication failed"},
+	{"MissingAuthenticationToken", 403, fault.Upstream, 403, "", "upstream authentication failed"},
+	{"MissingAuthenticationTokenException", 403, fault.Upstream, 403, "", "upstream authentication failed"},
+	{"NotAuthorized", 400, fault.Upstream, 403, "", "upstream authentication failed"},
+	{"OptInRequired", 403, fault.Upstream, 403, "", "upstream authentication failed"},
+	{"RequestExpired", 400, fault.Upstream, 403, "", "upstream authentication failed"},
+	{"SignatureDoesNotMatch", 403, fault.Upstream, 403, "", "upstream authentication failed"},
+	{"UnrecognizedClientException", 403, fault.Upstream, 403, "", "upstream authentication failed"},
+	{"InternalFailure", 500, fault.Upstream, 502, "", "upstream error"},
+	{"InternalServerError", 500, fault.Upstream, 502, "", "upstream error"},
+	{"MalformedHttpRequestException", 400, fault.Upstream, 400, "", ""},
+	{"RequestAbortedException", 400, fault.Upstream, 400, "", ""},
+	{"RequestEntityTooLargeException", 413, fault.Upstream, 413, "", "the upstream refused the request"},
+	{"RequestLimitExceeded", 503, fault.Upstream, 429, "rate_limit_exceeded", "upstream rate limited"},
+	{"RequestTimeout", 400, fault.Timeout, 504, "", "upstream timed out"},
+	{"RequestTimeoutException", 408, fault.Timeout, 504, "", "upstream timed out"},
+	{"ServiceUnavailable", 503, fault.Upstream, 503, "overloaded", "upstream overloaded"},
+	{"Throttling", 400, fault.Upstream, 429, "rate_limit_exceeded", "upstream rate limited"},
+	{"TooManyRequestsException", 429, fault.Upstream, 429, "rate_limit_exceeded", "upstream rate limited"},
+	{"UnknownOperationException", 404, fault.Upstream, 404, "model_not_found", "upstream model not found"},
+	{"ValidationError", 400, fault.Upstream, 400, "", ""},
+
+	// Without a name, or with one that this version does not know, by status.
+	{"", 301, fault.Upstream, 502, "", "upstream error"},
+	{"", 400, fault.Upstream, 400, "", ""},
+	{"", 401, fault.Upstream, 401, "", "upstream authentication failed"},
+	{"", 403, fault.Upstream, 403, "", "upstream authentication failed"},
+	{"", 404, fault.Upstream, 404, "model_not_found", "upstream model not found"},
+	{"", 405, fault.Upstream, 405, "", "the upstream refused the request"},
+	{"", 408, fault.Timeout, 504, "", "upstream timed out"},
+	{"", 413, fault.Upstream, 413, "", "the upstream refused the request"},
+	{"", 424, fault.Upstream, 502, "", "upstream error"},
+	{"", 429, fault.Upstream, 429, "rate_limit_exceeded", "upstream rate limited"},
+	{"", 500, fault.Upstream, 502, "", "upstream error"},
+	{"", 502, fault.Upstream, 502, "", "upstream error"},
+	{"", 503, fault.Upstream, 503, "overloaded", "upstream overloaded"},
+	{"", 504, fault.Timeout, 504, "", "upstream timed out"},
+	{"NovelException", 403, fault.Upstream, 403, "", "upstream authentication failed"},
+	{"NovelException", 418, fault.Upstream, 418, "", "the upstream refused the request"},
+}
+
+// Every exception of the service model has a row above, so that one that a newer
+// SDK brings is not forgotten.
+func TestEveryExceptionOfTheServiceModelHasItsAnswer(t *testing.T) {
+	tested := map[string]bool{}
+	for _, e := range exceptions {
+		tested[e.name] = true
+	}
+	for name := range answers {
+		if !tested[name] {
+			t.Errorf("%s is in the table of answers and not tested", name)
+		}
+	}
+	n := 0
+	for id, entry := range bedrockruntime.TypeRegistry.Entries {
+		if _, ok := entry.New().(smithy.APIError); !ok {
+			continue
+		}
+		n++
+		if _, name, _ := strings.Cut(id, "#"); !tested[name] {
+			t.Errorf("%s of the service model is not tested", name)
+		}
+	}
+	if n < 12 {
+		t.Errorf("only %d exceptions found in the service model", n)
+	}
+}
+
+func TestExceptionsBeforeAnAnswer(t *testing.T) {
+	const says = "messages.0: the input is bad, says " + secret
+	body, err := json.Marshal(map[string]string{"message": says})
+	if err != nil {
+		t.Fatal(err)
+	}
+	coral, err := json.Marshal(map[string]string{"Message": says})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, e := range exceptions {
+		for _, form := range []struct {
+			name   string
+			header http.Header
+			body   []byte
+		}{
+			{"in the header", http.Header{"X-Amzn-Errortype": {e.name}}, body},
+			{"in the header, with a URL behind", http.Header{"X-Amzn-Errortype": {e.name + ":http://internal.amazon.com/coral/com.amazon.bedrock/"}}, coral},
+			{"in the header, which wins over the body", http.Header{"X-Amzn-Errortype": {e.name}}, bytes.Replace(body, []byte("{"), []byte(`{"__type":"OtherException","code":"Other",`), 1)},
+			{"in __type", http.Header{}, bytes.Replace(body, []byte("{"), []byte(`{"__type":"com.amazon.coral.service#`+e.name+`",`), 1)},
+			{"in code", http.Header{}, bytes.Replace(body, []byte("{"), []byte(`{"code":"`+e.name+`",`), 1)},
+		} {
+			if e.name == "" && form.header.Get("X-Amzn-Errortype") != "" || e.name == "" && strings.Contains(form.name, "wins") {
+				continue
+			}
+			form.header.Set("X-Amzn-Requestid", "req-1")
+			c := newCall(t, userSays("hi"), target("amazon.nova-pro-v1:0"))
+			f := c.Fault(e.http, form.header, form.body)
+			name := e.name + " " + http.StatusText(e.http) + " " + form.name
+			wantMessage := e.message
+			if wantMessage == "" {
+				wantMessage = "messages.0: the input is bad, says [redacted]"
+			}
+			if f.Kind != e.kind || f.Status != e.status || f.Code != e.code || f.Message != wantMessage {
+				t.Errorf("%s: %s %d %q %q; want %s %d %q %q", name, f.Kind, f.Status, f.Code, f.Message, e.kind, e.status, e.code, wantMessage)
+			}
+			var x *Exception
+			if !errors.As(f, &x) || x.Type != e.name || x.Message != says || x.RequestID != "req-1" || x.Status != e.http {
+				t.Errorf("%s: the log gets %+v", name, x)
+			}
+		}
+	}
+}
+
+func TestExceptionsInsideAStream(t *testing.T) {
+	const says = "messages.0: the input is bad, says " + secret
+	payload, err := json.Marshal(map[string]string{"message": says})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, model := range []string{"amazon.nova-pro-v1:0", "anthropic.claude-3-5-sonnet-20241022-v2:0"} {
+		for _, e := range exceptions {
+			if e.name == "" || e.name == "NovelException" || e.status == 401 {
+				continue
+			}
+			// A stream has no status: a name that is not in the table is a plain failure.
+			if _, known := answers[e.name]; !known {
+				e.status, e.code, e.kind, e.message = 502, "", fault.Upstream, "upstream error"
+			}
+			member := strings.ToLower(e.name[:1]) + e.name[1:]
+			for _, f := range [][]byte{frame(t, "exception", member, string(payload)), frame(t, "exception", e.name, string(payload)), frame(t, "error", e.name, says)} {
+				req := userSays("hi")
+				req.Stream = true
+				_, err := newCall(t, req, target(model)).Events(bytes.NewReader(f)).Next()
+				var got *fault.Error
+				if !errors.As(err, &got) {
+					t.Fatalf("%s: %v", e.name, err)
+				}
+				wantMessage := e.message
+				if wantMessage == "" {
+					wantMessage = "messages.0: the input is bad, says [redacted]"
+				}
+				if got.Kind != e.kind || got.Status != e.status || got.Code != e.code || got.Message != wantMessage {
+					t.Errorf("%s: %s %d %q %q; want %s %d %q %q", e.name, got.Kind, got.Status, got.Code, got.Message, e.kind, e.status, e.code, wantMessage)
+				}
+				var x *Exception
+				if !errors.As(err, &x) || x.Message != says {
+					t.Errorf("%s: the log gets %+v", e.name, x)
+				}
+			}
+		}
+	}
+}
+
+func TestAnthropicsErrors(t *testing.T) {
+	for _, tt := range []struct {
+		kind    string
+		status  int
+		code    string
+		message string
+	}{
+		{"invalid_request_error", 400, "", "messages: no, [redacted]"},
+		{"authentication_error", 401, "", "upstream authentication failed"},
+		{"billing_error", 402, "", "the upstream refused the request"},
+		{"permission_error", 403, "permission_denied", "upstream authentication failed"},
+		{"not_found_error", 404, "model_not_found", "upstream model not found"},
+		{"request_too_large", 413, "", "the upstream refused the request"},
+		{"rate_limit_error", 429, "rate_limit_exceeded", "upstream rate limited"},
+		{"api_error", 502, "", "upstream error"},
+		{"timeout_error", 504, "", "upstream timed out"},
+		{"overloaded_error", 503, "overloaded", "upstream overloaded"},
+		{"novel_error", 502, "", "upstream error"},
+	} {
+		event, err := json.Marshal(map[string]any{"type": "error", "error": map[string]string{"type": tt.kind, "message": "messages: no, " + secret}})
+		if err != nil {
+			t.Fatal(err)
+		}
+		req := userSays("hi")
+		req.Stream = true
+		_, streamed := newCall(t, req, target("anthropic.claude-sonnet-4-5-20250929-v1:0")).Events(bytes.NewReader(chunk(t, string(event)))).Next()
+		_, whole := newCall(t, userSays("hi"), target("anthropic.claude-sonnet-4-5-20250929-v1:0")).Whole(200, http.Header{"Content-Type": {"application/json"}}, event)
+		for _, err := range []error{streamed, whole} {
+			var f *fault.Error
+			if !errors.As(err, &f) || f.Status != tt.status || f.Code != tt.code || f.Message != tt.message {
+				t.Errorf("%s: %v; want %d %q %q", tt.kind, err, tt.status, tt.code, tt.message)
+			}
+		}
+	}
+}
+
+func TestTooLongPrompt(t *testing.T) {
+	for _, message := range []string{
+		"Input is too long for requested model.",
+		"prompt is too long: 208310 tokens > 200000 maximum",
+		"The model returned the following errors: input length and `max_tokens` exceed context limit: 195000 + 8192 > 200000, decrease input length or `max_tokens` and try again",
+	} {
+		body, _ := json.Marshal(map[string]string{"message": message})
+		c := newCall(t, userSays("hi"), target("amazon.nova-pro-v1:0"))
+		if f := c.Fault(400, http.Header{"X-Amzn-Errortype": {"ValidationException"}}, body); f.Code != "context_length_exceeded" || f.Message != message {
+			t.Errorf("%q: %q %q", message, f.Code, f.Message)
+		}
+	}
+}
+
+func TestACallsOwnIdentifiersAreTakenOut(t *testing.T) {
+	to := Target{
+		ModelID: "arn:aws:bedrock:us-west-2:123456789012:application-inference-profile/zz9plural", Region: "home", Endpoint: "https://bedrock.private.example:8443/x",
+		Options: resource.Bedrock{GuardrailConfig: &resource.GuardrailConfig{Identifier: "gr4q7x", Version: "1"}},
+	}
+	c := newCall(t, userSays("hi"), to)
+	if _, err := c.Sign(creds, time.Unix(0, 0)); err != nil {
+		t.Fatal(err)
+	}
+	const says = "Profile zz9plural of key AKIDEXAMPLE at bedrock.private.example in home with guardrail gr4q7x failed, request r-17, messages.0 is bad."
+	body, _ := json.Marshal(map[string]string{"message": says})
+	f := c.Fault(400, http.Header{"X-Amzn-Errortype": {"ValidationException"}, "X-Amzn-Requestid": {"r-17"}}, body)
+	if want := "Profile [redacted] of key [redacted] at [redacted] in [redacted] with guardrail [redacted] failed, request [redacted], messages.0 is bad."; f.Message != want {
+		t.Errorf("message %q", f.Message)
+	}
+}
+
+func TestRetryAfterIsRelayed(t *testing.T) {
+	for _, tt := range []struct{ sent, want string }{
+		{"", ""}, {"7", "7"}, {" 7 ", "7"}, {"0", "1"}, {"-1", ""}, {"soon", ""}, {"1.5", ""}, {"Wed, 21 Oct 2026 07:28:00 GMT", "Wed, 21 Oct 2026 07:28:00 GMT"},
+	} {
+		for status, relayed := range map[int]bool{429: true, 503: true, 400: false, 500: false} {
+			c := newCall(t, userSays("hi"), target("amazon.nova-pro-v1:0"))
+			want := tt.want
+			if !relayed {
+				want = ""
+			}
+			if got := c.Fault(status, http.Header{"Retry-After": {tt.sent}}, nil).RetryAfter; got != want {
+				t.Errorf("%d, Retry-After %q: %q, want %q", status, tt.sent, got, want)
+			}
+		}
+	}
+}
+
+func TestHintsForTheOperator(t *testing.T) {
+	now := time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC)
+	for _, tt := range []struct {
+		name, kind, message string
+		date                time.Time
+		want                string
+	}{
+		{"expired", "ExpiredTokenException", "The security token included in the request is expired", now, "expired"},
+		{"late", "InvalidSignatureException", "Signature expired: 20260102T030405Z is now earlier than 20260102T031005Z", now, "clock"},
+		{"early", "InvalidSignatureException", "Signature not yet current: 20260102T030405Z", now, "clock"},
+		{"a clock that is off by the Date header", "InvalidSignatureException", "no", now.Add(6 * time.Minute), "clock"},
+		{"a clock that is right", "InvalidSignatureException", "no", now.Add(4 * time.Minute), ""},
+	} {
+		c := newCall(t, userSays("hi"), target("amazon.nova-pro-v1:0"))
+		if _, err := c.Sign(creds, now); err != nil {
+			t.Fatal(err)
+		}
+		body, _ := json.Marshal(map[string]string{"message": tt.message})
+		f := c.Fault(403, http.Header{"X-Amzn-Errortype": {tt.kind}, "Date": {tt.date.Format(http.TimeFormat)}}, body)
+		var e *Exception
+		if !errors.As(f, &e) || (tt.want == "") != (e.Hint == "") || !strings.Contains(e.Hint, tt.want) {
+			t.Errorf("%s: hint %q", tt.name, e.Hint)
+		}
+		if f.Message != "upstream authentication failed" {
+			t.Errorf("%s: the caller sees %q", tt.name, f.Message)
+		}
+	}
+}
+
+// A 200 that is no answer is an upstream error: AWS answers some bad paths so.
+func TestAnswersThatAreNone(t *testing.T) {
+	plain, stream := http.Header{"Content-Type": {"application/json"}}, http.Header{"Content-Type": {"application/vnd.amazon.eventstream"}}
+	for _, model := range []string{"amazon.nova-pro-v1:0", "anthropic.claude-3-5-sonnet-20241022-v2:0"} {
+		for _, tt := range []struct {
+			name   string
+			header http.Header
+			body   string
+			status int
+		}{
+			{"an exception of Coral's", plain, `{"Output":{"__type":"com.amazon.coral.service#UnknownOperationException"},"Version":"1.0"}`, 502},
+			{"an exception in the body", plain, `{"__type":"ThrottlingException","message":"slow down"}`, 429},
+			{"an exception in the header", http.Header{"Content-Type": {"application/json"}, "X-Amzn-Errortype": {"ThrottlingException"}}, `{}`, 429},
+			{"an empty object", plain, `{}`, 502},
+			{"null", plain, `null`, 502},
+			{"a list", plain, `[]`, 502},
+			{"nothing", plain, ``, 502},
+			{"half a body", plain, `{"output":{"message":{"role":"assistant","content":[{"text":"a`, 502},
+			{"HTML", http.Header{"Content-Type": {"text/html"}}, `<html>`, 502},
+			{"no type", http.Header{}, `{}`, 502},
+			{"an event stream that nobody asked for", stream, ``, 502},
+		} {
+			_, err := newCall(t, userSays("hi"), target(model)).Whole(200, tt.header, []byte(tt.body))
+			var f *fault.Error
+			if !errors.As(err, &f) || f.Status != tt.status || f.Kind != fault.Upstream {
+				t.Errorf("%s: %v, want %d", tt.name, err, tt.status)
+			}
+		}
+	}
+	for _, body := range []string{
+		`{"stopReason":"end_turn","usage":{"inputTokens":1,"outputTokens":2,"totalTokens":3}}`,
+		`{"output":{},"stopReason":"end_turn","usage":{"inputTokens":1,"outputTokens":2,"totalTokens":3}}`,
+		`{"output":{"message":{"role":"assistant","content":[{"text":"a"}]}},"usage":{"inputTokens":1,"outputTokens":2,"totalTokens":3}}`,
+		`{"output":{"message":{"role":"assistant","content":[{"text":"a"}]}},"stopReason":"end_turn"}`,
+		`{"output":{"message":{"role":"assistant","content":[{"text":"a"}]}},"stopReason":"malformed_tool_use","usage":{"inputTokens":1,"outputTokens":2,"totalTokens":3}}`,
+		`{"output":{"message":{"role":"assistant","content":[{"text":"a"}]}},"stopReason":"malformed_model_output","usage":{"inputTokens":1,"outputTokens":2,"totalTokens":3}}`,
+	} {
+		_, err := newCall(t, userSays("hi"), target("amazon.nova-pro-v1:0")).Whole(200, plain, []byte(body))
+		var f *fault.Error
+		if !errors.As(err, &f) || f.Status != 502 {
+			t.Errorf("%s: %v, want 502", body, err)
+		}
+	}
+	for _, body := range []string{
+		`{"type":"message","id":"m","content":[],"usage":{"input_tokens":1,"output_tokens":1}}`,
+		`{"type":"message","id":"m","content":[],"stop_reason":"end_turn"}`,
+		`{"id":"m","content":[],"stop_reason":"end_turn","usage":{"input_tokens":1,"output_tokens":1}}`,
+	} {
+		_, err := newCall(t, userSays("hi"), target("anthropic.claude-3-haiku-20240307-v1:0")).Whole(200, plain, []byte(body))
+		var f *fault.Error
+		if !errors.As(err, &f) || f.Status != 502 {
+			t.Errorf("%s: %v, want 502", body, err)
+		}
+	}
+}
