@@ -87,7 +87,7 @@ func TestConversation(t *testing.T) {
 				t.Run(fmt.Sprintf("%v/%d/%d", mode, length(body), pieces), func(t *testing.T) {
 					e := exchangetest.Envoy{
 						Mode: mode, Path: "/v1/chat/completions", Pieces: pieces,
-						Header: http.Header{"Authorization": {"Bearer sk"}, "Cookie": {"a", "b"}, "X-Aisix-Egress": {"plaintext"}},
+						Header: http.Header{"Authorization": {"Bearer sk"}, "Cookie": {"a", "b"}, "X-Aisix-Egress": {"plaintext"}, "X-Forwarded-Proto": {"http"}},
 						Upstream: func(f exchangetest.Forwarded) exchangetest.Reply {
 							return exchangetest.Reply{Status: 201, Header: http.Header{"X-Amzn-Requestid": {"r"}}, Body: []byte("reply to a call")}
 						},
@@ -112,7 +112,8 @@ func TestConversation(t *testing.T) {
 					if !bytes.Equal(f.Body, bytes.ToUpper(e.Body)) {
 						t.Errorf("forwarded a body of %d bytes, want %d", len(f.Body), len(e.Body))
 					}
-					want := http.Header{"Content-Type": {"application/json"}, "X-Aisix-Egress": {"tls"}}
+					// Envoy has no route for a request that lost its x-forwarded-proto.
+					want := http.Header{"Content-Type": {"application/json"}, "X-Aisix-Egress": {"tls"}, "X-Forwarded-Proto": {"http"}}
 					if body != nil {
 						want.Set("content-length", fmt.Sprint(len(*body)))
 					}

@@ -81,8 +81,9 @@ func mutation(set []KeyValue, old Fields, remove []string) *extprocv3.HeaderMuta
 		m.SetHeaders = append(m.SetHeaders, option(key, set[i].Value))
 	}
 	drop := func(key string) {
-		// Envoy refuses to remove host and pseudo-headers.
-		if seen[key] || key == "host" || strings.HasPrefix(key, ":") {
+		// Envoy refuses to remove host and pseudo-headers, and finds no route for a
+		// request without x-forwarded-proto: that one is its routes' to remove.
+		if seen[key] || key == "host" || key == "x-forwarded-proto" || strings.HasPrefix(key, ":") {
 			return
 		}
 		seen[key] = true
