@@ -54,7 +54,7 @@ const maxPage = 1000
 
 func (c collection) list(a *answer, r *http.Request, _ string) error {
 	query := r.URL.Query()
-	limit, after := 0, query.Get("after")
+	limit, after := 0, ""
 	if query.Has("limit") {
 		n, err := strconv.Atoi(query.Get("limit"))
 		if err != nil || n < 1 || n > maxPage {
@@ -62,8 +62,12 @@ func (c collection) list(a *answer, r *http.Request, _ string) error {
 		}
 		limit = n + 1 // one more tells whether there is a next page
 	}
-	if after != "" && uuid.Validate(after) != nil {
-		return badRequest("", "after must be an id")
+	if query.Has("after") {
+		id, err := uuid.Parse(query.Get("after"))
+		if err != nil {
+			return badRequest("", "after must be an id")
+		}
+		after = id.String() // ids are compared as text
 	}
 	found, err := c.store.List(r.Context(), c.kind, after, limit)
 	if err != nil {

@@ -44,9 +44,9 @@ func asProblem(err error) *problem {
 	case errors.As(err, &reference):
 		return &problem{status: http.StatusBadRequest, Code: "invalid_request", Message: reference.Message, Pointer: reference.Pointer}
 	case errors.As(err, &taken):
-		return &problem{status: http.StatusConflict, Code: "conflict", Message: taken.Error()}
+		return &problem{status: http.StatusConflict, Code: "conflict", Message: taken.Error(), Pointer: taken.Pointer}
 	case errors.As(err, &used):
-		return &problem{status: http.StatusConflict, Code: "conflict", Message: used.Error()}
+		return &problem{status: http.StatusConflict, Code: "conflict", Message: used.Error(), Pointer: used.Pointer}
 	case errors.Is(err, store.ErrNotFound):
 		return &problem{status: http.StatusNotFound, Code: "not_found", Message: "resource not found"}
 	case errors.Is(err, store.ErrMoved):

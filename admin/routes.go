@@ -2,6 +2,7 @@ package admin
 
 import (
 	"net/http"
+	"net/url"
 	"slices"
 	"strings"
 
@@ -14,8 +15,9 @@ type handler func(a *answer, r *http.Request, id string) error
 
 // route is one HTTP path and what each method does there.
 type route struct {
-	path    string // may hold one {id}
-	public  bool   // needs no admin key
+	path    string   // may hold one {id}
+	public  bool     // needs no admin key
+	query   []string // the parameters that it takes
 	methods map[string]handler
 }
 
@@ -28,7 +30,7 @@ func (s *Server) table() []route {
 		{path: "/admin/v1/health", methods: map[string]handler{"GET": s.health}},
 	}
 	if s.usage != nil {
-		table = append(table, route{path: "/admin/v1/usage", methods: map[string]handler{"GET": s.totals}})
+		table = append(table, route{path: "/admin/v1/usage", query: []string{"from", "group_by", "to"}, methods: map[string]handler{"GET": s.totals}})
 	}
 	for _, c := range []struct {
 		path string
@@ -36,7 +38,7 @@ func (s *Server) table() []route {
 	}{{"provider_keys", resource.ProviderKeys}, {"models", resource.Models}, {"apikeys", resource.APIKeys}, {"api_keys", resource.APIKeys}} {
 		resources := collection{Server: s, kind: c.kind, path: "/admin/v1/" + c.path}
 		table = append(table,
-			route{path: resources.path, methods: map[string]handler{"GET": resources.list, "POST": resources.create}},
+			route{path: resources.path, query: []string{"after", "limit"}, methods: map[string]handler{"GET": resources.list, "POST": resources.create}},
 			route{path: resources.path + "/{id}", methods: map[string]handler{
 				"GET": resources.get, "PUT": resources.put, "PATCH": resources.patch, "DELETE": resources.delete}})
 		if c.kind == resource.APIKeys {
@@ -67,6 +69,25 @@ func (r *route) id(path string) (id string, ok bool) {
 		id, ok = strings.CutSuffix(id, after)
 	}
 	return id, ok && id != "" && !strings.Contains(id, "/")
+}
+
+// checkQuery refuses query parameters that would have no effect.
+func (r *route) checkQuery(q *http.Request) error {
+	given, err := url.ParseQuery(q.URL.RawQuery)
+	if err != nil {
+		return badRequest("", "the query string is malformed")
+	}
+	for name, values := range given {
+		switch {
+		case !slices.Contains(r.query, name) && len(r.query) == 0:
+			return badRequest("", "this path takes no query parameters")
+		case !slices.Contains(r.query, name):
+			return badRequest("", "unknown query parameter; this path takes "+strings.Join(r.query, ", "))
+		case len(values) > 1:
+			return badRequest("", "query parameter "+name+" stands twice")
+		}
+	}
+	return nil
 }
 
 // handler is what the route does for a method; HEAD is a GET without a body.

@@ -6,7 +6,6 @@
 package admin
 
 import (
-	"context"
 	"crypto/rand"
 	"crypto/sha256"
 	"encoding/json"
@@ -14,6 +13,7 @@ import (
 	"io"
 	"log/slog"
 	"net/http"
+	"runtime/debug"
 	"sync/atomic"
 	"time"
 
@@ -73,18 +73,18 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	a := &answer{ResponseWriter: w}
 	defer func() {
 		if cause := recover(); cause != nil {
-			s.log.Error("panic in the Admin API", "cause", cause)
-			a.fail(&problem{status: http.StatusInternalServerError, Message: "internal error"})
+			s.log.Error("panic in the Admin API", "cause", cause, "stack", string(debug.Stack()))
+			a.fail(asProblem(errors.New("panic")))
 		}
 		s.log.Info("admin request", "method", r.Method, "path", r.URL.Path, "status", a.status,
-			"duration_ms", s.now().Sub(start).Milliseconds())
+			"client_address", r.RemoteAddr, "duration_ms", s.now().Sub(start).Milliseconds())
 	}()
 	h := a.Header()
 	h.Set("Cache-Control", "no-store")
 	h.Set("X-Content-Type-Options", "nosniff")
 	if err := s.serve(a, r); err != nil {
 		p := asProblem(err)
-		if p.status >= 500 {
+		if p.status >= 500 && r.Context().Err() == nil {
 			s.log.Error("admin request failed", "method", r.Method, "path", r.URL.Path, "error", err)
 		}
 		a.fail(p)
@@ -105,6 +105,11 @@ func (s *Server) serve(a *answer, r *http.Request) error {
 	handle, err := route.handler(r.Method)
 	if err != nil {
 		return err
+	}
+	if !route.public { // probes may add what they like
+		if err := route.checkQuery(r); err != nil {
+			return err
+		}
 	}
 	return handle(a, r, id)
 }
@@ -132,10 +137,7 @@ func (a *answer) json(status int, v any) error {
 func (a *answer) bytes(status int, body []byte) error {
 	a.Header().Set("Content-Type", "application/json")
 	a.WriteHeader(status)
-	_, err := a.Write(body)
-	if err != nil {
-		return context.Canceled // the client left: nobody is there to be told
-	}
+	a.Write(body) // an error is the client leaving: nobody is there to be told
 	return nil
 }
 

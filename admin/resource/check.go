@@ -3,7 +3,6 @@ package resource
 import (
 	"encoding/json"
 	"fmt"
-	"math"
 	"reflect"
 	"regexp"
 	"slices"
@@ -18,14 +17,16 @@ const (
 	maxModelID = 2048         // bytes, as Bedrock has it
 	maxTimeout = 24 * 3600000 // ms: a day
 	maxLimit   = 1<<53 - 1    // what a Lua number holds exactly
+	maxPrice   = 1000000      // US dollars per 1,000 tokens
 	maxPattern = 1024         // entries of an allowlist, and of other lists
 )
 
 var (
-	regionShape  = regexp.MustCompile(`^[a-z0-9-]+$`)
-	hashShape    = regexp.MustCompile(`^[0-9a-f]{64}$`)
-	modelIDShape = regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9._:/*-]*$|^\*[A-Za-z0-9._:/-]*$`)
-	labelShape   = regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9._-]*$`)
+	regionShape    = regexp.MustCompile(`^[a-z0-9-]+$`)
+	hashShape      = regexp.MustCompile(`^[0-9a-f]{64}$`)
+	modelIDShape   = regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9._:/*-]*$|^\*[A-Za-z0-9._:/-]*$`)
+	labelShape     = regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9._-]*$`)
+	publisherShape = regexp.MustCompile(`^[a-z0-9][a-z0-9-]*$`)
 )
 
 func (k *ProviderKey) check() *Invalid {
@@ -56,23 +57,18 @@ func (m *Model) check() *Invalid {
 	star := strings.Count(m.DisplayName, "*")
 	switch {
 	case star > 1:
-		return &Invalid{Pointer: "/display_name", Message: "may hold one *"}
+		return &Invalid{Pointer: "/display_name", Message: "may hold one * at most"}
 	case m.ModelName == "":
 		return &Invalid{Pointer: "/model_name", Message: "is required"}
 	case len(m.ModelName) > maxModelID, !modelIDShape.MatchString(m.ModelName), slices.Contains(strings.Split(m.ModelName, "/"), ".."):
 		return &Invalid{Pointer: "/model_name", Message: "is no model id, inference profile id or ARN"}
 	case strings.Count(m.ModelName, "*") > star:
-		return &Invalid{Pointer: "/model_name", Message: "may hold one *, where display_name holds one"}
+		return &Invalid{Pointer: "/model_name", Message: "may hold one * at most, where display_name holds one"}
 	case m.ProviderKeyID == "":
 		return &Invalid{Pointer: "/provider_key_id", Message: "is required"}
 	}
-	for pointer, ms := range map[string]int64{"/timeout": m.Timeout, "/stream_timeout": m.StreamTimeout} {
-		if ms < 0 || ms > maxTimeout {
-			return &Invalid{Pointer: pointer, Message: fmt.Sprintf("must be milliseconds, 1 to %d", maxTimeout)}
-		}
-	}
 	if m.Publisher != "" {
-		if invalid := checkLabel("/publisher", m.Publisher); invalid != nil {
+		if invalid := checkPublisher(m.Publisher); invalid != nil {
 			return invalid
 		}
 	}
@@ -89,7 +85,7 @@ func (k *APIKey) check() *Invalid {
 		return &Invalid{Pointer: "/allowed_models", Message: "is required"}
 	}
 	if len(k.AllowedModels) > maxPattern {
-		return &Invalid{Pointer: "/allowed_models", Message: fmt.Sprintf("may hold %d names", maxPattern)}
+		return &Invalid{Pointer: "/allowed_models", Message: fmt.Sprintf("may hold at most %d names", maxPattern)}
 	}
 	for i, pattern := range k.AllowedModels {
 		pointer := at("/allowed_models", i)
@@ -97,7 +93,7 @@ func (k *APIKey) check() *Invalid {
 			return invalid
 		}
 		if strings.Count(pattern, "*") > 1 {
-			return &Invalid{Pointer: pointer, Message: "may hold one *"}
+			return &Invalid{Pointer: pointer, Message: "may hold one * at most"}
 		}
 	}
 	for _, text := range []struct{ pointer, value string }{{"/display_name", k.DisplayName}, {"/team_id", k.TeamID}, {"/user_id", k.UserID}} {
@@ -144,9 +140,9 @@ func (c *Cost) check() *Invalid {
 			continue
 		}
 		f, err := strconv.ParseFloat(string(*price), 64)
-		if err != nil || math.IsInf(f, 0) || f < 0 || len(*price) > 32 {
+		if err != nil || f < 0 || f > maxPrice || len(*price) > 32 {
 			name, _, _ := strings.Cut(v.Type().Field(i).Tag.Get("json"), ",")
-			return &Invalid{Pointer: "/cost/" + name, Message: "must be a decimal number of US dollars, 0 or more"}
+			return &Invalid{Pointer: "/cost/" + name, Message: fmt.Sprintf("must be US dollars, a number of 0 to %d in at most 32 digits", maxPrice)}
 		}
 	}
 	return nil
@@ -157,7 +153,7 @@ func checkName(pointer, s string) *Invalid {
 	case s == "":
 		return &Invalid{Pointer: pointer, Message: "is required and must not be empty"}
 	case utf8.RuneCountInString(s) > maxName:
-		return &Invalid{Pointer: pointer, Message: fmt.Sprintf("may have %d characters", maxName)}
+		return &Invalid{Pointer: pointer, Message: fmt.Sprintf("may have at most %d characters", maxName)}
 	case strings.ContainsFunc(s, unicode.IsControl):
 		return &Invalid{Pointer: pointer, Message: "must not hold control characters"}
 	case strings.TrimSpace(s) == "":
@@ -169,6 +165,14 @@ func checkName(pointer, s string) *Invalid {
 func checkLabel(pointer, s string) *Invalid {
 	if len(s) > 64 || !labelShape.MatchString(s) {
 		return &Invalid{Pointer: pointer, Message: "must be 1 to 64 letters, digits, dots, dashes and underscores"}
+	}
+	return nil
+}
+
+// checkPublisher takes the spelling that model ids have: another would match none.
+func checkPublisher(s string) *Invalid {
+	if len(s) > 64 || !publisherShape.MatchString(s) {
+		return &Invalid{Pointer: "/publisher", Message: "must be as in model ids: 1 to 64 lower-case letters, digits and dashes"}
 	}
 	return nil
 }

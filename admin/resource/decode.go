@@ -37,6 +37,9 @@ func Patch(old Resource, body []byte) (Resource, error) {
 			return nil, &Invalid{Pointer: below("", name), Message: "can be replaced, not removed"}
 		}
 	}
+	if invalid := unknown(shapes[old.Kind()], patch, ""); invalid != nil { // a null of it would go unnoticed
+		return nil, invalid
+	}
 	shown, err := Show(old)
 	if err != nil {
 		return nil, err
@@ -77,13 +80,28 @@ func decode(kind Kind, n *node, old Resource) (Resource, error) {
 	return r, nil
 }
 
+// providerKeyBody is what a write of a provider key may hold.
+type providerKeyBody struct {
+	ProviderKey
+	Secret     *string         `json:"secret"`
+	APIKey     *string         `json:"api_key"`     // another name of secret
+	SecretInfo json.RawMessage `json:"secret_info"` // shown by reads, ignored
+}
+
+// shapes are what a body of each kind may hold.
+var shapes = map[Kind]reflect.Type{
+	ProviderKeys: reflect.TypeFor[providerKeyBody](),
+	Models:       reflect.TypeFor[Model](),
+	APIKeys:      reflect.TypeFor[APIKey](),
+}
+
 func decodeProviderKey(n *node, old *ProviderKey) (*ProviderKey, *Invalid) {
-	var in struct {
-		ProviderKey
-		Secret     *string         `json:"secret"`
-		APIKey     *string         `json:"api_key"`     // another name of secret
-		SecretInfo json.RawMessage `json:"secret_info"` // shown by reads, ignored
+	for _, name := range []string{"secret", "api_key"} {
+		if m := n.member(name); m != nil && m.kind == '{' {
+			return nil, &Invalid{Pointer: below("", name), Message: "must be a string with the JSON object's text, not the object itself"}
+		}
 	}
+	var in providerKeyBody
 	if invalid := fill(reflect.ValueOf(&in).Elem(), n, ""); invalid != nil {
 		return nil, invalid
 	}
@@ -120,8 +138,13 @@ func decodeModel(n *node) (*Model, *Invalid) {
 	}
 	m.Provider = or(m.Provider, DefaultProvider)
 	for _, name := range []string{"timeout", "stream_timeout"} {
-		if t := n.member(name); t != nil && string(t.raw) == "0" { // a zero Timeout means that none was given
-			return nil, &Invalid{Pointer: below("", name), Message: "must be 1 or more"}
+		given := n.member(name)
+		if given == nil || given.kind == 'n' {
+			continue
+		}
+		ms := fieldNamed(reflect.ValueOf(m).Elem(), name).Int() // 0 means to the rest that none was given
+		if ms < 1 || ms > maxTimeout {
+			return nil, &Invalid{Pointer: below("", name), Message: fmt.Sprintf("must be milliseconds, 1 to %d", maxTimeout)}
 		}
 	}
 	return m, m.check()

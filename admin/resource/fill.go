@@ -24,7 +24,7 @@ func fill(v reflect.Value, n *node, pointer string) *Invalid {
 	wrong := func(want string) *Invalid { return &Invalid{Pointer: pointer, Message: "must be " + want} }
 	switch v.Type() {
 	case rawType:
-		v.SetBytes(append([]byte(nil), n.raw...))
+		v.SetBytes(n.json())
 		return nil
 	case numberType:
 		if n.kind != '0' {
@@ -33,8 +33,8 @@ func fill(v reflect.Value, n *node, pointer string) *Invalid {
 		v.SetString(string(n.raw))
 		return nil
 	case timeType:
-		t, err := time.Parse(time.RFC3339, n.text)
-		if n.kind != '"' || err != nil {
+		var t time.Time
+		if n.kind != '"' || t.UnmarshalText([]byte(n.text)) != nil { // stricter than time.Parse
 			return wrong("a time as RFC 3339 has it")
 		}
 		v.Set(reflect.ValueOf(t))
@@ -55,7 +55,11 @@ func fill(v reflect.Value, n *node, pointer string) *Invalid {
 		}
 		v.SetBool(n.raw[0] == 't')
 	case reflect.Int, reflect.Int64:
-		i, err := strconv.ParseInt(string(n.raw), 10, 64)
+		whole, fraction, _ := strings.Cut(string(n.raw), ".") // 1.0 is an integer, as JSON Schema has it
+		i, err := strconv.ParseInt(whole, 10, 64)
+		if strings.Trim(fraction, "0") != "" {
+			err = strconv.ErrSyntax
+		}
 		if n.kind != '0' || err != nil {
 			return wrong("an integer")
 		}
@@ -103,6 +107,27 @@ func fill(v reflect.Value, n *node, pointer string) *Invalid {
 		}
 	default:
 		panic("resource: no way to fill a " + v.Type().String())
+	}
+	return nil
+}
+
+// unknown finds a member that a struct of type t has no field for, nulls included.
+func unknown(t reflect.Type, n *node, pointer string) *Invalid {
+	for t.Kind() == reflect.Pointer {
+		t = t.Elem()
+	}
+	if t.Kind() != reflect.Struct {
+		return nil
+	}
+	v := reflect.New(t).Elem()
+	for _, m := range n.members {
+		field := fieldNamed(v, m.name)
+		if !field.IsValid() {
+			return &Invalid{Pointer: below(pointer, m.name), Message: "unknown member"}
+		}
+		if invalid := unknown(field.Type(), m.value, below(pointer, m.name)); invalid != nil {
+			return invalid
+		}
 	}
 	return nil
 }

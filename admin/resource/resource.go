@@ -43,60 +43,6 @@ type Model struct {
 	Bedrock // Bedrock's own knobs, as defaults
 }
 
-// Bedrock are a model's defaults for what only Bedrock knows, and what a caller
-// may change of them. The members are spelled as in Bedrock's API.
-type Bedrock struct {
-	MaxTokens                    *int              `json:"max_tokens,omitempty"` // where the caller gave none
-	GuardrailConfig              *GuardrailConfig  `json:"guardrailConfig,omitempty"`
-	PerformanceConfig            *Performance      `json:"performanceConfig,omitempty"`
-	ServiceTier                  *ServiceTier      `json:"serviceTier,omitempty"`
-	AdditionalModelRequestFields json.RawMessage   `json:"additionalModelRequestFields,omitempty"` // an object
-	RequestMetadata              map[string]string `json:"requestMetadata,omitempty"`
-	AnthropicBeta                []string          `json:"anthropic_beta,omitempty"`
-	AllowOverride                []string          `json:"allow_override,omitempty"` // names of the members above that a request may set
-	IgnoreParams                 []string          `json:"ignore_params,omitempty"`  // OpenAI parameters to ignore instead of refusing
-	Capabilities                 *Capabilities     `json:"capabilities,omitempty"`   // overrules the data file on families
-}
-
-// GuardrailConfig is Bedrock's guardrailConfig.
-type GuardrailConfig struct {
-	Identifier string `json:"guardrailIdentifier"`
-	Version    string `json:"guardrailVersion"`
-	Trace      string `json:"trace,omitempty"`                // enabled, disabled, enabled_full
-	StreamMode string `json:"streamProcessingMode,omitempty"` // sync, async
-}
-
-// Performance is Bedrock's performanceConfig.
-type Performance struct {
-	Latency string `json:"latency"` // standard, optimized
-}
-
-// ServiceTier is Bedrock's serviceTier.
-type ServiceTier struct {
-	Type string `json:"type"` // default, priority, flex, reserved
-}
-
-// Capabilities say what a model family can do; nil members are "not said". The
-// same type is the row of the data file in extproc/bedrock and the overrule in a
-// model resource.
-type Capabilities struct {
-	System           *bool    `json:"system,omitempty"`             // takes system prompts
-	Tools            *bool    `json:"tools,omitempty"`              // takes tool definitions
-	ToolChoice       []string `json:"tool_choice,omitempty"`        // of auto, any, tool
-	Images           *bool    `json:"images,omitempty"`             // in user turns
-	ToolResultImages *bool    `json:"tool_result_images,omitempty"` // in tool results
-	Documents        *bool    `json:"documents,omitempty"`
-	Cache            []string `json:"cache,omitempty"`             // where cache points may stand: system, messages, tools
-	CacheTTL         []string `json:"cache_ttl,omitempty"`         // of 5m, 1h
-	StructuredOutput string   `json:"structured_output,omitempty"` // native, tool
-	StrictTools      *bool    `json:"strict_tools,omitempty"`      // takes strict on a tool
-	Reasoning        string   `json:"reasoning,omitempty"`         // none, budget, adaptive, effort (the family's own control)
-	Penalties        *bool    `json:"penalties,omitempty"`         // takes frequency_penalty, presence_penalty
-	Seed             *bool    `json:"seed,omitempty"`
-	StopMax          *int     `json:"stop_max,omitempty"`    // most stop sequences
-	TopKField        string   `json:"top_k_field,omitempty"` // path in additionalModelRequestFields, "" is none
-}
-
 // APIKey is a caller's credential.
 type APIKey struct {
 	KeyHash       string     `json:"key_hash"`       // lower-case hex SHA-256 of the plaintext

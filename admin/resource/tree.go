@@ -3,7 +3,9 @@ package resource
 import (
 	"bytes"
 	"encoding/json"
+	"strconv"
 	"strings"
+	"unicode/utf16"
 	"unicode/utf8"
 )
 
@@ -26,10 +28,11 @@ func (e *Invalid) Error() string {
 
 // node is one JSON value with its members in the order in which they were written.
 type node struct {
-	kind    byte // { [ " 0 (a number) b (true, false) n (null)
-	raw     json.RawMessage
-	text    string // of a string
+	kind    byte            // { [ " 0 (a number) b (true, false) n (null)
+	raw     json.RawMessage // as written; nil of a merge's result
+	text    string          // of a string
 	members []member
+	places  map[string]int // of members, by name
 	items   []*node
 }
 
@@ -46,6 +49,9 @@ func parse(body []byte) (*node, *Invalid) {
 	}
 	if !json.Valid(body) {
 		return nil, &Invalid{Message: "body is not valid JSON"}
+	}
+	if halfCharacter(body) {
+		return nil, &Invalid{Message: "body holds half of a surrogate pair, which is no character"}
 	}
 	p := parser{body: body, tokens: json.NewDecoder(bytes.NewReader(body))}
 	p.tokens.UseNumber()
@@ -107,69 +113,97 @@ func (p *parser) child(n *node, pointer string, depth int) *Invalid {
 		return &Invalid{Pointer: pointer, Message: "member stands twice"}
 	}
 	value, invalid := p.value(pointer, depth+1)
-	n.members = append(n.members, member{name, value})
+	n.add(name, value)
 	return invalid
+}
+
+// halfCharacter tells whether a string of valid JSON escapes one surrogate without
+// its other half: decoding would silently put another character there.
+func halfCharacter(body []byte) bool {
+	unit := func(at int) rune { // of the escape that starts there, 0 if none does
+		if at+6 > len(body) || body[at] != '\\' || body[at+1] != 'u' {
+			return 0
+		}
+		n, _ := strconv.ParseUint(string(body[at+2:at+6]), 16, 16)
+		return rune(n)
+	}
+	for i := 0; i < len(body); i++ {
+		if body[i] != '\\' {
+			continue
+		}
+		if first := unit(i); utf16.IsSurrogate(first) {
+			if utf16.DecodeRune(first, unit(i+6)) == utf8.RuneError {
+				return true
+			}
+			i += 6
+		}
+		i++ // past the character that the backslash escapes
+	}
+	return false
 }
 
 // member is nil if there is none.
 func (n *node) member(name string) *node {
-	for _, m := range n.members {
-		if m.name == name {
-			return m.value
-		}
+	if i, ok := n.places[name]; ok {
+		return n.members[i].value
 	}
 	return nil
 }
 
-// set replaces a member, or adds it behind the others; nil removes it.
-func (n *node) set(name string, value *node) {
-	for i, m := range n.members {
-		if m.name != name {
-			continue
-		}
-		if value == nil {
-			n.members = append(n.members[:i:i], n.members[i+1:]...)
-		} else {
-			n.members[i].value = value
-		}
-		return
+func (n *node) add(name string, value *node) {
+	if n.places == nil {
+		n.places = map[string]int{}
 	}
-	if value != nil {
-		n.members = append(n.members, member{name, value})
-	}
+	n.places[name] = len(n.members)
+	n.members = append(n.members, member{name, value})
 }
 
-// merge is RFC 7396's MergePatch; target may be nil, and is changed.
+// merge is RFC 7396's MergePatch; target may be nil.
 func merge(target, patch *node) *node {
 	if patch.kind != '{' {
 		return patch
 	}
 	if target == nil || target.kind != '{' {
-		target = &node{kind: '{'}
+		target = &node{}
 	}
-	for _, m := range patch.members {
-		if m.value.kind == 'n' {
-			target.set(m.name, nil)
-		} else {
-			target.set(m.name, merge(target.member(m.name), m.value))
+	merged := &node{kind: '{'}
+	for _, m := range target.members {
+		change := patch.member(m.name)
+		switch {
+		case change == nil:
+			merged.add(m.name, m.value)
+		case change.kind != 'n':
+			merged.add(m.name, merge(m.value, change))
 		}
 	}
-	target.raw = target.join()
-	return target
+	for _, m := range patch.members {
+		if m.value.kind != 'n' && target.member(m.name) == nil {
+			merged.add(m.name, merge(nil, m.value))
+		}
+	}
+	return merged
 }
 
-// join writes an object again from its members.
-func (n *node) join() json.RawMessage {
-	out := []byte{'{'}
+// json is the value as it was written, or of an object that a merge made, its
+// members.
+func (n *node) json() json.RawMessage { return n.append(nil) }
+
+func (n *node) append(out []byte) []byte {
+	if n.raw != nil {
+		return append(out, n.raw...)
+	}
+	out = append(out, '{')
 	for i, m := range n.members {
 		if i > 0 {
 			out = append(out, ',')
 		}
 		name, _ := json.Marshal(m.name) // a string: it can't fail
-		out = append(append(append(out, name...), ':'), m.value.raw...)
+		out = m.value.append(append(append(out, name...), ':'))
 	}
 	return append(out, '}')
 }
+
+var escape = strings.NewReplacer("~", "~0", "/", "~1")
 
 // below is the pointer of a member. Names are the body's own: a long one is cut.
 func below(pointer, name string) string {
@@ -177,5 +211,5 @@ func below(pointer, name string) string {
 	if len(name) > most {
 		name = strings.ToValidUTF8(name[:most], "") + "…"
 	}
-	return pointer + "/" + strings.NewReplacer("~", "~0", "/", "~1").Replace(name)
+	return pointer + "/" + escape.Replace(name)
 }

@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"math"
 
+	"aisix/admin/resource"
 	"aisix/extproc/chat"
 	"aisix/extproc/fault"
 
@@ -135,7 +136,7 @@ func labels(p *prepared) map[string]string {
 	}
 	for _, k := range sortedKeys(p.req.Metadata) {
 		v := p.req.Metadata[k]
-		if _, set := out[k]; !set && len(out) < maxLabels && k != "" && label.MatchString(k) && label.MatchString(v) {
+		if _, set := out[k]; !set && len(out) < resource.MaxMetadata && resource.MetadataFits(k, v) {
 			out[k] = v
 		}
 	}

@@ -3,9 +3,10 @@ package bedrock
 import (
 	"bytes"
 	"encoding/json"
+	"errors"
 	"maps"
-	"regexp"
 	"slices"
+	"strings"
 
 	"aisix/admin/resource"
 	"aisix/extproc/chat"
@@ -49,7 +50,7 @@ func newKnobs(req *chat.Request, t Target) (knobs, error) {
 			k.topK = raw
 			continue
 		}
-		if !slices.Contains(overridable, name) {
+		if !slices.Contains(resource.Overridable, name) {
 			return knobs{}, fault.Invalid(name, "unknown member %s", quote(name))
 		}
 		if !slices.Contains(o.AllowOverride, name) {
@@ -65,69 +66,40 @@ func newKnobs(req *chat.Request, t Target) (knobs, error) {
 	return k, k.tierOf(req, o)
 }
 
-// overridable are the names that allow_override may hold.
-var overridable = []string{"guardrailConfig", "performanceConfig", "serviceTier", "additionalModelRequestFields", "requestMetadata", "anthropic_beta"}
-
+// override takes one member of the request, by the rules of a model resource.
 func (k *knobs) override(name string, raw json.RawMessage) error {
+	b, err := resource.DecodeOverride(name, raw)
+	var invalid *resource.Invalid
+	if errors.As(err, &invalid) {
+		param := strings.ReplaceAll(strings.TrimPrefix(invalid.Pointer, "/"), "/", ".")
+		return fault.Invalid(or(param, name), "%s %s", or(param, name), invalid.Message)
+	}
 	switch name {
 	case "guardrailConfig":
-		k.guardrail = new(resource.GuardrailConfig)
-		if strict(raw, k.guardrail) != nil || k.guardrail.Identifier == "" || k.guardrail.Version == "" {
-			return fault.Invalid(name, "guardrailConfig is an object with guardrailIdentifier and guardrailVersion")
-		}
-		if !oneOf(k.guardrail.Trace, "", "enabled", "disabled", "enabled_full") {
-			return fault.Invalid(name+".trace", "trace is one of enabled, disabled and enabled_full")
-		}
-		if !oneOf(k.guardrail.StreamMode, "", "sync", "async") {
-			return fault.Invalid(name+".streamProcessingMode", "streamProcessingMode is sync or async")
-		}
+		k.guardrail = b.GuardrailConfig
 	case "performanceConfig":
-		k.performance = new(resource.Performance)
-		if strict(raw, k.performance) != nil || !oneOf(k.performance.Latency, "standard", "optimized") {
-			return fault.Invalid(name, "performanceConfig is an object whose latency is standard or optimized")
-		}
+		k.performance = b.PerformanceConfig
 	case "serviceTier":
-		k.tier = new(resource.ServiceTier)
-		if strict(raw, k.tier) != nil || !oneOf(k.tier.Type, "default", "priority", "flex", "reserved") {
-			return fault.Invalid(name, "serviceTier is an object whose type is default, priority, flex or reserved")
-		}
+		k.tier = b.ServiceTier
 	case "additionalModelRequestFields":
 		var fields map[string]json.RawMessage
-		if json.Unmarshal(raw, &fields) != nil {
-			return fault.Invalid(name, "additionalModelRequestFields is an object")
+		if err := json.Unmarshal(b.AdditionalModelRequestFields, &fields); err != nil {
+			return fault.From(err)
 		}
 		maps.Copy(k.additional, fields)
 	case "requestMetadata":
-		var labels map[string]string
-		if strict(raw, &labels) != nil {
-			return fault.Invalid(name, "requestMetadata is an object of strings")
-		}
 		if k.metadata == nil {
 			k.metadata = map[string]string{}
 		}
-		maps.Copy(k.metadata, labels)
-		for key, value := range k.metadata {
-			if key == "" || !label.MatchString(key) || !label.MatchString(value) {
-				return fault.Invalid(name, "requestMetadata takes keys and values of up to 256 letters, digits, spaces and any of _ : @ $ # = / + , - .")
-			}
-		}
-		if len(k.metadata) > maxLabels {
-			return fault.Invalid(name, "requestMetadata takes at most %d entries", maxLabels)
+		maps.Copy(k.metadata, b.RequestMetadata)
+		if len(k.metadata) > resource.MaxMetadata {
+			return fault.Invalid(name, "requestMetadata takes at most %d entries, the model's own included", resource.MaxMetadata)
 		}
 	case "anthropic_beta":
-		var beta []string
-		if strict(raw, &beta) != nil {
-			return fault.Invalid(name, "anthropic_beta is a list of strings")
-		}
-		k.beta = beta
+		k.beta = b.AnthropicBeta
 	}
 	return nil
 }
-
-// What Bedrock takes as requestMetadata.
-var label = regexp.MustCompile(`^[a-zA-Z0-9\s:_@$#=/+,.-]{0,256}$`)
-
-const maxLabels = 16
 
 // tierOf honours OpenAI's service_tier where the resource lets requests choose.
 // auto and default ask for nothing that is not so anyway.
@@ -144,13 +116,6 @@ func (k *knobs) tierOf(req *chat.Request, o resource.Bedrock) error {
 	}
 	k.tier = &resource.ServiceTier{Type: req.ServiceTier}
 	return nil
-}
-
-// strict decodes raw into v and refuses unknown members.
-func strict(raw json.RawMessage, v any) error {
-	dec := json.NewDecoder(bytes.NewReader(raw))
-	dec.DisallowUnknownFields()
-	return dec.Decode(v)
 }
 
 func isNull(raw json.RawMessage) bool { return len(raw) == 0 || string(bytes.TrimSpace(raw)) == "null" }

@@ -1,0 +1,51 @@
+package store
+
+import (
+	"errors"
+	"fmt"
+	"strings"
+)
+
+// The errors that a write can meet.
+var (
+	ErrNotFound    = errors.New("resource not found")
+	ErrMoved       = errors.New("the resource has moved on")
+	ErrUnavailable = errors.New("the store is not available")
+)
+
+// TakenError is a name that another resource of the kind has.
+type TakenError struct {
+	Name    string
+	Pointer string // JSON pointer of the member that holds names
+}
+
+func (e *TakenError) Error() string {
+	return fmt.Sprintf("name %q already in use by another resource", e.Name)
+}
+
+// InUseError is a provider key that models refer to.
+type InUseError struct {
+	Models  []string // their display names
+	Pointer string   // JSON pointer of the member that can't change; "" of a deletion
+}
+
+func (e *InUseError) Error() string {
+	const shown = 20
+	names := strings.Join(e.Models[:min(shown, len(e.Models))], ", ")
+	if more := len(e.Models) - shown; more > 0 {
+		names += fmt.Sprintf(" and %d more", more)
+	}
+	return "provider key is in use by models: " + names
+}
+
+// ReferenceError is a reference that does not hold.
+type ReferenceError struct {
+	Pointer string // JSON pointer of the member
+	Message string
+}
+
+func (e *ReferenceError) Error() string { return e.Message }
+
+func unavailable(what string, err error) error {
+	return fmt.Errorf("%s: %w: %w", what, ErrUnavailable, err)
+}
