@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"aisix/envoy"
+	"aisix/envoy/envoytest"
 
 	"github.com/google/go-cmp/cmp"
 )
@@ -59,7 +60,6 @@ var variants = map[string]func(o *envoy.Options){
 	},
 	"buffered": func(o *envoy.Options) {
 		o.BodyMode = envoy.Buffered
-		o.MaxRequestBytes = 1 << 20
 	},
 }
 
@@ -86,7 +86,7 @@ func TestVariants(t *testing.T) {
 			if b, err = envoy.Bootstrap(o); err != nil {
 				t.Fatal(err)
 			}
-			validate(t, write(t, "bootstrap.yaml", b))
+			envoytest.Validate(t, b)
 		})
 	}
 }

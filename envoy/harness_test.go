@@ -2,25 +2,20 @@ package envoy_test
 
 import (
 	"bufio"
-	"bytes"
-	"context"
 	"encoding/json"
 	"errors"
-	"fmt"
 	"io"
 	"log"
 	"net"
 	"net/http"
 	"net/http/httptest"
-	"os"
-	"os/exec"
-	"path/filepath"
 	"strings"
 	"sync"
 	"testing"
 	"time"
 
 	"aisix/envoy"
+	"aisix/envoy/envoytest"
 
 	corev3 "github.com/envoyproxy/go-control-plane/envoy/config/core/v3"
 	extprocv3 "github.com/envoyproxy/go-control-plane/envoy/service/ext_proc/v3"
@@ -30,49 +25,14 @@ import (
 	"google.golang.org/grpc/status"
 )
 
-// binary is the real Envoy: $ENVOY, else .tools/envoy. `make test` fetches it;
-// without it there is nothing to test against.
-func binary(t *testing.T) string {
-	t.Helper()
-	path := os.Getenv("ENVOY")
-	if path == "" {
-		path, _ = filepath.Abs(filepath.Join("..", ".tools", "envoy"))
-	}
-	if _, err := os.Stat(path); err != nil {
-		t.Fatalf("no Envoy (make fetches it, or set ENVOY): %v", err)
-	}
-	return path
-}
-
-// validate has the real Envoy load a bootstrap file without serving it.
-func validate(t *testing.T, path string) {
-	t.Helper()
-	out, err := exec.Command(binary(t), "--mode", "validate", "-c", path, "--log-level", "error").CombinedOutput()
-	if err != nil {
-		t.Fatalf("envoy refuses %s: %v\n%s", path, err, out)
-	}
-}
-
-// options for a test: loopback, a free port, the admin socket on.
+// options for a test: loopback, a free port.
 func options(t *testing.T) envoy.Options {
 	t.Helper()
 	o := envoy.Defaults()
 	o.Listen = "127.0.0.1:0"
-	o.AdminSocket = filepath.Join(socketDir(t), "admin.sock")
 	o.UpstreamCAFile = envoy.SystemCAFile()
 	o.ExtProc = "127.0.0.1:1" // nobody
 	return o
-}
-
-// socketDir is short enough for a Unix socket's path.
-func socketDir(t *testing.T) string {
-	t.Helper()
-	d, err := os.MkdirTemp("", "ev")
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { os.RemoveAll(d) })
-	return d
 }
 
 // start runs the real Envoy with o until the test ends, and returns the address
@@ -83,96 +43,7 @@ func start(t *testing.T, o envoy.Options) string {
 	if err != nil {
 		t.Fatal(err)
 	}
-	return startBootstrap(t, b, o.AdminSocket, "callers")
-}
-
-func startBootstrap(t *testing.T, b []byte, adminSocket, listener string) string {
-	t.Helper()
-	path := filepath.Join(t.TempDir(), "bootstrap.yaml")
-	if err := os.WriteFile(path, b, 0o600); err != nil {
-		t.Fatal(err)
-	}
-	cmd := exec.Command(binary(t), "-c", path, "--concurrency", "1", "--disable-hot-restart", "--log-level", "info")
-	stderr, err := cmd.StderrPipe()
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := cmd.Start(); err != nil {
-		t.Fatal(err)
-	}
-	var mu sync.Mutex
-	var log bytes.Buffer
-	ready, drained := make(chan struct{}), make(chan struct{})
-	go func() {
-		defer close(drained)
-		lines := bufio.NewScanner(stderr)
-		lines.Buffer(nil, 1<<20)
-		for lines.Scan() {
-			mu.Lock()
-			fmt.Fprintln(&log, lines.Text())
-			mu.Unlock()
-			if strings.Contains(lines.Text(), "starting main dispatch loop") {
-				close(ready)
-			}
-		}
-	}()
-	t.Cleanup(func() {
-		cmd.Process.Kill()
-		<-drained
-		cmd.Wait()
-		if t.Failed() {
-			mu.Lock()
-			t.Logf("envoy's log:\n%s", log.String())
-			mu.Unlock()
-		}
-	})
-	select {
-	case <-ready:
-	case <-drained:
-		t.Fatal("envoy ended at start")
-	case <-time.After(30 * time.Second):
-		t.Fatal("envoy did not start in 30 s")
-	}
-	return listenerAddress(t, adminSocket, listener)
-}
-
-// listenerAddress asks Envoy which port it took. Workers start a moment after
-// the main loop, so the answer may lack the listener at first.
-func listenerAddress(t *testing.T, adminSocket, name string) string {
-	t.Helper()
-	admin := &http.Client{Transport: &http.Transport{DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
-		return (&net.Dialer{}).DialContext(ctx, "unix", adminSocket)
-	}}}
-	defer admin.CloseIdleConnections()
-	for deadline := time.Now().Add(10 * time.Second); time.Now().Before(deadline); time.Sleep(20 * time.Millisecond) {
-		resp, err := admin.Get("http://admin/listeners?format=json")
-		if err != nil {
-			continue
-		}
-		var l struct {
-			Statuses []struct {
-				Name    string `json:"name"`
-				Address struct {
-					Socket struct {
-						Address string `json:"address"`
-						Port    int    `json:"port_value"`
-					} `json:"socket_address"`
-				} `json:"local_address"`
-			} `json:"listener_statuses"`
-		}
-		err = json.NewDecoder(resp.Body).Decode(&l)
-		resp.Body.Close()
-		if err != nil {
-			continue
-		}
-		for _, s := range l.Statuses {
-			if s.Name == name && s.Address.Socket.Port != 0 {
-				return fmt.Sprintf("%s:%d", s.Address.Socket.Address, s.Address.Socket.Port)
-			}
-		}
-	}
-	t.Fatalf("envoy does not listen as %q", name)
-	return ""
+	return envoytest.Start(t, b).Address(t, "callers")
 }
 
 // decision is what the tiny extproc does with one request.

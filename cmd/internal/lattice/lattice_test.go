@@ -39,13 +39,14 @@ var may = map[string][]string{
 	"admin/store":                   {"admin/resource", "admin/snapshot"},
 	"admin/ledger":                  {"admin/resource", "proto/..."},
 	"envoy":                         {},
+	"envoy/envoytest":               {},
 	"proto/aisix/v1":                {},
 	"admin/store/redistest":         {},
 	"extproc/exchange/exchangetest": {"extproc/exchange"},
 }
 
 // testOnly are packages that nothing which ships may import.
-var testOnly = []string{"admin/store/redistest", "extproc/exchange/exchangetest", "cmd/internal/e2e"}
+var testOnly = []string{"admin/store/redistest", "extproc/exchange/exchangetest", "envoy/envoytest", "cmd/internal/e2e"}
 
 // owners are, for every big dependency, the packages that may import it.
 var owners = map[string][]string{
