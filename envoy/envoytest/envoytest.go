@@ -136,10 +136,14 @@ func (l *log) follow(r io.Reader, started func()) {
 	lines := bufio.NewScanner(r)
 	lines.Buffer(nil, 1<<20)
 	for lines.Scan() {
+		begins := strings.Contains(lines.Text(), "starting main dispatch loop")
 		l.mu.Lock()
+		if begins {
+			l.text.Reset() // pages on what this Envoy is made of
+		}
 		fmt.Fprintln(&l.text, lines.Text())
 		l.mu.Unlock()
-		if strings.Contains(lines.Text(), "starting main dispatch loop") {
+		if begins {
 			started()
 		}
 	}
