@@ -19,7 +19,7 @@ import (
 	"aisix/extproc/ratelimit"
 )
 
-// admit is the first act: decode, resolve, authorize, reserve. The key was
+// admit is the first act: decode, resolve, authorize, fetch, reserve. The key was
 // checked before (authenticate), so that a bad one gets its answer before any
 // of the body was read.
 func (s *Server) admit(ctx context.Context, c *call) error {
@@ -36,6 +36,9 @@ func (s *Server) admit(ctx context.Context, c *call) error {
 		return err
 	}
 	if c.request, err = parsed.Request(c.match.Model.IgnoreParams); err != nil {
+		return err
+	}
+	if c.request, err = s.Images.Images(ctx, c.request); err != nil {
 		return err
 	}
 	if err := s.prepare(c); err != nil {

@@ -24,6 +24,7 @@ import (
 	"aisix/extproc/chat"
 	"aisix/extproc/exchange"
 	"aisix/extproc/fault"
+	"aisix/extproc/fetch"
 	"aisix/extproc/openai"
 	"aisix/extproc/ratelimit"
 	"aisix/extproc/usage"
@@ -44,6 +45,11 @@ type snapshots interface{ Load() *snapshot.Snapshot }
 // limiter reserves the limits of a call.
 type limiter interface {
 	Reserve(ctx context.Context, id string, buckets []ratelimit.Bucket, tokens int64) (*ratelimit.Reservation, error)
+}
+
+// images gets the images that a request names by URL, or refuses to.
+type images interface {
+	Images(ctx context.Context, r *chat.Request) (*chat.Request, error)
 }
 
 // recorder takes note of every finished call, without blocking.
@@ -69,6 +75,7 @@ type Parts struct {
 	Config    Config
 	Snapshots snapshots
 	Limiter   limiter
+	Images    images // nil fetches none
 	Recorder  recorder
 	Log       *slog.Logger
 	Now       func() time.Time // nil is time.Now
@@ -89,6 +96,9 @@ func New(p Parts) *Server {
 	s.table = s.operations()
 	if s.Now == nil {
 		s.Now = time.Now
+	}
+	if s.Images == nil {
+		s.Images = fetch.New(fetch.Config{})
 	}
 	return s
 }

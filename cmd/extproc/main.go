@@ -30,6 +30,7 @@ import (
 	"aisix/admin/store"
 	"aisix/cmd/internal/config"
 	"aisix/extproc"
+	"aisix/extproc/fetch"
 	"aisix/extproc/ratelimit"
 	"aisix/extproc/usage"
 )
@@ -107,8 +108,14 @@ func run(args, env []string, stderr io.Writer, signals <-chan os.Signal) error {
 		},
 		Snapshots: holder,
 		Limiter:   limiter,
-		Recorder:  usage.NewRecorder(log, log, metrics, writer),
-		Log:       log,
+		Images: fetch.New(fetch.Config{
+			Enabled:       c.Images.Fetch,
+			MaxBytes:      int64(c.Images.MaxBytes),
+			MaxTotalBytes: int64(c.Images.MaxTotalBytes),
+			Timeout:       c.Images.Timeout,
+		}),
+		Recorder: usage.NewRecorder(log, log, metrics, writer),
+		Log:      log,
 	})
 	tls, err := c.Extproc.TLS()
 	if err != nil {

@@ -37,6 +37,7 @@ type Config struct {
 	Redis    Redis    `key:"redis"`
 	Secrets  Secrets  `key:"secrets"`
 	Limits   Limits   `key:"limits"`
+	Images   Images   `key:"images"`
 	Timeouts Timeouts `key:"timeouts"`
 	Upstream Upstream `key:"upstream"`
 	Usage    Usage    `key:"usage"`
@@ -95,6 +96,14 @@ type Limits struct {
 	OnRedisFailure string `key:"on_redis_failure"` // local, open or closed
 }
 
+// Images is whether and how far images are fetched that callers name by an https: URL.
+type Images struct {
+	Fetch         bool          `key:"fetch"`
+	MaxBytes      int           `key:"max_bytes"`       // of one image
+	MaxTotalBytes int           `key:"max_total_bytes"` // of the images of one request
+	Timeout       time.Duration `key:"timeout"`         // for all of them
+}
+
 // Timeouts are the waits that are not a resource's own.
 type Timeouts struct {
 	Request   time.Duration `key:"request"`    // for receiving a caller's whole request
@@ -137,6 +146,7 @@ func Default() *Config {
 		Admin:   Admin{Address: "127.0.0.1:3001"},
 		Redis:   Redis{URL: "redis://127.0.0.1:6379", Timeout: time.Second},
 		Limits:  Limits{OnRedisFailure: "local"},
+		Images:  Images{MaxBytes: 5 << 20, MaxTotalBytes: 16 << 20, Timeout: 10 * time.Second},
 		Timeouts: Timeouts{
 			Request:   5 * time.Minute,
 			Connect:   5 * time.Second,

@@ -49,6 +49,10 @@ func (c *Config) problems() []string {
 	}
 	check("limits.on_redis_failure", oneOf(c.Limits.OnRedisFailure, "local", "open", "closed"))
 
+	check("images.max_bytes", within(c.Images.MaxBytes, 1<<10, 1<<30))
+	check("images.max_total_bytes", within(c.Images.MaxTotalBytes, 1<<10, 1<<30))
+	check("images.timeout", positive(c.Images.Timeout))
+
 	check("timeouts.request", positive(c.Timeouts.Request))
 	check("timeouts.connect", positive(c.Timeouts.Connect))
 	check("timeouts.call", positive(c.Timeouts.Call))

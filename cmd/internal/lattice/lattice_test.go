@@ -26,6 +26,7 @@ var may = map[string][]string{
 	"extproc":                       {"extproc/...", "admin/resource", "admin/snapshot", "!extproc"},
 	"extproc/exchange":              {},
 	"extproc/chat":                  {"extproc/fault"},
+	"extproc/fetch":                 {"extproc/chat", "extproc/fault"},
 	"extproc/openai":                {"extproc/chat", "extproc/fault", "extproc/sse"},
 	"extproc/anthropic":             {"extproc/chat", "extproc/fault", "extproc/sse"},
 	"extproc/bedrock":               {"extproc/chat", "extproc/anthropic", "extproc/fault", "admin/resource"},
