@@ -11,7 +11,6 @@ import (
 	"net/http"
 	"strings"
 
-	"github.com/google/uuid"
 	"github.com/klauspost/compress/zstd"
 
 	"aisix/extproc/exchange"
@@ -150,7 +149,7 @@ func (s *Server) reserve(ctx context.Context, c *call) error {
 	if len(buckets) == 0 {
 		return nil
 	}
-	r, err := s.Limiter.Reserve(ctx, uuid.NewString(), buckets, promptEstimate(c.request))
+	r, err := s.Limiter.Reserve(ctx, s.NewID(), buckets, promptEstimate(c.request))
 	var rejection *ratelimit.Rejection
 	if errors.As(err, &rejection) {
 		c.rejection, c.limits = rejection, keyValues(rejection.Headers)

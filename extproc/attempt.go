@@ -36,7 +36,7 @@ func (s *Server) prepare(c *call) error {
 // attempt is the second act: sign, forward, wait for the upstream's headers.
 func (s *Server) attempt(ctx context.Context, c *call) (*exchange.Response, error) {
 	c.attempts++
-	signed, err := c.upstream.Sign(c.match.ProviderKey.Credentials, s.now())
+	signed, err := c.upstream.Sign(c.match.ProviderKey.Credentials, s.Now())
 	if err != nil {
 		return nil, err
 	}
@@ -109,13 +109,16 @@ func (s *Server) whole(ctx context.Context, c *call, response *exchange.Response
 		return undecodable(err)
 	}
 	c.usage = answer.Usage
-	c.begin(answer.ID, s.now())
+	s.begin(c, answer.ID)
 	out, err := c.dialect.Encode(c.answer, answer)
 	if err != nil {
 		return err
 	}
-	c.promise(http.StatusOK, s.now())
-	return c.x.Answer(ctx, http.StatusOK, c.headers("application/json"), out)
+	if err := c.x.Answer(ctx, http.StatusOK, c.headers("application/json"), out); err != nil {
+		return c.broken(ctx, err)
+	}
+	c.promise(http.StatusOK, s.Now())
+	return nil
 }
 
 func undecodable(err error) error {

@@ -7,8 +7,6 @@ import (
 	"strings"
 	"time"
 
-	"github.com/google/uuid"
-
 	"aisix/admin/snapshot"
 	"aisix/extproc/bedrock"
 	"aisix/extproc/chat"
@@ -60,22 +58,24 @@ type call struct {
 }
 
 // newCall reads what stands in the request headers.
-func newCall(x *exchange.Exchange, h *exchange.Header, now time.Time) *call {
-	c := &call{x: x, dialect: openai.Chat{}, header: h, started: now, method: h.Method}
+func (s *Server) newCall(x *exchange.Exchange, h *exchange.Header) *call {
+	c := &call{x: x, dialect: openai.Chat{}, header: h, started: s.Now(), method: h.Method}
 	c.path, _, _ = strings.Cut(h.Path, "?")
-	c.requestID = requestID(h)
+	if c.requestID = requestID(h); c.requestID == "" {
+		c.requestID = s.NewID()
+	}
 	return c
 }
 
-// requestID is the caller's own id where it is fit to be echoed, else a new one.
-// It is never a key of ours: callers choose it.
+// requestID is the caller's own id where it is fit to be echoed, else "". It is
+// never a key of ours: callers choose it.
 func requestID(h *exchange.Header) string {
 	for _, name := range []string{"x-aisix-request-id", "x-request-id"} {
 		if id := h.Get(name); visibleASCII(id) {
 			return id
 		}
 	}
-	return uuid.NewString()
+	return ""
 }
 
 // visibleASCII tells whether s is 1-256 visible ASCII characters.
@@ -124,16 +124,16 @@ func (c *call) promise(status int, now time.Time) {
 
 // begin fixes what every part of the answer repeats. An upstream without an id
 // of its own gets one in OpenAI's form.
-func (c *call) begin(id string, now time.Time) {
+func (s *Server) begin(c *call, id string) {
 	if id == "" {
-		id = "chatcmpl-" + strings.ReplaceAll(uuid.NewString(), "-", "")
+		id = "chatcmpl-" + strings.ReplaceAll(s.NewID(), "-", "")
 	}
-	c.answer = openai.Answer{ID: id, Created: now, Model: c.request.Model}
+	c.answer = openai.Answer{ID: id, Created: s.Now(), Model: c.request.Model}
 }
 
 // open begins a stream in the caller's dialect.
-func (c *call) open(id string, now time.Time) dialectStream {
-	c.begin(id, now)
+func (s *Server) open(c *call, id string) dialectStream {
+	s.begin(c, id)
 	return c.dialect.Stream(c.answer, c.request.StreamUsage)
 }
 

@@ -19,6 +19,7 @@ import (
 	"time"
 
 	extprocv3 "github.com/envoyproxy/go-control-plane/envoy/service/ext_proc/v3"
+	"github.com/google/uuid"
 
 	"aisix/admin/snapshot"
 	"aisix/extproc/chat"
@@ -79,6 +80,7 @@ type Parts struct {
 	Recorder  recorder
 	Log       *slog.Logger
 	Now       func() time.Time // nil is time.Now
+	NewID     func() string    // nil makes UUIDs
 }
 
 // Server serves ext_proc.
@@ -100,10 +102,11 @@ func New(p Parts) *Server {
 	if s.Images == nil {
 		s.Images = fetch.New(fetch.Config{})
 	}
+	if s.NewID == nil {
+		s.NewID = uuid.NewString
+	}
 	return s
 }
-
-func (s *Server) now() time.Time { return s.Now() }
 
 // Drain makes the server not ready: calls go on, balancers look elsewhere.
 func (s *Server) Drain() { s.draining.Store(true) }
@@ -120,7 +123,7 @@ func (s *Server) Process(stream extprocv3.ExternalProcessor_ProcessServer) error
 	if err != nil {
 		return nil // Envoy left before it asked anything
 	}
-	c := newCall(x, h, s.now())
+	c := s.newCall(x, h)
 	defer s.settle(c)
 	if err := s.guard(ctx, c); err != nil {
 		return s.fail(ctx, c, err)

@@ -24,7 +24,7 @@ func (s *Server) settle(c *call) {
 		Outcome:       c.outcome(),
 		Usage:         c.usage,
 		Partial:       partial,
-		Latency:       s.now().Sub(c.started),
+		Latency:       s.Now().Sub(c.started),
 	}
 	if partial {
 		prompt, completion := int(promptEstimate(c.request)), c.seen/bytesPerToken

@@ -28,17 +28,17 @@ func (s *Server) stream(ctx context.Context, c *call, response *exchange.Respons
 	events := c.upstream.Events(c.x)
 	var out []byte
 	var writer dialectStream
-	silent := s.now()
+	silent := s.Now()
 	for {
 		c.x.SetReadDeadline(s.nextDeadline(c, silent))
 		batch, err := events.Next()
-		now := s.now()
+		now := s.Now()
 		if errors.Is(err, os.ErrDeadlineExceeded) {
 			if f := s.overdue(c, now, silent); f != nil {
 				return s.breakOff(ctx, c, writer, out, f)
 			}
 			if writer == nil {
-				writer = c.open("", now)
+				writer = s.open(c, "")
 			}
 			out = append(out, ": waiting\n\n"...)
 			if out, err = s.send(ctx, c, out); err != nil {
@@ -56,7 +56,7 @@ func (s *Server) stream(ctx context.Context, c *call, response *exchange.Respons
 				if start, ok := e.(chat.Start); ok {
 					id = start.ID
 				}
-				writer = c.open(id, now)
+				writer = s.open(c, id)
 			}
 			c.meter(e)
 			if out, err = writer.Append(out, e); err != nil {
@@ -89,19 +89,20 @@ func (s *Server) send(ctx context.Context, c *call, out []byte) ([]byte, error) 
 		headers := append(c.headers("text/event-stream; charset=utf-8"),
 			exchange.KeyValue{Key: "cache-control", Value: "no-cache"},
 			exchange.KeyValue{Key: "x-accel-buffering", Value: "no"})
-		c.promise(http.StatusOK, s.now())
 		if err := c.x.WriteHeader(ctx, http.StatusOK, headers); err != nil {
 			return out, err
 		}
+		c.promise(http.StatusOK, s.Now())
 	}
 	_, err := c.x.Write(out)
 	return nil, err // the piece belongs to the exchange now
 }
 
-// breakOff ends a stream with a fault: a plain HTTP error while nothing was
-// promised, else an error event and no [DONE].
+// breakOff ends a stream with a fault: a plain HTTP error before the first
+// event, else an error event and no [DONE]. What waits to be sent does not
+// matter: the answer must not depend on how the frames were cut on the way.
 func (s *Server) breakOff(ctx context.Context, c *call, writer dialectStream, out []byte, err error) error {
-	if c.left || !c.promised {
+	if c.left || writer == nil {
 		return err
 	}
 	c.fault = fault.From(err)
@@ -126,7 +127,7 @@ func (s *Server) nextDeadline(c *call, silent time.Time) time.Time {
 	if end := c.started.Add(s.timeout(c.match.Model)); end.Before(next) {
 		next = end
 	}
-	if comment := s.now().Add(s.Config.KeepAlive); s.Config.KeepAlive > 0 && comment.Before(next) {
+	if comment := s.Now().Add(s.Config.KeepAlive); s.Config.KeepAlive > 0 && comment.Before(next) {
 		next = comment
 	}
 	return next
@@ -150,6 +151,6 @@ func (c *call) meter(e chat.Event) {
 	case chat.ToolDelta:
 		c.seen += len(e.JSON)
 	case chat.UsageSnapshot:
-		c.usage = e.Usage
+		c.usage = c.usage.Update(e.Usage)
 	}
 }

@@ -80,13 +80,13 @@ func TestConversation(t *testing.T) {
 	long := strings.Repeat("abcdefghij", 300_000)
 	for _, mode := range []modev3.ProcessingMode_BodySendMode{exchangetest.FullDuplex, exchangetest.Buffered} {
 		for _, body := range []*string{nil, new(string), ptr("hello"), &long} {
-			for _, pieces := range []int{0, 3, 1 << 16} {
+			for _, pieces := range []int{1 << 30, 3, 1 << 16} {
 				if body == &long && pieces == 3 {
 					continue
 				}
 				t.Run(fmt.Sprintf("%v/%d/%d", mode, length(body), pieces), func(t *testing.T) {
 					e := exchangetest.Envoy{
-						Mode: mode, Path: "/v1/chat/completions", Pieces: pieces,
+						Mode: mode, Path: "/v1/chat/completions", Pieces: exchangetest.Every(pieces),
 						Header: http.Header{"Authorization": {"Bearer sk"}, "Cookie": {"a", "b"}, "X-Aisix-Egress": {"plaintext"}, "X-Forwarded-Proto": {"http"}},
 						Upstream: func(f exchangetest.Forwarded) exchangetest.Reply {
 							return exchangetest.Reply{Status: 201, Header: http.Header{"X-Amzn-Requestid": {"r"}}, Body: []byte("reply to a call")}

@@ -21,12 +21,19 @@ type Envoy struct {
 	Path    string
 	Header  http.Header
 	Body    []byte // nil: no body at all
-	Pieces  int    // bytes of a body message, both ways; 0 sends bodies in one
+	Pieces  Pieces // cuts bodies into messages, both ways; nil sends them in one
 	Address string // attribute source.address; "" is "127.0.0.1:4711"
 
 	// Upstream answers what was forwarded.
 	Upstream func(Forwarded) Reply
 }
+
+// Pieces says how long the next message of a body is, of which left bytes are
+// left (1 or more).
+type Pieces func(left int) int
+
+// Every is pieces of n bytes.
+func Every(n int) Pieces { return func(int) int { return n } }
 
 // Forwarded is what the upstream got.
 type Forwarded struct {
@@ -202,16 +209,13 @@ func (p *player) feedBody(mode modev3.ProcessingMode_BodySendMode) {
 
 // chunks cuts a body into messages.
 func (p *player) chunks(b []byte) [][]byte {
-	n := p.Pieces
-	if n <= 0 || n > len(b) {
-		n = len(b)
-	}
-	if len(b) == 0 {
-		return [][]byte{{}}
+	if p.Pieces == nil || len(b) == 0 {
+		return [][]byte{b}
 	}
 	var cs [][]byte
-	for ; len(b) > 0; b = b[min(n, len(b)):] {
-		cs = append(cs, b[:min(n, len(b))])
+	for len(b) > 0 {
+		n := min(max(p.Pieces(len(b)), 1), len(b))
+		cs, b = append(cs, b[:n]), b[n:]
 	}
 	return cs
 }

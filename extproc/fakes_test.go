@@ -1,0 +1,90 @@
+package extproc_test
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"encoding/json"
+	"sync"
+	"testing"
+
+	"aisix/admin/resource"
+	"aisix/admin/snapshot"
+	"aisix/extproc/ratelimit"
+	"aisix/extproc/usage"
+)
+
+// plaintext is the caller's API key.
+const plaintext = "sk-golden"
+
+const providerKeyID = "10000000-0000-4000-8000-000000000000"
+
+// snapshotOf is a snapshot whose one model is what model says, as the Admin API
+// takes it but for provider_key_id; "" is a wildcard: callers name the model id.
+func snapshotOf(t testing.TB, model string) *snapshot.Holder {
+	t.Helper()
+	if model == "" {
+		model = `{"display_name":"*","model_name":"*"}`
+	}
+	var members map[string]any
+	if err := json.Unmarshal([]byte(model), &members); err != nil {
+		t.Fatalf("model.json: %v", err)
+	}
+	members["provider_key_id"] = providerKeyID
+	body, err := json.Marshal(members)
+	if err != nil {
+		t.Fatal(err)
+	}
+	m, err := resource.Decode(resource.Models, body, nil)
+	if err != nil {
+		t.Fatalf("model.json: %v", err)
+	}
+	hash := sha256.Sum256([]byte(plaintext))
+	return holderOf(t,
+		snapshot.Row{ID: providerKeyID, Value: &resource.ProviderKey{DisplayName: "p", Provider: "amazon-bedrock", Adapter: "bedrock",
+			Credentials: resource.Credentials{AccessKeyID: "AKIAIOSFODNN7EXAMPLE", SecretAccessKey: "secret", Region: "us-west-2"}}},
+		snapshot.Row{ID: "20000000-0000-4000-8000-000000000000", Value: m},
+		snapshot.Row{ID: "30000000-0000-4000-8000-000000000000", Value: &resource.APIKey{KeyHash: hex.EncodeToString(hash[:]), AllowedModels: []string{"*"}}})
+}
+
+func holderOf(t testing.TB, rows ...snapshot.Row) *snapshot.Holder {
+	t.Helper()
+	s, dropped := snapshot.Build(1, rows)
+	if len(dropped) > 0 {
+		t.Fatal(dropped)
+	}
+	h := new(snapshot.Holder)
+	h.Store(s)
+	return h
+}
+
+// noLimits must not be asked.
+type noLimits struct{ testing.TB }
+
+func (l noLimits) Reserve(context.Context, string, []ratelimit.Bucket, int64) (*ratelimit.Reservation, error) {
+	l.Error("limits were reserved where none apply")
+	return nil, nil
+}
+
+// recorded keeps what was recorded.
+type recorded struct {
+	mu    sync.Mutex
+	calls []*usage.Call
+}
+
+func (r *recorded) Record(c *usage.Call) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.calls = append(r.calls, c)
+}
+
+// one is the call of a test that made one.
+func (r *recorded) one(t testing.TB) *usage.Call {
+	t.Helper()
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if len(r.calls) != 1 {
+		t.Fatalf("%d calls were recorded, want 1", len(r.calls))
+	}
+	return r.calls[0]
+}
