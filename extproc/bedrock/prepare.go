@@ -218,7 +218,18 @@ func (p *prepared) tools(t Target) error {
 		if isNull(tools[i].Schema) {
 			tools[i].Schema = looseSchema
 		}
-		tools[i].Strict = tools[i].Strict && has(c.StrictTools)
+		if tools[i].Strict = tools[i].Strict && has(c.StrictTools); tools[i].Strict {
+			schema, err := nativeSchema(tools[i].Schema)
+			if err != nil {
+				return fault.Invalid("tools", "the schema of the strict tool %s %s", quote(tools[i].Name), err)
+			}
+			tools[i].Schema = schema
+		}
+	}
+	if r.ToolChoice.Mode == chat.ToolChoiceTool && !p.canChoose(chat.ToolChoiceTool) && p.canChoose(chat.ToolChoiceAny) {
+		// Any of one is that one.
+		tools = slices.DeleteFunc(tools, func(t chat.Tool) bool { return t.Name != r.ToolChoice.Name })
+		r.ToolChoice = chat.ToolChoice{Mode: chat.ToolChoiceAny}
 	}
 	mode := r.ToolChoice.Mode
 	if (mode == chat.ToolChoiceAny || mode == chat.ToolChoiceTool) && !p.canChoose(mode) {

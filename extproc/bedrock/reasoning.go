@@ -3,8 +3,10 @@ package bedrock
 import (
 	"bytes"
 	"encoding/json"
+	"slices"
 
 	"aisix/extproc/anthropic"
+	"aisix/extproc/chat"
 	"aisix/extproc/fault"
 )
 
@@ -43,7 +45,7 @@ func (p *prepared) reasoning(t Target, ignored func(string) bool) error {
 			return fault.Invalid("reasoning_effort", "this model takes no reasoning_effort")
 		}
 	case "budget":
-		if r.Effort != "none" {
+		if r.Effort != "none" && !p.forgotThinking() {
 			p.budget(r.Effort, t)
 		}
 	case "adaptive":
@@ -67,6 +69,27 @@ func (p *prepared) reasoning(t Target, ignored func(string) bool) error {
 		}
 	}
 	return nil
+}
+
+// forgotThinking tells whether the turn goes on behind results of calls whose
+// reasoning did not come back with them, as from every client that knows only
+// OpenAI's members. Claude then refuses a thinking budget, which the caller did
+// not ask for by that name.
+func (p *prepared) forgotThinking() bool {
+	m := p.req.Messages
+	n := len(m)
+	if n < 2 {
+		return false
+	}
+	results := func(b chat.Block) bool { _, ok := b.(chat.ToolResult); return ok }
+	if !slices.ContainsFunc(m[n-1].Blocks, results) {
+		return false
+	}
+	switch m[n-2].Blocks[0].(type) {
+	case chat.Thinking, chat.Redacted:
+		return false
+	}
+	return true
 }
 
 // budget thinks within three quarters of what may be written, so that an answer
