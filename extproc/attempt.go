@@ -48,7 +48,7 @@ func (s *Server) attempt(ctx context.Context, c *call) (*exchange.Response, erro
 		Host:   c.upstream.Host(),
 		Path:   c.upstream.Path(),
 		Egress: egress,
-		Header: append(keyValues(c.upstream.Header()), keyValues(signed)...),
+		Header: keyValues(signed),
 		Body:   c.upstream.Body(),
 	})
 	if err != nil {

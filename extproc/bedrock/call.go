@@ -84,7 +84,7 @@ func (c *Call) TLS() bool { return c.url.Scheme == "https" }
 // Body is the encoded body; not to be changed.
 func (c *Call) Body() []byte { return c.body }
 
-// Header is what goes out beside the signature: content-type and knobs of
+// Header is what goes out beside host and signature: content-type, and knobs of
 // InvokeModel. Not to be changed.
 func (c *Call) Header() http.Header { return c.header }
 

@@ -5,6 +5,7 @@ import (
 	"crypto/sha256"
 	"encoding/hex"
 	"net/http"
+	"strings"
 	"time"
 
 	"aisix/admin/resource"
@@ -19,10 +20,12 @@ const signingName = "bedrock"
 // signer keeps derived keys; safe for concurrent use.
 var signer = v4.NewSigner()
 
-// Sign is the signature headers of one attempt: Authorization, X-Amz-Date,
-// X-Amz-Content-Sha256, and X-Amz-Security-Token for temporary credentials.
-// Signed are host, date, token, content-sha256 and content-type only: what Envoy
-// and proxies may change stays out. Each attempt is signed anew.
+// Sign makes the headers of one attempt, all that go out beside the host:
+// content-type, InvokeModel's knobs, and the signature (Authorization,
+// X-Amz-Date, X-Amz-Content-Sha256, and X-Amz-Security-Token for temporary
+// credentials). Signed are host, content-type and x-amz*: what Envoy and proxies
+// may add or change stays out, content-length and accept too. Each attempt is
+// signed anew.
 func (c *Call) Sign(creds resource.Credentials, now time.Time) (http.Header, error) {
 	sum := sha256.Sum256(c.body)
 	hash := hex.EncodeToString(sum[:])
@@ -31,10 +34,12 @@ func (c *Call) Sign(creds resource.Credentials, now time.Time) (http.Header, err
 		Method: c.Method(),
 		URL:    &u,
 		Host:   u.Host,
-		Header: http.Header{
-			"Content-Type":         {c.header.Get("Content-Type")},
-			"X-Amz-Content-Sha256": {hash},
-		},
+		Header: http.Header{"X-Amz-Content-Sha256": {hash}},
+	}
+	for name, values := range c.header {
+		if name == "Content-Type" || strings.HasPrefix(name, "X-Amz") {
+			req.Header[name] = values
+		}
 	}
 	region := c.target.Region
 	if region == "" {
@@ -49,6 +54,8 @@ func (c *Call) Sign(creds resource.Credentials, now time.Time) (http.Header, err
 		return nil, err
 	}
 	c.keyID, c.signed = creds.AccessKeyID, now
-	req.Header.Del("Content-Type")
+	for name, values := range c.header {
+		req.Header[name] = values
+	}
 	return req.Header, nil
 }
