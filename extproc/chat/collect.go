@@ -57,7 +57,8 @@ type fold struct {
 	response Response
 	parts    []*part
 	open     map[int]*part
-	thought  int // index of the reasoning block that grows, or -1: there is one at a time
+	thought  int   // index of the reasoning block that grows, or -1: there is one at a time
+	text     *part // the text block that grows
 }
 
 type partKind int
@@ -87,7 +88,7 @@ func (f *fold) add(e Event) {
 		f.begin(e.Index, toolPart).start = e
 	case TextDelta:
 		f.endThought()
-		f.at(e.Index, textPart).text.WriteString(e.Text)
+		f.write(e.Index).text.WriteString(e.Text)
 	case ToolDelta:
 		// A fragment without its start belongs to no call that could be answered.
 		if p := f.open[e.Index]; p != nil && p.kind == toolPart {
@@ -108,6 +109,16 @@ func (f *fold) add(e Event) {
 		delete(f.open, e.Index)
 	default: // an event of a later version adds nothing
 	}
+}
+
+// write is at for text. Text is read in the order in which it came, as a stream
+// shows it: a block that another one's text has interrupted goes on as a new one.
+func (f *fold) write(index int) *part {
+	if p := f.open[index]; p != nil && p.kind == textPart && p == f.text {
+		return p
+	}
+	f.text = f.begin(index, textPart)
+	return f.text
 }
 
 // think is at for reasoning: a new block ends the one before.

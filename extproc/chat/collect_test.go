@@ -44,6 +44,20 @@ func TestCollect(t *testing.T) {
 	}
 }
 
+// TestCollectKeepsTextInOrder: a client reads a stream's text as it comes, so the
+// whole answer has it in that order, even of blocks that interrupt each other.
+func TestCollectKeepsTextInOrder(t *testing.T) {
+	got, err := Collect([]Event{TextDelta{Index: 0, Text: "a"}, TextDelta{Index: 1, Text: "b"}, TextDelta{Index: 0, Text: "c"}, TextDelta{Index: 0, Text: "d"},
+		ToolStart{Index: 2, ID: "t", Name: "f"}, TextDelta{Index: 0, Text: "e"}, Stop{Reason: EndTurn}, counts(1, 1)})
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := []Block{Text{Text: "a"}, Text{Text: "b"}, Text{Text: "cde"}, ToolUse{ID: "t", Name: "f", Input: []byte("{}")}}
+	if diff := cmp.Diff(want, got.Blocks); diff != "" {
+		t.Error(diff)
+	}
+}
+
 func TestCollectWantsAnEnd(t *testing.T) {
 	for name, test := range map[string]struct {
 		events []Event

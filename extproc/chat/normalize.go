@@ -4,7 +4,7 @@ import (
 	"bytes"
 	"encoding/json"
 	"fmt"
-	"sort"
+	"slices"
 	"strings"
 	"unicode"
 
@@ -163,7 +163,7 @@ func (l groupList) clean() groupList {
 // order sorts a turn: results and reasoning first, tool use last. Results are
 // in order already (pair).
 func (l groupList) order() {
-	sort.SliceStable(l, func(i, j int) bool { return rank(l[i].block) < rank(l[j].block) })
+	slices.SortStableFunc(l, func(a, b group) int { return rank(a.block) - rank(b.block) })
 }
 
 func rank(b Block) int {
@@ -243,10 +243,11 @@ func (t *turn) pair(calls []call) error {
 	}
 	results := make([]*group, len(calls))
 	var rest groupList
-	for _, g := range t.groups {
+	for at := range t.groups {
+		g := &t.groups[at]
 		r, ok := g.block.(ToolResult)
 		if !ok {
-			rest = append(rest, g)
+			rest = append(rest, *g)
 			continue
 		}
 		i, ok := place[r.ID]
@@ -256,7 +257,7 @@ func (t *turn) pair(calls []call) error {
 		if results[i] != nil {
 			return fault.Invalid(g.where(), "the tool call %q has two results", r.ID)
 		}
-		results[i] = &g
+		results[i] = g
 	}
 	ordered := make(groupList, 0, len(t.groups))
 	for i, g := range results {

@@ -29,7 +29,7 @@ type fieldGroup struct {
 	Refuses []map[string]any  `json:"refuses"` // values that a default field does not take
 }
 
-func fieldGroups(t *testing.T) (openai, ours []fieldGroup) {
+func fieldGroups(t testing.TB) (openai, ours []fieldGroup) {
 	t.Helper()
 	data, err := os.ReadFile("testdata/fields.json")
 	if err != nil {

@@ -3,6 +3,7 @@ package openai
 import (
 	"encoding/json"
 	"errors"
+	"slices"
 	"strconv"
 	"strings"
 	"testing"
@@ -89,17 +90,25 @@ func TestPath(t *testing.T) {
 	}
 }
 
+// stricter is why we refuse what encoding/json takes.
+var stricter = []string{"not valid UTF-8", "unpaired surrogate", "is there twice", "nests deeper than", "holds more than"}
+
 // FuzzParse holds the parser against encoding/json: what we accept it accepts,
-// with the same strings.
+// with the same strings; what we refuse it refuses, but for what we say we are
+// stricter about.
 func FuzzParse(f *testing.F) {
-	for _, s := range []string{`{"a":[1,"x\n\ud83d\ude00",{"b":null}]}`, `[1e5,-0.1]`, `{"a":1,"a":2}`, `"\ud800"`, "\"\xff\"", `[[[[`, `{"":""}`} {
+	for _, s := range []string{`{"a":[1,"x\n\ud83d\ude00",{"b":null}]}`, `[1e5,-0.1]`, `{"a":1,"a":2}`, `"\ud800"`, "\"\xff\"", `[[[[`, `{"":""}`, "\ufeff{}", `[NaN]`, `{} {}`, `-0`, `1E+2`, `"\u0000"`} {
 		f.Add([]byte(s))
 	}
 	f.Fuzz(func(t *testing.T, body []byte) {
 		root, err := parse(body)
 		if err != nil {
-			if fault.From(err).Status != 400 {
+			refused := fault.From(err)
+			if refused.Status != 400 {
 				t.Fatalf("%v is no 400", err)
+			}
+			if json.Valid(body) && !slices.ContainsFunc(stricter, func(why string) bool { return strings.Contains(refused.Message, why) }) {
+				t.Fatalf("parse refused %q, encoding/json takes it: %v", body, err)
 			}
 			return
 		}
