@@ -27,15 +27,19 @@ import (
 	"aisix/envoy"
 )
 
-// ownRedis is where this command starts Valkey, unless AISIX_REDIS__URL names a server.
-const ownRedis = "redis://127.0.0.1:6390"
-
 //go:embed commands.txt
 var commands string
 
 func main() {
 	signals := make(chan os.Signal, 2)
-	signal.Notify(signals, syscall.SIGINT, syscall.SIGTERM, syscall.SIGHUP)
+	signal.Notify(signals, syscall.SIGINT, syscall.SIGTERM)
+	if !signal.Ignored(syscall.SIGHUP) { // as nohup has it
+		signal.Notify(signals, syscall.SIGHUP)
+		go func() {
+			<-hungUp(os.Stdin)
+			signals <- syscall.SIGHUP
+		}()
+	}
 	if err := run(os.Args[1:], os.Environ(), os.Stdout, os.Stderr, signals); err != nil {
 		fmt.Fprintln(os.Stderr, "local:", err)
 		os.Exit(1)
@@ -51,6 +55,7 @@ func run(args, env []string, stdout, stderr io.Writer, signals <-chan os.Signal)
 	bin := flags.String("bin", ".bin", "folder with admin, extproc and bedrocksim")
 	envoyPath := flags.String("envoy", ".tools/envoy", "Envoy's binary")
 	valkey := flags.String("valkey", ".tools/valkey-server", "Valkey's binary; not started when AISIX_REDIS__URL is set")
+	redis := flags.String("redis", "redis://127.0.0.1:6390", "where Valkey is started")
 	sim := flags.String("sim", "127.0.0.1:3010", "address of the Bedrock simulator; empty: none")
 	bootstrap := flags.Bool("bootstrap", false, "print Envoy's start file for the configuration and end")
 	if err := flags.Parse(args); err != nil {
@@ -69,7 +74,7 @@ func run(args, env []string, stdout, stderr io.Writer, signals <-chan os.Signal)
 	if slices.ContainsFunc(env, func(v string) bool { return strings.HasPrefix(v, "AISIX_REDIS__URL=") }) {
 		*valkey = ""
 	} else {
-		env = append(slices.Clone(env), "AISIX_REDIS__URL="+ownRedis)
+		env = append(slices.Clone(env), "AISIX_REDIS__URL="+*redis)
 	}
 	env, err := complete(*configFile, env, *data)
 	if err != nil {

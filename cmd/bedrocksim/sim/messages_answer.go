@@ -47,7 +47,11 @@ func (a *ask) claudeUsage(out answer, output int) object {
 	if a.do.has("no-usage") {
 		return nil
 	}
-	return object{"input_tokens": out.input, "output_tokens": output, "cache_creation_input_tokens": a.cache.write, "cache_read_input_tokens": a.cache.read}
+	u := object{"input_tokens": out.input, "output_tokens": output}
+	if a.cache != (cacheUse{}) {
+		u["cache_creation_input_tokens"], u["cache_read_input_tokens"] = a.cache.write, a.cache.read
+	}
+	return u
 }
 
 // messagesStream is the frames of InvokeModelWithResponseStream: each of Anthropic's events as the
