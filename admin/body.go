@@ -20,6 +20,7 @@ func body(a *answer, r *http.Request, types ...string) ([]byte, error) {
 			return nil, err
 		}
 	}
+	a.unread = false
 	text, err := io.ReadAll(http.MaxBytesReader(a.ResponseWriter, r.Body, MaxBody))
 	var large *http.MaxBytesError
 	if errors.As(err, &large) {
@@ -48,7 +49,7 @@ func checkType(r *http.Request, types []string) error {
 	charset, has := params["charset"]
 	encoding := r.Header.Get("Content-Encoding")
 	if err != nil || !slices.Contains(types, given) || has && !strings.EqualFold(charset, "utf-8") || encoding != "" && encoding != "identity" {
-		return &problem{status: http.StatusUnsupportedMediaType, Code: "unsupported_media_type", Message: "the body must be " + strings.Join(types, " or ")}
+		return &problem{status: http.StatusUnsupportedMediaType, Code: "unsupported_media_type", Message: "the body must be " + strings.Join(types, " or ") + ", in UTF-8, without Content-Encoding"}
 	}
 	return nil
 }

@@ -60,7 +60,7 @@ func (c collection) list(a *answer, r *http.Request, _ string) error {
 		if err != nil || n < 1 || n > maxPage {
 			return badRequest("", fmt.Sprintf("limit must be 1 to %d", maxPage))
 		}
-		limit = n + 1 // one more tells whether there is a next page
+		limit = n
 	}
 	if query.Has("after") {
 		id, err := uuid.Parse(query.Get("after"))
@@ -69,13 +69,12 @@ func (c collection) list(a *answer, r *http.Request, _ string) error {
 		}
 		after = id.String() // ids are compared as text
 	}
-	found, err := c.store.List(r.Context(), c.kind, after, limit)
+	found, next, err := c.store.List(r.Context(), c.kind, after, limit)
 	if err != nil {
 		return err
 	}
-	if limit > 0 && len(found) == limit {
-		found = found[:limit-1]
-		a.Header().Set("Link", fmt.Sprintf(`<%s?limit=%d&after=%s>; rel="next"`, c.path, limit-1, found[len(found)-1].ID))
+	if next != "" {
+		a.Header().Set("Link", fmt.Sprintf(`<%s?limit=%d&after=%s>; rel="next"`, c.path, limit, next))
 	}
 	all := make([]*entry, len(found))
 	for i, e := range found {

@@ -65,5 +65,7 @@ func badRequest(pointer, message string) *problem {
 // unavailable is Redis away.
 func unavailable(cause error) *problem {
 	return &problem{status: http.StatusServiceUnavailable, Code: "store_unavailable", Message: "the configuration store is not available; try again",
-		header: http.Header{"Retry-After": {"1"}}, cause: cause}
+		header: retryAfter, cause: cause}
 }
+
+var retryAfter = http.Header{"Retry-After": {"1"}}

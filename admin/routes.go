@@ -17,7 +17,7 @@ type handler func(a *answer, r *http.Request, id string) error
 type route struct {
 	path    string   // may hold one {id}
 	public  bool     // needs no admin key
-	query   []string // the parameters that it takes
+	query   []string // the parameters that its GET takes, sorted
 	methods map[string]handler
 }
 
@@ -71,18 +71,27 @@ func (r *route) id(path string) (id string, ok bool) {
 	return id, ok && id != "" && !strings.Contains(id, "/")
 }
 
+// queryOf are the query parameters that a method of the route takes.
+func (r *route) queryOf(method string) []string {
+	if method == http.MethodGet || method == http.MethodHead {
+		return r.query
+	}
+	return nil
+}
+
 // checkQuery refuses query parameters that would have no effect.
 func (r *route) checkQuery(q *http.Request) error {
+	takes := r.queryOf(q.Method)
 	given, err := url.ParseQuery(q.URL.RawQuery)
 	if err != nil {
 		return badRequest("", "the query string is malformed")
 	}
 	for name, values := range given {
 		switch {
-		case !slices.Contains(r.query, name) && len(r.query) == 0:
-			return badRequest("", "this path takes no query parameters")
-		case !slices.Contains(r.query, name):
-			return badRequest("", "unknown query parameter; this path takes "+strings.Join(r.query, ", "))
+		case len(takes) == 0:
+			return badRequest("", "no query parameters are taken here")
+		case !slices.Contains(takes, name):
+			return badRequest("", "unknown query parameter: "+strings.Join(takes, ", ")+" are taken here")
 		case len(values) > 1:
 			return badRequest("", "query parameter "+name+" stands twice")
 		}

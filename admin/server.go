@@ -70,7 +70,7 @@ func (s *Server) Drain() { s.draining.Store(true) }
 // ServeHTTP answers one request, and logs it once.
 func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	start := s.now()
-	a := &answer{ResponseWriter: w}
+	a := &answer{ResponseWriter: w, unread: r.ContentLength != 0}
 	defer func() {
 		if cause := recover(); cause != nil {
 			s.log.Error("panic in the Admin API", "cause", cause, "stack", string(debug.Stack()))
@@ -118,6 +118,7 @@ func (s *Server) serve(a *answer, r *http.Request) error {
 type answer struct {
 	http.ResponseWriter
 	status int
+	unread bool // the request has a body that nobody has read yet
 }
 
 func (a *answer) WriteHeader(status int) {
@@ -148,6 +149,9 @@ func (a *answer) fail(p *problem) {
 	}
 	for name, values := range p.header {
 		a.Header()[name] = values
+	}
+	if a.unread { // else net/http would wait for the body before it lets the answer go
+		a.Header().Set("Connection", "close")
 	}
 	a.json(p.status, p)
 }

@@ -21,7 +21,7 @@ func (s *Server) livez(a *answer, _ *http.Request, _ string) error {
 // our master key opens, and nobody asked the process to end.
 func (s *Server) readyz(a *answer, r *http.Request, _ string) error {
 	if s.draining.Load() {
-		return &problem{status: http.StatusServiceUnavailable, Code: "draining", Message: "shutting down"}
+		return &problem{status: http.StatusServiceUnavailable, Code: "draining", Message: "shutting down", header: retryAfter}
 	}
 	return s.check(a, r)
 }

@@ -34,23 +34,29 @@ type usageRow struct {
 func (s *Server) totals(a *answer, r *http.Request, _ string) error {
 	query := r.URL.Query()
 	today := s.now().UTC()
-	from, err := instant(query.Get("from"), today)
-	if err != nil {
-		return badRequest("", "from must be a day as 2006-01-02, or a time as RFC 3339 has it")
+	from, to := today, today
+	for _, end := range []struct {
+		name string
+		at   *time.Time
+	}{{"from", &from}, {"to", &to}} {
+		if !query.Has(end.name) {
+			continue
+		}
+		var err error
+		if *end.at, err = instant(query.Get(end.name)); err != nil {
+			return badRequest("", end.name+" must be a day as 2006-01-02, or a time as RFC 3339 has it")
+		}
 	}
-	to, err := instant(query.Get("to"), today)
-	if err != nil {
-		return badRequest("", "to must be a day as 2006-01-02, or a time as RFC 3339 has it")
-	}
-	groupBy := query.Get("group_by")
-	if groupBy == "" {
-		groupBy = ledger.ByKey
+	groupBy := ledger.ByKey
+	if query.Has("group_by") {
+		groupBy = query.Get("group_by")
 	}
 	ctx, cancel := context.WithTimeout(r.Context(), 5*time.Second)
 	defer cancel()
 	found, err := s.usage.Totals(ctx, from, to, groupBy)
-	if errors.Is(err, ledger.ErrQuery) {
-		return badRequest("", err.Error())
+	var refused *ledger.QueryError
+	if errors.As(err, &refused) {
+		return badRequest("", refused.Error())
 	}
 	if err != nil {
 		return unavailable(err)
@@ -78,10 +84,7 @@ func row(groupBy string, f ledger.Row) (json.RawMessage, error) {
 	return fmt.Appendf(group[:len(group)-1], ",%s", numbers[1:]), nil
 }
 
-func instant(text string, fallback time.Time) (time.Time, error) {
-	if text == "" {
-		return fallback, nil
-	}
+func instant(text string) (time.Time, error) {
 	if t, err := time.Parse(time.DateOnly, text); err == nil {
 		return t, nil
 	}

@@ -14,7 +14,6 @@ package ledger
 import (
 	"context"
 	_ "embed"
-	"errors"
 	"fmt"
 	"sort"
 	"strconv"
@@ -184,8 +183,10 @@ const (
 	ByModel = "model"
 )
 
-// ErrQuery is what Totals wraps for a span or a group that it does not answer.
-var ErrQuery = errors.New("no such totals")
+// QueryError is a span or a group that Totals does not answer.
+type QueryError struct{ message string }
+
+func (e *QueryError) Error() string { return e.message }
 
 // Totals sums the UTC days from that of from to that of to, both included, by
 // key or by model, sorted by group.
@@ -195,36 +196,32 @@ func (l *Ledger) Totals(ctx context.Context, from, to time.Time, groupBy string)
 	first, last := from.UTC().Truncate(24*time.Hour), to.UTC().Truncate(24*time.Hour)
 	switch {
 	case !known:
-		return nil, fmt.Errorf("%w: grouped by something other than key or model", ErrQuery)
+		return nil, &QueryError{"group_by must be " + ByKey + " or " + ByModel}
 	case last.Before(first):
-		return nil, fmt.Errorf("%w: to is before from", ErrQuery)
+		return nil, &QueryError{"to is before from"}
 	case last.Sub(first) >= MaxDays*24*time.Hour:
-		return nil, fmt.Errorf("%w: more than %d days", ErrQuery, MaxDays)
-	}
-	var days []*redis.MapStringStringCmd
-	_, err := l.redis.Pipelined(ctx, func(p redis.Pipeliner) error {
-		for d := first; !d.After(last); d = d.AddDate(0, 0, 1) {
-			days = append(days, p.HGetAll(ctx, totalsKey(d)))
-		}
-		return nil
-	})
-	if err != nil {
-		return nil, fmt.Errorf("read usage totals: %w", err)
+		return nil, &QueryError{fmt.Sprintf("from and to are more than %d days apart", MaxDays)}
 	}
 	groups := map[string]*Row{}
-	for _, d := range days {
-		for name, value := range d.Val() {
-			parts := strings.Split(name, "\n")
-			amount, err := strconv.ParseInt(value, 10, 64)
-			if len(parts) != 3 || err != nil {
-				return nil, fmt.Errorf("read usage totals: field %q is not ours", name)
+	for d := first; !d.After(last); d = d.AddDate(0, 0, daysAtOnce) {
+		days, err := l.days(ctx, d, last)
+		if err != nil {
+			return nil, fmt.Errorf("read usage totals: %w", err)
+		}
+		for _, day := range days {
+			for name, value := range day.Val() {
+				parts := strings.Split(name, "\n")
+				amount, err := strconv.ParseInt(value, 10, 64)
+				if len(parts) != 3 || err != nil {
+					return nil, fmt.Errorf("read usage totals: field %q is not ours", name)
+				}
+				g := groups[parts[position]]
+				if g == nil {
+					g = &Row{Group: parts[position]}
+					groups[g.Group] = g
+				}
+				g.add(parts[2], amount)
 			}
-			g := groups[parts[position]]
-			if g == nil {
-				g = &Row{Group: parts[position]}
-				groups[g.Group] = g
-			}
-			g.add(parts[2], amount)
 		}
 	}
 	rows := make([]Row, 0, len(groups))
@@ -233,4 +230,18 @@ func (l *Ledger) Totals(ctx context.Context, from, to time.Time, groupBy string)
 	}
 	sort.Slice(rows, func(i, j int) bool { return rows[i].Group < rows[j].Group })
 	return rows, nil
+}
+
+// daysAtOnce keeps one round trip within the client's timeout.
+const daysAtOnce = 14
+
+// days reads up to daysAtOnce days from first on.
+func (l *Ledger) days(ctx context.Context, first, last time.Time) (days []*redis.MapStringStringCmd, err error) {
+	_, err = l.redis.Pipelined(ctx, func(p redis.Pipeliner) error {
+		for d := first; !d.After(last) && len(days) < daysAtOnce; d = d.AddDate(0, 0, 1) {
+			days = append(days, p.HGetAll(ctx, totalsKey(d)))
+		}
+		return nil
+	})
+	return days, err
 }

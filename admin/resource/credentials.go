@@ -20,6 +20,13 @@ func parseSecret(text, pointer string) (Credentials, *Invalid) {
 	if invalid != nil {
 		return refuse("must be the text of a JSON object, no member twice, with access_key_id, secret_access_key and region")
 	}
+	switch t := n.member("type"); { // first: the members are those of the type
+	case t == nil || t.kind != '"' || t.text == "static":
+	case slices.Contains(laterTypes, t.text):
+		return refuse("type " + t.text + " is not supported yet; only static is")
+	default:
+		return refuse("type in it must be static")
+	}
 	var in struct {
 		Type            *string `json:"type"`
 		AccessKeyID     *string `json:"access_key_id"`
@@ -32,12 +39,6 @@ func parseSecret(text, pointer string) (Credentials, *Invalid) {
 			return refuse("holds an unknown member; it takes type, access_key_id, secret_access_key, session_token and region")
 		}
 		return refuse(strings.TrimPrefix(invalid.Pointer, "/") + " in it " + invalid.Message)
-	}
-	if in.Type != nil && *in.Type != "static" {
-		if slices.Contains(laterTypes, *in.Type) {
-			return refuse("type " + *in.Type + " is not supported yet; only static is")
-		}
-		return refuse("type in it must be static")
 	}
 	for _, m := range []struct {
 		name  string

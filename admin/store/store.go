@@ -63,23 +63,31 @@ func (s *Store) Get(ctx context.Context, kind resource.Kind, id string) (*Entry,
 }
 
 // List reads up to limit resources (0: all), oldest first, behind the id after (""
-// from the first). after need not exist any more.
-func (s *Store) List(ctx context.Context, kind resource.Kind, after string, limit int) ([]*Entry, error) {
+// from the first). after need not exist any more. next is what to give as after for
+// those that follow, "" if none do.
+func (s *Store) List(ctx context.Context, kind resource.Kind, after string, limit int) (list []*Entry, next string, err error) {
 	ctx, cancel := context.WithTimeout(ctx, timeout)
 	defer cancel()
-	from := "-"
+	by := &redis.ZRangeBy{Min: "-", Max: "+"}
 	if after != "" {
-		from = "(" + after
+		by.Min = "(" + after
 	}
-	ids, err := s.redis.ZRangeByLex(ctx, orderKey(kind), &redis.ZRangeBy{Min: from, Max: "+", Count: int64(limit)}).Result()
+	if limit > 0 {
+		by.Count = int64(limit) + 1 // one more tells whether others follow
+	}
+	ids, err := s.redis.ZRangeByLex(ctx, orderKey(kind), by).Result()
 	if err != nil {
-		return nil, unavailable("list", err)
+		return nil, "", unavailable("list", err)
 	}
-	list := []*Entry{}
+	if limit > 0 && len(ids) > limit {
+		ids = ids[:limit]
+		next = ids[limit-1]
+	}
+	list = []*Entry{}
 	for batch := range slices.Chunk(ids, 512) {
 		rows, err := s.redis.HMGet(ctx, rowsKey(kind), batch...).Result()
 		if err != nil {
-			return nil, unavailable("list", err)
+			return nil, "", unavailable("list", err)
 		}
 		for i, stored := range rows {
 			if stored == nil { // deleted meanwhile
@@ -87,12 +95,12 @@ func (s *Store) List(ctx context.Context, kind resource.Kind, after string, limi
 			}
 			e, err := s.decode(kind, batch[i], stored.(string))
 			if err != nil {
-				return nil, err
+				return nil, "", err
 			}
 			list = append(list, e)
 		}
 	}
-	return list, nil
+	return list, next, nil
 }
 
 // Revision is the store-wide write counter, 0 before the first write. It is also

@@ -88,13 +88,16 @@ func TestListIsOldestFirstAndPaged(t *testing.T) {
 		want = append(want, must[*store.Entry](t)(s.Create(ctx, apiKey(fmt.Sprint(i)))).ID)
 	}
 	ids := func(after string, limit int) string {
-		list, err := s.List(ctx, resource.APIKeys, after, limit)
+		list, next, err := s.List(ctx, resource.APIKeys, after, limit)
 		if err != nil {
 			t.Fatal(err)
 		}
 		var got []string
 		for _, e := range list {
 			got = append(got, e.ID)
+		}
+		if follows := limit > 0 && got[len(got)-1] != want[4]; follows && next != got[len(got)-1] || !follows && next != "" {
+			t.Errorf("after %q, %d: next %q", after, limit, next)
 		}
 		return strings.Join(got, " ")
 	}
@@ -103,6 +106,9 @@ func TestListIsOldestFirstAndPaged(t *testing.T) {
 	}
 	if got := ids(want[1], 2); got != want[2]+" "+want[3] {
 		t.Errorf("page: %s", got)
+	}
+	if got := ids(want[2], 2); got != want[3]+" "+want[4] {
+		t.Errorf("last page: %s", got)
 	}
 	if err := s.Delete(ctx, resource.APIKeys, want[1], nil); err != nil {
 		t.Fatal(err)
@@ -301,7 +307,7 @@ func TestRedisAwayIsToldQuickly(t *testing.T) {
 			if _, err := s.Create(ctx, apiKey("b")); !errors.Is(err, store.ErrUnavailable) {
 				t.Errorf("create: %v", err)
 			}
-			if _, err := s.List(ctx, resource.APIKeys, "", 0); !errors.Is(err, store.ErrUnavailable) {
+			if _, _, err := s.List(ctx, resource.APIKeys, "", 0); !errors.Is(err, store.ErrUnavailable) {
 				t.Errorf("list: %v", err)
 			}
 			if took := time.Since(start); took > 6*time.Second {

@@ -34,6 +34,7 @@ type Server struct {
 // Start starts a server, waits until it answers, and stops it when the test ends.
 func Start(t testing.TB) *Server {
 	t.Helper()
+	redis.SetLogger(quiet{})
 	s := &Server{t: t, dir: t.TempDir()}
 	for attempt := 0; ; attempt++ {
 		s.port = freePort(t)
@@ -50,6 +51,12 @@ func Start(t testing.TB) *Server {
 	t.Cleanup(s.Stop)
 	return s
 }
+
+// quiet keeps the client's own words about a server that is away out of the tests'
+// output: here it is away on purpose.
+type quiet struct{}
+
+func (quiet) Printf(context.Context, string, ...any) {}
 
 // Client gives a new client, closed when the test ends. It does not retry, so that
 // a test sees the server go.
