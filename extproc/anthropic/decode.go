@@ -111,6 +111,9 @@ func overlay(dst *chat.Usage, src *usage) {
 	if src.CacheCreation != nil {
 		set(&dst.CacheWrite1h, src.CacheCreation.OneHour)
 	}
+	if src.OutputDetails != nil {
+		set(&dst.Reasoning, src.OutputDetails.Thinking)
+	}
 }
 
 // fill takes Bedrock's own counts where Claude gave none.

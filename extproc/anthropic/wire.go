@@ -149,6 +149,9 @@ type usage struct {
 	CacheCreation *struct {
 		OneHour *int `json:"ephemeral_1h_input_tokens"`
 	} `json:"cache_creation"`
+	OutputDetails *struct {
+		Thinking *int `json:"thinking_tokens"`
+	} `json:"output_tokens_details"`
 }
 
 // invokeMetrics are Bedrock's own counts, which it adds to a stream's last event.

@@ -363,19 +363,25 @@ func (g generator) chunks(b []byte) io.Reader {
 	case 1:
 		return iotest.OneByteReader(bytes.NewReader(b))
 	}
-	return &ragged{g, b}
+	return &ragged{b: b, size: 200, g: g.Rand}
 }
 
+// ragged gives b in pieces of up to size bytes.
 type ragged struct {
-	g generator
-	b []byte
+	b    []byte
+	size int
+	g    *rand.Rand // nil gives pieces of size
 }
 
 func (r *ragged) Read(p []byte) (int, error) {
 	if len(r.b) == 0 {
 		return 0, io.EOF
 	}
-	n := copy(p[:min(len(p), 1+r.g.IntN(200))], r.b)
+	n := r.size
+	if r.g != nil {
+		n = 1 + r.g.IntN(n)
+	}
+	n = copy(p[:min(len(p), n)], r.b)
 	r.b = r.b[n:]
 	return n, nil
 }
