@@ -1,7 +1,6 @@
 package bedrock
 
 import (
-	"cmp"
 	"regexp"
 	"slices"
 	"strconv"
@@ -20,24 +19,25 @@ const (
 	maxMessage = 2000
 	minSecret  = 3        // a shorter host name is no secret, and part of many words
 	maxCleaned = 16 << 10 // longer than this is not looked at
+	maxEscapes = 4        // escapes in escapes: %253A
 )
 
 // redactor takes AWS's identifiers out of a message: ARNs, account ids, regions,
 // endpoints, key ids, request ids. secrets are strings of this call that must
 // not show: its own ARN, endpoint, region, key id, request id.
 //
-// A message is searched as a reader would see it (fold), and the whole word
-// around a find goes: what is left of an identifier's word would tell about it.
+// The whole word around a find goes: what is left of an identifier's word would
+// tell about it.
 type redactor struct{ secrets []string }
 
 // traces are what an identifier can't be without. Every part is bounded, else
 // looking for all of them would be quadratic.
 var traces = regexp.MustCompile(`(?i)` + strings.Join([]string{
 	// ARNs, and the resource parts of one.
-	`\barn:`, `arn:aws`, `:aws:`, `\baws(-[a-z]{1,9}){0,3}:[a-z0-9-]{1,32}:`,
+	`\barn:`, `arn:aws`, `arn%3a`, `:aws:`, `\baws(-[a-z]{1,9}){0,3}:[a-z0-9-]{1,32}:`,
 	`\b(application-inference-profile|inference-profile|provisioned-model|imported-model|custom-model|custom-model-deployment|foundation-model|guardrail|prompt-router|default-prompt-router|assumed-role)/`,
 	// Endpoints.
-	`[a-z][a-z0-9+.-]{0,15}://`, `amazonaws`, `\bapi\.aws\b`, `\.aws\b`, `\.on\.aws`, `\bvpce?-[0-9a-z]`, `sgov\.gov`, `\bic\.gov`, `adc-e\.uk`,
+	`[a-z][a-z0-9+.-]{0,15}://`, `https?%3a`, `amazonaws`, `\bapi\.aws\b`, `\.aws\b`, `\.on\.aws`, `\bvpce?-[0-9a-z]`, `sgov\.gov`, `\bic\.gov`, `adc-e\.uk`,
 	`\b[0-9]{1,3}(\.[0-9]{1,3}){3}\b`, `\b[0-9a-f]{0,4}(:[0-9a-f]{0,4}){5,}`,
 	// Key ids.
 	`(akia|asia|aroa|aida|agpa|anpa|anva|apka|abia|acca|aipa)[a-z0-9]{12,}`, `\ba3t[a-z0-9]{13,}`,
@@ -70,50 +70,53 @@ func (r redactor) message(s string) string {
 	}
 	clean := r.clean(s)
 	rest := strings.ReplaceAll(clean, redacted, "|")
-	if len(r.finds(rest)) > 0 || dense(rest) || !strings.ContainsFunc(rest, unicode.IsLetter) {
+	if !strings.ContainsFunc(rest, unicode.IsLetter) || r.hides(rest) {
 		return canned
 	}
 	return shorten(clean)
 }
 
-// clean replaces each find by one mark.
+// clean replaces the words that have an identifier in them by one mark each.
 func (r redactor) clean(s string) string {
-	finds := r.finds(s)
-	slices.SortFunc(finds, func(a, b span) int { return cmp.Or(a.from-b.from, b.to-a.to) })
+	text, at := fold(s)
+	spans := r.spans(text)
+	slices.SortFunc(spans, func(a, b span) int { return a.from - b.from })
 	var b strings.Builder
-	last := 0
-	for _, x := range finds {
-		if x.from >= last {
-			b.WriteString(s[last:x.from])
+	last, end := 0, 0
+	for _, x := range spans {
+		if x.to <= end { // in the same word as the one before
+			continue
+		}
+		x = word(text, x)
+		if x.from >= end {
+			b.WriteString(s[last:at[x.from]])
 			b.WriteString(redacted)
 		}
-		last = max(last, x.to)
+		last, end = at[x.to], x.to
 	}
 	b.WriteString(s[last:])
 	return b.String()
 }
 
+// hides tells whether an identifier is left that can't be cut out surely: in
+// escapes, or spread over words and punctuation.
+func (r redactor) hides(s string) bool {
+	for range maxEscapes {
+		text, _ := fold(s)
+		if len(r.spans(text)) > 0 || spread.MatchString(strings.Map(lettersAndDigits, text)) {
+			return true
+		}
+		plain := unescape(text)
+		if plain == s {
+			break
+		}
+		s = plain
+	}
+	return false
+}
+
 // span is a part of a text, never empty.
 type span struct{ from, to int }
-
-// finds are the words of s that have an identifier in them.
-func (r redactor) finds(s string) []span {
-	var out []span
-	for _, f := range fold(s) {
-		spans := r.spans(f.text)
-		slices.SortFunc(spans, func(a, b span) int { return a.from - b.from })
-		end := 0
-		for _, x := range spans {
-			if x.to <= end { // in the same word as the one before
-				continue
-			}
-			x = word(f.text, x)
-			end = x.to
-			out = append(out, span{f.at[x.from], f.end[x.to-1]})
-		}
-	}
-	return out
-}
 
 // spans are the identifiers in a folded text.
 func (r redactor) spans(text string) []span {
@@ -133,7 +136,7 @@ func (r redactor) spans(text string) []span {
 	}
 	lower := strings.ToLower(text)
 	for _, secret := range r.secrets {
-		if secret = strings.ToLower(fold(secret)[0].text); len(secret) < minSecret {
+		if secret = strings.ToLower(secret); len(secret) < minSecret {
 			continue
 		}
 		for i := 0; ; {
@@ -217,19 +220,6 @@ func word(text string, x span) span {
 		to--
 	}
 	return span{from, to}
-}
-
-// dense tells whether an identifier is spread over words or punctuation, so that
-// it can't be cut out surely.
-func dense(s string) bool {
-	return slices.ContainsFunc(fold(s), func(f folded) bool {
-		return spread.MatchString(strings.Map(func(c rune) rune {
-			if c == '|' || unicode.IsLetter(c) || unicode.IsDigit(c) {
-				return unicode.ToLower(c)
-			}
-			return -1
-		}, f.text))
-	})
 }
 
 // shorten cuts the middle out of a long message: its head says what it is about
