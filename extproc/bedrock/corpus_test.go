@@ -201,6 +201,7 @@ func (g generator) pad() string { return `,"p":"` + strings.Repeat("abcdefghij",
 func (g generator) converseStream(t testing.TB, a made) []byte {
 	var events []string
 	var lists [][]string
+	texts := false // one of lists is text
 	for i, b := range a.blocks {
 		at := `"contentBlockIndex":` + strconv.Itoa(i) + g.pad() + `}`
 		var l []string
@@ -244,12 +245,18 @@ func (g generator) converseStream(t testing.TB, a made) []byte {
 		if g.IntN(4) > 0 {
 			l = append(l, `contentBlockStop {`+at)
 		}
-		// Reasoning does not overlap with anything.
+		// Reasoning does not overlap with anything, nor one text with another: they
+		// have no order then.
+		says := b.kind == "text" || b.kind == "citations"
+		if says && texts || b.kind == "thinking" || b.kind == "redacted" {
+			events = append(events, g.interleave(lists)...)
+			lists, texts = nil, false
+		}
 		if b.kind == "thinking" || b.kind == "redacted" {
-			events = append(append(events, g.interleave(lists)...), l...)
-			lists = nil
+			events = append(events, l...)
 			continue
 		}
+		texts = texts || says
 		lists = append(lists, l)
 	}
 	events = append(events, g.interleave(lists)...)
