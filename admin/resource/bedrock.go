@@ -56,6 +56,8 @@ type Capabilities struct {
 	CacheTTL         []string `json:"cache_ttl,omitzero"`          // of 5m, 1h
 	StructuredOutput string   `json:"structured_output,omitempty"` // native, tool
 	StrictTools      *bool    `json:"strict_tools,omitempty"`      // takes strict on a tool
+	ToolSchema       string   `json:"tool_schema,omitempty"`       // any; plain: no references, and type, properties and required alone at the root
+	CallIDLength     *int     `json:"call_id_length,omitempty"`    // call ids are so many letters and digits
 	Reasoning        string   `json:"reasoning,omitempty"`         // none, budget, adaptive, effort (the family's own control)
 	Penalties        *bool    `json:"penalties,omitempty"`         // takes frequency_penalty, presence_penalty
 	Seed             *bool    `json:"seed,omitempty"`
@@ -190,9 +192,13 @@ func (c *Capabilities) check() *Invalid {
 	checks.all("/capabilities/cache", c.Cache, "system", "messages", "tools")
 	checks.all("/capabilities/cache_ttl", c.CacheTTL, "5m", "1h")
 	checks.optional("/capabilities/structured_output", c.StructuredOutput, "native", "tool")
+	checks.optional("/capabilities/tool_schema", c.ToolSchema, "plain", "any")
 	checks.optional("/capabilities/reasoning", c.Reasoning, "none", "budget", "adaptive", "effort")
 	if c.StopMax != nil && *c.StopMax < 0 {
 		return &Invalid{Pointer: "/capabilities/stop_max", Message: "must be 0 or more"}
+	}
+	if c.CallIDLength != nil && (*c.CallIDLength < 8 || *c.CallIDLength > 64) {
+		return &Invalid{Pointer: "/capabilities/call_id_length", Message: "must be from 8 to 64"}
 	}
 	if c.TopKField != "" && !fieldPath.MatchString(c.TopKField) {
 		return &Invalid{Pointer: "/capabilities/top_k_field", Message: "must be a member's name, or names with dots between"}

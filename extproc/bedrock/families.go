@@ -93,13 +93,17 @@ func (f *family) overlay(row family) {
 			*m.to = *m.from
 		}
 	}
-	for _, m := range []struct{ to, from *string }{{&c.StructuredOutput, &o.StructuredOutput}, {&c.Reasoning, &o.Reasoning}, {&c.TopKField, &o.TopKField}} {
+	for _, m := range []struct{ to, from *string }{
+		{&c.StructuredOutput, &o.StructuredOutput}, {&c.Reasoning, &o.Reasoning}, {&c.TopKField, &o.TopKField}, {&c.ToolSchema, &o.ToolSchema},
+	} {
 		if *m.from != "" {
 			*m.to = *m.from
 		}
 	}
-	if o.StopMax != nil {
-		c.StopMax = o.StopMax
+	for _, m := range []struct{ to, from **int }{{&c.StopMax, &o.StopMax}, {&c.CallIDLength, &o.CallIDLength}} {
+		if *m.from != nil {
+			*m.to = *m.from
+		}
 	}
 	if row.Efforts != nil {
 		f.Efforts = row.Efforts

@@ -83,13 +83,22 @@ func sanitize(name string) string {
 	return s
 }
 
-// callID is the id on the wire of a tool use and its result.
-func callID(id string) string {
-	if legal.MatchString(id) {
+// callID is the id on the wire of a tool use and its result. Some families take
+// ids of one length, of letters and digits, and no others: not even those that
+// Bedrock made for their own calls.
+func callID(id string, length *int) string {
+	switch {
+	case length != nil && len(id) == *length && alphanumeric.MatchString(id):
+		return id
+	case length != nil:
+		return digest(id)[:*length]
+	case legal.MatchString(id):
 		return id
 	}
 	return "call_" + digest(id)[:32]
 }
+
+var alphanumeric = regexp.MustCompile(`^[a-zA-Z0-9]+$`)
 
 func digest(s string) string {
 	sum := sha256.Sum256([]byte(s))

@@ -53,6 +53,7 @@ func prepare(req *chat.Request, t Target) (*prepared, error) {
 		func() error { return p.tools(t) },
 		func() error { return p.reasoning(t, ignored) },
 		func() error { return p.structuredOutput(ignored) },
+		p.plainSchemas,
 		p.rename,
 		p.cache,
 	} {
@@ -239,6 +240,26 @@ func (p *prepared) tools(t Target) error {
 	return nil
 }
 
+// plainSchemas writes the tools' schemas as a family wants them that takes plain
+// ones only. Ours for structured output is the last one.
+func (p *prepared) plainSchemas() error {
+	if p.family.Capabilities.ToolSchema != "plain" {
+		return nil
+	}
+	p.req.Tools = slices.Clone(p.req.Tools)
+	for i, t := range p.req.Tools {
+		schema, err := plainSchema(t.Schema)
+		switch {
+		case err != nil && t.Name == p.output:
+			return fault.Invalid("response_format", "the schema %s", err)
+		case err != nil:
+			return fault.Invalid("tools", "the schema of the tool %s %s", quote(t.Name), err)
+		}
+		p.req.Tools[i].Schema = schema
+	}
+	return nil
+}
+
 // canChoose tells whether the family takes a tool choice; not said is yes.
 func (p *prepared) canChoose(mode chat.ToolChoiceMode) bool {
 	c := p.family.Capabilities.ToolChoice
@@ -283,16 +304,17 @@ func (p *prepared) rename() error {
 			r.ToolChoice.Name = p.output
 		}
 	}
+	length := p.family.Capabilities.CallIDLength
 	r.Messages = slices.Clone(r.Messages)
 	for i, m := range r.Messages {
 		r.Messages[i].Blocks = slices.Clone(m.Blocks)
 		for j, b := range m.Blocks {
 			switch b := b.(type) {
 			case chat.ToolUse:
-				b.ID, b.Name = callID(b.ID), a.wire(b.Name)
+				b.ID, b.Name = callID(b.ID, length), a.wire(b.Name)
 				r.Messages[i].Blocks[j] = b
 			case chat.ToolResult:
-				b.ID = callID(b.ID)
+				b.ID = callID(b.ID, length)
 				r.Messages[i].Blocks[j] = b
 			}
 		}

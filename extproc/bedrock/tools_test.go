@@ -2,6 +2,8 @@ package bedrock
 
 import (
 	"encoding/json"
+	"fmt"
+	"regexp"
 	"strings"
 	"testing"
 
@@ -56,5 +58,69 @@ func TestEffortBehindToolResults(t *testing.T) {
 				t.Errorf("thinks: want %t, got %s", test.thinks, body)
 			}
 		})
+	}
+}
+
+// Nova: "extraneous key [definitions] is not permitted", and so for any member
+// of the root but these three.
+func TestPlainSchema(t *testing.T) {
+	for name, test := range map[string]struct{ in, want string }{
+		"root": {`{"$schema":"s","title":"t","type":"object","additionalProperties":false,"properties":{"a":{"type":"string"}},"required":["a"]}`,
+			`{"type":"object","properties":{"a":{"type":"string"}},"required":["a"]}`},
+		"inside stays": {`{"type":"object","properties":{"a":{"type":"object","additionalProperties":false,"title":"t"}}}`,
+			`{"type":"object","properties":{"a":{"type":"object","additionalProperties":false,"title":"t"}}}`},
+		"references": {`{"type":"object","properties":{"a":{"$ref":"#/$defs/A","description":"d"},"b":{"anyOf":[{"$ref":"#/definitions/B~1x"},{"type":"null"}]},"c":{"type":"array","items":{"$ref":"#/$defs/A"}}},"$defs":{"A":{"type":"string","description":"old"}},"definitions":{"B/x":{"type":"integer"}}}`,
+			`{"type":"object","properties":{"a":{"type":"string","description":"d"},"b":{"anyOf":[{"type":"integer"},{"type":"null"}]},"c":{"type":"array","items":{"type":"string","description":"old"}}}}`},
+		"reference at the root": {`{"$ref":"#/$defs/A","$defs":{"A":{"type":"object","properties":{"n":{"$ref":"#/$defs/B"}}},"B":{"type":"integer"}}}`,
+			`{"type":"object","properties":{"n":{"type":"integer"}}}`},
+		"a recursive one ends": {`{"type":"object","properties":{"n":{"$ref":"#/$defs/N"}},"$defs":{"N":{"type":"object","properties":{"next":{"$ref":"#/$defs/N"}}}}}`,
+			`{"type":"object","properties":{"n":{"type":"object","properties":{"next":{}}}}}`},
+		"properties called like keywords, and data like references": {`{"type":"object","properties":{"$ref":{"type":"string"},"enum":{"$ref":"#/$defs/E"}},"$defs":{"E":{"enum":[{"$ref":"#/$defs/E"}]}}}`,
+			`{"type":"object","properties":{"$ref":{"type":"string"},"enum":{"enum":[{"$ref":"#/$defs/E"}]}}}`},
+		"a reference to nowhere": {`{"type":"object","properties":{"a":{"$ref":"#/$defs/X","title":"t"},"b":{"$ref":"https://example.com/s"}}}`,
+			`{"type":"object","properties":{"a":{"title":"t"},"b":{}}}`},
+	} {
+		got, err := plainSchema(json.RawMessage(test.in))
+		if err != nil || string(got) != test.want {
+			t.Errorf("%s: %s, %v; want %s", name, got, err, test.want)
+		}
+	}
+}
+
+// Each definition holds the next one twice: written out they are 2^40.
+func TestPlainSchemaIsBounded(t *testing.T) {
+	var b strings.Builder
+	b.WriteString(`{"type":"object","properties":{"a":{"$ref":"#/$defs/0"}},"$defs":{`)
+	for i := range 40 {
+		fmt.Fprintf(&b, `"%d":{"anyOf":[{"$ref":"#/$defs/%d"},{"$ref":"#/$defs/%d"}]},`, i, i+1, i+1)
+	}
+	b.WriteString(`"40":{}}}`)
+	if _, err := plainSchema(json.RawMessage(b.String())); err == nil {
+		t.Error("want an error: the schema has no end")
+	}
+}
+
+func TestToolsOfNova(t *testing.T) {
+	tool := chat.Tool{Name: "f", Schema: json.RawMessage(`{"type":"object","properties":{"a":{"$ref":"#/$defs/A"}},"additionalProperties":false,"$defs":{"A":{"type":"string"}}}`)}
+	r := asks(chat.ToolChoice{}, tool)
+	r.Format = &chat.Format{Name: "x", Schema: json.RawMessage(`{"$ref":"#/$defs/O","$defs":{"O":{"type":"object","properties":{"b":{"type":"integer"}}}}}`)}
+	body := string(newCall(t, r, target("amazon.nova-pro-v1:0")).Body())
+	for _, want := range []string{`{"json":{"type":"object","properties":{"a":{"type":"string"}}}}`, `{"json":{"type":"object","properties":{"b":{"type":"integer"}}}}`} {
+		if !strings.Contains(body, want) {
+			t.Errorf("got %s, want %s in it", body, want)
+		}
+	}
+}
+
+func TestCallIDsOfMistral(t *testing.T) {
+	r := asks(chat.ToolChoice{}, chat.Tool{Name: "f"})
+	r.Messages = append(r.Messages,
+		chat.Message{Role: chat.Assistant, Blocks: []chat.Block{chat.ToolUse{ID: "tooluse_bpe71yCfRu2b5i-nKGDr5g", Name: "f"}, chat.ToolUse{ID: "abcDEF123", Name: "f"}}},
+		chat.Message{Role: chat.User, Blocks: []chat.Block{chat.ToolResult{ID: "tooluse_bpe71yCfRu2b5i-nKGDr5g"}, chat.ToolResult{ID: "abcDEF123"}}})
+	body := newCall(t, r, target("us.mistral.pixtral-large-2502-v1:0")).Body()
+	ids := regexp.MustCompile(`"toolUseId":"([^"]*)"`).FindAllSubmatch(body, -1)
+	if len(ids) != 4 || string(ids[0][1]) != string(ids[2][1]) || string(ids[1][1]) != "abcDEF123" || string(ids[3][1]) != "abcDEF123" ||
+		!regexp.MustCompile(`^[a-zA-Z0-9]{9}$`).Match(ids[0][1]) {
+		t.Errorf("ids of calls and results: %s", ids)
 	}
 }
