@@ -12,7 +12,7 @@ import (
 // is refused there ("extraneous key [$defs] is not permitted").
 var plainRoot = []string{"type", "properties", "required"}
 
-// maxPlainSize bounds what references may blow a schema up to.
+// maxPlainSize bounds what references may add to all schemas of a request.
 const maxPlainSize = 1 << 20
 
 var errTooLarge = errors.New("is too large once its references are written out")
@@ -20,13 +20,13 @@ var errTooLarge = errors.New("is too large once its references are written out")
 // plainSchema is a tool's schema for families that take no more than type,
 // properties and required at its root: what references point at is written where
 // they stand, and the root's other members are left out. They bind no model that
-// is not held to a schema anyway.
-func plainSchema(raw json.RawMessage) (json.RawMessage, error) {
+// is not held to a schema anyway. What is read is taken from left, in bytes.
+func plainSchema(raw json.RawMessage, left *int) (json.RawMessage, error) {
 	root, err := parseMembers(raw)
 	if err != nil {
 		return nil, err
 	}
-	in := inliner{root: root, left: maxPlainSize}
+	in := inliner{root: root, left: left, found: map[string]members{}, objects: map[string]map[string]json.RawMessage{}}
 	root, trail := in.resolve(root, nil)
 	var out members
 	for _, x := range root {
@@ -47,14 +47,16 @@ func plainSchema(raw json.RawMessage) (json.RawMessage, error) {
 // inliner writes references out. trail are those that are being written: one that
 // leads back to itself says nothing any more where it does.
 type inliner struct {
-	root members
-	left int // bytes
+	root    members
+	left    *int                                  // bytes
+	found   map[string]members                    // by reference
+	objects map[string]map[string]json.RawMessage // by path
 }
 
 // schema is raw, a schema or what may stand in its place, without references.
 func (in *inliner) schema(raw json.RawMessage, trail []string, depth int) (json.RawMessage, error) {
 	raw = bytes.TrimSpace(raw)
-	if in.left -= len(raw); in.left < 0 {
+	if *in.left -= len(raw); *in.left < 0 {
 		return nil, errTooLarge
 	}
 	if depth > maxSchemaDepth {
@@ -148,20 +150,34 @@ var pointerToken = strings.NewReplacer("~1", "/", "~0", "~")
 
 // at is the schema that a reference within the document points at.
 func (in *inliner) at(ref string) (members, bool) {
-	path, ok := strings.CutPrefix(ref, "#")
-	if !ok {
-		return nil, false
+	if m, ok := in.found[ref]; ok {
+		return m, m != nil
 	}
-	m := in.root
-	if path == "" {
-		return m, true
+	var m members
+	if ref == "#" {
+		m = in.root
+	} else if slash := strings.LastIndexByte(ref, '/'); slash > 0 {
+		m, _ = parseMembers(in.object(ref[:slash])[pointerToken.Replace(ref[slash+1:])]) // nil is nowhere
 	}
-	for _, token := range strings.Split(strings.TrimPrefix(path, "/"), "/") {
-		next, err := parseMembers(m.get(pointerToken.Replace(token)))
-		if err != nil {
-			return nil, false
+	in.found[ref] = m
+	return m, m != nil
+}
+
+// object is the object at a path, read once: there may be as many references as
+// it has members.
+func (in *inliner) object(path string) map[string]json.RawMessage {
+	if o, ok := in.objects[path]; ok {
+		return o
+	}
+	var o map[string]json.RawMessage
+	if path == "#" {
+		o = make(map[string]json.RawMessage, len(in.root))
+		for _, x := range in.root {
+			o[x.name] = x.value
 		}
-		m = next
+	} else if slash := strings.LastIndexByte(path, '/'); slash > 0 {
+		_ = json.Unmarshal(in.object(path[:slash])[pointerToken.Replace(path[slash+1:])], &o) // nil is no object
 	}
-	return m, true
+	in.objects[path] = o
+	return o
 }

@@ -247,8 +247,10 @@ func (p *prepared) plainSchemas() error {
 		return nil
 	}
 	p.req.Tools = slices.Clone(p.req.Tools)
+	left := maxPlainSize
 	for i, t := range p.req.Tools {
-		schema, err := plainSchema(t.Schema)
+		left += 16 * len(t.Schema) // each level is read anew
+		schema, err := plainSchema(t.Schema, &left)
 		switch {
 		case err != nil && t.Name == p.output:
 			return fault.Invalid("response_format", "the schema %s", err)

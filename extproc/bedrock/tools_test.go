@@ -80,7 +80,8 @@ func TestPlainSchema(t *testing.T) {
 		"a reference to nowhere": {`{"type":"object","properties":{"a":{"$ref":"#/$defs/X","title":"t"},"b":{"$ref":"https://example.com/s"}}}`,
 			`{"type":"object","properties":{"a":{"title":"t"},"b":{}}}`},
 	} {
-		got, err := plainSchema(json.RawMessage(test.in))
+		left := 1000
+		got, err := plainSchema(json.RawMessage(test.in), &left)
 		if err != nil || string(got) != test.want {
 			t.Errorf("%s: %s, %v; want %s", name, got, err, test.want)
 		}
@@ -95,7 +96,8 @@ func TestPlainSchemaIsBounded(t *testing.T) {
 		fmt.Fprintf(&b, `"%d":{"anyOf":[{"$ref":"#/$defs/%d"},{"$ref":"#/$defs/%d"}]},`, i, i+1, i+1)
 	}
 	b.WriteString(`"40":{}}}`)
-	if _, err := plainSchema(json.RawMessage(b.String())); err == nil {
+	left := 100_000
+	if _, err := plainSchema(json.RawMessage(b.String()), &left); err == nil {
 		t.Error("want an error: the schema has no end")
 	}
 }
