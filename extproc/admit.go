@@ -126,14 +126,15 @@ func tooLarge(limit int64) error {
 
 // resolve finds the model of the alias, and checks the key's allowlist.
 func (c *call) resolve(alias string) error {
+	c.alias = alias
 	match, ok := c.snapshot.Model(alias)
 	if !ok {
 		return &fault.Error{Kind: fault.ModelNotFound, Status: http.StatusNotFound, Param: "model", Message: "the model does not exist; GET /v1/models lists what this API key may use"}
 	}
+	c.match = match
 	if !c.snapshot.Allowed(c.key, alias) {
 		return &fault.Error{Kind: fault.PermissionDenied, Status: http.StatusForbidden, Param: "model", Message: "this API key may not use the model"}
 	}
-	c.alias, c.match = alias, match
 	return nil
 }
 

@@ -54,15 +54,15 @@ func (s *Server) attempt(ctx context.Context, c *call) (*exchange.Response, erro
 	if err != nil {
 		return nil, err
 	}
-	wait := s.timeout(c.match.Model)
-	if c.request.Stream {
-		wait = min(wait, s.streamTimeout(c.match.Model))
+	end := c.started.Add(s.timeout(c.match.Model))
+	if gap := s.Now().Add(s.streamTimeout(c.match.Model)); c.request.Stream && gap.Before(end) {
+		end = gap
 	}
-	waiting, cancel := context.WithTimeout(ctx, wait)
+	waiting, cancel := context.WithDeadline(ctx, end)
 	defer cancel()
 	response, err := c.x.Response(waiting)
 	switch {
-	case errors.Is(err, context.DeadlineExceeded) && ctx.Err() == nil, errors.Is(err, os.ErrDeadlineExceeded):
+	case errors.Is(err, context.DeadlineExceeded) && ctx.Err() == nil:
 		return nil, timedOut(err)
 	case err != nil:
 		return nil, err
@@ -71,13 +71,19 @@ func (s *Server) attempt(ctx context.Context, c *call) (*exchange.Response, erro
 	}
 	c.awsRequestID = bedrock.RequestID(response.Header.HTTP())
 	if response.Status != http.StatusOK {
-		body, err := s.readAll(ctx, c, maxError)
-		if err != nil {
-			return nil, err
-		}
-		return nil, c.upstream.Fault(response.Status, response.Header.HTTP(), body)
+		return nil, s.refusal(c, response)
 	}
 	return response, nil
+}
+
+// refusal is the fault of a reply that is not the answer asked for. Of a body that
+// is too long or breaks off, what came has to do.
+func (s *Server) refusal(c *call, response *exchange.Response) error {
+	body, _, err := s.read(c, maxError)
+	if errors.Is(err, exchange.ErrReset) {
+		return err
+	}
+	return c.upstream.Fault(response.Status, response.Header.HTTP(), body)
 }
 
 // localFault is the fault of an answer that Envoy made itself: the upstream was
@@ -96,9 +102,14 @@ func timedOut(err error) error {
 
 // whole answers a request that is not a stream.
 func (s *Server) whole(ctx context.Context, c *call, response *exchange.Response) error {
-	body, err := s.readAll(ctx, c, maxReply)
-	if err != nil {
+	body, more, err := s.read(c, maxReply)
+	switch {
+	case errors.Is(err, os.ErrDeadlineExceeded):
+		return timedOut(err)
+	case err != nil:
 		return err
+	case more:
+		return undecodable(errors.New("longer than the gateway takes"))
 	}
 	events, err := c.upstream.Whole(response.Status, response.Header.HTTP(), body)
 	if err != nil {
@@ -108,14 +119,15 @@ func (s *Server) whole(ctx context.Context, c *call, response *exchange.Response
 	if err != nil {
 		return undecodable(err)
 	}
-	c.usage = answer.Usage
+	c.usage, c.ended = answer.Usage, true
 	s.begin(c, answer.ID)
 	out, err := c.dialect.Encode(c.answer, answer)
 	if err != nil {
 		return err
 	}
+	c.release()
 	if err := c.x.Answer(ctx, http.StatusOK, c.headers("application/json"), out); err != nil {
-		return c.broken(ctx, err)
+		return err
 	}
 	c.promise(http.StatusOK, s.Now())
 	return nil
@@ -125,29 +137,15 @@ func undecodable(err error) error {
 	return &fault.Error{Kind: fault.Upstream, Status: http.StatusBadGateway, Message: "the upstream's answer could not be decoded", Err: err}
 }
 
-// readAll reads the upstream's body, within the call's deadline and limit.
-func (s *Server) readAll(ctx context.Context, c *call, limit int64) ([]byte, error) {
+// read reads the upstream's body, within the call's deadline; more tells that it
+// goes on after limit bytes.
+func (s *Server) read(c *call, limit int64) (body []byte, more bool, err error) {
 	c.x.SetReadDeadline(c.started.Add(s.timeout(c.match.Model)))
-	body, err := io.ReadAll(io.LimitReader(c.x, limit+1))
-	switch {
-	case errors.Is(err, os.ErrDeadlineExceeded):
-		return nil, timedOut(err)
-	case err != nil:
-		return nil, c.broken(ctx, err)
-	case int64(len(body)) > limit:
-		return nil, undecodable(errors.New("longer than the gateway takes"))
+	body, err = io.ReadAll(io.LimitReader(c.x, limit+1))
+	if int64(len(body)) > limit {
+		return body[:limit], true, err
 	}
-	return body, nil
-}
-
-// broken says what an error of the exchange means: the caller left, or the
-// upstream broke off.
-func (c *call) broken(ctx context.Context, err error) error {
-	if ctx.Err() != nil {
-		c.left = true
-		return ctx.Err()
-	}
-	return &fault.Error{Kind: fault.Transport, Status: http.StatusBadGateway, Message: "the upstream broke the connection", Err: err}
+	return body, false, err
 }
 
 // timeout is how long the whole call may take.

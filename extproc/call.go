@@ -1,6 +1,8 @@
 package extproc
 
 import (
+	"context"
+	"errors"
 	"maps"
 	"net/http"
 	"slices"
@@ -27,6 +29,8 @@ type call struct {
 	requestID string
 	method    string
 	path      string // without the query
+	operation string // what is asked, by name; "" where there is no such thing
+	probe     bool   // a health check: neither logged nor recorded
 	header    *exchange.Header
 	allow     string // of a 405
 	snapshot  *snapshot.Snapshot
@@ -51,10 +55,11 @@ type call struct {
 	promised  bool
 	firstByte time.Time
 	usage     chat.Usage
-	seen      int // bytes of text that the caller was sent, to estimate by where no usage came
+	seen      int  // bytes of text in the answer, to estimate by where no usage came
+	ended     bool // the upstream's answer came to its good end: usage is what it cost
 	fault     *fault.Error
-	unknown   string // a stop reason we do not know
-	left      bool   // the caller left before the end
+	left      bool // the stream broke before the end (isGone)
+	panicked  bool
 }
 
 // newCall reads what stands in the request headers.
@@ -102,6 +107,7 @@ func (c *call) headers(contentType string) []exchange.KeyValue {
 
 // reject answers with the fault, before anything was promised.
 func (c *call) reject(f *fault.Error) error {
+	c.release()
 	c.fault, c.status = f, f.Status
 	status, header, body := c.dialect.Fault(f)
 	headers := append(c.headers(""), keyValues(header)...)
@@ -115,6 +121,13 @@ func (c *call) reject(f *fault.Error) error {
 func (c *call) reply(body []byte) error {
 	c.status = http.StatusOK
 	return c.x.Reject(http.StatusOK, c.headers("application/json"), body)
+}
+
+// isGone tells whether err means that Envoy has ended the stream: there is nobody
+// left to tell. The caller left, or the upstream broke off in mid-answer and Envoy
+// then broke the caller's connection: it does not say which.
+func (c *call) isGone(ctx context.Context, err error) bool {
+	return ctx.Err() != nil || errors.Is(err, exchange.ErrReset)
 }
 
 // promise takes note that the caller was told a status.
@@ -131,9 +144,10 @@ func (s *Server) begin(c *call, id string) {
 	c.answer = openai.Answer{ID: id, Created: s.Now(), Model: c.request.Model}
 }
 
-// open begins a stream in the caller's dialect.
-func (s *Server) open(c *call, id string) dialectStream {
-	s.begin(c, id)
+// open begins a stream in the caller's dialect, with its first event.
+func (s *Server) open(c *call, first chat.Event) dialectStream {
+	start, _ := first.(chat.Start)
+	s.begin(c, start.ID)
 	return c.dialect.Stream(c.answer, c.request.StreamUsage)
 }
 

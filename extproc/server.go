@@ -117,18 +117,29 @@ func (s *Server) Ready() bool { return s.Snapshots.Load() != nil && !s.draining.
 // Process serves one ext_proc stream: one HTTP request and its response.
 func (s *Server) Process(stream extprocv3.ExternalProcessor_ProcessServer) error {
 	x := exchange.New(stream)
-	defer x.Close()
-	ctx := stream.Context()
+	s.handle(stream.Context(), x)
+	return x.Close()
+}
+
+// handle serves one request, whatever becomes of it.
+func (s *Server) handle(ctx context.Context, x *exchange.Exchange) {
 	h, err := x.Header(ctx)
+	if errors.Is(err, exchange.ErrAnswered) {
+		_ = x.Pass(ctx, nil) // a filter before ours has refused it
+		return
+	}
 	if err != nil {
-		return nil // Envoy left before it asked anything
+		if errors.Is(err, exchange.ErrMode) {
+			s.Log.Error("this Envoy's ext_proc filter is not set up for the gateway", "error", err)
+		}
+		x.Abort(err)
+		return
 	}
 	c := s.newCall(x, h)
 	defer s.settle(c)
 	if err := s.guard(ctx, c); err != nil {
-		return s.fail(ctx, c, err)
+		s.fail(ctx, c, err)
 	}
-	return nil
 }
 
 // guard serves the call, and turns a panic into an error: one call must not end
@@ -136,6 +147,7 @@ func (s *Server) Process(stream extprocv3.ExternalProcessor_ProcessServer) error
 func (s *Server) guard(ctx context.Context, c *call) (err error) {
 	defer func() {
 		if p := recover(); p != nil {
+			c.panicked = true
 			err = fmt.Errorf("panic: %v\n%s", p, debug.Stack())
 		}
 	}()
@@ -144,34 +156,30 @@ func (s *Server) guard(ctx context.Context, c *call) (err error) {
 
 // serve finds out what is asked, and by whom.
 func (s *Server) serve(ctx context.Context, c *call) error {
-	switch c.path {
-	case "/livez":
-		return c.reply([]byte(`{"status":"ok"}`))
-	case "/readyz":
-		if !s.Ready() {
-			return unavailable("not ready: no configuration read yet, or stopping")
-		}
-		return c.reply([]byte(`{"status":"ok"}`))
+	op, err := s.operation(c)
+	c.operation, c.probe = op.name, op.open
+	if op.open {
+		return op.run(ctx, c)
 	}
+	// Who has no key does not learn what there is.
 	if c.snapshot = s.Snapshots.Load(); c.snapshot == nil {
 		return unavailable("the gateway has not read its configuration yet")
 	}
 	if err := s.authenticate(c); err != nil {
 		return err
 	}
-	op, err := s.operation(c)
 	if err != nil {
 		return err
 	}
-	return op(ctx, c)
+	return op.run(ctx, c)
 }
 
 func unavailable(message string) error {
 	return &fault.Error{Kind: fault.GatewayUnavailable, Status: http.StatusServiceUnavailable, RetryAfter: "1", Message: message}
 }
 
-// converse is the operation that asks a model for an answer.
-func (s *Server) converse(d dialect) operation {
+// converse asks a model for an answer, in dialect d.
+func (s *Server) converse(d dialect) func(context.Context, *call) error {
 	return func(ctx context.Context, c *call) error {
 		c.dialect = d
 		if err := s.admit(ctx, c); err != nil {
@@ -189,20 +197,30 @@ func (s *Server) converse(d dialect) operation {
 }
 
 // fail tells the caller what went wrong, as far as it still can be told.
-func (s *Server) fail(ctx context.Context, c *call, err error) error {
-	if ctx.Err() != nil || errors.Is(err, context.Canceled) {
+func (s *Server) fail(ctx context.Context, c *call, err error) {
+	if errors.Is(err, exchange.ErrAnswered) {
+		s.pass(ctx, c)
+		return
+	}
+	if c.isGone(ctx, err) {
 		c.left = true
-		return nil
+		return
 	}
-	f := fault.From(err)
-	c.fault = f
-	if c.promised {
+	c.fault = fault.From(err)
+	if c.promised || c.reject(c.fault) != nil {
 		c.x.Abort(err)
-		return err
 	}
-	if err := c.reject(f); err != nil {
-		c.x.Abort(err)
-		return err
+}
+
+// pass lets an answer through that Envoy made by itself while it read the
+// request: it came too slowly, or was not HTTP any more. It has our shape
+// already (local_reply_config).
+func (s *Server) pass(ctx context.Context, c *call) {
+	r, err := c.x.Response(ctx)
+	if err == nil {
+		c.status = r.Status
+		c.fault = &fault.Error{Kind: fault.InvalidRequest, Status: r.Status, Err: errors.New("envoy answered: " + r.Details)}
+		err = c.x.Pass(ctx, c.headers(""))
 	}
-	return nil
+	c.left = err != nil
 }

@@ -1,6 +1,8 @@
 package extproc
 
 import (
+	"strings"
+
 	"aisix/extproc/chat"
 	"aisix/extproc/usage"
 )
@@ -8,28 +10,25 @@ import (
 // settle is the third act, at every exit: it commits the tokens to the limits
 // and hands the call to the recorder. Neither waits for Redis.
 func (s *Server) settle(c *call) {
-	tokens, partial := c.tokens()
-	if c.reservation != nil {
-		c.reservation.Settle(tokens)
+	c.release()
+	if c.probe {
+		return
 	}
 	u := &usage.Call{
 		RequestID:     c.requestID,
 		Time:          c.started,
 		Method:        c.method,
 		Path:          c.path,
+		Operation:     c.operation,
 		ClientAddress: c.header.ClientAddress.String(),
 		Alias:         c.alias,
 		Attempts:      c.attempts,
 		Status:        c.status,
 		Outcome:       c.outcome(),
-		Usage:         c.usage,
-		Partial:       partial,
+		Panicked:      c.panicked,
 		Latency:       s.Now().Sub(c.started),
 	}
-	if partial {
-		prompt, completion := int(promptEstimate(c.request)), c.seen/bytesPerToken
-		u.Usage.Input, u.Usage.Output = &prompt, &completion
-	}
+	u.Usage, u.Partial = c.cost()
 	if c.awsRequestID != "" {
 		u.UpstreamRequestIDs = []string{c.awsRequestID}
 	}
@@ -37,14 +36,18 @@ func (s *Server) settle(c *call) {
 		u.KeyID = c.key.ID
 	}
 	if c.request != nil {
-		u.Operation, u.Stream = "converse", c.request.Stream
+		u.Stream = c.request.Stream
+	}
+	if c.upstream != nil {
+		u.Notes = c.upstream.Notes()
 	}
 	if m := c.match; m != nil {
 		u.ModelAlias, u.ModelID, u.UpstreamModel = m.Alias, m.ModelID, m.UpstreamID
 		u.Provider, u.ProviderKeyID = m.ProviderKey.Provider, m.ProviderKeyID
 	}
 	if c.rejection != nil {
-		u.LimitScope, u.Limit = c.rejection.Scope, c.rejection.Limit
+		u.LimitScope, _, _ = strings.Cut(c.rejection.Scope, ":") // of which kind, not whose
+		u.Limit = c.rejection.Limit
 	}
 	if f := c.fault; f != nil {
 		u.ErrorType, u.ErrorCode, u.Err = string(f.Kind), f.Code, f.Err
@@ -103,15 +106,29 @@ func blockBytes(blocks []chat.Block) int {
 	return n
 }
 
-// tokens is what the call is charged for: the upstream's count, or for a stream
-// that ended before its count what was seen of it. A call that Bedrock did not
-// answer is charged nothing.
-func (c *call) tokens() (n int64, estimated bool) {
-	if c.usage.Known() {
-		return int64(c.usage.Prompt() + c.usage.Completion()), false
+// release ends the reservation, at what the call cost. It goes ahead of the last
+// byte of an answer, so that a caller who comes straight back finds its slot free.
+func (c *call) release() {
+	if c.reservation != nil {
+		cost, _ := c.cost()
+		c.reservation.Settle(int64(cost.Prompt() + cost.Completion()))
 	}
-	if c.seen > 0 || c.left && c.attempts > 0 {
-		return promptEstimate(c.request) + int64(c.seen/bytesPerToken), true
+}
+
+// cost is what the call is charged for: the upstream's count, or for an answer
+// that broke off what was seen of it, and the prompt. (To read on for the count
+// once the caller has left is not to be had: Envoy resets the upstream at once.)
+// A call that Bedrock did not answer is charged nothing.
+func (c *call) cost() (u chat.Usage, partial bool) {
+	u = c.usage
+	if c.ended || !u.Known() && c.seen == 0 && !(c.left && c.attempts > 0) {
+		return u, false
 	}
-	return 0, false
+	if u.Input == nil {
+		prompt := int(promptEstimate(c.request))
+		u.Input = &prompt
+	}
+	completion := max(u.Completion(), c.seen/bytesPerToken)
+	u.Output = &completion
+	return u, true
 }

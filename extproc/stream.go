@@ -11,114 +11,106 @@ import (
 	"aisix/extproc/chat"
 	"aisix/extproc/exchange"
 	"aisix/extproc/fault"
+	"aisix/extproc/sse"
 )
 
 // stream answers with server-sent events, each as soon as its frame is whole.
 // Nothing is promised before the first good frame, so that an exception there is
-// still a plain HTTP error; or before the first keep-alive comment, which a
-// long silence needs.
+// still a plain HTTP error. A silence after it is broken by comments; one before
+// it can't be: Envoy takes nothing for the caller's body before the upstream's
+// first byte (ext_proc, full duplex: "spurious message").
 func (s *Server) stream(ctx context.Context, c *call, response *exchange.Response) error {
-	if header := response.Header.HTTP(); !c.upstream.IsStream(response.Status, header) {
-		body, err := s.readAll(ctx, c, maxError)
-		if err != nil {
-			return err
-		}
-		return c.upstream.Fault(response.Status, header, body)
+	if !c.upstream.IsStream(response.Status, response.Header.HTTP()) {
+		return s.refusal(c, response)
 	}
 	events := c.upstream.Events(c.x)
 	var out []byte
-	var writer dialectStream
+	var writer dialectStream // nil before the first event
 	silent := s.Now()
 	for {
 		c.x.SetReadDeadline(s.nextDeadline(c, silent))
 		batch, err := events.Next()
-		now := s.Now()
-		if errors.Is(err, os.ErrDeadlineExceeded) {
-			if f := s.overdue(c, now, silent); f != nil {
+		switch {
+		case errors.Is(err, os.ErrDeadlineExceeded):
+			if f := s.overdue(c, silent); f != nil {
 				return s.breakOff(ctx, c, writer, out, f)
 			}
 			if writer == nil {
-				writer = s.open(c, "")
+				continue
 			}
-			out = append(out, ": waiting\n\n"...)
-			if out, err = s.send(ctx, c, out); err != nil {
-				return c.broken(ctx, err)
-			}
-			continue
-		}
-		silent = now
-		if err != nil && err != io.EOF {
-			return s.breakOff(ctx, c, writer, out, streamFault(c.broken(ctx, err), err))
-		}
-		for _, e := range batch {
-			if writer == nil {
-				id := ""
-				if start, ok := e.(chat.Start); ok {
-					id = start.ID
+			out = sse.Comment(out, "waiting")
+		case err == io.EOF && writer == nil:
+			return undecodable(io.ErrUnexpectedEOF)
+		case err == io.EOF:
+			return s.end(ctx, c, writer, out)
+		case err != nil:
+			return s.breakOff(ctx, c, writer, out, err)
+		default:
+			silent = s.Now()
+			for _, e := range batch {
+				if writer == nil {
+					writer = s.open(c, e)
 				}
-				writer = s.open(c, id)
+				c.meter(e)
+				if out, err = writer.Append(out, e); err != nil {
+					return s.breakOff(ctx, c, writer, out, undecodable(err))
+				}
 			}
-			c.meter(e)
-			if out, err = writer.Append(out, e); err != nil {
-				return s.breakOff(ctx, c, writer, out, undecodable(err))
-			}
-		}
-		if err == io.EOF {
-			if writer == nil {
-				return undecodable(io.ErrUnexpectedEOF)
-			}
-			if out, err = writer.Finish(out); err != nil {
-				return s.breakOff(ctx, c, writer, out, undecodable(err))
-			}
-			if out, err = s.send(ctx, c, out); err != nil {
-				return c.broken(ctx, err)
-			}
-			return c.x.Finish()
-		}
-		if len(out) > 0 && !events.Buffered() {
-			if out, err = s.send(ctx, c, out); err != nil {
-				return c.broken(ctx, err)
+			if len(out) == 0 || events.Buffered() {
+				continue // frames that came together go out together
 			}
 		}
+		if err := s.send(ctx, c, out); err != nil {
+			return err
+		}
+		out = out[:0]
 	}
 }
 
 // send writes out as one piece, after the headers if they were not told yet.
-func (s *Server) send(ctx context.Context, c *call, out []byte) ([]byte, error) {
+func (s *Server) send(ctx context.Context, c *call, out []byte) error {
 	if !c.promised {
-		headers := append(c.headers("text/event-stream; charset=utf-8"),
-			exchange.KeyValue{Key: "cache-control", Value: "no-cache"},
-			exchange.KeyValue{Key: "x-accel-buffering", Value: "no"})
+		headers := append(c.headers(""), keyValues(sse.Header())...)
 		if err := c.x.WriteHeader(ctx, http.StatusOK, headers); err != nil {
-			return out, err
+			return err
 		}
 		c.promise(http.StatusOK, s.Now())
 	}
 	_, err := c.x.Write(out)
-	return nil, err // the piece belongs to the exchange now
+	return err
+}
+
+// end ends a stream that has come to its good end. The caller may have left by
+// now: that makes it no failure.
+func (s *Server) end(ctx context.Context, c *call, writer dialectStream, out []byte) error {
+	out, err := writer.Finish(out)
+	if err != nil {
+		return s.breakOff(ctx, c, writer, out, undecodable(err))
+	}
+	c.ended = true
+	c.release()
+	if err = s.send(ctx, c, out); err == nil {
+		err = c.x.Finish()
+	}
+	if c.isGone(ctx, err) {
+		return nil
+	}
+	return err
 }
 
 // breakOff ends a stream with a fault: a plain HTTP error before the first
 // event, else an error event and no [DONE]. What waits to be sent does not
 // matter: the answer must not depend on how the frames were cut on the way.
 func (s *Server) breakOff(ctx context.Context, c *call, writer dialectStream, out []byte, err error) error {
-	if c.left || writer == nil {
+	if writer == nil || c.isGone(ctx, err) {
 		return err
 	}
 	c.fault = fault.From(err)
-	if _, err := s.send(ctx, c, writer.Fault(out, c.fault)); err != nil {
-		return c.broken(ctx, err)
+	c.release()
+	if err := s.send(ctx, c, writer.Fault(out, c.fault)); err != nil {
+		return err
 	}
 	return c.x.Finish()
-}
-
-// streamFault prefers a typed fault of the decoder to what the exchange made of it.
-func streamFault(exchanged, decoded error) error {
-	var f *fault.Error
-	if errors.As(decoded, &f) {
-		return f
-	}
-	return exchanged
 }
 
 // nextDeadline is when the silence must be broken: by a comment, or by a fault.
@@ -134,11 +126,12 @@ func (s *Server) nextDeadline(c *call, silent time.Time) time.Time {
 }
 
 // overdue gives the timeout that has run out, if one has.
-func (s *Server) overdue(c *call, now, silent time.Time) error {
-	if !now.Before(silent.Add(s.streamTimeout(c.match.Model))) || !now.Before(c.started.Add(s.timeout(c.match.Model))) {
-		return timedOut(os.ErrDeadlineExceeded)
+func (s *Server) overdue(c *call, silent time.Time) error {
+	now := s.Now()
+	if now.Before(silent.Add(s.streamTimeout(c.match.Model))) && now.Before(c.started.Add(s.timeout(c.match.Model))) {
+		return nil
 	}
-	return nil
+	return timedOut(os.ErrDeadlineExceeded)
 }
 
 // meter takes note of what was seen, for the accounting.

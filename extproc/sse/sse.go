@@ -12,7 +12,7 @@ import (
 )
 
 // ContentType is the media type of an event stream.
-const ContentType = "text/event-stream"
+const ContentType = "text/event-stream; charset=utf-8"
 
 // Header gives the headers of an answer that is an event stream: no cache and
 // no buffering proxy may hold an event back.

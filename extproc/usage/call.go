@@ -57,6 +57,8 @@ type Call struct {
 	ErrorType string // the fault's kind; "" on success
 	ErrorCode string
 	Err       error // for the operator: AWS's own words, a panic, …; nil if the fault says it all
+	Panicked  bool
+	Notes     []string // what else the operator should know of the upstream's answer
 	Outcome   Outcome
 	Usage     chat.Usage
 	Partial   bool          // Usage is what was seen until somebody left

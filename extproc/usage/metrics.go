@@ -81,9 +81,6 @@ func (m *Metrics) RedisAway(away bool) {
 	}
 }
 
-// Panicked counts a recovered panic.
-func (m *Metrics) Panicked() { m.panics.Inc() }
-
 func (m *Metrics) call(c *Call) {
 	model := valid(c.ModelAlias)
 	if model == "" && c.Alias != "" {
@@ -94,6 +91,9 @@ func (m *Metrics) call(c *Call) {
 	m.duration.WithLabelValues(provider, model, stream).Observe(c.Latency.Seconds())
 	if c.FirstByte > 0 && c.ErrorType == "" {
 		m.firstToken.WithLabelValues(provider, model, stream).Observe(c.FirstByte.Seconds())
+	}
+	if c.Panicked {
+		m.panics.Inc()
 	}
 	if c.Limit != "" {
 		m.rejections.WithLabelValues(c.LimitScope, c.Limit).Inc()

@@ -36,6 +36,9 @@ func (r *Recorder) Record(c *Call) {
 	if c.Err != nil {
 		r.log.LogAttrs(context.Background(), errorLevel(c), "call failed", errorLine(c)...)
 	}
+	for _, note := range c.Notes {
+		r.log.LogAttrs(context.Background(), slog.LevelWarn, "upstream", noteLine(c, note)...)
+	}
 	r.access.LogAttrs(context.Background(), slog.LevelInfo, "request", accessLine(c)...)
 	r.metrics.call(c)
 	if r.writer != nil {
@@ -66,6 +69,15 @@ func errorLine(c *Call) []slog.Attr {
 	line.text("model", clip(c.Alias, longest))
 	line.text("upstream_model", c.UpstreamModel)
 	line.text("provider_key_id", c.ProviderKeyID)
+	return line
+}
+
+func noteLine(c *Call, note string) []slog.Attr {
+	line := line{}
+	line.text("request_id", clip(c.RequestID, longest))
+	line.list("upstream_request_ids", c.UpstreamRequestIDs)
+	line.text("note", Redact(note))
+	line.text("upstream_model", c.UpstreamModel)
 	return line
 }
 

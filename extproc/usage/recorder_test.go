@@ -42,6 +42,11 @@ var calls = map[string]*Call{
 		Err: errors.New("AccessDeniedException: arn:aws:iam::123456789012:user/x is not authorized\nx-amz-security-token:FwoGZXIvYXdzEJr Authorization: Bearer sk-abc, Signature=deadbeef"),
 	},
 	"left": {RequestID: "r6", Method: "POST", Path: "/v1/chat/completions", KeyID: "k1", Alias: "nova", ModelAlias: "nova", Attempts: 1, Partial: true, Usage: chat.Usage{Input: n(4)}},
+	"panicked": {RequestID: "r7", Method: "POST", Path: "/v1/chat/completions", Operation: "converse", KeyID: "k1", Status: 500, ErrorType: "internal_error", Err: errors.New("panic: x\ngoroutine 1"), Panicked: true},
+	"noted": {
+		RequestID: "r8", Method: "POST", Path: "/v1/chat/completions", Operation: "converse", KeyID: "k1", Alias: "nova", ModelAlias: "nova", Provider: "amazon-bedrock", UpstreamModel: "amazon.nova-pro-v1:0",
+		Attempts: 1, UpstreamRequestIDs: []string{"aws-8"}, Status: 200, Usage: chat.Usage{Input: n(1), Output: n(1)}, Notes: []string{"unknown stop reason \"tired\""},
+	},
 }
 
 func TestLines(t *testing.T) {
@@ -78,7 +83,6 @@ func TestMetrics(t *testing.T) {
 	}
 	m.RedisFailed("limits")
 	m.RedisAway(true)
-	m.Panicked()
 	m.Config(func() (int64, time.Time) { return 7, time.Time{} })
 	w := httptest.NewRecorder()
 	m.Handler().ServeHTTP(w, httptest.NewRequest("GET", "/metrics", nil))

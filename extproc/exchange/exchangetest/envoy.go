@@ -6,6 +6,7 @@ import (
 	"net/http"
 	"strconv"
 	"strings"
+	"sync/atomic"
 	"testing"
 
 	corev3 "github.com/envoyproxy/go-control-plane/envoy/config/core/v3"
@@ -133,6 +134,7 @@ type player struct {
 	upstream  chan struct{} // closed when forwarded is set
 	continued chan struct{} // BUFFERED: closed when the headers were answered
 	responded bool
+	flowing   atomic.Bool // a piece of the response's body was sent
 	done      bool
 	inEnd     bool // the request has no body
 	outEnd    bool // the response has no body
@@ -241,6 +243,7 @@ func (p *player) feedReply() {
 		return
 	}
 	for _, c := range p.chunks(r.Body) {
+		p.flowing.Store(true)
 		if !p.put(ResponseBody(c, false)) {
 			return
 		}
@@ -286,7 +289,7 @@ func (p *player) take(m *extprocv3.ProcessingResponse) {
 		p.mutateAnswer(r.ResponseHeaders.GetResponse().GetHeaderMutation())
 		p.done = p.outEnd
 	case *extprocv3.ProcessingResponse_ResponseBody:
-		if !p.responded || p.outEnd {
+		if !p.responded || p.outEnd || !p.flowing.Load() {
 			p.t.Errorf("exchangetest: spurious answer to a response body")
 		}
 		s := r.ResponseBody.GetResponse().GetBodyMutation().GetStreamedResponse()

@@ -1,0 +1,54 @@
+package e2e
+
+import (
+	"context"
+	"flag"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"testing"
+	"time"
+)
+
+// bin is the folder of the binaries under test.
+var bin string
+
+func TestMain(m *testing.M) {
+	flag.Parse()
+	os.Exit(run(m))
+}
+
+func run(m *testing.M) int {
+	dir, err := os.MkdirTemp("", "e2e")
+	if err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		return 1
+	}
+	defer os.RemoveAll(dir)
+	bin = dir
+	args := []string{"build"}
+	if raceEnabled {
+		args = append(args, "-race") // the processes look for their own races
+	}
+	build := exec.Command("go", append(args, "-o", dir+string(filepath.Separator), "aisix/cmd/admin", "aisix/cmd/extproc", "aisix/cmd/bedrocksim")...)
+	build.Stdout, build.Stderr = os.Stderr, os.Stderr
+	if err := build.Run(); err != nil {
+		fmt.Fprintln(os.Stderr, "build:", err)
+		return 1
+	}
+	code := m.Run()
+	if common.gateway != nil {
+		ctx, cancel := context.WithTimeout(context.Background(), 20*time.Second)
+		defer cancel()
+		common.gateway.Stop(ctx)
+		if races := common.gateway.races(); races != "" {
+			fmt.Fprintln(os.Stderr, races)
+			code = 1
+		}
+		if code != 0 {
+			fmt.Fprintln(os.Stderr, common.gateway.logs())
+		}
+	}
+	return code
+}
