@@ -41,7 +41,7 @@ var calls = map[string]*Call{
 		Status: 403, ErrorType: "upstream_error", ErrorCode: "permission_denied",
 		Err: errors.New("AccessDeniedException: arn:aws:iam::123456789012:user/x is not authorized\nx-amz-security-token:FwoGZXIvYXdzEJr Authorization: Bearer sk-abc, Signature=deadbeef"),
 	},
-	"left": {RequestID: "r6", Method: "POST", Path: "/v1/chat/completions", KeyID: "k1", Alias: "nova", ModelAlias: "nova", Attempts: 1, Partial: true, Usage: chat.Usage{Input: n(4)}},
+	"left":     {RequestID: "r6", Method: "POST", Path: "/v1/chat/completions", KeyID: "k1", Alias: "nova", ModelAlias: "nova", Attempts: 1, Partial: true, Usage: chat.Usage{Input: n(4)}},
 	"panicked": {RequestID: "r7", Method: "POST", Path: "/v1/chat/completions", Operation: "converse", KeyID: "k1", Status: 500, ErrorType: "internal_error", Err: errors.New("panic: x\ngoroutine 1"), Panicked: true},
 	"noted": {
 		RequestID: "r8", Method: "POST", Path: "/v1/chat/completions", Operation: "converse", KeyID: "k1", Alias: "nova", ModelAlias: "nova", Provider: "amazon-bedrock", UpstreamModel: "amazon.nova-pro-v1:0",
