@@ -230,7 +230,9 @@ func (x *Exchange) setModes(c *extprocv3.ProtocolConfiguration) {
 
 func (x *Exchange) send(m *extprocv3.ProcessingResponse) error {
 	if err := x.stream.Send(m); err != nil {
-		return reset(err)
+		err = reset(err)
+		x.cancel(err) // the receiving goroutine may not have seen it yet
+		return err
 	}
 	return nil
 }

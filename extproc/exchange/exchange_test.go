@@ -692,3 +692,17 @@ func TestOrder(t *testing.T) {
 		s.Quiet()
 	})
 }
+
+// A stream whose end shows first when something is sent ended all the same.
+func TestSendSeesTheEnd(t *testing.T) {
+	for range 100 {
+		s, x := answered(t, false)
+		s.Reset()
+		if err := x.WriteHeader(background, 200, nil); !errors.Is(err, exchange.ErrReset) {
+			t.Fatal(err)
+		}
+		if err := x.Close(); err != nil {
+			t.Fatal(err)
+		}
+	}
+}
