@@ -68,10 +68,10 @@ func prepare(req *chat.Request, t Target) (*prepared, error) {
 	return p, nil
 }
 
-// foreignReasoning leaves out reasoning that this family can't have written: it
-// has none, so another provider's model did, and nobody else takes it back.
+// foreignReasoning leaves out reasoning that this model can't have written: only
+// Claude signs its own and takes it back, and nobody takes another's.
 func (p *prepared) foreignReasoning(t Target) error {
-	if t.Publisher == "" || t.Publisher == "anthropic" || p.family.Capabilities.Reasoning != "none" {
+	if t.Publisher == "" || t.Publisher == "anthropic" {
 		return nil
 	}
 	p.req.Messages = slices.Clone(p.req.Messages)
@@ -83,7 +83,7 @@ func (p *prepared) foreignReasoning(t Target) error {
 			}
 			return false
 		})
-		if len(kept) == 0 {
+		if !slices.ContainsFunc(kept, func(b chat.Block) bool { _, mark := b.(chat.CachePoint); return !mark }) {
 			return fault.Invalid(m.Param, "%s holds nothing but another model's reasoning", m.Param)
 		}
 		p.req.Messages[i].Blocks = kept
@@ -219,6 +219,11 @@ func (p *prepared) tools(t Target) error {
 		if isNull(tools[i].Schema) {
 			tools[i].Schema = looseSchema
 		}
+		schema, err := toolSchema(tools[i].Schema)
+		if err != nil {
+			return fault.Invalid("tools", "the schema of the tool %s %s", quote(tools[i].Name), err)
+		}
+		tools[i].Schema = schema
 		if tools[i].Strict = tools[i].Strict && has(c.StrictTools); tools[i].Strict {
 			schema, err := nativeSchema(tools[i].Schema)
 			if err != nil {

@@ -91,19 +91,29 @@ func text(s string) json.RawMessage {
 }
 
 // toolSchema is the caller's schema as the input schema of a tool: Bedrock wants
-// type object at its root.
+// type object at its root, and nothing but that word.
 func toolSchema(raw json.RawMessage) (json.RawMessage, error) {
 	m, err := parseMembers(raw)
 	if err != nil {
 		return nil, err
 	}
-	switch kind := m.get("type"); {
-	case kind == nil:
-		return append(members{{"type", json.RawMessage(`"object"`)}}, m...).json(), nil
-	case string(kind) != `"object"`:
-		return nil, errNoRoot
+	var kind any
+	_ = json.Unmarshal(m.get("type"), &kind) // absent is nil
+	switch k := kind.(type) {
+	case string:
+		if k == "object" {
+			return raw, nil
+		}
+	case nil:
+		if m.get("type") == nil {
+			return append(members{{"type", json.RawMessage(`"object"`)}}, m...).json(), nil
+		}
+	case []any: // an object or nothing, say
+		if slices.Contains(k, any("object")) {
+			return m.set("type", json.RawMessage(`"object"`)).json(), nil
+		}
 	}
-	return raw, nil
+	return nil, errNoRoot
 }
 
 // nativeSchema is the caller's schema as native structured output takes it:

@@ -56,6 +56,9 @@ var (
 		"output_config": members(map[string]check{"effort": enum("low", "medium", "high", "xhigh", "max"), "format": outputFormat, "task_budget": free}),
 		"output_format": outputFormat, "metadata": members(map[string]check{"user_id": text(0, 256, "")}),
 		"context_management": freeObject,
+		"amazon-bedrock-guardrailConfig": members(map[string]check{
+			"streamProcessingMode": enum("SYNCHRONOUS", "ASYNCHRONOUS"), "tagSuffix": text(1, 20, "^[a-zA-Z0-9]+$"),
+		}),
 	})
 )
 

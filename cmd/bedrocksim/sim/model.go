@@ -75,9 +75,10 @@ func (m model) takesTools() bool {
 	return !m.is("amazon.titan", "meta.llama2", "meta.llama3-8b", "meta.llama3-70b", "mistral.mistral-7b", "mistral.mixtral", "deepseek.r1", "cohere.command-text", "cohere.command-light", "ai21.j2", "ai21.jamba-instruct")
 }
 
-// takesForcedTool is what AWS documents of toolChoice any and tool.
+// takesForcedTool is what AWS documents of toolChoice any and tool, and what is
+// known of models that it documents nothing of.
 func (m model) takesForcedTool() bool {
-	return m.publisher == "" || m.is("anthropic.", "amazon.nova", "mistral.")
+	return m.publisher == "" || m.is("anthropic.", "amazon.nova", "mistral.", "openai.gpt-oss", "deepseek.v3", "qwen.")
 }
 
 func (m model) takesCachePoints() bool { return m.publisher == "" || m.is("anthropic.", "amazon.nova") }
