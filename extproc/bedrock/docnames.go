@@ -12,9 +12,10 @@ import (
 	"github.com/aws/aws-sdk-go-v2/service/bedrockruntime/types"
 )
 
-// documentNames are the names in use in one request, lower-cased: Converse wants
-// them unique without regard to case.
-type documentNames map[string]bool
+// documentNames are the names in use in one request, lower-cased, each with the
+// number that its latest namesake got: Converse wants them unique without regard
+// to case.
+type documentNames map[string]int
 
 func (n documentNames) block(d chat.Document) types.DocumentBlock {
 	name := n.unique(d.Name)
@@ -36,14 +37,16 @@ func (n documentNames) unique(name string) string {
 		clean = "document"
 	}
 	clean = strings.TrimSpace(clean[:min(len(clean), maxDocumentName)])
-	for i := 1; ; i++ {
-		candidate := clean
-		if i > 1 {
-			suffix := " (" + strconv.Itoa(i) + ")"
-			candidate = strings.TrimSpace(clean[:min(len(clean), maxDocumentName-len(suffix))]) + suffix
+	plain := strings.ToLower(clean)
+	for {
+		n[plain]++
+		if n[plain] == 1 {
+			return clean
 		}
-		if key := strings.ToLower(candidate); !n[key] {
-			n[key] = true
+		suffix := " (" + strconv.Itoa(n[plain]) + ")"
+		candidate := strings.TrimSpace(clean[:min(len(clean), maxDocumentName-len(suffix))]) + suffix
+		if key := strings.ToLower(candidate); n[key] == 0 {
+			n[key] = 1
 			return candidate
 		}
 	}

@@ -198,8 +198,12 @@ func (p *prepared) tools(t Target) error {
 		return fault.Invalid("tools", "this model takes no tools")
 	}
 	tools := slices.Clone(r.Tools)
-	if only := r.ToolChoice.Only; len(only) > 0 {
-		tools = slices.DeleteFunc(tools, func(t chat.Tool) bool { return !slices.Contains(only, t.Name) })
+	if len(r.ToolChoice.Only) > 0 {
+		only := make(map[string]bool, len(r.ToolChoice.Only))
+		for _, name := range r.ToolChoice.Only {
+			only[name] = true
+		}
+		tools = slices.DeleteFunc(tools, func(t chat.Tool) bool { return !only[t.Name] })
 	}
 	if r.ToolChoice.Mode == chat.ToolChoiceTool && !slices.ContainsFunc(tools, func(t chat.Tool) bool { return t.Name == r.ToolChoice.Name }) {
 		return fault.Invalid("tool_choice", "tool_choice names a tool that tools does not define")
@@ -276,9 +280,11 @@ func (p *prepared) canChoose(mode chat.ToolChoiceMode) bool {
 // usedTools are the names in the history, in order, once each.
 func usedTools(messages []chat.Message) []string {
 	var names []string
+	seen := map[string]bool{}
 	for _, m := range messages {
 		for _, b := range m.Blocks {
-			if u, ok := b.(chat.ToolUse); ok && !slices.Contains(names, u.Name) {
+			if u, ok := b.(chat.ToolUse); ok && !seen[u.Name] {
+				seen[u.Name] = true
 				names = append(names, u.Name)
 			}
 		}

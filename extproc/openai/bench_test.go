@@ -59,7 +59,7 @@ func BenchmarkStream(b *testing.B) {
 // TestAllocations keeps what every call pays from growing unseen.
 func TestAllocations(t *testing.T) {
 	all := bodies()
-	for name, most := range map[string]float64{"short": 40, "long text": 40, "image": 40} {
+	for name, most := range map[string]float64{"short": 40, "tools": 400} {
 		if n := testing.AllocsPerRun(5, func() {
 			r, _ := Chat{}.Decode(all[name])
 			_, _ = chat.Normalize(r)

@@ -119,6 +119,11 @@ func call(t *testing.T, model string, body map[string]any) ([]byte, *fault.Error
 	if request, err = (Chat{}).Decode(raw); err != nil {
 		return nil, fault.From(err)
 	}
+	return encode(t, model, request)
+}
+
+func encode(t *testing.T, model string, request *chat.Request) ([]byte, *fault.Error) {
+	t.Helper()
 	m := &resource.Model{Bedrock: resource.Bedrock{AllowOverride: resource.Overridable}}
 	target, err := bedrock.NewTarget(m, model, &resource.ProviderKey{Credentials: resource.Credentials{Region: "us-east-1"}})
 	if err != nil {
