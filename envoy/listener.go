@@ -105,6 +105,8 @@ func connectionManager(o Options) *hcmv3.HttpConnectionManager {
 			MaxConcurrentStreams:        u32(100),
 			InitialStreamWindowSize:     u32(1 << 20), // a body of some MiB without a stop every 64 KiB
 			InitialConnectionWindowSize: u32(4 << 20),
+			// A broken request ends its own stream, not the connection that others share.
+			OverrideStreamErrorOnInvalidHttpMessage: yes(),
 		},
 
 		RequestHeadersTimeout: dur(30 * time.Second),
