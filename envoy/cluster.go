@@ -70,12 +70,14 @@ func dnsCache(o Options) *dfpcommonv3.DnsCacheConfig {
 		DnsCacheCircuitBreaker: &dfpcommonv3.DnsCacheCircuitBreakers{
 			MaxPendingRequests: u32(o.MaxUpstream), // requests that wait for the first look-up of a host
 		},
-		// An endpoint's name that resolves to a metadata service. Literal addresses of
-		// this kind the Admin API refuses.
+		// The metadata services, by whatever name they are found. The Admin API refuses
+		// literal addresses of this kind already.
 		ResolvedAddressFilter: &matcherv3.AddressMatcher{Ranges: []*xdscorev3.CidrRange{
 			{AddressPrefix: "169.254.0.0", PrefixLen: u32(16)},
 			{AddressPrefix: "fe80::", PrefixLen: u32(10)},
 			{AddressPrefix: "fd00:ec2::", PrefixLen: u32(32)}, // AWS's metadata service over IPv6
+			{AddressPrefix: "::ffff:169.254.0.0", PrefixLen: u32(112)},
+			{AddressPrefix: "64:ff9b::169.254.0.0", PrefixLen: u32(112)}, // through NAT64
 		}},
 	}
 }

@@ -38,9 +38,10 @@ func processor(o Options) *extprocv3.ExternalProcessor {
 		AllowContentLengthHeader: true,
 		RequestAttributes:        []string{"source.address"},
 		ResponseAttributes:       []string{"response.code_details"}, // tells Envoy's own answer from the upstream's
-		// extproc sets :authority and removes Envoy's headers from answers; both are
-		// silently ignored without leave.
-		MutationRules: &mutationv3.HeaderMutationRules{AllowAllRouting: yes(), AllowEnvoy: yes()},
+		// extproc sets :authority and removes Envoy's headers from answers; both take
+		// leave. A mutation that Envoy will not make (a host that is none) is an error,
+		// not ignored: a request half changed would go to the caller's own host.
+		MutationRules: &mutationv3.HeaderMutationRules{AllowAllRouting: yes(), AllowEnvoy: yes(), DisallowIsError: yes()},
 		// The egress header that extproc sets decides the route.
 		RouteCacheAction: extprocv3.ExternalProcessor_CLEAR,
 		// Runs in buffered phases only; full duplex has no such clock, and every deadline

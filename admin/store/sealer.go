@@ -90,8 +90,8 @@ func (s *Sealer) open(name string, b *sealed) ([]byte, error) {
 // LoadMasterKey reads a master key: text, as an environment variable holds it, wins
 // over the file at path. Both are base64 or hex of 32 bytes.
 func LoadMasterKey(text, path string) ([]byte, error) {
-	const remedy = "; make one with `admin -create-master-key <file>` and give the same to admin and extproc"
-	source := "the master key in the environment"
+	const remedy = ": make one with `admin -create-master-key <file>` and name the file in secrets.master_key_file (AISIX_SECRETS__MASTER_KEY_FILE), the same for admin and extproc"
+	source := "secrets.master_key"
 	if text == "" {
 		if path == "" {
 			return nil, errors.New("no master key is configured" + remedy)

@@ -22,7 +22,6 @@ import (
 	"time"
 
 	actors "github.com/oklog/run"
-	"github.com/redis/go-redis/v9"
 
 	"aisix/admin"
 	"aisix/admin/ledger"
@@ -65,13 +64,13 @@ func run(ctx context.Context, args []string, stderr io.Writer) error {
 func serve(ctx context.Context, c *config.Config, log *slog.Logger) error {
 	masterKey, err := store.LoadMasterKey(c.Secrets.MasterKey.Reveal(), c.Secrets.MasterKeyFile)
 	if err != nil {
-		return fmt.Errorf("%w (secrets.master_key or secrets.master_key_file)", err)
+		return err
 	}
 	sealer, err := store.NewSealer(masterKey)
 	if err != nil {
 		return err
 	}
-	client, err := connect(c.Redis)
+	client, err := c.Redis.Client(log)
 	if err != nil {
 		return err
 	}
@@ -115,18 +114,6 @@ func serve(ctx context.Context, c *config.Config, log *slog.Logger) error {
 		return nil
 	}
 	return err
-}
-
-// connect makes a client that tells soon when Redis is away, and never sends a
-// write twice.
-func connect(c config.Redis) (*redis.Client, error) {
-	options, err := c.Options()
-	if err != nil {
-		return nil, err
-	}
-	options.ContextTimeoutEnabled = true
-	options.MaxRetries, options.DialerRetries = -1, 1
-	return redis.NewClient(options), nil
 }
 
 // checkMasterKey waits for Redis, and fails if the store was written with another

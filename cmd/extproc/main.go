@@ -20,7 +20,6 @@ import (
 	"syscall"
 	"time"
 
-	"github.com/redis/go-redis/v9"
 	"golang.org/x/sync/errgroup"
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/credentials"
@@ -60,11 +59,10 @@ func run(args, env []string, stderr io.Writer, signals <-chan os.Signal) error {
 		return err
 	}
 	log := c.Logging.Logger(stderr)
-	options, err := c.Redis.Options()
+	client, err := c.Redis.Client(log)
 	if err != nil {
 		return err
 	}
-	client := redis.NewClient(options)
 	defer client.Close()
 	masterKey, err := store.LoadMasterKey(c.Secrets.MasterKey.Reveal(), c.Secrets.MasterKeyFile)
 	if err != nil {

@@ -43,6 +43,11 @@ func TestEnvoy(t *testing.T) {
 		{"abort", sceneAbort},
 		{"an answer that was not finished is broken", sceneUnfinished},
 		{"Envoy answers while the body is read", sceneEnvoyAnswers},
+		{"a caller who stops in the middle of a body", sceneHalfBody},
+		{"a body that is far too large", sceneFlood},
+		{"a handler that does not read", sceneSlowHandler},
+		{"a caller who does not read", sceneSlowCaller},
+		{"nothing is left of many that broke", sceneLeftovers},
 	}
 	for _, mode := range []string{"FULL_DUPLEX_STREAMED", "BUFFERED"} {
 		for _, sc := range scenes {

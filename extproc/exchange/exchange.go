@@ -28,6 +28,9 @@ var (
 	ErrOrder = errors.New("exchange: call out of order")
 	// ErrNoBody: a request that came without a body can't be given one.
 	ErrNoBody = errors.New("exchange: the request has no body to replace")
+	// ErrNoHost: an egress without a host would send the signature wherever the
+	// caller's own Host says.
+	ErrNoHost = errors.New("exchange: an egress needs a host")
 )
 
 // phase is how far the conversation has come. It only grows.
@@ -69,9 +72,11 @@ type Exchange struct {
 	header          Header
 	headersAnswered bool         // BUFFERED: the headers were answered to get the body
 	bodySeen        bool         // there was at least one body message
+	body            pieces       // of the request, as far as it has come
 	requestEnded    bool         // end of stream or trailers were seen
 	requestTrailers []KeyValue   // held trailers, answered by Forward
 	trailersHeld    bool         // requestTrailers wait for their answer
+	forwarded       bool         // Forward has answered the request
 	pending         *responseMsg // response headers that came before they were asked for
 
 	// the response
@@ -225,7 +230,9 @@ func (x *Exchange) setModes(c *extprocv3.ProtocolConfiguration) {
 
 func (x *Exchange) send(m *extprocv3.ProcessingResponse) error {
 	if err := x.stream.Send(m); err != nil {
-		return reset(err)
+		err = reset(err)
+		x.cancel(err) // the receiving goroutine may not have seen it yet
+		return err
 	}
 	return nil
 }

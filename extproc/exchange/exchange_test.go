@@ -262,6 +262,44 @@ func TestBodyLimit(t *testing.T) {
 	})
 }
 
+// A body may come in any pieces, and ReadBody reads on where a deadline cut it
+// off.
+func TestBodyInPieces(t *testing.T) {
+	s, x := begin(t, false)
+	large := bytes.Repeat([]byte("l"), 8<<10)
+	var want []byte
+	put := func(b []byte, end bool) {
+		want = append(want, b...)
+		s.Put(exchangetest.RequestBody(b, end))
+	}
+	cut, cancel := context.WithCancel(background)
+	go func() {
+		for range 3 {
+			put([]byte("ab"), false)
+			put(large, false)
+			put(nil, false)
+			put([]byte("c"), false)
+		}
+		cancel()
+	}()
+	if _, err := x.ReadBody(cut, limit); !errors.Is(err, context.Canceled) {
+		t.Fatal(err)
+	}
+	go put([]byte("end"), true)
+	b, err := x.ReadBody(background, limit)
+	if err != nil || !bytes.Equal(b, want) {
+		t.Errorf("%d bytes, want %d: %v", len(b), len(want), err)
+	}
+}
+
+func TestEgressNeedsHost(t *testing.T) {
+	s, x := begin(t, true)
+	if err := x.Forward(background, exchange.Request{Egress: "tls"}); !errors.Is(err, exchange.ErrNoHost) {
+		t.Error(err)
+	}
+	s.Quiet()
+}
+
 func TestNoBodyCannotBeReplaced(t *testing.T) {
 	s, x := begin(t, true)
 	if b, err := x.ReadBody(background, limit); b != nil || err != nil {
@@ -307,6 +345,7 @@ func TestRepeatedEndOfRequestIsHarmless(t *testing.T) {
 	go func() {
 		s.Put(exchangetest.RequestBody([]byte("a"), true))
 		s.Put(exchangetest.RequestBody(nil, true))
+		s.Put(exchangetest.RequestBody([]byte("a"), true)) // envoy #46237: the last piece once more, bytes and all
 		s.Put(exchangetest.RequestTrailers("x-t", "1"))
 		s.Put(&extprocv3.ProcessingRequest{}) // flow control, or what later versions send
 		s.Put(exchangetest.ResponseHeaders(true, ":status", "204"))
@@ -652,4 +691,18 @@ func TestOrder(t *testing.T) {
 		}
 		s.Quiet()
 	})
+}
+
+// A stream whose end shows first when something is sent ended all the same.
+func TestSendSeesTheEnd(t *testing.T) {
+	for range 100 {
+		s, x := answered(t, false)
+		s.Reset()
+		if err := x.WriteHeader(background, 200, nil); !errors.Is(err, exchange.ErrReset) {
+			t.Fatal(err)
+		}
+		if err := x.Close(); err != nil {
+			t.Fatal(err)
+		}
+	}
 }

@@ -75,8 +75,9 @@ func startGateway(t *testing.T) *gateway {
 	return g
 }
 
-// adapt is a bootstrap that ships, but for its addresses and its CAs, and for
-// trailers, which HTTP/1 passes on only when it is told to.
+// adapt is a bootstrap that ships, but for its addresses and its CAs, for
+// trailers, which HTTP/1 passes on only when it is told to, and for its patience
+// with slow requests.
 func adapt(t *testing.T, file, socket string) []byte {
 	t.Helper()
 	b, err := os.ReadFile(file)
@@ -89,7 +90,9 @@ func adapt(t *testing.T, file, socket string) []byte {
 	}
 	listener := at(root, "static_resources", "listeners", 0)
 	listener["address"] = tree(t, `{socket_address: {address: 127.0.0.1, port_value: 0}}`)
-	at(listener, "filter_chains", 0, "filters", 0, "typed_config")["http_protocol_options"] = tree(t, `{enable_trailers: true}`)
+	manager := at(listener, "filter_chains", 0, "filters", 0, "typed_config")
+	manager["http_protocol_options"] = tree(t, `{enable_trailers: true}`)
+	manager["request_timeout"] = "3s"
 	extproc := at(root, "static_resources", "clusters", 0)
 	at(extproc, "load_assignment", "endpoints", 0, "lb_endpoints", 0, "endpoint")["address"] = tree(t, `{pipe: {path: `+socket+`}}`)
 	options := "envoy.extensions.upstreams.http.v3.HttpProtocolOptions"

@@ -22,6 +22,10 @@ const attributes = "envoy.filters.http.ext_proc"
 // pieceSize is the longest body message sent to Envoy, in bytes.
 const pieceSize = 1 << 20
 
+// smallPiece is what a piece of a body must hold to be kept by itself: a body
+// that drips in byte by byte must not cost its size in bookkeeping.
+const smallPiece = 4 << 10
+
 // Header is the head of the caller's request.
 type Header struct {
 	Method    string
@@ -112,8 +116,8 @@ func clientAddress(source string, forwarded []string) netip.Addr {
 
 // ReadBody waits for the whole body of the request, nil when it has none. A body
 // over limit bytes is ErrTooLarge, known by its content-length before any of it
-// has come. Other errors: ErrAnswered, ErrReset, the context's. The bytes are the
-// caller's to keep.
+// has come. Other errors: ErrAnswered, ErrReset, the context's, after which another
+// ReadBody reads on. The bytes are the caller's to keep.
 func (x *Exchange) ReadBody(ctx context.Context, limit int64) ([]byte, error) {
 	if err := x.order("ReadBody", phaseHeader); err != nil {
 		return nil, err
@@ -121,14 +125,10 @@ func (x *Exchange) ReadBody(ctx context.Context, limit int64) ([]byte, error) {
 	if x.pending != nil {
 		return nil, ErrAnswered
 	}
-	length, err := strconv.ParseInt(x.header.Get("content-length"), 10, 64)
-	if err != nil || length < 0 {
-		length = 0
-	}
-	if length > limit {
+	if length, err := strconv.ParseInt(x.header.Get("content-length"), 10, 64); err == nil && length > limit {
 		return nil, ErrTooLarge
 	}
-	if x.buffered && !x.requestEnded {
+	if x.buffered && !x.requestEnded && !x.headersAnswered {
 		// The body comes only once the headers are answered; what they become is
 		// said in the answer to the body.
 		x.headersAnswered = true
@@ -136,8 +136,16 @@ func (x *Exchange) ReadBody(ctx context.Context, limit int64) ([]byte, error) {
 			return nil, err
 		}
 	}
-	var body pieces
-	for !x.requestEnded {
+	for {
+		if x.body.size > limit {
+			return nil, ErrTooLarge
+		}
+		if x.requestEnded {
+			x.phase = phaseBody
+			whole := x.body.bytes()
+			x.body = pieces{} // the caller's now; a stream may last for minutes
+			return whole, nil
+		}
 		m, err := x.next(ctx, nil)
 		if err != nil {
 			return nil, err
@@ -147,10 +155,7 @@ func (x *Exchange) ReadBody(ctx context.Context, limit int64) ([]byte, error) {
 			x.bodySeen = true
 			// A buffered body is one message, whether trailers follow or not.
 			x.requestEnded = r.RequestBody.GetEndOfStream() || x.buffered
-			body.add(r.RequestBody.GetBody(), length)
-			if body.len() > limit {
-				return nil, ErrTooLarge
-			}
+			x.body.add(r.RequestBody.GetBody())
 		case *extprocv3.ProcessingRequest_RequestTrailers:
 			x.holdRequestTrailers(r.RequestTrailers)
 		case *extprocv3.ProcessingRequest_ResponseHeaders:
@@ -158,8 +163,6 @@ func (x *Exchange) ReadBody(ctx context.Context, limit int64) ([]byte, error) {
 			return nil, ErrAnswered
 		}
 	}
-	x.phase = phaseBody
-	return body.bytes(), nil
 }
 
 func (x *Exchange) holdRequestTrailers(t *extprocv3.HttpTrailers) {
@@ -168,39 +171,40 @@ func (x *Exchange) holdRequestTrailers(t *extprocv3.HttpTrailers) {
 	x.requestEnded = true
 }
 
-// pieces joins body messages, without a copy where there is only one.
+// pieces are the messages of a body, joined at its end: what a caller announces
+// takes no memory before it has come.
 type pieces struct {
-	first []byte
-	rest  bytes.Buffer
+	list [][]byte
+	size int64
 }
 
-func (p *pieces) add(b []byte, expected int64) {
-	switch {
+func (p *pieces) add(b []byte) {
+	p.size += int64(len(b))
+	switch last := len(p.list) - 1; {
 	case len(b) == 0:
-	case p.first == nil:
-		p.first = b
+	case last >= 0 && len(b) < smallPiece:
+		p.list[last] = append(p.list[last], b...)
 	default:
-		if p.rest.Len() == 0 {
-			p.rest.Grow(max(int(expected), len(p.first)+len(b)))
-			p.rest.Write(p.first)
-		}
-		p.rest.Write(b)
+		p.list = append(p.list, b)
 	}
 }
 
-func (p *pieces) len() int64 { return int64(len(p.bytes())) }
-
+// bytes is the body, without a copy where it came in one message; nil is an
+// empty one.
 func (p *pieces) bytes() []byte {
-	if p.rest.Len() > 0 {
-		return p.rest.Bytes()
+	switch len(p.list) {
+	case 0:
+		return nil
+	case 1:
+		return p.list[0]
 	}
-	return p.first
+	return bytes.Join(p.list, nil)
 }
 
 // Request is what goes to the upstream in place of the caller's request.
 type Request struct {
 	Method string // "" keeps the caller's
-	Host   string // becomes :authority, which a dynamic forward proxy resolves; "" keeps the caller's
+	Host   string // becomes :authority, which a dynamic forward proxy resolves; "" keeps the caller's, and takes no Egress
 	Path   string // with the query, escaped; "" keeps the caller's
 	Egress string // value of EgressHeader: "tls" or "plaintext"; "" sets none
 	// Header are the only fields that go out: every field of the caller that is not
@@ -224,11 +228,14 @@ func (x *Exchange) Forward(ctx context.Context, r Request) error {
 	if x.header.EndOfStream && len(r.Body) > 0 || x.buffered && !x.header.EndOfStream && !x.bodySeen {
 		return ErrNoBody
 	}
+	if r.Egress != "" && r.Host == "" {
+		return ErrNoHost
+	}
 	if err := x.gone(ctx); err != nil {
 		return err
 	}
 	common := &extprocv3.CommonResponse{HeaderMutation: x.requestMutation(r), ClearRouteCache: true}
-	x.phase = phaseForwarded
+	x.phase, x.forwarded = phaseForwarded, true
 	if x.headersAnswered {
 		common.BodyMutation = wholeBody(r.Body)
 		return x.send(requestBodyAnswer(common))
@@ -247,9 +254,13 @@ func (x *Exchange) Forward(ctx context.Context, r Request) error {
 }
 
 // answerRequestTrailers lets the held trailers go on, emptied: nothing of the
-// caller's goes upstream unlisted.
+// caller's goes upstream unlisted. Those of a request that Envoy answered by
+// itself go nowhere.
 func (x *Exchange) answerRequestTrailers() error {
 	x.trailersHeld = false
+	if !x.forwarded {
+		return nil
+	}
 	return x.send(&extprocv3.ProcessingResponse{Response: &extprocv3.ProcessingResponse_RequestTrailers{
 		RequestTrailers: &extprocv3.TrailersResponse{HeaderMutation: mutation(nil, x.requestTrailers, nil)},
 	}})

@@ -5,7 +5,8 @@
 // data, behind the Admin API), and keeps nothing. The binaries under cmd call Load once, at start.
 //
 // A key is named section.key; its environment override is AISIX_SECTION__KEY. Only variables of
-// that shape are ours: AISIX_ADMIN_KEY, which the documentation page exports, is not.
+// that shape are ours (one underscore too few is refused as the mistake that it is): AISIX_ADMIN_KEY,
+// which the documentation page exports, is not.
 package config
 
 import (

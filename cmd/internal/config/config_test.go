@@ -46,21 +46,21 @@ func TestTheShippedFileHoldsEveryKeyAtItsDefault(t *testing.T) {
 	}
 }
 
-func TestTheReferencePageListsEveryKeyAndDefault(t *testing.T) {
+func TestTheReferencePageListsEveryKeyVariableAndDefault(t *testing.T) {
 	page, err := os.ReadFile(root + "docs/configuration.md")
 	if err != nil {
 		t.Fatal(err)
 	}
 	got := map[string]string{}
-	for _, row := range regexp.MustCompile("(?m)^\\| `([a-z_.]+)` \\| (.*?) \\|").FindAllStringSubmatch(string(page), -1) {
+	for _, row := range regexp.MustCompile("(?m)^\\| `([a-z_.]+)` \\| (`[A-Z_]+` \\| .*?) \\|").FindAllStringSubmatch(string(page), -1) {
 		got[row[1]] = row[2]
 	}
 	want := map[string]string{}
 	for key, value := range fields(Default()) {
-		want[key] = "`" + value + "`"
-		if value == "" {
-			want[key] = "–"
+		if value = "`" + value + "`"; value == "``" {
+			value = "–"
 		}
+		want[key] = "`" + EnvName(key) + "` | " + value
 	}
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Errorf("docs/configuration.md (-code +page):\n%s", diff)
@@ -129,6 +129,10 @@ func TestProblemsAreReportedTogetherByNameAndWithoutValues(t *testing.T) {
 		"extproc where others reach it": {
 			env:  []string{"AISIX_EXTPROC__ADDRESS=0.0.0.0:3002"},
 			want: []string{"extproc.address: is not loopback"},
+		},
+		"one underscore too few": {
+			env:  []string{"AISIX_REDIS_URL=hunter2", "AISIX_ADMIN_TLS_CERT_FILE=hunter2", "AISIX_ADMIN_KEY=hunter2", "AISIX_API_KEY=hunter2"},
+			want: []string{"AISIX_ADMIN_TLS_CERT_FILE: unknown environment variable; AISIX_ADMIN__TLS_CERT_FILE has two", "AISIX_REDIS_URL: unknown environment variable; AISIX_REDIS__URL has two underscores behind the section"},
 		},
 		"a relative socket": {
 			env:  []string{"AISIX_EXTPROC__ADDRESS=unix:hunter2"},

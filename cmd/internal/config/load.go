@@ -14,7 +14,12 @@ import (
 	"github.com/spf13/viper"
 )
 
-const envPrefix = "AISIX_"
+const (
+	envPrefix = "AISIX_"
+	// pageAdminKey is what the documentation page has people export for its curl commands: no
+	// override of admin.key.
+	pageAdminKey = "AISIX_ADMIN_KEY"
+)
 
 // Load is the defaults, overridden by the file at path (none when path is empty), overridden by
 // env (NAME=value, as os.Environ has it). The error holds every problem found, one a line: unknown
@@ -84,8 +89,16 @@ func override(v *viper.Viper, leaves []leaf, env []string) (problems []string) {
 	for _, l := range leaves {
 		names[EnvName(l.key)] = l.key
 	}
+	single := make(map[string]string, len(leaves)) // written with one underscore, by mistake
+	for name := range names {
+		single[strings.Replace(name, "__", "_", 1)] = name
+	}
 	for _, variable := range env {
 		name, value, _ := strings.Cut(variable, "=")
+		if meant := single[name]; meant != "" && name != pageAdminKey {
+			problems = append(problems, name+": unknown environment variable; "+meant+" has two underscores behind the section")
+			continue
+		}
 		if !strings.HasPrefix(name, envPrefix) || !strings.Contains(name, "__") {
 			continue
 		}

@@ -1,6 +1,7 @@
 package config
 
 import (
+	"context"
 	"crypto/tls"
 	"crypto/x509"
 	"errors"
@@ -11,6 +12,24 @@ import (
 
 	"github.com/redis/go-redis/v9"
 )
+
+// Client makes a client that tells soon when Redis is away and never sends a command twice: whoever
+// wants to try again knows whether that is safe. Its own words go to log. It does not connect yet.
+func (r Redis) Client(log *slog.Logger) (*redis.Client, error) {
+	options, err := r.Options()
+	if err != nil {
+		return nil, err
+	}
+	redis.SetLogger(redisLog{log}) // of the whole process
+	return redis.NewClient(options), nil
+}
+
+// redisLog has what the client says by itself at debug: its callers log what matters, once.
+type redisLog struct{ log *slog.Logger }
+
+func (l redisLog) Printf(ctx context.Context, format string, args ...any) {
+	l.log.DebugContext(ctx, "redis client", "message", fmt.Sprintf(format, args...))
+}
 
 // Options is how a client of Redis is made. It reads the files that the section names.
 func (r Redis) Options() (*redis.Options, error) {
@@ -25,6 +44,7 @@ func (r Redis) Options() (*redis.Options, error) {
 		options.Password = r.Password.Reveal()
 	}
 	options.DialTimeout, options.ReadTimeout, options.WriteTimeout = r.Timeout, r.Timeout, r.Timeout
+	options.ContextTimeoutEnabled, options.MaxRetries, options.DialerRetries = true, -1, 1
 	if options.TLSConfig == nil {
 		return options, nil
 	}

@@ -43,11 +43,12 @@ var may = map[string][]string{
 	"envoy/envoytest":               {},
 	"proto/aisix/v1":                {},
 	"admin/store/redistest":         {},
+	"cmd/internal/certtest":         {},
 	"extproc/exchange/exchangetest": {"extproc/exchange"},
 }
 
 // testOnly are packages that nothing which ships may import.
-var testOnly = []string{"admin/store/redistest", "extproc/exchange/exchangetest", "envoy/envoytest", "cmd/internal/e2e"}
+var testOnly = []string{"admin/store/redistest", "cmd/internal/certtest", "extproc/exchange/exchangetest", "envoy/envoytest", "cmd/internal/e2e"}
 
 // owners are, for every big dependency, the packages that may import it.
 var owners = map[string][]string{

@@ -121,13 +121,22 @@ func (s *Stream) Next() *extprocv3.ProcessingResponse {
 	}
 }
 
+// Sent is the next message that the handler has sent already, nil when there is
+// none.
+func (s *Stream) Sent() *extprocv3.ProcessingResponse {
+	select {
+	case m := <-s.out:
+		return m
+	default:
+		return nil
+	}
+}
+
 // Quiet fails the test when the handler has sent something that was not taken.
 func (s *Stream) Quiet() {
 	s.t.Helper()
-	select {
-	case m := <-s.out:
+	if m := s.Sent(); m != nil {
 		s.t.Errorf("exchangetest: unexpected message %v", m)
-	default:
 	}
 }
 
