@@ -78,8 +78,8 @@ var never = []string{"model", "messages", "stream"}
 var (
 	guardrailID      = regexp.MustCompile(`^([a-z0-9]+|arn:aws(-[^:]+)?:bedrock:[a-z0-9-]{1,20}:[0-9]{12}:guardrail/[a-z0-9]+)$`)
 	guardrailVersion = regexp.MustCompile(`^([1-9][0-9]{0,7}|DRAFT)$`)
-	metadataKey      = regexp.MustCompile(`^[a-zA-Z0-9\s:_@$#=/+,.-]{1,256}$`)
-	metadataValue    = regexp.MustCompile(`^[a-zA-Z0-9\s:_@$#=/+,.-]{0,256}$`)
+	metadataKey      = regexp.MustCompile(`^[a-zA-Z0-9\s\v:_@$#=/+,.-]{1,256}$`)
+	metadataValue    = regexp.MustCompile(`^[a-zA-Z0-9\s\v:_@$#=/+,.-]{0,256}$`)
 )
 
 // MaxMetadata is how many members Bedrock's requestMetadata takes.
