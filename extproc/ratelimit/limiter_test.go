@@ -198,7 +198,7 @@ func TestNeverMoreThanTheLimit(t *testing.T) {
 
 // absent is a client of a server that is not there.
 func absent(t testing.TB) *redis.Client {
-	c := redis.NewClient(&redis.Options{Network: "unix", Addr: "/nonexistent/redis", ContextTimeoutEnabled: true, MaxRetries: -1})
+	c := redis.NewClient(&redis.Options{Network: "unix", Addr: "/nonexistent/redis", ContextTimeoutEnabled: true, MaxRetries: -1, DialerRetries: 1})
 	t.Cleanup(func() { c.Close() })
 	return c
 }
