@@ -54,7 +54,7 @@ type Options struct {
 	OnFailure string        // Local (default), Open or Closed
 	Timeout   time.Duration // longest wait for Redis in Reserve; default 250 ms
 	SlotTTL   time.Duration // life of a reservation whose process died; default 30 s
-	Linger    time.Duration // how long a settlement may wait for company; default 5 ms
+	Linger    time.Duration // how long a settlement may wait for company; default 1 ms
 	Probe     time.Duration // how often an absent Redis is tried; default 250 ms
 	Now       func() time.Time
 	Log       *slog.Logger
@@ -96,7 +96,7 @@ func New(client redis.UniversalClient, o Options) *Limiter {
 	setDefault(&o.OnFailure, Local)
 	setDefault(&o.Timeout, 250*time.Millisecond)
 	setDefault(&o.SlotTTL, 30*time.Second)
-	setDefault(&o.Linger, 5*time.Millisecond)
+	setDefault(&o.Linger, time.Millisecond)
 	setDefault(&o.Probe, 250*time.Millisecond)
 	setDefault(&o.Log, slog.Default())
 	if o.Now == nil {
