@@ -34,3 +34,19 @@ func (c *tenant) accessLine(t *testing.T, is func(map[string]any) bool) map[stri
 	})
 	return found
 }
+
+// errorLine waits for the operator's line about the tenant's failed call.
+func (c *tenant) errorLine(t *testing.T) map[string]any {
+	t.Helper()
+	var found map[string]any
+	eventually(t, patience, func() error {
+		for _, line := range c.lines() {
+			if line["msg"] == "call failed" && line["key_id"] == c.keyID {
+				found = line
+				return nil
+			}
+		}
+		return fmt.Errorf("no such line in the log")
+	})
+	return found
+}
