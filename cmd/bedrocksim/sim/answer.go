@@ -90,12 +90,14 @@ func (a *ask) misreport(out *answer) {
 	}
 }
 
+const maxWords = 1_000_000
+
 // text is the answer in words.
 func (a *ask) text() string {
 	switch {
 	case a.do.number("words", 0) > 0:
 		var b strings.Builder
-		for i := range a.do.number("words", 0) {
+		for i := range min(a.do.number("words", 0), maxWords) {
 			fmt.Fprintf(&b, "word%d ", i+1)
 		}
 		return strings.TrimSpace(b.String())
@@ -188,7 +190,11 @@ func plain(s string) string {
 }
 
 func (a *ask) use(t toolDef) block {
-	return block{kind: "tool", id: random(22), name: t.name, input: compact(fill(t.schema, a.prompt))}
+	input := "{}"
+	if t.schema != nil {
+		input = compact(fill(t.schema, a.prompt))
+	}
+	return block{kind: "tool", id: random(22), name: t.name, input: input}
 }
 
 // The signatures that the simulator gives its reasoning are its own, so that a

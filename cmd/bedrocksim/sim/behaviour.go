@@ -15,59 +15,80 @@ import (
 // sim:word or sim:word=value, and are no part of what was asked.
 type behaviour map[string]string
 
-// words are the control words, with what each does.
-var words = map[string]string{
-	// Before an answer.
-	"throttle":    "429 ThrottlingException; the value is its Retry-After",
-	"quota":       "400 ServiceQuotaExceededException",
-	"deny":        "403 AccessDeniedException with user, model and account",
-	"expired":     "403 ExpiredTokenException",
-	"unknown-key": "403 UnrecognizedClientException",
-	"notfound":    "404 ResourceNotFoundException",
-	"timeout":     "408 ModelTimeoutException",
-	"model-error": "424 ModelErrorException",
-	"not-ready":   "429 ModelNotReadyException",
-	"fail":        "500 InternalServerException",
-	"unavailable": "503 ServiceUnavailableException",
-	"invalid":     "400 ValidationException that names ARN and account",
-	"too-long":    "400 ValidationException: Input is too long for requested model.",
-	"throttle400": "ThrottlingException under 400",
-	"html":        "a 502 with an HTML body",
-	"garbage":     "a 200 that is not what its content type says",
-	"coral":       "a 200 with an exception in its body",
-	"redirect":    "a 307",
-	"json":        "a stream request answered with a whole one, as JSON",
-	"stall":       "nothing for the value (10s), without one for ever",
-	"drop":        "the connection breaks before an answer",
-	// The answer itself.
-	"words":     "the value counts the words of the answer",
-	"call":      "the value names a tool to call, known or not",
-	"no-tools":  "no tool is called",
-	"think":     "a reasoning block without being asked",
-	"redact":    "redacted reasoning",
-	"stop":      "the value is the stop reason",
-	"guardrail": "a guardrail intervened",
-	"refusal":   "Claude refuses",
-	"filtered":  "stop reason content_filtered",
-	"malformed": "stop reason malformed_tool_use",
-	"empty":     "no content",
-	"no-usage":  "no token counts",
-	"no-stop":   "no stop reason",
-	"extra":     "members, blocks and events that nobody knows yet",
-	// How a stream goes out.
-	"every":       "the value is the pause between frames (100ms)",
-	"chunks":      "the value counts the deltas of each text",
-	"bytes":       "the value is how many bytes go out in one write",
-	"after":       "the value is how many frames go out before what follows (half of them)",
-	"stall-mid":   "then nothing for the value, without one for ever",
-	"break":       "then the connection breaks",
-	"break-frame": "then half a frame, and a clean end",
-	"cut":         "then a clean end",
-	"crc":         "then a frame with a bad checksum",
-	"exception":   "then an exception frame; the value names it (throttlingException)",
-	"error-frame": "then a frame of message type error",
-	"error-event": "then Anthropic's own error event (InvokeModel only)",
+// A word is a control word: its name, its value where it takes one ("[=x]" where
+// it need not have it), and what it does.
+type word struct{ name, value, does string }
+
+// vocabulary is the control words. docs/simulator.md shows it: `go test
+// ./cmd/bedrocksim/sim -update` writes the tables there.
+var vocabulary = []struct {
+	title string
+	words []word
+}{
+	{"Instead of an answer", []word{
+		{"throttle", "[=seconds]", "429 `ThrottlingException`, with that `Retry-After`"},
+		{"throttle400", "", "the same exception under status 400"},
+		{"quota", "", "400 `ServiceQuotaExceededException`"},
+		{"deny", "", "403 `AccessDeniedException`, which names user, account and ARN"},
+		{"expired", "", "403 `ExpiredTokenException`"},
+		{"unknown-key", "", "403 `UnrecognizedClientException`"},
+		{"notfound", "", "404 `ResourceNotFoundException`"},
+		{"timeout", "", "408 `ModelTimeoutException`"},
+		{"model-error", "", "424 `ModelErrorException`"},
+		{"not-ready", "", "429 `ModelNotReadyException`"},
+		{"fail", "", "500 `InternalServerException`"},
+		{"unavailable", "", "503 `ServiceUnavailableException`"},
+		{"invalid", "", "400 `ValidationException`, which names account and ARN"},
+		{"too-long", "", "400 `ValidationException`: Input is too long for requested model."},
+		{"html", "", "a 502 with an HTML page"},
+		{"garbage", "", "a 200 whose body is not what its content type says"},
+		{"coral", "", "a 200 with an exception in its body"},
+		{"redirect", "", "a 307"},
+		{"json", "", "a stream request gets a whole answer, as JSON"},
+		{"stall", "[=duration]", "silence before the answer, without a value for ever"},
+		{"drop", "", "a TCP reset"},
+	}},
+	{"The answer itself", []word{
+		{"words", "=n", "`word1 word2 …`, up to a million"},
+		{"call", "[=name]", "a call of that tool, known or not"},
+		{"no-tools", "", "no tool is called"},
+		{"think", "", "a reasoning block, without being asked for"},
+		{"redact", "", "a redacted reasoning block"},
+		{"stop", "=reason", "that stop reason"},
+		{"guardrail", "", "a guardrail has intervened"},
+		{"refusal", "", "stop reason `refusal`"},
+		{"filtered", "", "stop reason `content_filtered`"},
+		{"malformed", "", "stop reason `malformed_tool_use`"},
+		{"no-stop", "", "no stop reason"},
+		{"no-usage", "", "no token counts"},
+		{"empty", "", "no content"},
+		{"extra", "", "members, blocks, deltas and events that nobody knows yet"},
+	}},
+	{"How a stream goes out", []word{
+		{"every", "[=duration]", "a pause between frames, 100ms without a value"},
+		{"chunks", "=n", "each text in so many deltas"},
+		{"bytes", "=n", "so many bytes in one write"},
+		{"after", "=n", "so many frames before one of the following; otherwise half of them"},
+		{"stall-mid", "[=duration]", "silence, and then the rest; without a value for ever"},
+		{"break", "", "the connection breaks"},
+		{"break-frame", "", "half a frame, then a clean end"},
+		{"cut", "", "a clean end"},
+		{"crc", "", "a frame with a wrong checksum"},
+		{"exception", "[=name]", "an exception frame, `throttlingException` without a value"},
+		{"error-frame", "", "a frame of message type `error`"},
+		{"error-event", "", "Anthropic's own `error` event, in a chunk"},
+	}},
 }
+
+var words = func() map[string]string {
+	all := map[string]string{}
+	for _, group := range vocabulary {
+		for _, w := range group.words {
+			all[w.name] = w.does
+		}
+	}
+	return all
+}()
 
 var controlWord = regexp.MustCompile(`\bsim:([a-z0-9-]+)(?:=(\S+))?`)
 

@@ -5,6 +5,7 @@ import (
 	"math"
 	"regexp"
 	"slices"
+	"strconv"
 	"strings"
 )
 
@@ -14,14 +15,25 @@ var (
 )
 
 // fill makes up a value that fits a JSON Schema, out of what the prompt says
-// where it can.
+// where it can. A schema that asks for more than maxValues gets a value that
+// does not fit.
 type filler struct {
-	root   object
-	prompt string
+	root    object
+	prompt  string   // in lower case
+	names   []string // proper names in the prompt
+	numbers []float64
+	left    int // values still to be made
 }
 
+const maxValues = 10_000
+
 func fill(schema object, prompt string) any {
-	f := filler{root: schema, prompt: prompt}
+	f := &filler{root: schema, prompt: strings.ToLower(prompt), names: properNames(prompt), left: maxValues}
+	for _, n := range numeral.FindAllString(prompt, maxValues) {
+		if x, err := strconv.ParseFloat(n, 64); err == nil {
+			f.numbers = append(f.numbers, x)
+		}
+	}
 	v := f.value(schema, "", 0)
 	if v == nil {
 		return object{}
@@ -29,8 +41,8 @@ func fill(schema object, prompt string) any {
 	return v
 }
 
-func (f filler) value(s object, name string, depth int) any {
-	if depth > 16 {
+func (f *filler) value(s object, name string, depth int) any {
+	if f.left--; f.left < 0 || depth > 16 {
 		return nil
 	}
 	if ref := str(s, "$ref"); ref != "" {
@@ -42,7 +54,7 @@ func (f filler) value(s object, name string, depth int) any {
 	}
 	if e := items(s, "enum"); len(e) > 0 {
 		for _, v := range e { // the one that the prompt names
-			if w, ok := v.(string); ok && w != "" && strings.Contains(strings.ToLower(f.prompt), strings.ToLower(w)) {
+			if w, ok := v.(string); ok && w != "" && strings.Contains(f.prompt, strings.ToLower(w)) {
 				return v
 			}
 		}
@@ -64,7 +76,7 @@ func (f filler) value(s object, name string, depth int) any {
 	case "array":
 		of, _ := s["items"].(object)
 		l := []any{}
-		for range max(whole(s, "minItems"), 1) {
+		for range min(max(whole(s, "minItems"), 1), maxValues) {
 			l = append(l, f.value(of, name, depth+1))
 		}
 		return l
@@ -123,7 +135,7 @@ func merge(s object, parts []any) object {
 	return out
 }
 
-func (f filler) resolve(ref string) any {
+func (f *filler) resolve(ref string) any {
 	v := any(f.root)
 	for _, name := range strings.Split(strings.TrimPrefix(ref, "#"), "/") {
 		if name != "" {
@@ -133,7 +145,7 @@ func (f filler) resolve(ref string) any {
 	return v
 }
 
-func (f filler) object(s object, depth int) any {
+func (f *filler) object(s object, depth int) any {
 	out := object{}
 	props, _ := s["properties"].(object)
 	required := items(s, "required")
@@ -152,29 +164,31 @@ func (f filler) object(s object, depth int) any {
 	return out
 }
 
-func (f filler) number(s object, integer bool) any {
+func (f *filler) number(s object, integer bool) any {
 	bound := func(name string, otherwise float64) float64 {
 		if n, ok := s[name].(json.Number); ok {
-			x, _ := n.Float64()
-			return x
+			if x, err := n.Float64(); err == nil {
+				return x
+			}
 		}
 		return otherwise
 	}
 	least := math.Max(bound("minimum", math.Inf(-1)), bound("exclusiveMinimum", math.Inf(-1))+1)
 	most := math.Min(bound("maximum", math.Inf(1)), bound("exclusiveMaximum", math.Inf(1))-1)
-	for _, n := range numeral.FindAllString(f.prompt, -1) {
-		if x, err := json.Number(n).Float64(); err == nil && x >= least && x <= most && (!integer || x == math.Trunc(x)) {
-			return json.Number(n)
+	x := math.Min(math.Max(1, least), most)
+	for _, n := range f.numbers { // the first that fits
+		if n >= least && n <= most && (!integer || n == math.Trunc(n)) {
+			x = n
+			break
 		}
 	}
-	x := math.Min(math.Max(1, least), most)
 	if integer {
-		return int64(math.Ceil(x))
+		x = math.Ceil(x)
 	}
 	return x
 }
 
-func (f filler) text(s object, name string) string {
+func (f *filler) text(s object, name string) string {
 	v := ""
 	switch str(s, "format") {
 	case "date":
@@ -192,8 +206,8 @@ func (f filler) text(s object, name string) string {
 	default:
 		v = f.proper(name)
 	}
-	for len(v) < whole(s, "minLength") {
-		v += "x"
+	if short := min(whole(s, "minLength"), maxValues) - len(v); short > 0 {
+		v += strings.Repeat("x", short)
 	}
 	if n := whole(s, "maxLength"); n > 0 && len(v) > n {
 		v = v[:n]
@@ -202,19 +216,23 @@ func (f filler) text(s object, name string) string {
 }
 
 // proper is the last proper name in the prompt ("Weather in Paris?"), else the
-// member's own name. A word that opens a sentence is no proper name.
-func (f filler) proper(name string) string {
-	found := ""
-	for _, at := range properName.FindAllStringIndex(f.prompt, -1) {
-		before := strings.TrimRight(f.prompt[:at[0]], " \t\n\"'")
-		if before != "" && !strings.HasSuffix(before, ".") && !strings.HasSuffix(before, "?") && !strings.HasSuffix(before, "!") {
-			found = f.prompt[at[0]:at[1]]
-		}
-	}
-	if found == "" {
+// member's own name.
+func (f *filler) proper(name string) string {
+	if len(f.names) == 0 {
 		return or(name, "value")
 	}
-	return found
+	return f.names[len(f.names)-1]
+}
+
+// properNames leaves out a word that opens a sentence.
+func properNames(prompt string) (names []string) {
+	for _, at := range properName.FindAllStringIndex(prompt, maxValues) {
+		before := strings.TrimRight(prompt[:at[0]], " \t\n\"'")
+		if before != "" && !strings.HasSuffix(before, ".") && !strings.HasSuffix(before, "?") && !strings.HasSuffix(before, "!") {
+			names = append(names, prompt[at[0]:at[1]])
+		}
+	}
+	return names
 }
 
 func compact(v any) string {

@@ -7,6 +7,9 @@ import (
 
 // messages is an answer as InvokeModel gives it for Claude.
 func (a *ask) messages(out answer) object {
+	if a.do.has("guardrail") {
+		out.stop = "end_turn" // the envelope tells
+	}
 	content := []any{}
 	for _, b := range out.blocks {
 		content = append(content, claudeBlockOf(b))
@@ -57,6 +60,9 @@ func (a *ask) claudeUsage(out answer, output int) object {
 // messagesStream is the frames of InvokeModelWithResponseStream: each of Anthropic's events as the
 // bytes of a chunk.
 func (a *ask) messagesStream(out answer) [][]byte {
+	if a.do.has("guardrail") {
+		out.stop = "end_turn"
+	}
 	var frames [][]byte
 	emit := func(event object) {
 		frames = append(frames, chunkFrame(event))

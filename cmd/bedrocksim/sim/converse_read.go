@@ -1,0 +1,81 @@
+package sim
+
+import (
+	"fmt"
+	"strings"
+)
+
+func readConverse(m model, body any) *ask {
+	a := &ask{model: m, maxTokens: whole(body, "inferenceConfig", "maxTokens")}
+	for _, s := range items(body, "inferenceConfig", "stopSequences") {
+		a.stops = append(a.stops, s.(string))
+	}
+	for _, p := range items(body, "additionalModelResponseFieldPaths") {
+		a.paths = append(a.paths, p.(string))
+	}
+	for _, t := range items(body, "toolConfig", "tools") {
+		if spec, ok := child(t, "toolSpec").(object); ok {
+			s, _ := child(spec, "inputSchema", "json").(object)
+			a.tools = append(a.tools, toolDef{name: str(spec, "name"), schema: s})
+		}
+	}
+	if c, ok := child(body, "toolConfig", "toolChoice").(object); ok {
+		for kind := range c {
+			a.choice = kind
+		}
+		a.chosen = str(c, "tool", "name")
+	}
+	if s := str(body, "outputConfig", "textFormat", "structure", "jsonSchema", "schema"); s != "" {
+		v, _ := parse([]byte(s))
+		a.format, _ = v.(object)
+	}
+	fields := child(body, "additionalModelRequestFields")
+	for _, name := range []string{"thinking", "reasoning_config", "reasoningConfig"} {
+		kind := str(fields, name, "type")
+		a.thinking = a.thinking || kind == "enabled" || kind == "adaptive"
+	}
+	a.thinking = a.thinking || str(fields, "reasoning_effort") != ""
+	messages := items(body, "messages")
+	uses := map[string]string{}
+	for i, msg := range messages {
+		last := i == len(messages)-1 || i == len(messages)-2 && str(messages[len(messages)-1], "role") == "assistant"
+		for _, b := range items(msg, "content") {
+			if u := child(b, "toolUse"); u != nil {
+				uses[str(u, "toolUseId")] = str(u, "name")
+			}
+			if last {
+				a.readConverse(str(msg, "role"), b, uses)
+			}
+		}
+	}
+	return a
+}
+
+func (a *ask) readConverse(role string, b any, uses map[string]string) {
+	switch {
+	case role == "assistant":
+		a.prefill += str(b, "text")
+	case child(b, "text") != nil:
+		a.say(str(b, "text"))
+	case child(b, "image") != nil:
+		a.seen = append(a.seen, fmt.Sprintf("a %s image of %d bytes", str(b, "image", "format"), len(bytesOf(b, "image", "source", "bytes"))))
+	case child(b, "document") != nil:
+		a.seen = append(a.seen, fmt.Sprintf("the %s document %q", str(b, "document", "format"), str(b, "document", "name")))
+	case child(b, "toolResult") != nil:
+		r := child(b, "toolResult")
+		var parts []string
+		for _, c := range items(r, "content") {
+			switch {
+			case child(c, "text") != nil:
+				parts = append(parts, str(c, "text"))
+			case child(c, "json") != nil:
+				parts = append(parts, compact(child(c, "json")))
+			case child(c, "image") != nil:
+				parts = append(parts, "a "+str(c, "image", "format")+" image")
+			default:
+				parts = append(parts, "something else")
+			}
+		}
+		a.results = append(a.results, result{tool: uses[str(r, "toolUseId")], text: strings.Join(parts, " "), err: str(r, "status") == "error"})
+	}
+}

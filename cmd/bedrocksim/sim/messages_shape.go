@@ -1,0 +1,77 @@
+package sim
+
+import (
+	"math"
+)
+
+// The shape of Anthropic's Messages, as InvokeModel takes it for Claude.
+var (
+	cacheMark    = members(map[string]check{"*type": enum("ephemeral"), "ttl": enum("5m", "1h")})
+	base64Image  = map[string]check{"*media_type": enum("image/png", "image/jpeg", "image/gif", "image/webp"), "*data": blob(5 << 20)}
+	claudeImage  = map[string]check{"*source": all(tagged(map[string]map[string]check{"base64": base64Image}), claudeImageMatches), "cache_control": cacheMark}
+	claudeText   = map[string]check{"*text": anyText, "cache_control": cacheMark, "citations": free}
+	claudeSearch = map[string]check{"*source": anyText, "*title": anyText, "*content": free, "citations": free, "cache_control": cacheMark}
+	claudeDoc    = map[string]check{
+		"*source": tagged(map[string]map[string]check{
+			"base64":  {"*media_type": enum("application/pdf"), "*data": blob(32 << 20)},
+			"text":    {"*media_type": enum("text/plain"), "*data": text(1, math.MaxInt, "")},
+			"content": {"*content": free},
+		}),
+		"title": text(1, 500, ""), "context": anyText, "citations": members(map[string]check{"enabled": boolean}), "cache_control": cacheMark,
+	}
+	claudeBlock = tagged(map[string]map[string]check{
+		"text": claudeText, "image": claudeImage, "document": claudeDoc, "search_result": claudeSearch,
+		"tool_use": {"*id": text(1, math.MaxInt, toolName), "*name": text(1, 200, toolName), "*input": freeObject, "cache_control": cacheMark, "caller": free},
+		"tool_result": {
+			"*tool_use_id": text(1, math.MaxInt, toolName), "is_error": boolean, "cache_control": cacheMark,
+			"content": textOr(tagged(map[string]map[string]check{"text": claudeText, "image": claudeImage, "document": claudeDoc, "search_result": claudeSearch})),
+		},
+		"thinking":          {"*thinking": anyText, "*signature": anyText},
+		"redacted_thinking": {"*data": anyText},
+	})
+	claudeTool = members(map[string]check{
+		"*name": text(1, 128, toolName), "description": anyText, "*input_schema": schema, "strict": boolean, "type": enum("custom"), "cache_control": cacheMark,
+		"input_examples": free, "eager_input_streaming": boolean, "defer_loading": boolean, "allowed_callers": free,
+	})
+	outputFormat = tagged(map[string]map[string]check{"json_schema": {"*schema": structured}})
+	messagesBody = members(map[string]check{
+		"*anthropic_version": enum("bedrock-2023-05-31"), "anthropic_beta": list(0, 20, text(1, 200, "")),
+		"*max_tokens": integer(1, 200_000),
+		"*messages":   list(1, 100_000, members(map[string]check{"*role": enum("user", "assistant"), "*content": textOr(claudeBlock)})),
+		"system":      textOr(tagged(map[string]map[string]check{"text": claudeText})),
+		"temperature": number(0, 1), "top_p": number(0, 1), "top_k": integer(0, math.MaxInt32),
+		"stop_sequences": list(0, 8191, text(1, math.MaxInt, "")),
+		"tools":          list(0, 10_000, claudeTool),
+		"tool_choice": tagged(map[string]map[string]check{
+			"auto": {"disable_parallel_tool_use": boolean}, "any": {"disable_parallel_tool_use": boolean},
+			"tool": {"*name": text(1, 128, toolName), "disable_parallel_tool_use": boolean}, "none": {},
+		}),
+		"thinking": tagged(map[string]map[string]check{
+			"enabled": {"*budget_tokens": integer(1024, math.MaxInt32), "display": anyText}, "disabled": {}, "adaptive": {"display": anyText},
+		}),
+		"output_config": members(map[string]check{"effort": enum("low", "medium", "high", "xhigh", "max"), "format": outputFormat, "task_budget": free}),
+		"output_format": outputFormat, "metadata": members(map[string]check{"user_id": text(0, 256, "")}),
+		"context_management": freeObject,
+		"amazon-bedrock-guardrailConfig": members(map[string]check{
+			"streamProcessingMode": enum("SYNCHRONOUS", "ASYNCHRONOUS"), "tagSuffix": text(1, 20, "[a-zA-Z0-9]+"),
+		}),
+	})
+)
+
+// textOr checks a string, or a list of what.
+func textOr(what check) check {
+	blocks := list(0, 100_000, what)
+	return func(path string, v any) *fault {
+		if _, ok := v.(string); ok {
+			return nil
+		}
+		return blocks(path, v)
+	}
+}
+
+func claudeImageMatches(path string, v any) *fault {
+	if kind := imageKind(bytesOf(v, "data")); "image/"+kind != str(v, "media_type") {
+		return at(path, "Image does not match the provided media type %s", str(v, "media_type"))
+	}
+	return nil
+}

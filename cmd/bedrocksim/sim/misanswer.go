@@ -1,0 +1,49 @@
+package sim
+
+import (
+	"io"
+	"net"
+	"net/http"
+)
+
+// misanswer gives what no Bedrock answer should be, and tells whether it was told to.
+func (a *ask) misanswer(w http.ResponseWriter, r *http.Request, op operation) bool {
+	write := func(status int, contentType, body string) bool {
+		w.Header().Set("Content-Type", contentType)
+		w.WriteHeader(status)
+		io.WriteString(w, body)
+		return true
+	}
+	expected := "application/json"
+	if op.stream {
+		expected = "application/vnd.amazon.eventstream"
+	}
+	switch {
+	case a.do.has("html"):
+		return write(http.StatusBadGateway, "text/html", "<html><body><h1>502 Bad Gateway</h1> bedrock-runtime."+a.region+".amazonaws.com</body></html>")
+	case a.do.has("garbage"):
+		return write(http.StatusOK, expected, "\x00\x01 this is neither JSON nor an event stream")
+	case a.do.has("coral"):
+		return write(http.StatusOK, "application/json", `{"Output":{"__type":"com.amazon.coral.service#UnknownOperationException"},"Version":"1.0"}`)
+	case a.do.has("redirect"):
+		w.Header().Set("Location", "https://bedrock-runtime."+a.region+".amazonaws.com"+r.URL.EscapedPath())
+		w.WriteHeader(http.StatusTemporaryRedirect)
+		return true
+	case a.do.has("drop"):
+		reset(w)
+	}
+	return false
+}
+
+// reset breaks the connection with a TCP reset.
+func reset(w http.ResponseWriter) {
+	connection, _, err := http.NewResponseController(w).Hijack()
+	if err != nil {
+		panic(http.ErrAbortHandler)
+	}
+	if tcp, ok := connection.(*net.TCPConn); ok {
+		tcp.SetLinger(0)
+	}
+	connection.Close()
+	panic(http.ErrAbortHandler)
+}
