@@ -37,9 +37,11 @@ func (s *Server) admit(ctx context.Context, c *call) error {
 	if c.request, err = parsed.Request(c.match.Model.IgnoreParams); err != nil {
 		return err
 	}
-	if c.request, err = s.Images.Images(ctx, c.request); err != nil {
+	request, err := s.Images.Images(ctx, c.request)
+	if err != nil {
 		return err
 	}
+	c.request = request
 	if err := s.prepare(c); err != nil {
 		return err
 	}

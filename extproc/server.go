@@ -76,7 +76,7 @@ type Parts struct {
 	Config    Config
 	Snapshots snapshots
 	Limiter   limiter
-	Images    images // nil fetches none
+	Images    images // nil refuses them
 	Recorder  recorder
 	Log       *slog.Logger
 	Now       func() time.Time // nil is time.Now
