@@ -6,6 +6,7 @@ import (
 	"net/url"
 	"strings"
 
+	"aisix/admin/snapshot"
 	"aisix/extproc/fault"
 	"aisix/extproc/openai"
 )
@@ -13,8 +14,8 @@ import (
 // listModels answers GET /v1/models: what this key may use.
 func (s *Server) listModels(_ context.Context, c *call) error {
 	var models []openai.Model
-	for _, alias := range c.snapshot.List(c.key) {
-		models = append(models, c.model(alias))
+	for _, m := range c.snapshot.List(c.key) {
+		models = append(models, modelObject(m.Alias, m))
 	}
 	body, err := openai.ModelList(models)
 	if err != nil {
@@ -23,12 +24,16 @@ func (s *Server) listModels(_ context.Context, c *call) error {
 	return c.reply(body)
 }
 
-// getModel answers GET /v1/models/{id}.
+// getModel answers GET /v1/models/{id}: of a name that a chat may ask for, and of a
+// wildcard alias as it is listed.
 func (s *Server) getModel(_ context.Context, c *call) error {
-	id, err := url.PathUnescape(strings.TrimPrefix(c.path, "/v1/models/"))
-	if err == nil {
-		if _, ok := c.snapshot.Model(id); ok && c.snapshot.Allowed(c.key, id) {
-			body, err := openai.ModelObject(c.model(id))
+	if id, err := url.PathUnescape(strings.TrimPrefix(c.path, "/v1/models/")); err == nil {
+		m, ok := c.snapshot.Model(id)
+		if ok = ok && c.snapshot.Allowed(c.key, id); !ok {
+			m, ok = c.snapshot.Listed(c.key, id)
+		}
+		if ok {
+			body, err := openai.ModelObject(modelObject(id, m))
 			if err != nil {
 				return err
 			}
@@ -38,11 +43,6 @@ func (s *Server) getModel(_ context.Context, c *call) error {
 	return &fault.Error{Kind: fault.ModelNotFound, Status: http.StatusNotFound, Param: "model", Message: "the model does not exist, or this API key may not use it"}
 }
 
-// model is the alias as the list shows it.
-func (c *call) model(alias string) openai.Model {
-	m := openai.Model{ID: alias}
-	if match, ok := c.snapshot.Model(alias); ok {
-		m.Created, m.OwnedBy = match.CreatedAt, match.ProviderKey.Provider
-	}
-	return m
+func modelObject(id string, m *snapshot.Match) openai.Model {
+	return openai.Model{ID: id, Created: m.CreatedAt, OwnedBy: m.ProviderKey.Provider}
 }

@@ -38,9 +38,44 @@ func (g glob) meets(p glob) bool {
 	case !p.star:
 		capture, ok := g.capture(p.prefix)
 		return ok && capturable(capture)
-	default:
-		return agree(g.prefix, p.prefix, strings.HasPrefix) && agree(g.suffix, p.suffix, strings.HasSuffix)
+	case !agree(g.prefix, p.prefix, strings.HasPrefix) || !agree(g.suffix, p.suffix, strings.HasSuffix):
+		return false // as most do not
 	}
+	// A capture longer than both of p's ends is bound by nothing more.
+	for n := 1; n <= min(maxCapture, len(p.prefix)+len(p.suffix)+1); n++ {
+		if g.meetsWith(n, p) {
+			return true
+		}
+	}
+	return false
 }
 
 func agree(a, b string, has func(s, part string) bool) bool { return has(a, b) || has(b, a) }
+
+// meetsWith is meets for captures of n bytes: name holds what g and p fix, and zero
+// where anything may stand.
+func (g glob) meetsWith(n int, p glob) bool {
+	name := make([]byte, len(g.prefix)+n+len(g.suffix))
+	if len(name) < len(p.prefix)+len(p.suffix) {
+		return false
+	}
+	end := len(name) - len(g.suffix)
+	for _, part := range []struct {
+		at   int
+		text string
+	}{{0, g.prefix}, {end, g.suffix}, {0, p.prefix}, {len(name) - len(p.suffix), p.suffix}} {
+		for i := range len(part.text) {
+			if c := &name[part.at+i]; *c == 0 || *c == part.text[i] {
+				*c = part.text[i]
+			} else {
+				return false
+			}
+		}
+	}
+	for _, c := range name[len(g.prefix):end] {
+		if c != 0 && !inCapture(c) {
+			return false
+		}
+	}
+	return true
+}

@@ -31,7 +31,7 @@ type Snapshot struct {
 	keys      map[[32]byte]*Key
 	exact     map[string]*Match
 	wildcards []*Match // the longest literal part first
-	aliases   []string // sorted, as written
+	sorted    []*Match // all, by alias as written
 }
 
 // Key is an API key that a hash was found for.
@@ -49,7 +49,7 @@ type Match struct {
 	ModelID       string // the resource's id
 	Model         *resource.Model
 	Alias         string // as written in the resource: one label, wildcard or not
-	UpstreamID    string // the model id to ask Bedrock for, the capture filled in
+	UpstreamID    string // the model id to ask Bedrock for, the capture filled in (of a listed wildcard alias, as written)
 	ProviderKeyID string
 	ProviderKey   *resource.ProviderKey
 	CreatedAt     time.Time // of the model resource
@@ -84,7 +84,7 @@ func Build(revision int64, rows []Row) (s *Snapshot, dropped []string) {
 			}
 		}
 	}
-	slices.Sort(s.aliases)
+	slices.SortFunc(s.sorted, func(a, b *Match) int { return cmp.Compare(a.Alias, b.Alias) })
 	slices.SortFunc(s.wildcards, func(a, b *Match) int {
 		return cmp.Or(
 			cmp.Compare(len(b.Alias), len(a.Alias)),
@@ -95,7 +95,7 @@ func Build(revision int64, rows []Row) (s *Snapshot, dropped []string) {
 }
 
 func (s *Snapshot) addModel(m *Match) {
-	s.aliases = append(s.aliases, m.Alias)
+	s.sorted = append(s.sorted, m)
 	if m.alias.star {
 		s.wildcards = append(s.wildcards, m)
 		return
@@ -159,19 +159,24 @@ func (s *Snapshot) Model(alias string) (*Match, bool) {
 	return nil, false
 }
 
+// maxCapture is the longest capture of a wildcard alias, in bytes.
+const maxCapture = 128
+
 // capturable tells whether a wildcard alias may capture s: [A-Za-z0-9._:-]{1,128}.
 func capturable(s string) bool {
-	if len(s) < 1 || len(s) > 128 {
+	if len(s) < 1 || len(s) > maxCapture {
 		return false
 	}
 	for i := range len(s) {
-		switch c := s[i]; {
-		case 'a' <= c && c <= 'z', 'A' <= c && c <= 'Z', '0' <= c && c <= '9', c == '.', c == '_', c == ':', c == '-':
-		default:
+		if !inCapture(s[i]) {
 			return false
 		}
 	}
 	return true
+}
+
+func inCapture(c byte) bool {
+	return 'a' <= c && c <= 'z' || 'A' <= c && c <= 'Z' || '0' <= c && c <= '9' || c == '.' || c == '_' || c == ':' || c == '-'
 }
 
 // Allowed tells whether the key's allowlist has the alias, as the caller sent it.
@@ -184,15 +189,24 @@ func (s *Snapshot) Allowed(k *Key, alias string) bool {
 	return false
 }
 
-// List is the aliases that the key may use, sorted; a wildcard alias stands as
-// written when the allowlist and it have any name in common.
-func (s *Snapshot) List(k *Key) []string {
-	list := []string{}
-	for _, alias := range s.aliases {
-		a := newGlob(alias)
-		if slices.ContainsFunc(k.allowed, a.meets) {
-			list = append(list, alias)
+// List is the models that the key may use, sorted by alias; a wildcard alias stands
+// as written when the allowlist and it have any name in common.
+func (s *Snapshot) List(k *Key) []*Match {
+	list := []*Match{}
+	for _, m := range s.sorted {
+		if slices.ContainsFunc(k.allowed, m.alias.meets) {
+			list = append(list, m)
 		}
 	}
 	return list
+}
+
+// Listed finds what List shows under a name: of a wildcard alias, the alias as
+// written.
+func (s *Snapshot) Listed(k *Key, alias string) (*Match, bool) {
+	i, found := slices.BinarySearchFunc(s.sorted, alias, func(m *Match, alias string) int { return cmp.Compare(m.Alias, alias) })
+	if !found || !slices.ContainsFunc(k.allowed, s.sorted[i].alias.meets) {
+		return nil, false
+	}
+	return s.sorted[i], true
 }
