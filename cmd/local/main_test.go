@@ -58,6 +58,34 @@ func TestASignalDuringTheStartStopsWhatHasStarted(t *testing.T) {
 	g.checkPortsAreFree(t)
 }
 
+func TestCtrlCWaitsForCallsInFlightAndASecondOneDoesNot(t *testing.T) {
+	g := newGateway(t)
+	r := g.start(t)
+	shell(t, strings.Replace(r.commands(t), "Say hello from Bedrock.", "sim:words=1", 1))
+	call := exec.CommandContext(t.Context(), "curl", "-sN", "http://"+g.proxy+"/v1/chat/completions", "-H", "Authorization: Bearer sk-bedrock-caller",
+		"-H", "Content-Type: application/json", "-d", `{"model":"claude-bedrock","stream":true,"messages":[{"role":"user","content":"sim:stall-mid sim:words=9"}]}`)
+	answer, err := call.StdoutPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := call.Start(); err != nil {
+		t.Fatal(err)
+	}
+	defer call.Wait() //nolint:errcheck // it is cut off
+	if _, err := answer.Read(make([]byte, 1)); err != nil {
+		t.Fatal(err)
+	}
+	r.signals <- syscall.SIGINT
+	await(t, "the stop", func() bool { return strings.Contains(r.out.String(), "A second Ctrl-C") })
+	select {
+	case err := <-r.ended:
+		t.Fatalf("the call in flight was not waited for: %v", err)
+	case <-time.After(time.Second): // longer than what make's copy of the signal may take
+	}
+	r.stop(t)
+	g.checkPortsAreFree(t)
+}
+
 // A gateway is the arguments of run for a stack on ports of its own.
 type gateway struct {
 	args, env                []string
