@@ -8,6 +8,8 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"runtime/debug"
+	"slices"
 	"strings"
 	"sync"
 	"syscall"
@@ -123,12 +125,21 @@ var built = sync.OnceValues(func() (string, error) {
 	if err != nil {
 		return "", err
 	}
-	out, err := exec.Command("go", "build", "-o", dir, "aisix/cmd/admin", "aisix/cmd/extproc", "aisix/cmd/bedrocksim").CombinedOutput()
+	args := []string{"build", "-o", dir, "aisix/cmd/admin", "aisix/cmd/extproc", "aisix/cmd/bedrocksim"}
+	if raceEnabled() { // what the build cache has by then
+		args = slices.Insert(args, 1, "-race")
+	}
+	out, err := exec.Command("go", args...).CombinedOutput()
 	if err != nil {
 		return "", fmt.Errorf("go build: %w\n%s", err, out)
 	}
 	return dir, nil
 })
+
+func raceEnabled() bool {
+	info, ok := debug.ReadBuildInfo()
+	return ok && slices.Contains(info.Settings, debug.BuildSetting{Key: "-race", Value: "true"})
+}
 
 func TestMain(m *testing.M) {
 	code := m.Run()
