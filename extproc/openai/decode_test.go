@@ -10,6 +10,17 @@ import (
 	"aisix/extproc/fault"
 )
 
+// TestMessageNamesTheBody: there is no param to say where.
+func TestMessageNamesTheBody(t *testing.T) {
+	if f := refusal(t, `[]`); f.Message != "the body must be an object, not an array" {
+		t.Errorf("%q", f.Message)
+	}
+	// What a caller wrote is no format string of ours.
+	if f := refusal(t, `{"model":"m","%d%s":1}`); f.Param != "%d%s" || f.Message != "%d%s: unknown member" {
+		t.Errorf("%q: %q", f.Param, f.Message)
+	}
+}
+
 // refusal decodes a body that must be refused and gives the fault.
 func refusal(t *testing.T, body string) *fault.Error {
 	t.Helper()

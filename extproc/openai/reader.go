@@ -2,6 +2,7 @@ package openai
 
 import (
 	"encoding/json"
+	"fmt"
 	"math"
 	"strconv"
 	"strings"
@@ -18,9 +19,10 @@ type reader struct {
 func (r *reader) fail(v value, format string, args ...any) {
 	if r.err == nil {
 		path := v.path()
-		r.err = fault.Invalid(path, path+": "+format, args...)
+		what := fmt.Sprintf(format, args...)
+		r.err = fault.Invalid(path, "%s: %s", path, what)
 		if path == "" {
-			r.err = fault.Invalid("", format, args...)
+			r.err = fault.Invalid("", "the body %s", what)
 		}
 	}
 }
