@@ -5,8 +5,11 @@ import (
 	"crypto/sha256"
 	"encoding/hex"
 	"encoding/json"
+	"log/slog"
 	"sync"
 	"testing"
+
+	"github.com/redis/go-redis/v9"
 
 	"aisix/admin/resource"
 	"aisix/admin/snapshot"
@@ -39,12 +42,17 @@ func snapshotOf(t testing.TB, model string) *snapshot.Holder {
 	if err != nil {
 		t.Fatalf("model.json: %v", err)
 	}
-	hash := sha256.Sum256([]byte(plaintext))
 	return holderOf(t,
 		snapshot.Row{ID: providerKeyID, Value: &resource.ProviderKey{DisplayName: "p", Provider: "amazon-bedrock", Adapter: "bedrock",
 			Credentials: resource.Credentials{AccessKeyID: "AKIAIOSFODNN7EXAMPLE", SecretAccessKey: "secret", Region: "us-west-2"}}},
 		snapshot.Row{ID: "20000000-0000-4000-8000-000000000000", Value: m},
-		snapshot.Row{ID: "30000000-0000-4000-8000-000000000000", Value: &resource.APIKey{KeyHash: hex.EncodeToString(hash[:]), AllowedModels: []string{"*"}}})
+		snapshot.Row{ID: "30000000-0000-4000-8000-000000000000", Value: &resource.APIKey{KeyHash: hashOf(plaintext), AllowedModels: []string{"*"}}},
+		snapshot.Row{ID: "40000000-0000-4000-8000-000000000000", Value: &resource.APIKey{KeyHash: hashOf("sk-narrow"), AllowedModels: []string{"nothing"}}})
+}
+
+func hashOf(plaintext string) string {
+	hash := sha256.Sum256([]byte(plaintext))
+	return hex.EncodeToString(hash[:])
 }
 
 func holderOf(t testing.TB, rows ...snapshot.Row) *snapshot.Holder {
@@ -64,6 +72,24 @@ type noLimits struct{ testing.TB }
 func (l noLimits) Reserve(context.Context, string, []ratelimit.Bucket, int64) (*ratelimit.Reservation, error) {
 	l.Error("limits were reserved where none apply")
 	return nil, nil
+}
+
+// grants is a real limiter that counts how often it was asked.
+type grants struct {
+	*ratelimit.Limiter
+	asked int
+}
+
+func newGrants(t testing.TB, client *redis.Client) *grants {
+	t.Helper()
+	l := ratelimit.New(client, ratelimit.Options{Log: slog.New(slog.DiscardHandler)})
+	t.Cleanup(func() { l.Close(context.Background()) })
+	return &grants{Limiter: l}
+}
+
+func (g *grants) Reserve(ctx context.Context, id string, buckets []ratelimit.Bucket, tokens int64) (*ratelimit.Reservation, error) {
+	g.asked++
+	return g.Limiter.Reserve(ctx, id, buckets, tokens)
 }
 
 // recorded keeps what was recorded.

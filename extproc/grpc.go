@@ -1,9 +1,10 @@
 package extproc
 
 import (
+	"context"
+
 	extprocv3 "github.com/envoyproxy/go-control-plane/envoy/service/ext_proc/v3"
 	"google.golang.org/grpc"
-	"google.golang.org/grpc/health"
 	healthv1 "google.golang.org/grpc/health/grpc_health_v1"
 )
 
@@ -27,8 +28,19 @@ func (s *Server) GRPC(options ...grpc.ServerOption) *grpc.Server {
 	)
 	g := grpc.NewServer(options...)
 	extprocv3.RegisterExternalProcessorServer(g, s)
-	h := health.NewServer()
-	h.SetServingStatus("", healthv1.HealthCheckResponse_SERVING)
-	healthv1.RegisterHealthServer(g, h)
+	healthv1.RegisterHealthServer(g, health{server: s})
 	return g
+}
+
+// health tells an orchestrator that probes by gRPC what /readyz tells the others.
+type health struct {
+	healthv1.UnimplementedHealthServer
+	server *Server
+}
+
+func (h health) Check(context.Context, *healthv1.HealthCheckRequest) (*healthv1.HealthCheckResponse, error) {
+	if h.server.Ready() {
+		return &healthv1.HealthCheckResponse{Status: healthv1.HealthCheckResponse_SERVING}, nil
+	}
+	return &healthv1.HealthCheckResponse{Status: healthv1.HealthCheckResponse_NOT_SERVING}, nil
 }

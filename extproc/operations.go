@@ -21,7 +21,7 @@ type operation struct {
 }
 
 // operations is the table of them, by path and method. A path that ends in "/"
-// takes one more segment. Every operation that reaches Bedrock goes through
+// takes what follows, slashes too (an alias may hold one). Every operation that reaches Bedrock goes through
 // converse, so limits guard all of them.
 func (s *Server) operations() map[string]map[string]operation {
 	chat := operation{name: "converse", run: s.converse(openai.Chat{})}
@@ -39,7 +39,8 @@ func (s *Server) operations() map[string]map[string]operation {
 // operation finds what c asks for, or the 404 or 405 that says there is none.
 func (s *Server) operation(c *call) (operation, error) {
 	methods, ok := s.table[c.path]
-	if i := strings.LastIndexByte(c.path, '/'); !ok && i < len(c.path)-1 {
+	for i := len(c.path) - 1; !ok && i > 0; {
+		i = strings.LastIndexByte(c.path[:i], '/')
 		methods, ok = s.table[c.path[:i+1]]
 	}
 	if !ok {

@@ -15,20 +15,22 @@ func (s *Server) settle(c *call) {
 		return
 	}
 	u := &usage.Call{
-		RequestID:     c.requestID,
-		Time:          c.started,
-		Method:        c.method,
-		Path:          c.path,
-		Operation:     c.operation,
-		ClientAddress: c.header.ClientAddress.String(),
-		Alias:         c.alias,
-		Attempts:      c.attempts,
-		Status:        c.status,
-		Outcome:       c.outcome(),
-		Panicked:      c.panicked,
-		Latency:       s.Now().Sub(c.started),
+		RequestID: c.requestID,
+		Time:      c.started,
+		Method:    c.method,
+		Path:      c.path,
+		Operation: c.operation,
+		Alias:     c.alias,
+		Attempts:  c.attempts,
+		Status:    c.status,
+		Outcome:   c.outcome(),
+		Panicked:  c.panicked,
+		Latency:   s.Now().Sub(c.started),
 	}
 	u.Usage, u.Partial = c.cost()
+	if a := c.header.ClientAddress; a.IsValid() {
+		u.ClientAddress = a.String()
+	}
 	if c.awsRequestID != "" {
 		u.UpstreamRequestIDs = []string{c.awsRequestID}
 	}

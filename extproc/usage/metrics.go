@@ -36,11 +36,14 @@ func NewMetrics() *Metrics {
 		firstToken: prometheus.NewHistogramVec(prometheus.HistogramOpts{Name: "aisix_time_to_first_token_seconds", Help: "From the request headers to the first byte of the answer.", Buckets: seconds}, []string{"provider", "model", "stream"}),
 		tokens:     prometheus.NewCounterVec(prometheus.CounterOpts{Name: "aisix_tokens_total", Help: "Tokens by kind: prompt, completion; cached and cache_write are of prompt, reasoning of completion."}, []string{"provider", "model", "kind"}),
 		rejections: prometheus.NewCounterVec(prometheus.CounterOpts{Name: "aisix_rate_limit_rejections_total", Help: "Requests refused by a limit."}, []string{"scope", "limit"}),
-		redis:      prometheus.NewCounterVec(prometheus.CounterOpts{Name: "aisix_redis_failures_total", Help: "Calls to Redis that failed, by use: limits, usage, config."}, []string{"use"}),
+		redis:      prometheus.NewCounterVec(prometheus.CounterOpts{Name: "aisix_redis_failures_total", Help: "Calls to Redis that failed, by use: limits, usage."}, []string{"use"}),
 		away:       prometheus.NewGauge(prometheus.GaugeOpts{Name: "aisix_redis_away", Help: "1 while limits follow the failure policy because Redis is away."}),
 		panics:     prometheus.NewCounter(prometheus.CounterOpts{Name: "aisix_panics_total", Help: "Calls that ended in a panic."}),
 		pending:    prometheus.NewGauge(prometheus.GaugeOpts{Name: "aisix_usage_records_pending", Help: "Usage records in memory, not yet in Redis or on the disk."}),
 		lost:       prometheus.NewCounter(prometheus.CounterOpts{Name: "aisix_usage_records_lost_total", Help: "Usage records given up."}),
+	}
+	for _, use := range []string{"limits", "usage"} {
+		m.redis.WithLabelValues(use) // there from the start, at 0
 	}
 	m.registry.MustRegister(m.requests, m.duration, m.firstToken, m.tokens, m.rejections, m.redis, m.away, m.panics, m.pending, m.lost,
 		collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
@@ -70,7 +73,7 @@ func (m *Metrics) Config(state func() (revision int64, current time.Time)) {
 		}))
 }
 
-// RedisFailed counts a call to Redis that failed; use is limits, usage or config.
+// RedisFailed counts a call to Redis that failed; use is limits or usage.
 func (m *Metrics) RedisFailed(use string) { m.redis.WithLabelValues(use).Inc() }
 
 // RedisAway shows whether limits follow the failure policy.
