@@ -1,14 +1,27 @@
 package main
 
 import (
+	"context"
+	"crypto/ecdsa"
+	"crypto/elliptic"
+	"crypto/rand"
+	"crypto/tls"
+	"crypto/x509"
+	"encoding/pem"
 	"io"
+	"math/big"
 	"net"
 	"net/http"
 	"os"
+	"path/filepath"
 	"strings"
 	"syscall"
 	"testing"
 	"time"
+
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/credentials"
+	healthv1 "google.golang.org/grpc/health/grpc_health_v1"
 
 	"aisix/admin/store/redistest"
 )
@@ -39,6 +52,99 @@ func TestRunEndsWithTheFirstSignalWhenNothingIsInFlight(t *testing.T) {
 	case <-time.After(10 * time.Second):
 		t.Fatal("still runs")
 	}
+}
+
+// On an address that others can reach, only who has a certificate of the client CA is served.
+func TestRunAsksItsClientsForACertificate(t *testing.T) {
+	address, signals, ended := free(t), make(chan os.Signal, 2), make(chan error, 1)
+	files := certificates(t)
+	env := []string{
+		"AISIX_REDIS__URL=" + redistest.Start(t).URL, "AISIX_EXTPROC__ADDRESS=" + address, "AISIX_METRICS__ADDRESS=",
+		"AISIX_EXTPROC__TLS_CERT_FILE=" + files + "/server.pem", "AISIX_EXTPROC__TLS_KEY_FILE=" + files + "/server.key", "AISIX_EXTPROC__CLIENT_CA_FILE=" + files + "/ca.pem",
+		"AISIX_SECRETS__MASTER_KEY=" + strings.Repeat("ab", 32),
+	}
+	go func() { ended <- run(nil, env, io.Discard, signals) }()
+	check := func(pair string) (healthv1.HealthCheckResponse_ServingStatus, error) {
+		c := &tls.Config{RootCAs: x509.NewCertPool(), ServerName: "127.0.0.1"}
+		pem, err := os.ReadFile(files + "/ca.pem")
+		if err != nil || !c.RootCAs.AppendCertsFromPEM(pem) {
+			t.Fatal(err)
+		}
+		if pair != "" {
+			cert, err := tls.LoadX509KeyPair(files+"/"+pair+".pem", files+"/"+pair+".key")
+			if err != nil {
+				t.Fatal(err)
+			}
+			c.Certificates = []tls.Certificate{cert}
+		}
+		connection, err := grpc.NewClient(address, grpc.WithTransportCredentials(credentials.NewTLS(c)))
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer connection.Close()
+		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
+		defer cancel()
+		r, err := healthv1.NewHealthClient(connection).Check(ctx, &healthv1.HealthCheckRequest{})
+		return r.GetStatus(), err
+	}
+	var status healthv1.HealthCheckResponse_ServingStatus
+	var err error
+	for deadline := time.Now().Add(10 * time.Second); status != healthv1.HealthCheckResponse_SERVING; time.Sleep(10 * time.Millisecond) {
+		if status, err = check("client"); time.Now().After(deadline) {
+			t.Fatalf("not served with a good certificate: %v, %v", status, err)
+		}
+	}
+	for _, pair := range []string{"", "stranger"} {
+		if _, err := check(pair); err == nil {
+			t.Errorf("served with certificate %q", pair)
+		}
+	}
+	signals <- syscall.SIGTERM
+	if err := <-ended; err != nil {
+		t.Error(err)
+	}
+}
+
+// certificates is a folder with a CA, a server's and a client's certificate of it, and a stranger's.
+func certificates(t *testing.T) string {
+	t.Helper()
+	dir := t.TempDir()
+	write := func(name, kind string, der []byte) {
+		if err := os.WriteFile(filepath.Join(dir, name), pem.EncodeToMemory(&pem.Block{Type: kind, Bytes: der}), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	issue := func(name string, serial int64, ca *x509.Certificate, caKey *ecdsa.PrivateKey) (*x509.Certificate, *ecdsa.PrivateKey) {
+		key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+		if err != nil {
+			t.Fatal(err)
+		}
+		template := &x509.Certificate{SerialNumber: big.NewInt(serial), NotAfter: time.Now().Add(time.Hour), IPAddresses: []net.IP{net.IPv4(127, 0, 0, 1)},
+			IsCA: ca == nil, BasicConstraintsValid: true}
+		if ca == nil {
+			ca, caKey = template, key
+		}
+		der, err := x509.CreateCertificate(rand.Reader, template, ca, &key.PublicKey, caKey)
+		if err != nil {
+			t.Fatal(err)
+		}
+		encoded, err := x509.MarshalECPrivateKey(key)
+		if err != nil {
+			t.Fatal(err)
+		}
+		write(name+".pem", "CERTIFICATE", der)
+		write(name+".key", "EC PRIVATE KEY", encoded)
+		cert, err := x509.ParseCertificate(der)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return cert, key
+	}
+	ca, key := issue("ca", 1, nil, nil)
+	issue("server", 2, ca, key)
+	issue("client", 3, ca, key)
+	issue("stranger", 4, nil, nil)
+	return dir
 }
 
 func free(t *testing.T) string {

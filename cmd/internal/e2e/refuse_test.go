@@ -206,3 +206,24 @@ func TestSlowUpload(t *testing.T) {
 	}
 	c.served(t)
 }
+
+// A caller that asks before it sends its body (curl does, with larger ones) is told to go on.
+func TestExpectContinue(t *testing.T) {
+	t.Parallel()
+	c := shared(t).tenant(t, newUpstream(t, nil).URL, settings{})
+	connection := c.dial(t)
+	connection.SetDeadline(time.Now().Add(patience))
+	body := c.ask(strings.Repeat("x", 2<<20), false)
+	fmt.Fprintf(connection, "POST /v1/chat/completions HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer %s\r\nExpect: 100-continue\r\nContent-Length: %d\r\n\r\n", c.key, len(body))
+	in := bufio.NewReader(connection)
+	line, err := in.ReadString('\n')
+	if err != nil || !strings.HasPrefix(line, "HTTP/1.1 100") {
+		t.Fatalf("%q, %v", line, err)
+	}
+	in.ReadString('\n')
+	io.WriteString(connection, body)
+	response, err := http.ReadResponse(in, nil)
+	if err != nil || response.StatusCode != http.StatusOK {
+		t.Errorf("%v, %v", response, err)
+	}
+}

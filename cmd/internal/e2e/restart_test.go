@@ -236,6 +236,39 @@ func TestMissedAnnouncement(t *testing.T) {
 	}
 }
 
+// Valkey away at the start: clear errors, then service by itself.
+func TestValkeyAwayAtTheStart(t *testing.T) {
+	t.Parallel()
+	g, err := newGateway(options{dir: t.TempDir()})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(g.Kill)
+	ready := make(chan error, 3)
+	for _, p := range []*stack.Part{g.Extproc, g.Admin, g.Envoy} {
+		go func() { ready <- p.Start(t.Context()) }()
+	}
+	eventually(t, patience, func() error {
+		a, err := do(t.Context(), http.MethodGet, g.proxy+"/v1/models", "sk-any", "")
+		if err != nil {
+			return err
+		}
+		if kind, _, _ := a.fault(); a.status != http.StatusServiceUnavailable || kind != "gateway_unavailable" || !strings.Contains(a.body, "configuration") {
+			return fmt.Errorf("%d %s", a.status, a.body)
+		}
+		return nil
+	})
+	if err := g.Valkey.Start(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	for range 3 {
+		if err := <-ready; err != nil {
+			t.Fatal(err)
+		}
+	}
+	g.tenant(t, newUpstream(t, nil).URL, limited).served(t)
+}
+
 // Two gateways on one Valkey share resources, limits and usage.
 func TestTwoExtprocs(t *testing.T) {
 	t.Parallel()
