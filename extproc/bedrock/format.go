@@ -2,6 +2,7 @@ package bedrock
 
 import (
 	"encoding/json"
+	"errors"
 	"slices"
 
 	"aisix/extproc/chat"
@@ -23,25 +24,29 @@ func (p *prepared) structuredOutput(ignored func(string) bool) error {
 		return nil
 	}
 	r.Format = nil
-	if r.ToolChoice.Mode == chat.ToolChoiceTool || r.ToolChoice.Mode == chat.ToolChoiceAny {
-		// The caller's own tool is the answer: there will be no text to shape. A
-		// native schema may stand all the same.
-		if isNull(f.Schema) || c.StructuredOutput != "native" {
-			return nil
-		}
-	}
 	native := c.StructuredOutput == "native" || (c.StructuredOutput == "" && denies(c.Tools))
 	if native && !isNull(f.Schema) {
 		schema, err := nativeSchema(f.Schema)
-		if err != nil {
+		switch {
+		case err == nil:
+			p.format = &chat.Format{Name: f.Name, Description: f.Description, Schema: schema, Strict: f.Strict}
+			return nil
+		case !errors.Is(err, errOpen) || denies(c.Tools):
 			return fault.Invalid("response_format", "the schema %s", err)
 		}
-		p.format = &chat.Format{Name: f.Name, Description: f.Description, Schema: schema, Strict: f.Strict}
-		return nil
+	}
+	if r.ToolChoice.Mode == chat.ToolChoiceTool || r.ToolChoice.Mode == chat.ToolChoiceAny {
+		return nil // the caller's own tool is the answer: there will be no text to shape
 	}
 	if denies(c.Tools) {
 		return fault.Invalid("response_format", "this model can't be held to a JSON format")
 	}
+	return p.outputTool(f)
+}
+
+// outputTool asks for the format by a tool that the model is made to call.
+func (p *prepared) outputTool(f *chat.Format) error {
+	r := p.req
 	schema, description := f.Schema, "Give the answer by calling this tool, once, with the whole answer as its input."
 	if isNull(schema) {
 		schema = anyObject
@@ -57,7 +62,11 @@ func (p *prepared) structuredOutput(ignored func(string) bool) error {
 		r.Tools = nil // only ours may be called
 	}
 	others := len(r.Tools) > 0 && r.ToolChoice.Mode != chat.ToolChoiceNone
-	r.Tools = append(slices.Clip(r.Tools), chat.Tool{Name: outputTool, Description: description, Schema: schema, Strict: f.Strict && has(c.StrictTools)})
+	t := chat.Tool{Name: outputTool, Description: description, Schema: schema}
+	if closed, err := nativeSchema(schema); err == nil && f.Strict && has(p.family.Capabilities.StrictTools) {
+		t.Schema, t.Strict = closed, true
+	}
+	r.Tools = append(slices.Clip(r.Tools), t)
 	r.ToolChoice = p.outputChoice(others)
 	p.output = outputTool
 	return nil

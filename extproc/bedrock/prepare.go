@@ -2,6 +2,7 @@ package bedrock
 
 import (
 	"encoding/json"
+	"errors"
 	"slices"
 	"strings"
 
@@ -230,6 +231,10 @@ func (p *prepared) tools(t Target) error {
 		tools[i].Schema = schema
 		if tools[i].Strict = tools[i].Strict && has(c.StrictTools); tools[i].Strict {
 			schema, err := nativeSchema(tools[i].Schema)
+			if errors.Is(err, errOpen) { // strict is best effort
+				tools[i].Strict = false
+				continue
+			}
 			if err != nil {
 				return fault.Invalid("tools", "the schema of the strict tool %s %s", quote(tools[i].Name), err)
 			}
@@ -258,7 +263,7 @@ func (p *prepared) plainSchemas() error {
 	p.req.Tools = slices.Clone(p.req.Tools)
 	left := maxPlainSize
 	for i, t := range p.req.Tools {
-		left += 16 * len(t.Schema) // each level is read anew
+		left += len(t.Schema) // as many as it can hold itself
 		schema, err := plainSchema(t.Schema, &left)
 		switch {
 		case err != nil && t.Name == p.output:

@@ -13,207 +13,132 @@ var (
 	errNoObject = errors.New("must be a JSON object")
 	errNoRoot   = errors.New("must describe an object")
 	errTooDeep  = errors.New("is nested too deeply")
+	errOpen     = errors.New("has an object of any members, which this model can't be held to")
 )
 
 const maxSchemaDepth = 64
 
-// member is one member of a JSON object. The order of a schema's properties is
-// the order in which a model writes them, so it is kept.
-type member struct {
-	name  string
-	value json.RawMessage
-}
-
-type members []member
-
-func parseMembers(raw json.RawMessage) (members, error) {
-	dec := json.NewDecoder(bytes.NewReader(raw))
-	if t, err := dec.Token(); err != nil || t != json.Delim('{') {
+// toolSchema is the caller's schema as the input schema of a tool: Bedrock wants
+// type object at its root, and nothing but that word.
+func toolSchema(raw json.RawMessage) (json.RawMessage, error) {
+	var root map[string]json.RawMessage
+	if json.Unmarshal(raw, &root) != nil || root == nil {
 		return nil, errNoObject
 	}
-	var out members
-	for dec.More() {
-		key, err := dec.Token()
-		if err != nil {
-			return nil, errNoObject
+	kind, said := root["type"]
+	if !said {
+		rest := bytes.TrimSpace(bytes.TrimSpace(raw)[1:])
+		if rest[0] == '}' {
+			return json.RawMessage(`{"type":"object"}`), nil
 		}
-		var v json.RawMessage
-		if err := dec.Decode(&v); err != nil {
-			return nil, errNoObject
+		return append(json.RawMessage(`{"type":"object",`), rest...), nil
+	}
+	var one string
+	if json.Unmarshal(kind, &one) == nil && one == "object" {
+		return raw, nil
+	}
+	var several []string // an object or nothing, say
+	if json.Unmarshal(kind, &several) != nil || !slices.Contains(several, "object") {
+		return nil, errNoRoot
+	}
+	t, err := parseTree(raw)
+	if err != nil {
+		return nil, errNoObject
+	}
+	return t.with("type", textTree("object")).json(), nil
+}
+
+// nativeSchema is the caller's schema as constrained decoding takes it: objects
+// are closed where the caller said nothing, and keywords that it does not know are
+// told in the description instead. An object that the caller left open has no
+// native form (errOpen): closed, it would mean something else.
+func nativeSchema(raw json.RawMessage) (json.RawMessage, error) {
+	t, err := parseTree(raw)
+	if err != nil || t.kind != '{' {
+		return nil, errNoObject
+	}
+	if t, err = native(t, 0); err != nil {
+		return nil, err
+	}
+	return t.json(), nil
+}
+
+func native(t tree, depth int) (tree, error) {
+	if depth > maxSchemaDepth {
+		return tree{}, errTooDeep
+	}
+	if t.kind != '{' { // true, false, or what Bedrock will refuse
+		return t, nil
+	}
+	out := tree{kind: '{'}
+	var moved []member
+	for _, x := range t.members {
+		if x.name == "additionalProperties" && string(x.value.raw) != "false" {
+			return tree{}, errOpen
 		}
-		name, _ := key.(string) // keys of objects are strings
-		out = append(out, member{name, v})
+		if unsupported(x) {
+			moved = append(moved, x)
+			continue
+		}
+		if x.name == "oneOf" {
+			x.name = "anyOf"
+		}
+		var err error
+		if x.value, err = schemasIn(x, func(s tree) (tree, error) { return native(s, depth+1) }); err != nil {
+			return tree{}, err
+		}
+		out.members = append(out.members, x)
+	}
+	if isObject(out) && out.get("additionalProperties") == nil {
+		out = out.with("additionalProperties", tree{raw: json.RawMessage("false")})
+	}
+	if len(moved) > 0 {
+		out = out.with("description", describe(out.get("description"), moved))
 	}
 	return out, nil
 }
 
-func (m members) get(name string) json.RawMessage {
-	for _, x := range m {
-		if x.name == name {
-			return x.value
-		}
-	}
-	return nil
-}
-
-func (m members) set(name string, value json.RawMessage) members {
-	for i := range m {
-		if m[i].name == name {
-			m[i].value = value
-			return m
-		}
-	}
-	return append(m, member{name, value})
-}
-
-func (m members) json() json.RawMessage {
-	var buf bytes.Buffer
-	buf.WriteByte('{')
-	for i, x := range m {
-		if i > 0 {
-			buf.WriteByte(',')
-		}
-		buf.Write(text(x.name))
-		buf.WriteByte(':')
-		buf.Write(x.value)
-	}
-	buf.WriteByte('}')
-	return buf.Bytes()
-}
-
-// text is s as JSON, without HTML escapes.
-func text(s string) json.RawMessage {
-	var buf bytes.Buffer
-	enc := json.NewEncoder(&buf)
-	enc.SetEscapeHTML(false)
-	_ = enc.Encode(s) // a string always encodes
-	return bytes.TrimSpace(buf.Bytes())
-}
-
-// toolSchema is the caller's schema as the input schema of a tool: Bedrock wants
-// type object at its root, and nothing but that word.
-func toolSchema(raw json.RawMessage) (json.RawMessage, error) {
-	m, err := parseMembers(raw)
-	if err != nil {
-		return nil, err
-	}
-	var kind any
-	_ = json.Unmarshal(m.get("type"), &kind) // absent is nil
-	switch k := kind.(type) {
-	case string:
-		if k == "object" {
-			return raw, nil
-		}
-	case nil:
-		if m.get("type") == nil {
-			return append(members{{"type", json.RawMessage(`"object"`)}}, m...).json(), nil
-		}
-	case []any: // an object or nothing, say
-		if slices.Contains(k, any("object")) {
-			return m.set("type", json.RawMessage(`"object"`)).json(), nil
-		}
-	}
-	return nil, errNoRoot
-}
-
-// nativeSchema is the caller's schema as native structured output takes it:
-// objects are closed where the caller said nothing, and keywords that the
-// constrained decoder does not know are told in the description instead.
-func nativeSchema(raw json.RawMessage) (json.RawMessage, error) { return native(raw, 0) }
-
-func native(raw json.RawMessage, depth int) (json.RawMessage, error) {
-	if depth > maxSchemaDepth {
-		return nil, errTooDeep
-	}
-	if depth > 0 && (len(bytes.TrimSpace(raw)) == 0 || bytes.TrimSpace(raw)[0] != '{') {
-		return raw, nil // true, false, or what Bedrock will refuse
-	}
-	in, err := parseMembers(raw)
-	if err != nil {
-		return nil, err
-	}
-	var out members
-	var moved members
-	for _, x := range in {
-		switch {
-		case unsupported(x):
-			moved = append(moved, x)
-			continue
-		case x.name == "oneOf":
-			x.name = "anyOf"
-			fallthrough
-		case slices.Contains(listsOfSchemas, x.name):
-			x.value, err = nativeList(x.value, depth)
-		case slices.Contains(mapsOfSchemas, x.name):
-			x.value, err = nativeMap(x.value, depth)
-		case slices.Contains(oneSchema, x.name):
-			x.value, err = native(x.value, depth+1)
-		}
-		if err != nil {
-			return nil, err
-		}
-		out = append(out, x)
-	}
-	if isObject(out) && out.get("additionalProperties") == nil {
-		out = append(out, member{"additionalProperties", json.RawMessage("false")})
-	}
-	if len(moved) > 0 {
-		out = out.set("description", describe(out.get("description"), moved))
-	}
-	return out.json(), nil
-}
-
-// Keywords that hold schemas.
+// Keywords that hold schemas: one, a list, or a map of them.
 var (
-	oneSchema      = []string{"items", "additionalProperties"}
-	listsOfSchemas = []string{"anyOf", "allOf"}
-	mapsOfSchemas  = []string{"properties", "$defs", "definitions"}
+	oneSchema      = []string{"items", "additionalProperties", "not"}
+	listsOfSchemas = []string{"anyOf", "oneOf", "allOf", "prefixItems"}
+	mapsOfSchemas  = []string{"properties", "patternProperties", "$defs", "definitions"}
 )
 
-func nativeList(raw json.RawMessage, depth int) (json.RawMessage, error) {
-	var list []json.RawMessage
-	if json.Unmarshal(raw, &list) != nil {
-		return raw, nil
-	}
-	var buf bytes.Buffer
-	buf.WriteByte('[')
-	for i, x := range list {
-		x, err := native(x, depth+1)
-		if err != nil {
-			return nil, err
+// schemasIn is the value of a keyword with f applied to the schemas that it holds.
+func schemasIn(x member, f func(tree) (tree, error)) (tree, error) {
+	v := x.value
+	var err error
+	switch {
+	case v.kind == '{' && slices.Contains(mapsOfSchemas, x.name):
+		v.members = slices.Clone(v.members)
+		for i := range v.members {
+			if v.members[i].value, err = f(v.members[i].value); err != nil {
+				return tree{}, err
+			}
 		}
-		if i > 0 {
-			buf.WriteByte(',')
+	case v.kind == '[' && slices.Contains(listsOfSchemas, x.name):
+		v.items = slices.Clone(v.items)
+		for i := range v.items {
+			if v.items[i], err = f(v.items[i]); err != nil {
+				return tree{}, err
+			}
 		}
-		buf.Write(x)
+	case slices.Contains(oneSchema, x.name):
+		return f(v)
 	}
-	buf.WriteByte(']')
-	return buf.Bytes(), nil
+	return v, nil
 }
 
-func nativeMap(raw json.RawMessage, depth int) (json.RawMessage, error) {
-	m, err := parseMembers(raw)
-	if err != nil {
-		return raw, nil
+func isObject(t tree) bool {
+	kind := t.get("type")
+	if kind == nil {
+		return t.get("properties") != nil
 	}
-	for i := range m {
-		if m[i].value, err = native(m[i].value, depth+1); err != nil {
-			return nil, err
-		}
+	if s, ok := kind.text(); ok {
+		return s == "object"
 	}
-	return m.json(), nil
-}
-
-func isObject(m members) bool {
-	var kind any
-	_ = json.Unmarshal(m.get("type"), &kind) // absent is nil
-	switch k := kind.(type) {
-	case string:
-		return k == "object"
-	case []any:
-		return slices.Contains(k, any("object"))
-	}
-	return m.get("properties") != nil
+	return slices.ContainsFunc(kind.items, func(x tree) bool { s, _ := x.text(); return s == "object" })
 }
 
 // notNative are keywords that constrained decoding does not take.
@@ -230,22 +155,20 @@ var nativeFormats = []string{"date-time", "time", "date", "duration", "email", "
 func unsupported(x member) bool {
 	switch x.name {
 	case "minItems":
-		v := strings.TrimSpace(string(x.value))
-		return v != "0" && v != "1"
+		return string(x.value.raw) != "0" && string(x.value.raw) != "1"
 	case "format":
-		var f string
-		return json.Unmarshal(x.value, &f) == nil && !slices.Contains(nativeFormats, f)
+		f, ok := x.value.text()
+		return ok && !slices.Contains(nativeFormats, f)
 	}
 	return slices.Contains(notNative, x.name)
 }
 
 // describe adds what was moved to a description.
-func describe(description json.RawMessage, moved members) json.RawMessage {
-	var s string
-	_ = json.Unmarshal(description, &s) // absent is empty
+func describe(description *tree, moved []member) tree {
+	s, _ := description.text() // absent is empty
 	var hints []string
 	for _, x := range moved {
-		hints = append(hints, x.name+": "+string(x.value))
+		hints = append(hints, x.name+": "+string(x.value.json()))
 	}
-	return text(strings.TrimSpace(s + " (" + strings.Join(hints, ", ") + ")"))
+	return textTree(strings.TrimSpace(s + " (" + strings.Join(hints, ", ") + ")"))
 }
