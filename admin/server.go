@@ -6,6 +6,7 @@
 package admin
 
 import (
+	"context"
 	"crypto/rand"
 	"crypto/sha256"
 	"encoding/json"
@@ -76,7 +77,11 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 			s.log.Error("panic in the Admin API", "cause", cause, "stack", string(debug.Stack()))
 			a.fail(asProblem(errors.New("panic")))
 		}
-		s.log.Info("admin request", "method", r.Method, "path", r.URL.Path, "status", a.status,
+		level := slog.LevelInfo
+		if probe := r.URL.Path == "/livez" || r.URL.Path == "/readyz"; probe && a.status == http.StatusOK {
+			level = slog.LevelDebug // health checks come all the time
+		}
+		s.log.Log(context.Background(), level, "admin request", "method", r.Method, "path", r.URL.Path, "status", a.status,
 			"client_address", r.RemoteAddr, "duration_ms", s.now().Sub(start).Milliseconds())
 	}()
 	h := a.Header()

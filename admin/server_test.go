@@ -269,9 +269,16 @@ func TestNoSecretIsLoggedOrShown(t *testing.T) {
 func TestDrain(t *testing.T) {
 	a := start(t)
 	a.must("GET", "/readyz", "")
+	a.must("GET", "/livez", "")
+	if a.log.Len() > 0 {
+		t.Errorf("health checks fill the log: %s", a.log)
+	}
 	a.server.Drain()
 	if got := a.do("GET", "/readyz", ""); got.status != http.StatusServiceUnavailable || !strings.Contains(got.body, "draining") {
 		t.Errorf("%d %s", got.status, got.body)
+	}
+	if !strings.Contains(a.log.String(), `"path":"/readyz","status":503`) {
+		t.Errorf("a failed probe is not logged: %s", a.log)
 	}
 	a.must("GET", "/admin/v1/health", "")
 	a.must("GET", "/livez", "")
