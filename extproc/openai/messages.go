@@ -89,6 +89,9 @@ func (d *decoder) messageMember(m *message, role, name string, v value) bool {
 		if !slices.Contains(d.ignore, name) {
 			m.name = d.text(v) // of a tool message it is its call's, which the call has too
 		}
+		if m.name == role { // AutoGen names every user "user": that tells nobody apart
+			m.name = ""
+		}
 		return true
 	case "tool_call_id":
 		m.toolCallID = v

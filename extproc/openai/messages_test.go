@@ -88,6 +88,9 @@ func TestMessages(t *testing.T) {
 		"a blank name, and a name of one who says nothing": {
 			`{"role":"user","name":" ","content":"a"},{"role":"user","name":"bob","content":""}`,
 			nil, [][]chat.Block{{text("a")}, {text("")}}},
+		"a name that is the role says nothing": {
+			`{"role":"user","name":"user","content":"a"},{"role":"assistant","name":"assistant","content":"b"},{"role":"assistant","content":"c"}`,
+			nil, [][]chat.Block{{text("a")}, {text("b")}, {text("c")}}},
 		"one assistant needs no name": {
 			`{"role":"assistant","name":"bot","content":"a"},{"role":"user","content":"u"},{"role":"assistant","name":"bot","content":"b"}`,
 			nil, [][]chat.Block{{text("a")}, {text("u")}, {text("b")}}},
