@@ -56,7 +56,7 @@ type Capabilities struct {
 	CacheTTL         []string `json:"cache_ttl,omitzero"`          // of 5m, 1h
 	StructuredOutput string   `json:"structured_output,omitempty"` // native, tool
 	StrictTools      *bool    `json:"strict_tools,omitempty"`      // takes strict on a tool
-	ToolSchema       string   `json:"tool_schema,omitempty"`       // any; plain: no references, and type, properties and required alone at the root
+	ToolSchema       string   `json:"tool_schema,omitempty"`       // any; plain: no references, and little at the root
 	CallIDLength     *int     `json:"call_id_length,omitempty"`    // call ids are so many letters and digits
 	Reasoning        string   `json:"reasoning,omitempty"`         // none, budget, adaptive, effort (the family's own control)
 	Penalties        *bool    `json:"penalties,omitempty"`         // takes frequency_penalty, presence_penalty

@@ -8,8 +8,9 @@ import (
 )
 
 // plainRoot is all that a plain tool schema may hold at its root: anything else
-// is refused there ("extraneous key [$defs] is not permitted").
-var plainRoot = []string{"type", "properties", "required"}
+// is refused there ("extraneous key [definitions] is not permitted"). AWS's page
+// names the first three; recorded answers show that the others pass.
+var plainRoot = []string{"type", "properties", "required", "additionalProperties", "title"}
 
 // maxPlainSize bounds what references may add to all schemas of a request, in
 // schemas.
@@ -17,8 +18,8 @@ const maxPlainSize = 1 << 16
 
 var errTooLarge = errors.New("is too large once its references are written out")
 
-// plainSchema is a tool's schema for families that take no more than type,
-// properties and required at its root: what references point at is written where
+// plainSchema is a tool's schema for families that take no more than plainRoot at
+// its root: what references point at is written where
 // they stand, and the root's other members are left out. They bind no model that
 // is not held to a schema anyway. Schemas written out are taken from left.
 func plainSchema(raw json.RawMessage, left *int) (json.RawMessage, error) {

@@ -62,11 +62,11 @@ func TestEffortBehindToolResults(t *testing.T) {
 }
 
 // Nova: "extraneous key [definitions] is not permitted", and so for any member
-// of the root but these three.
+// of the root but a few.
 func TestPlainSchema(t *testing.T) {
 	for name, test := range map[string]struct{ in, want string }{
-		"root": {`{"$schema":"s","title":"t","type":"object","additionalProperties":false,"properties":{"a":{"type":"string"}},"required":["a"]}`,
-			`{"type":"object","properties":{"a":{"type":"string"}},"required":["a"]}`},
+		"root": {`{"$schema":"s","title":"t","type":"object","description":"d","additionalProperties":false,"properties":{"a":{"type":"string"}},"required":["a"]}`,
+			`{"title":"t","type":"object","additionalProperties":false,"properties":{"a":{"type":"string"}},"required":["a"]}`},
 		"inside stays": {`{"type":"object","properties":{"a":{"type":"object","additionalProperties":false,"title":"t"}}}`,
 			`{"type":"object","properties":{"a":{"type":"object","additionalProperties":false,"title":"t"}}}`},
 		"references": {`{"type":"object","properties":{"a":{"$ref":"#/$defs/A","description":"d"},"b":{"anyOf":[{"$ref":"#/definitions/B~1x"},{"type":"null"}]},"c":{"type":"array","items":{"$ref":"#/$defs/A"}}},"$defs":{"A":{"type":"string","description":"old"}},"definitions":{"B/x":{"type":"integer"}}}`,
@@ -107,7 +107,7 @@ func TestToolsOfNova(t *testing.T) {
 	r := asks(chat.ToolChoice{}, tool)
 	r.Format = &chat.Format{Name: "x", Schema: json.RawMessage(`{"$ref":"#/$defs/O","$defs":{"O":{"type":"object","properties":{"b":{"type":"integer"}}}}}`)}
 	body := string(newCall(t, r, target("amazon.nova-pro-v1:0")).Body())
-	for _, want := range []string{`{"json":{"type":"object","properties":{"a":{"type":"string"}}}}`, `{"json":{"type":"object","properties":{"b":{"type":"integer"}}}}`} {
+	for _, want := range []string{`{"json":{"type":"object","properties":{"a":{"type":"string"}},"additionalProperties":false}}`, `{"json":{"type":"object","properties":{"b":{"type":"integer"}}}}`} {
 		if !strings.Contains(body, want) {
 			t.Errorf("got %s, want %s in it", body, want)
 		}
