@@ -125,7 +125,8 @@ func (c *call) reply(body []byte) error {
 
 // isGone tells whether err means that Envoy has ended the stream: there is nobody
 // left to tell. The caller left, or the upstream broke off in mid-answer and Envoy
-// then broke the caller's connection: it does not say which.
+// then broke the caller's connection. The two look alike from here: the stream is
+// half-closed without a word (Envoy 1.40), or reset.
 func (c *call) isGone(ctx context.Context, err error) bool {
 	return ctx.Err() != nil || errors.Is(err, exchange.ErrReset)
 }

@@ -117,7 +117,7 @@ func (s *Server) Ready() bool { return s.Snapshots.Load() != nil && !s.draining.
 // Process serves one ext_proc stream: one HTTP request and its response.
 func (s *Server) Process(stream extprocv3.ExternalProcessor_ProcessServer) error {
 	x := exchange.New(stream)
-	s.handle(stream.Context(), x)
+	s.handle(x.Context(), x) // Envoy's end of the stream ends all waits
 	return x.Close()
 }
 
@@ -204,6 +204,7 @@ func (s *Server) fail(ctx context.Context, c *call, err error) {
 	}
 	if c.isGone(ctx, err) {
 		c.left = true
+		s.Log.Debug("Envoy ended the stream", "request_id", c.requestID, "cause", context.Cause(c.x.Context()))
 		return
 	}
 	c.fault = fault.From(err)

@@ -1,6 +1,9 @@
 package extproc
 
 import (
+	"context"
+	"log/slog"
+	"net/http"
 	"strings"
 
 	"aisix/extproc/chat"
@@ -12,6 +15,11 @@ import (
 func (s *Server) settle(c *call) {
 	c.release()
 	if c.probe {
+		level := slog.LevelDebug
+		if c.status != http.StatusOK {
+			level = slog.LevelInfo
+		}
+		s.Log.Log(context.Background(), level, "probe", "path", c.path, "status", c.status)
 		return
 	}
 	u := &usage.Call{

@@ -57,7 +57,9 @@ func run(ctx context.Context, args []string, stderr io.Writer) error {
 	if err != nil {
 		return err
 	}
-	return serve(ctx, c, c.Logging.Logger(stderr))
+	log := c.Logging.Logger(stderr)
+	slog.SetDefault(log) // of packages that are not given one
+	return serve(ctx, c, log)
 }
 
 // serve runs the Admin API until ctx ends.

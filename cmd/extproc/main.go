@@ -13,6 +13,7 @@ import (
 	"flag"
 	"fmt"
 	"io"
+	"log/slog"
 	"net"
 	"net/http"
 	"os"
@@ -37,7 +38,7 @@ import (
 func main() {
 	signals := make(chan os.Signal, 2)
 	signal.Notify(signals, syscall.SIGINT, syscall.SIGTERM)
-	if err := run(os.Args[1:], os.Environ(), os.Stderr, signals); err != nil {
+	if err := run(os.Args[1:], os.Environ(), os.Stderr, signals); err != nil && !errors.Is(err, flag.ErrHelp) {
 		fmt.Fprintln(os.Stderr, "extproc:", err)
 		os.Exit(1)
 	}
@@ -54,11 +55,15 @@ func run(args, env []string, stderr io.Writer, signals <-chan os.Signal) error {
 	if err := flags.Parse(args); err != nil {
 		return err
 	}
+	if flags.NArg() > 0 {
+		return fmt.Errorf("unexpected argument %q", flags.Arg(0))
+	}
 	c, err := config.Load(*path, env)
 	if err != nil {
 		return err
 	}
 	log := c.Logging.Logger(stderr)
+	slog.SetDefault(log) // of packages that are not given one
 	client, err := c.Redis.Client(log)
 	if err != nil {
 		return err
@@ -127,14 +132,14 @@ func run(args, env []string, stderr io.Writer, signals <-chan os.Signal) error {
 	network, address := c.Extproc.Network()
 	listener, err := listen(network, address)
 	if err != nil {
-		return err
+		return fmt.Errorf("extproc.address: %w", err)
 	}
 	group.Go(func() error { return g.Serve(listener) })
 	if c.Metrics.Address != "" {
 		m := &http.Server{Handler: metrics.Handler(), ReadHeaderTimeout: 5 * time.Second}
 		l, err := net.Listen("tcp", c.Metrics.Address)
 		if err != nil {
-			return err
+			return fmt.Errorf("metrics.address: %w", err)
 		}
 		group.Go(func() error { return ignoreClosed(m.Serve(l)) })
 		group.Go(func() error { <-ctx.Done(); return m.Close() }) // scraped while calls drain

@@ -147,6 +147,34 @@ func certificates(t *testing.T) string {
 	return dir
 }
 
+// What is wrong with the start is said by the name of what to change.
+func TestRunRefuses(t *testing.T) {
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	good := []string{"AISIX_REDIS__URL=redis://127.0.0.1:1", "AISIX_EXTPROC__ADDRESS=" + free(t), "AISIX_METRICS__ADDRESS=" + free(t), "AISIX_SECRETS__MASTER_KEY=" + strings.Repeat("ab", 32)}
+	for _, test := range []struct {
+		args []string
+		env  string
+		want string
+	}{
+		{args: []string{"foo"}, want: `unexpected argument "foo"`},
+		{args: []string{"-config", "/nonexistent"}, want: "/nonexistent"},
+		{env: "AISIX_EXTPROC__ADDRESS=" + l.Addr().String(), want: "extproc.address: "},
+		{env: "AISIX_METRICS__ADDRESS=" + l.Addr().String(), want: "metrics.address: "},
+		{env: "AISIX_EXTPROC__ADDRESS=0.0.0.0:1", want: "extproc.tls_cert_file"},
+		{env: "AISIX_SECRETS__MASTER_KEY=", want: "secrets.master_key"},
+		{env: "AISIX_NOSUCH__KEY=1", want: "nosuch"},
+	} {
+		err := run(test.args, append(good, test.env), io.Discard, make(chan os.Signal))
+		if err == nil || !strings.Contains(strings.ToLower(err.Error()), test.want) {
+			t.Errorf("%v %s: %v, want %q", test.args, test.env, err, test.want)
+		}
+	}
+}
+
 func free(t *testing.T) string {
 	t.Helper()
 	l, err := net.Listen("tcp", "127.0.0.1:0")

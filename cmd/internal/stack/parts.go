@@ -76,7 +76,9 @@ func (s *Stack) envoy(o Options) (*Part, error) {
 	if err := os.WriteFile(path, bootstrap, 0o600); err != nil {
 		return nil, err
 	}
-	p := s.part(Envoy, o.Envoy, o.Env, "--config-path", path, "--log-level", "warn", "--disable-hot-restart")
+	p := s.part(Envoy, o.Envoy, o.Env, "--config-path", path, "--log-level", "warn",
+		"--component-log-level", "misc:error", // else a dozen warnings about xDS messages that are work in progress
+		"--disable-hot-restart")
 	p.listens = []listen{{"tcp", s.Config.Proxy.Address, elsewhere("proxy.address")}}
 	if socket, ok := strings.CutPrefix(s.Config.Proxy.EnvoyAdmin, "unix:"); ok {
 		p.listens = append(p.listens, listen{"unix", socket, elsewhere("proxy.envoy_admin")})
