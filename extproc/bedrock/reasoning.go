@@ -57,6 +57,9 @@ func (p *prepared) reasoning(t Target, ignored func(string) bool) error {
 		if r.Effort == "none" {
 			return nil // what the family does unasked
 		}
+		if len(p.family.ReasoningFields) == 0 { // a model resource said so
+			p.effort = effort
+		}
 		for name, raw := range p.family.ReasoningFields {
 			p.additional[name] = bytes.ReplaceAll(raw, []byte(`"$effort"`), number(effort))
 		}
