@@ -74,13 +74,16 @@ func (p *prepared) reasoning(t Target, ignored func(string) bool) error {
 	return nil
 }
 
-// forgotThinking tells whether the turn goes on behind results of calls whose
-// reasoning did not come back with them, as from every client that knows only
-// OpenAI's members. Claude then refuses a thinking budget, which the caller did
-// not ask for by that name.
+// forgotThinking tells whether Claude would refuse to think by a budget: behind
+// results of calls whose reasoning did not come back with them, as from every
+// client that knows only OpenAI's members, and behind a prefill. The caller did not
+// ask for a budget by that name.
 func (p *prepared) forgotThinking() bool {
 	m := p.req.Messages
 	n := len(m)
+	if n > 0 && m[n-1].Role == chat.Assistant {
+		return true
+	}
 	if n < 2 {
 		return false
 	}
