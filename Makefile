@@ -46,6 +46,13 @@ test: tools ## Run everything: format, vet, race tests, the end-to-end tests on 
 	go vet ./...
 	go test -race -count=1 -timeout 14m ./...
 
+.PHONY: check
+check: generate ## Everything, before a push: generated code, modules, staticcheck, then make test
+	@git diff --exit-code --stat -- proto || { echo "commit what make generate wrote"; exit 1; }
+	go mod tidy -diff
+	go run honnef.co/go/tools/cmd/staticcheck@v0.8.2 ./...
+	$(MAKE) test
+
 .PHONY: clean-data
 clean-data: ## Forget what `make run` kept: the resources, the usage, the master key
 	rm -rf .data

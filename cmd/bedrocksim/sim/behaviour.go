@@ -159,9 +159,9 @@ func (b behaviour) fault(region, model string) *fault {
 		f.status = 400
 		return f
 	}
-	for word, name := range exceptions {
+	for _, word := range slices.Sorted(maps.Keys(exceptions)) {
 		if b.has(word) {
-			return exception(name, region, model)
+			return exception(exceptions[word], region, model)
 		}
 	}
 	return nil

@@ -152,7 +152,7 @@ var behaviours = map[string]func(*testing.T, *simulator){
 		begun := time.Now()
 		h := s.converseStream(t.Context(), nova, "sim:stall-mid=50ms x")
 		if h.err != nil || h.text != "You said: x" || h.stop != "end_turn" || time.Since(begun) < 50*time.Millisecond {
-			t.Errorf("%+v after %v", h, time.Since(begun))
+			t.Errorf("%+v after %v: %v", h, time.Since(begun), h.err)
 		}
 		ctx, leave := context.WithTimeout(t.Context(), 50*time.Millisecond)
 		defer leave()

@@ -49,9 +49,23 @@ func start(t testing.TB) *simulator {
 
 func clientOf(url string, creds aws.Credentials) *bedrockruntime.Client {
 	return bedrockruntime.New(bedrockruntime.Options{
-		Region: "us-west-2", BaseEndpoint: aws.String(url), Retryer: aws.NopRetryer{}, HTTPClient: &http.Client{Transport: &http.Transport{}},
+		Region: "us-west-2", BaseEndpoint: aws.String(url), Retryer: aws.NopRetryer{}, HTTPClient: &http.Client{Transport: plainBody{}},
 		Credentials: aws.CredentialsProviderFunc(func(context.Context) (aws.Credentials, error) { return creds, nil }),
 	})
+}
+
+// plainBody hides that a request's body can write itself: smithy-go's closes it as soon as there is an
+// answer, and WriteTo then fails with EOF (Read does not), for which net/http closes the connection
+// under an answer that came fast.
+type plainBody struct{}
+
+func (plainBody) RoundTrip(r *http.Request) (*http.Response, error) {
+	r = r.Clone(r.Context())
+	r.Body = struct {
+		io.Reader
+		io.Closer
+	}{r.Body, r.Body}
+	return http.DefaultTransport.RoundTrip(r)
 }
 
 // post sends a signed body, whatever it is.

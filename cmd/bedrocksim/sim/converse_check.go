@@ -17,6 +17,9 @@ func checkConverse(m model, body any, stream bool) (*ask, *fault) {
 	if f := checkConverseMessages(body); f != nil {
 		return nil, f
 	}
+	if f := checkConversePrefill(m, body); f != nil {
+		return nil, f
+	}
 	return readConverse(m, body), nil
 }
 
@@ -163,6 +166,17 @@ func checkConverseMessages(body any) *fault {
 		return invalid("too many documents: %d, at most 5", documents)
 	}
 	return checkPairs(turns, child(body, "toolConfig") != nil)
+}
+
+// checkConversePrefill is Claude's own rule, which reaches it through Converse too.
+func checkConversePrefill(m model, body any) *fault {
+	messages := items(body, "messages")
+	last := messages[len(messages)-1]
+	content := items(last, "content")
+	if m.publisher == "anthropic" && str(last, "role") == "assistant" && trailingSpace.MatchString(str(content[len(content)-1], "text")) {
+		return invalid("The model returned the following errors: messages: final assistant content cannot end with trailing whitespace")
+	}
+	return nil
 }
 
 // placed refuses a block in a turn of the wrong role.

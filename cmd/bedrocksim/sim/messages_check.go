@@ -176,8 +176,7 @@ func checkClaudeTools(body any) *fault {
 // checkClaudeCache counts marks; longer lived ones come first.
 func checkClaudeCache(body any) *fault {
 	var ttls []string
-	var collect func(v any)
-	collect = func(v any) {
+	collect := func(v any) {
 		if c := child(v, "cache_control"); c != nil {
 			ttls = append(ttls, or(str(c, "ttl"), "5m"))
 		}

@@ -59,6 +59,7 @@ var converseRefusals = []refusal{
 	{path: "messages.2.content.0.toolResult.content", value: `[]`, want: "is empty"},
 	{path: "messages.2.content.0.toolResult.content.0.text", value: `""`, want: "is blank"},
 	{path: "messages.2.content.1.toolResult.content.0.json", value: `[1]`, want: "should be an object"},
+	{path: "messages.3", value: `{"role":"assistant","content":[{"text":"Well, "}]}`, want: "trailing whitespace"},
 	// tools
 	{path: "toolConfig.tools", value: `[]`, want: "between 1 and"},
 	{path: "toolConfig.tools.0.toolSpec.name", value: `"a.b"`, want: "pattern"},
