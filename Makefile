@@ -16,6 +16,7 @@ VALKEY_TOOL := $(if $(VALKEY_SERVER),,valkey-server)
 CONFIG ?= deploy/config.yaml
 SIM ?= 127.0.0.1:3010
 PACKAGES := admin cmd envoy extproc proto
+BUF := go run github.com/bufbuild/buf/cmd/buf@v1.75.0
 
 .PHONY: help
 help: ## Print this help
@@ -58,5 +59,6 @@ clean-data: ## Forget what `make run` kept: the resources, the usage, the master
 	rm -rf .data
 
 .PHONY: generate
-generate: ## Write the generated code anew (pinned buf, protoc-gen-go of go.mod)
-	cd proto && go run github.com/bufbuild/buf/cmd/buf@v1.75.0 lint && go run github.com/bufbuild/buf/cmd/buf@v1.75.0 generate
+generate: ## Write the generated code anew (pinned buf, protoc-gen-go of go.mod), and check that records of before stay readable
+	@before=$$(mktemp -d) && trap 'rm -rf "$$before"' EXIT && git archive HEAD proto | tar -x -C "$$before" && cd proto && \
+	$(BUF) lint && $(BUF) breaking --against "$$before/proto" && $(BUF) generate

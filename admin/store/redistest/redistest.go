@@ -110,7 +110,10 @@ func (s *Server) launch() error {
 	}
 	defer output.Close()
 	cmd := exec.Command(Binary(s.t), "--port", strconv.Itoa(s.port), "--bind", "127.0.0.1", "--dir", s.dir,
-		"--save", "", "--appendonly", "yes", "--maxmemory-policy", "noeviction")
+		"--save", "", "--appendonly", "yes", "--maxmemory-policy", "noeviction",
+		// With everysec a write may answer before it is in the file, while an fsync is going on: Kill
+		// could lose it, and does on a busy disk.
+		"--appendfsync", "no")
 	cmd.Stdout, cmd.Stderr = output, output
 	if err := cmd.Start(); err != nil {
 		return err
