@@ -155,6 +155,22 @@ func TestSecretsAreSealedAtRest(t *testing.T) {
 	}
 }
 
+// A store that was emptied under a running admin is again one of its master key.
+func TestAnEmptiedStoreIsMarkedAgain(t *testing.T) {
+	ctx := context.Background()
+	client := redistest.Start(t).Client()
+	s := newStore(t, client)
+	must[*store.Entry](t)(s.Create(ctx, providerKey("one")))
+	if err := client.FlushAll(ctx).Err(); err != nil {
+		t.Fatal(err)
+	}
+	must[*store.Entry](t)(s.Create(ctx, providerKey("one")))
+	other, _ := store.NewSealer([]byte(strings.Repeat("x", 32)))
+	if err := store.New(client, other).CheckMasterKey(ctx); !errors.Is(err, store.ErrMasterKey) {
+		t.Errorf("another master key: %v", err)
+	}
+}
+
 func TestNamesAreUniqueAlsoBetweenConcurrentWriters(t *testing.T) {
 	ctx := context.Background()
 	server := redistest.Start(t)

@@ -174,6 +174,10 @@ func (s *Store) apply(ctx context.Context, op operation, row string) (revision i
 	if err := s.useMasterKey(ctx); err != nil {
 		return 0, err
 	}
+	canary, err := s.sealer.seal(canaryKey(), []byte(canaryText))
+	if err != nil {
+		return 0, err
+	}
 	op.Epoch = uuid.NewString()
 	arg, err := json.Marshal(op)
 	if err != nil {
@@ -181,8 +185,8 @@ func (s *Store) apply(ctx context.Context, op operation, row string) (revision i
 	}
 	ctx, cancel := context.WithTimeout(ctx, timeout)
 	defer cancel()
-	keys := []string{revisionKey(), epochKey(), rowsKey(op.Kind), orderKey(op.Kind), namesKey(op.Kind), rowsKey(resource.ProviderKeys), usesKey()}
-	answer, err := writeScript.Run(ctx, s.redis, keys, arg, row, channel()).Slice()
+	keys := []string{revisionKey(), epochKey(), rowsKey(op.Kind), orderKey(op.Kind), namesKey(op.Kind), rowsKey(resource.ProviderKeys), usesKey(), canaryKey()}
+	answer, err := writeScript.Run(ctx, s.redis, keys, arg, row, channel(), canary.text()).Slice()
 	if err != nil {
 		return 0, unavailable("write", err)
 	}

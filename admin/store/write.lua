@@ -1,7 +1,7 @@
 -- Writes or deletes one resource if it has not moved on, and announces it.
 --
 -- KEYS  1 revision  2 epoch  3 rows of the kind  4 ids of the kind  5 names of the kind
---       6 rows of the provider keys  7 uses
+--       6 rows of the provider keys  7 uses  8 canary
 -- ARGV  1 JSON {kind, id, expect, free, take, unlink, link, need, unused, epoch}
 --           expect  the row's revision as a string, "0" if it must not exist
 --           free, take      names to give up and to take
@@ -10,7 +10,7 @@
 --           unused  the id's own members of uses, as a range: there must be none
 --           epoch   the store's epoch, if it has none yet
 --       2 the row's JSON, "" to delete
---       3 the channel
+--       3 the channel  4 the canary, if the store has none (it was emptied under a running admin)
 -- Returns {"ok", revision} | {"moved"} | {"taken", name, holder} | {"needs"} | {"used", member...}
 local op = cjson.decode(ARGV[1])
 local row = ARGV[2]
@@ -35,6 +35,7 @@ if op.unused then
 end
 
 redis.call('SETNX', KEYS[2], op.epoch)
+redis.call('SETNX', KEYS[8], ARGV[4])
 local revision = redis.call('INCR', KEYS[1])
 for _, name in ipairs(op.free or {}) do redis.call('HDEL', KEYS[5], name) end
 for _, member in ipairs(op.unlink or {}) do redis.call('ZREM', KEYS[7], member) end
