@@ -110,6 +110,11 @@ func TestProblemsAreReportedTogetherByNameAndWithoutValues(t *testing.T) {
 			env:  []string{"AISIX_PROXY__PORT=hunter2"},
 			want: []string{"AISIX_PROXY__PORT: unknown environment variable", "loose: unknown section", "proxy.adress: unknown key", "redsi: unknown section"},
 		},
+		"of every sort": {
+			file: "proxy:\n  adress: hunter2\n  max_connections: many\n  trusted_hops: -1\n",
+			env:  []string{"AISIX_LIMITS__ON_REDIS_FAILURE=hunter2", "AISIX_REDIS__COLOUR=hunter2"},
+			want: []string{"AISIX_REDIS__COLOUR: unknown environment variable", "proxy.adress: unknown key", "proxy.max_connections: must be a whole number", "proxy.trusted_hops: must be from", "limits.on_redis_failure: must be one of"},
+		},
 		"ill-typed": {
 			file: "timeouts:\n  call: hunter2\n  request: 5\nadmin:\n  allow_sample_key: hunter2\n  key: [hunter2]\nproxy:\n  max_body_bytes: 1.5\nredis: hunter2\n",
 			want: []string{"redis: holds keys, not a value", "proxy.max_body_bytes: must be a whole number", "admin.key: must be a string (quote it)",
@@ -180,8 +185,10 @@ func TestAFileThatIsMissingOrBroken(t *testing.T) {
 		"missing":   filepath.Join(t.TempDir(), "none.yaml"),
 		"not YAML":  write(t, "proxy: [\n"),
 		"duplicate": write(t, "proxy:\n  address: a:1\n  address: b:2\n"),
+		"a word":    write(t, "hunter2\n"),
+		"a list":    write(t, "- hunter2\n"),
 	} {
-		if _, err := Load(path, nil); err == nil || !strings.Contains(err.Error(), path) {
+		if _, err := Load(path, nil); err == nil || !strings.Contains(err.Error(), path) || strings.Contains(err.Error(), "hunter2") {
 			t.Errorf("%s: %v", name, err)
 		}
 	}

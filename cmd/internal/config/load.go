@@ -6,6 +6,7 @@ import (
 	"io/fs"
 	"os"
 	"reflect"
+	"regexp"
 	"slices"
 	"strconv"
 	"strings"
@@ -38,7 +39,7 @@ func Load(path string, env []string) (*Config, error) {
 			if errors.Is(err, fs.ErrNotExist) {
 				return nil, fmt.Errorf("config: no file %s", path)
 			}
-			return nil, fmt.Errorf("config: %s: %w", path, err)
+			return nil, fmt.Errorf("config: %s: %s", path, quoted.ReplaceAllString(err.Error(), "a value"))
 		}
 	}
 	problems := override(v, leaves, env)
@@ -48,9 +49,7 @@ func Load(path string, env []string) (*Config, error) {
 			problems = append(problems, fmt.Sprintf("%s: %v", l.key, err))
 		}
 	}
-	if len(problems) == 0 {
-		problems = c.problems()
-	}
+	problems = append(problems, c.problems()...) // what could not be set is at its default
 	if len(problems) > 0 {
 		where := "config"
 		if path != "" {
@@ -60,6 +59,9 @@ func Load(path string, env []string) (*Config, error) {
 	}
 	return c, nil
 }
+
+// quoted is a piece of the file in the YAML parser's words: it may be a secret.
+var quoted = regexp.MustCompile("`[^`]*`")
 
 // EnvName is the variable that overrides a key: redis.url → AISIX_REDIS__URL.
 func EnvName(key string) string {
