@@ -215,10 +215,11 @@ func (p *prepared) tools(t Target) error {
 	if r.ToolChoice.Mode == chat.ToolChoiceNone && len(used) == 0 && !t.invokes() {
 		tools = nil // Converse has no word for none
 	}
-	if len(tools) == 0 {
+	if len(tools) == 0 && len(used) > 0 {
 		for _, name := range used {
 			tools = append(tools, chat.Tool{Name: name})
 		}
+		r.ToolChoice = chat.ToolChoice{Mode: chat.ToolChoiceNone} // the caller offers none: nobody would run a call
 	}
 	for i := range tools {
 		if isNull(tools[i].Schema) {

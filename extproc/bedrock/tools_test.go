@@ -126,3 +126,28 @@ func TestCallIDsOfMistral(t *testing.T) {
 		t.Errorf("ids of calls and results: %s", ids)
 	}
 }
+
+// Definitions that stand for the history's sake are not for calling: the caller
+// offers no tool, and could answer no call.
+func TestToolsOfTheHistoryAreNotCalled(t *testing.T) {
+	r := userSays("q")
+	r.Messages = append(r.Messages,
+		chat.Message{Role: chat.Assistant, Blocks: []chat.Block{chat.ToolUse{ID: "c1", Name: "f", Input: json.RawMessage(`{}`)}}, Param: "messages[1]"},
+		chat.Message{Role: chat.User, Blocks: []chat.Block{chat.ToolResult{ID: "c1", Blocks: []chat.Block{chat.Text{Text: "42"}}}}, Param: "messages[2]"})
+	shaped := *r
+	shaped.Format = &chat.Format{Name: "n", Schema: json.RawMessage(`{"type":"object","properties":{}}`)}
+	for _, test := range []struct {
+		request     *chat.Request
+		model, want string
+	}{
+		{r, "anthropic.claude-3-5-sonnet-20241022-v2:0", `"tool_choice":{"type":"none"}`},
+		{r, "amazon.nova-pro-v1:0", `"name":"f"`},
+		{&shaped, "anthropic.claude-3-5-sonnet-20241022-v2:0", `"tool_choice":{"type":"tool","name":"json_output"}`},
+		{&shaped, "amazon.nova-pro-v1:0", `"toolChoice":{"tool":{"name":"json_output"}}`},
+	} {
+		body := string(newCall(t, test.request, target(test.model)).Body())
+		if !strings.Contains(body, test.want) || !strings.Contains(body, `"name":"f"`) {
+			t.Errorf("%s: got %s, want %s in it", test.model, body, test.want)
+		}
+	}
+}
