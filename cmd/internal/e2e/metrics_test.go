@@ -1,10 +1,15 @@
 package e2e
 
 import (
+	"errors"
 	"net/http"
 	"strconv"
 	"strings"
 	"testing"
+
+	"google.golang.org/protobuf/proto"
+
+	usagev1 "aisix/proto/aisix/v1"
 )
 
 // scrape is what extproc's metrics say, by name and labels.
@@ -62,5 +67,43 @@ func TestMetrics(t *testing.T) {
 	}
 	if age, ok := m[`aisix_config_age_seconds`]; !ok || age < 0 || age > 5 {
 		t.Errorf("aisix_config_age_seconds is %v", age)
+	}
+}
+
+// Every request leaves one usage record, with all that the contract lists and nothing of what was said.
+func TestUsageRecord(t *testing.T) {
+	t.Parallel()
+	g := shared(t)
+	c := g.tenant(t, g.SimURL(), settings{id: claude})
+	e := c.stream(t, t.Context(), "A secret question")
+	id := e.Header.Get("x-aisix-request-id")
+	if all, err := e.rest(); len(all) == 0 || all[len(all)-1] != "[DONE]" {
+		t.Fatalf("%q, %v", all, err)
+	}
+	redis := redisClient(t, g)
+	var record usagev1.Record
+	eventually(t, patience, func() error {
+		entries, err := redis.XRange(t.Context(), "{aisix:usage}:records", "-", "+").Result()
+		if err != nil {
+			return err
+		}
+		for _, entry := range entries {
+			raw, _ := entry.Values["r"].(string)
+			if strings.Contains(raw, "secret question") {
+				t.Error("a record holds the prompt")
+			}
+			if err := proto.Unmarshal([]byte(raw), &record); err != nil {
+				return err
+			}
+			if record.RequestId == id {
+				return nil
+			}
+		}
+		return errors.New("no record of the request")
+	})
+	if len(record.UpstreamRequestIds) != 1 || record.KeyId != c.keyID || record.Alias != c.alias || record.ModelId != c.modelID || record.UpstreamModel != claude || record.ProviderKeyId == "" ||
+		record.Status != 200 || record.Outcome != usagev1.Outcome_OUTCOME_SUCCEEDED || record.GetPromptTokens() == 0 || record.GetCompletionTokens() == 0 ||
+		record.Latency.AsDuration() <= 0 || record.TimeToFirstToken.AsDuration() <= 0 || !record.Stream || record.Attempts != 1 || record.ClientAddress != "127.0.0.1" || record.Partial || record.Operation != "converse" {
+		t.Errorf("the record: %v", &record)
 	}
 }

@@ -7,6 +7,7 @@ import (
 	"net/http"
 	"strings"
 	"sync"
+	"syscall"
 	"testing"
 	"time"
 
@@ -143,6 +144,38 @@ func TestValkeyKilled(t *testing.T) {
 		t.Errorf("%d models after the outage, want 2", n)
 	}
 	g.accounted(t, c, all.count("200"))
+}
+
+// Valkey silent, with its connections open: nobody waits for it for long, and nothing is counted twice
+// once it is back.
+func TestValkeyFrozen(t *testing.T) {
+	t.Parallel()
+	g := start(t, options{})
+	c := g.tenant(t, newUpstream(t, nil).URL, limited)
+	all := c.call(t, 4)
+	all.more(t, 20, "200")
+	g.Valkey.Signal(syscall.SIGSTOP)
+	t.Cleanup(func() { g.Valkey.Signal(syscall.SIGCONT) })
+	all.more(t, 50, "200")
+	begun := time.Now()
+	c.served(t)
+	if took := time.Since(begun); took > 2*time.Second {
+		t.Errorf("a call took %v while Valkey was silent", took)
+	}
+	a, err := g.manage(t.Context(), http.MethodPatch, "/admin/v1/models/"+c.modelID, map[string]any{"timeout": 1000})
+	if err != nil || a.status != http.StatusServiceUnavailable {
+		t.Errorf("admin write while Valkey is silent: %d %s, %v", a.status, a.body, err)
+	}
+	g.Valkey.Signal(syscall.SIGCONT)
+	eventually(t, patience, func() error {
+		if m := g.scrape(t); m["aisix_redis_away"] != 0 {
+			return fmt.Errorf("aisix_redis_away is %v", m["aisix_redis_away"])
+		}
+		return nil
+	})
+	all.more(t, 20, "200")
+	all.only(t, "200")
+	g.accounted(t, c, all.count("200")+1)
 }
 
 // extproc away: a clear error, never a pass; back: chats by themselves.
