@@ -206,10 +206,13 @@ func TestEncoding(t *testing.T) {
 		{name: "reasoning goes back to Claude", model: claude45, req: with(func(r *chat.Request) {
 			r.Messages = append(r.Messages, chat.Message{Role: chat.Assistant, Blocks: []chat.Block{chat.Text{Text: "a"}, chat.Thinking{Signature: "sig"}, chat.Redacted{Data: []byte{0, 1}}, chat.Thinking{Text: "unsigned"}}}, userSays("b").Messages[0])
 		}), want: []string{`"content":[{"type":"thinking","thinking":"","signature":"sig"},{"type":"redacted_thinking","data":"AAE="},{"type":"text","text":"a"}]`}},
-		{name: "and to nobody else", model: gptOSS, req: with(func(r *chat.Request) {
+		{name: "and to no model that has none", model: nova, req: with(func(r *chat.Request) {
 			r.Messages = append(r.Messages, chat.Message{Role: chat.Assistant, Blocks: []chat.Block{chat.Text{Text: "a"}, chat.Thinking{Text: "t", Signature: "sig"}}}, userSays("b").Messages[0])
 		}), want: []string{`{"content":[{"text":"a"}],"role":"assistant"}`}},
-		{name: "but to a model that nobody knows", model: "arn:aws:bedrock:us-west-2:123456789012:application-inference-profile/ab12", req: with(func(r *chat.Request) {
+		{name: "to another that reasons", model: gptOSS, req: with(func(r *chat.Request) {
+			r.Messages = append(r.Messages, chat.Message{Role: chat.Assistant, Blocks: []chat.Block{chat.Text{Text: "a"}, chat.Thinking{Text: "t", Signature: "sig"}}}, userSays("b").Messages[0])
+		}), want: []string{`{"reasoningContent":{"reasoningText":{"signature":"sig","text":"t"}}},{"text":"a"}`}},
+		{name: "and to a model that nobody knows", model: "arn:aws:bedrock:us-west-2:123456789012:application-inference-profile/ab12", req: with(func(r *chat.Request) {
 			r.Messages = append(r.Messages, chat.Message{Role: chat.Assistant, Blocks: []chat.Block{chat.Text{Text: "a"}, chat.Thinking{Text: "t", Signature: "sig"}, chat.Redacted{Data: []byte{0, 1}}}}, userSays("b").Messages[0])
 		}), want: []string{`{"reasoningContent":{"reasoningText":{"signature":"sig","text":"t"}}},{"reasoningContent":{"redactedContent":"AAE="}},{"text":"a"}`}},
 	} {

@@ -69,10 +69,10 @@ func prepare(req *chat.Request, t Target) (*prepared, error) {
 	return p, nil
 }
 
-// foreignReasoning leaves out reasoning that this model can't have written: only
-// Claude signs its own and takes it back, and nobody takes another's.
+// foreignReasoning leaves out reasoning that this family can't have written: it
+// has none, so another provider's model did, and nobody else takes it back.
 func (p *prepared) foreignReasoning(t Target) error {
-	if t.Publisher == "" || t.Publisher == "anthropic" {
+	if t.Publisher == "" || t.Publisher == "anthropic" || p.family.Capabilities.Reasoning != "none" {
 		return nil
 	}
 	p.req.Messages = slices.Clone(p.req.Messages)
