@@ -103,7 +103,7 @@ func (a *ask) text() string {
 		return strings.TrimSpace(b.String())
 	case a.format != nil:
 		return compact(fill(a.format, a.prompt))
-	case a.prompt == helloPrompt && a.prefill == "":
+	case a.prompt == helloPrompt && !a.prefilled:
 		return helloAnswer
 	}
 	var parts []string

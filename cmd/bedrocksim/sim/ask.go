@@ -1,6 +1,7 @@
 package sim
 
 import (
+	"slices"
 	"strings"
 )
 
@@ -9,10 +10,11 @@ type ask struct {
 	model  model
 	region string
 
-	prompt    string // text of the last user turn, control words taken out
+	prompt    string // said in one, control words taken out
 	seen      []string
 	results   []result // tool results in the last user turn
-	prefill   string   // text of a trailing assistant turn
+	said      []string // the texts of the last user turn
+	prefilled bool     // a trailing assistant turn has text
 	tools     []toolDef
 	choice    string // auto, any, tool, none; "" is auto
 	chosen    string // of tool
@@ -40,18 +42,10 @@ type toolDef struct {
 	schema object
 }
 
-// say takes what the last user turn says: text, and a description of what else is
-// in it.
-func (a *ask) say(text string) {
-	if a.prompt != "" && text != "" {
-		a.prompt += "\n"
-	}
-	a.prompt += text
-}
-
-// finish takes the control words out of the prompt.
+// finish makes the prompt of what was said, and takes the control words out.
 func (a *ask) finish(told behaviour) {
-	a.prompt, a.do = told.read(a.prompt)
+	said := slices.DeleteFunc(a.said, func(s string) bool { return s == "" })
+	a.prompt, a.do = told.read(strings.Join(said, "\n"))
 }
 
 // turn is the part of a conversation's rules that both shapes share.

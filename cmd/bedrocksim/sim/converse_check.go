@@ -2,7 +2,6 @@ package sim
 
 import (
 	"fmt"
-	"slices"
 	"strings"
 )
 
@@ -227,13 +226,7 @@ func checkPairs(turns []turn, configured bool) *fault {
 		if len(t.results) > len(open) {
 			return invalid("The number of toolResult blocks at messages.%d.content exceeds the number of toolUse blocks of previous turn.", i)
 		}
-		var missing []string
-		for _, id := range open {
-			if !slices.Contains(t.results, id) {
-				missing = append(missing, id)
-			}
-		}
-		if len(missing) > 0 {
+		if missing := without(open, t.results); len(missing) > 0 {
 			return invalid("Expected toolResult blocks at messages.%d.content for the following Ids: %s", i, strings.Join(missing, ", "))
 		}
 	}
@@ -243,11 +236,28 @@ func checkPairs(turns []turn, configured bool) *fault {
 	return nil
 }
 
+// twice is the first id that comes again, "" where none does.
 func twice(ids []string) string {
-	for i, id := range ids {
-		if slices.Contains(ids[:i], id) {
+	seen := make(map[string]bool, len(ids))
+	for _, id := range ids {
+		if seen[id] {
 			return id
 		}
+		seen[id] = true
 	}
 	return ""
+}
+
+// without is the ids that others does not have.
+func without(ids, others []string) (missing []string) {
+	have := make(map[string]bool, len(others))
+	for _, id := range others {
+		have[id] = true
+	}
+	for _, id := range ids {
+		if !have[id] {
+			missing = append(missing, id)
+		}
+	}
+	return missing
 }

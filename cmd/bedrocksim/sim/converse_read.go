@@ -54,9 +54,9 @@ func readConverse(m model, body any) *ask {
 func (a *ask) readConverse(role string, b any, uses map[string]string) {
 	switch {
 	case role == "assistant":
-		a.prefill += str(b, "text")
+		a.prefilled = a.prefilled || str(b, "text") != ""
 	case child(b, "text") != nil:
-		a.say(str(b, "text"))
+		a.said = append(a.said, str(b, "text"))
 	case child(b, "image") != nil:
 		a.seen = append(a.seen, fmt.Sprintf("a %s image of %d bytes", str(b, "image", "format"), len(bytesOf(b, "image", "source", "bytes"))))
 	case child(b, "document") != nil:

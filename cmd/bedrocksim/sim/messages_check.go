@@ -131,16 +131,13 @@ func checkClaudePairs(turns []turn) *fault {
 		if i > 0 {
 			open = turns[i-1].uses
 		}
-		for j, id := range t.results {
-			if !slices.Contains(open, id) {
-				return at(fmt.Sprintf("messages.%d.content.%d", i, j), "unexpected `tool_use_id` found in `tool_result` blocks: %s. Each `tool_result` block must have a corresponding `tool_use` block in the previous message.", id)
-			}
+		if stray := without(t.results, open); len(stray) > 0 {
+			id := stray[0]
+			return at(fmt.Sprintf("messages.%d.content.%d", i, slices.Index(t.results, id)), "unexpected `tool_use_id` found in `tool_result` blocks: %s. Each `tool_result` block must have a corresponding `tool_use` block in the previous message.", id)
 		}
-		var missing []string
-		for _, id := range open {
-			if t.late || !slices.Contains(t.results, id) {
-				missing = append(missing, id)
-			}
+		missing := without(open, t.results)
+		if t.late {
+			missing = open
 		}
 		if len(missing) > 0 {
 			return unanswered(i-1, missing)

@@ -41,9 +41,9 @@ func readMessages(m model, body any) *ask {
 func (a *ask) readClaude(role string, b any, uses map[string]string) {
 	switch kind := str(b, "type"); {
 	case role == "assistant":
-		a.prefill += str(b, "text")
+		a.prefilled = a.prefilled || str(b, "text") != ""
 	case kind == "text":
-		a.say(str(b, "text"))
+		a.said = append(a.said, str(b, "text"))
 	case kind == "image":
 		a.seen = append(a.seen, fmt.Sprintf("a %s image of %d bytes", strings.TrimPrefix(str(b, "source", "media_type"), "image/"), len(bytesOf(b, "source", "data"))))
 	case kind == "document":

@@ -1,0 +1,69 @@
+package sim
+
+import (
+	"fmt"
+	"testing"
+	"time"
+)
+
+// Checking and answering are linear in the body: a wide one is no way to hold the simulator up.
+func TestWideBodiesAreAnsweredSoon(t *testing.T) {
+	const n = 50_000
+	var texts, uses, results, converseTexts, converseUses, converseResults []any
+	for i := range n {
+		id := fmt.Sprintf("id-%d", i)
+		texts = append(texts, object{"type": "text", "text": "some words to be read"})
+		if i >= 9_000 { // the most that Converse takes
+			continue
+		}
+		uses = append(uses, object{"type": "tool_use", "id": id, "name": "x", "input": object{}})
+		results = append(results, object{"type": "tool_result", "tool_use_id": id, "content": "y"})
+		converseTexts = append(converseTexts, object{"text": "some words to be read"})
+		converseUses = append(converseUses, object{"toolUse": object{"toolUseId": id, "name": "x", "input": object{}}})
+		converseResults = append(converseResults, object{"toolResult": object{"toolUseId": id, "content": []any{object{"text": "y"}}}})
+	}
+	hi := object{"role": "user", "content": []any{object{"type": "text", "text": "Hi"}}}
+	m, _ := resolve(escape(claude), "us-west-2")
+	for name, read := range map[string]func() (*ask, *fault){
+		"texts": func() (*ask, *fault) {
+			return checkMessages(m, reparse(t, object{"anthropic_version": "bedrock-2023-05-31", "max_tokens": 9, "messages": []any{object{"role": "user", "content": texts}}}))
+		},
+		"tools": func() (*ask, *fault) {
+			return checkMessages(m, reparse(t, object{"anthropic_version": "bedrock-2023-05-31", "max_tokens": 9, "messages": []any{
+				hi, object{"role": "assistant", "content": uses}, object{"role": "user", "content": results},
+			}}))
+		},
+		"converse texts": func() (*ask, *fault) {
+			return checkConverse(m, reparse(t, object{"messages": []any{object{"role": "user", "content": converseTexts}}}), false)
+		},
+		"converse tools": func() (*ask, *fault) {
+			return checkConverse(m, reparse(t, object{
+				"messages": []any{
+					object{"role": "user", "content": []any{object{"text": "Hi"}}}, object{"role": "assistant", "content": converseUses}, object{"role": "user", "content": converseResults},
+				},
+				"toolConfig": object{"tools": []any{object{"toolSpec": object{"name": "x", "inputSchema": object{"json": object{"type": "object"}}}}}},
+			}), false)
+		},
+	} {
+		begun := time.Now()
+		a, f := read()
+		if f != nil {
+			t.Errorf("%s: %v", name, f)
+			continue
+		}
+		a.finish(nil)
+		a.answer()
+		if d := time.Since(begun); d > 20*time.Second {
+			t.Errorf("%s: %v", name, d)
+		}
+	}
+}
+
+func reparse(t *testing.T, v any) any {
+	t.Helper()
+	out, err := parse(marshal(v))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return out
+}
