@@ -64,6 +64,11 @@ func run(args, env []string, stderr io.Writer, signals <-chan os.Signal) error {
 	}
 	log := c.Logging.Logger(stderr)
 	slog.SetDefault(log) // of packages that are not given one
+	return serve(c, log, signals)
+}
+
+// serve is the life of the data plane: wire, listen, wait for a signal, drain, flush.
+func serve(c *config.Config, log *slog.Logger, signals <-chan os.Signal) error {
 	client, err := c.Redis.Client(log)
 	if err != nil {
 		return err
@@ -120,29 +125,14 @@ func run(args, env []string, stderr io.Writer, signals <-chan os.Signal) error {
 		Recorder: usage.NewRecorder(log, log, metrics, writer),
 		Log:      log,
 	})
-	tls, err := c.Extproc.TLS()
+	g, err := serveEnvoy(group, server, c.Extproc)
 	if err != nil {
 		return err
 	}
-	var grpcOptions []grpc.ServerOption
-	if tls != nil {
-		grpcOptions = append(grpcOptions, grpc.Creds(credentials.NewTLS(tls)))
-	}
-	g := server.GRPC(grpcOptions...)
-	network, address := c.Extproc.Network()
-	listener, err := listen(network, address)
-	if err != nil {
-		return fmt.Errorf("extproc.address: %w", err)
-	}
-	group.Go(func() error { return g.Serve(listener) })
 	if c.Metrics.Address != "" {
-		m := &http.Server{Handler: metrics.Handler(), ReadHeaderTimeout: 5 * time.Second}
-		l, err := net.Listen("tcp", c.Metrics.Address)
-		if err != nil {
-			return fmt.Errorf("metrics.address: %w", err)
+		if err := serveMetrics(ctx, group, metrics, c.Metrics.Address); err != nil {
+			return err
 		}
-		group.Go(func() error { return ignoreClosed(m.Serve(l)) })
-		group.Go(func() error { <-ctx.Done(); return m.Close() }) // scraped while calls drain
 	}
 	log.Info("extproc is up", "address", c.Extproc.Address, "metrics", c.Metrics.Address)
 
@@ -164,6 +154,38 @@ func run(args, env []string, stderr io.Writer, signals <-chan os.Signal) error {
 	if err := group.Wait(); err != nil && !errors.Is(err, context.Canceled) {
 		return err
 	}
+	return nil
+}
+
+// serveEnvoy listens where Envoy reaches the server.
+func serveEnvoy(group *errgroup.Group, server *extproc.Server, c config.Extproc) (*grpc.Server, error) {
+	tls, err := c.TLS()
+	if err != nil {
+		return nil, err
+	}
+	var options []grpc.ServerOption
+	if tls != nil {
+		options = append(options, grpc.Creds(credentials.NewTLS(tls)))
+	}
+	g := server.GRPC(options...)
+	network, address := c.Network()
+	listener, err := listen(network, address)
+	if err != nil {
+		return nil, fmt.Errorf("extproc.address: %w", err)
+	}
+	group.Go(func() error { return g.Serve(listener) })
+	return g, nil
+}
+
+// serveMetrics serves /metrics until ctx ends: it is scraped while calls drain.
+func serveMetrics(ctx context.Context, group *errgroup.Group, metrics *usage.Metrics, address string) error {
+	listener, err := net.Listen("tcp", address)
+	if err != nil {
+		return fmt.Errorf("metrics.address: %w", err)
+	}
+	m := &http.Server{Handler: metrics.Handler(), ReadHeaderTimeout: 5 * time.Second}
+	group.Go(func() error { return ignoreClosed(m.Serve(listener)) })
+	group.Go(func() error { <-ctx.Done(); return m.Close() })
 	return nil
 }
 
