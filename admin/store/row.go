@@ -77,6 +77,7 @@ func (s *Store) decodeRow(kind resource.Kind, id, body string) (*Entry, error) {
 		v := &resource.ProviderKey{}
 		if err = json.Unmarshal(r.Value, v); err == nil {
 			v.Credentials, err = s.credentials(id, r.Secret)
+			e.stale = r.Secret != nil && !s.sealer.current(r.Secret)
 		}
 		e.Value = v
 	case resource.Models:

@@ -61,6 +61,9 @@ func NewSealer(masterKey []byte, previous ...[]byte) (*Sealer, error) {
 	return s, nil
 }
 
+// current tells whether b was sealed under the key that seal uses.
+func (s *Sealer) current(b *sealed) bool { return b.KeyID == s.keys[0].id }
+
 // seal encrypts plaintext for one place: what is sealed for one name does not open
 // under another.
 func (s *Sealer) seal(name string, plaintext []byte) (*sealed, error) {
@@ -87,9 +90,25 @@ func (s *Sealer) open(name string, b *sealed) ([]byte, error) {
 	return nil, ErrMasterKey
 }
 
-// LoadMasterKey reads a master key: text, as an environment variable holds it, wins
-// over the file at path. Both are base64 or hex of 32 bytes.
-func LoadMasterKey(text, path string) ([]byte, error) {
+// LoadSealer makes a sealer of configured master keys: text, as an environment
+// variable holds it, wins over the file at path; previousPath, if there is one, is a
+// file with the key that was in use before. All are base64 or hex of 32 bytes.
+func LoadSealer(text, path, previousPath string) (*Sealer, error) {
+	masterKey, err := loadMasterKey(text, path)
+	if err != nil {
+		return nil, err
+	}
+	if previousPath == "" {
+		return NewSealer(masterKey)
+	}
+	previous, err := loadMasterKey("", previousPath)
+	if err != nil {
+		return nil, err
+	}
+	return NewSealer(masterKey, previous)
+}
+
+func loadMasterKey(text, path string) ([]byte, error) {
 	const remedy = ": make one with `admin -create-master-key <file>` and name the file in secrets.master_key_file (AISIX_SECRETS__MASTER_KEY_FILE), the same for admin and extproc"
 	source := "secrets.master_key"
 	if text == "" {

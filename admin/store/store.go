@@ -29,6 +29,8 @@ type Entry struct {
 	CreatedAt time.Time
 	UpdatedAt time.Time
 	Value     resource.Resource
+
+	stale bool // its secret is sealed under a previous master key
 }
 
 // Store reads and writes resources. Errors are the ones of this package, or wrap

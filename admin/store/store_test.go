@@ -155,6 +155,39 @@ func TestSecretsAreSealedAtRest(t *testing.T) {
 	}
 }
 
+func TestReseal(t *testing.T) {
+	ctx := context.Background()
+	client := redistest.Start(t).Client()
+	s := newStore(t, client)
+	ok := must[*store.Entry](t)
+	one, two := ok(s.Create(ctx, providerKey("one"))), ok(s.Create(ctx, providerKey("two")))
+	newKey := []byte(strings.Repeat("n", 32))
+	both, _ := store.NewSealer(newKey, masterKey)
+	alone, _ := store.NewSealer(newKey)
+	if err := store.New(client, alone).CheckMasterKey(ctx); !errors.Is(err, store.ErrMasterKey) {
+		t.Fatalf("the new key alone, before: %v", err)
+	}
+	changing := store.New(client, both)
+	ok(changing.Update(ctx, resource.ProviderKeys, two.ID, nil, func(*store.Entry) (resource.Resource, error) { return providerKey("two"), nil })) // sealed anew by this already
+	for _, want := range []int{1, 0} {
+		if n, err := changing.Reseal(ctx); err != nil || n != want {
+			t.Errorf("%d sealed anew, %v; want %d", n, err, want)
+		}
+	}
+	changed := store.New(client, alone)
+	if err := changed.CheckMasterKey(ctx); err != nil {
+		t.Errorf("the new key alone, after: %v", err)
+	}
+	for _, id := range []string{one.ID, two.ID} {
+		if e := ok(changed.Get(ctx, resource.ProviderKeys, id)); e.Value.(*resource.ProviderKey).Credentials != providerKey("").Credentials {
+			t.Errorf("the secret did not survive: %+v", e.Value)
+		}
+	}
+	if err := newStore(t, client).CheckMasterKey(ctx); !errors.Is(err, store.ErrMasterKey) {
+		t.Errorf("the old key, after: %v", err)
+	}
+}
+
 // A store that was emptied under a running admin is again one of its master key.
 func TestAnEmptiedStoreIsMarkedAgain(t *testing.T) {
 	ctx := context.Background()

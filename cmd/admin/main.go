@@ -64,11 +64,7 @@ func run(ctx context.Context, args []string, stderr io.Writer) error {
 
 // serve runs the Admin API until ctx ends.
 func serve(ctx context.Context, c *config.Config, log *slog.Logger) error {
-	masterKey, err := store.LoadMasterKey(c.Secrets.MasterKey.Reveal(), c.Secrets.MasterKeyFile)
-	if err != nil {
-		return err
-	}
-	sealer, err := store.NewSealer(masterKey)
+	sealer, err := store.LoadSealer(c.Secrets.MasterKey.Reveal(), c.Secrets.MasterKeyFile, c.Secrets.PreviousMasterKeyFile)
 	if err != nil {
 		return err
 	}
@@ -118,12 +114,19 @@ func serve(ctx context.Context, c *config.Config, log *slog.Logger) error {
 	return err
 }
 
-// checkMasterKey waits for Redis, and fails if the store was written with another
-// master key; otherwise it returns only at ctx's end. Until it has passed, the
-// store refuses to write.
+// checkMasterKey waits for Redis, fails if the store was written with another
+// master key, and seals anew what a previous one sealed; it returns only at ctx's
+// end. Until the check has passed, the store refuses to write.
 func checkMasterKey(ctx context.Context, s *store.Store, log *slog.Logger) error {
 	for waiting := false; ; waiting = true {
 		err := s.CheckMasterKey(ctx)
+		resealed := 0
+		if err == nil {
+			resealed, err = s.Reseal(ctx)
+		}
+		if resealed > 0 {
+			log.Info("secrets are sealed under the new master key", "secrets", resealed)
+		}
 		switch {
 		case err == nil:
 			<-ctx.Done()

@@ -241,6 +241,35 @@ func TestAnotherMasterKeyEndsTheStart(t *testing.T) {
 	}
 }
 
+func TestTheMasterKeyIsChanged(t *testing.T) {
+	server := redistest.Start(t)
+	oldKey, newKey := masterKeyFile(t), masterKeyFile(t)
+	first := begin(t, environment(server.URL, oldKey))
+	first.until(5*time.Second, "/readyz", http.StatusOK)
+	if got := first.status(http.DefaultClient, "POST", "/admin/v1/provider_keys", `{"display_name":"one","secret":"{\"access_key_id\":\"a\",\"secret_access_key\":\"b\",\"region\":\"us-west-2\"}"}`); got != http.StatusCreated {
+		t.Fatal(got)
+	}
+	first.stop()
+	first.end(5 * time.Second)
+
+	env := environment(server.URL, newKey)
+	env["AISIX_SECRETS__PREVIOUS_MASTER_KEY_FILE"] = oldKey
+	second := begin(t, env)
+	for !strings.Contains(second.log.String(), `"secrets":1`) {
+		select {
+		case <-second.log.news:
+		case <-time.After(5 * time.Second):
+			t.Fatalf("not sealed anew:\n%s", second.log)
+		}
+	}
+	second.stop()
+	second.end(5 * time.Second)
+
+	env["AISIX_SECRETS__PREVIOUS_MASTER_KEY_FILE"] = ""
+	third := begin(t, env)
+	third.until(5*time.Second, "/admin/v1/provider_keys", http.StatusOK)
+}
+
 // Started before Redis, admin waits, answers 503, and goes on by itself.
 func TestStartBeforeRedis(t *testing.T) {
 	server := redistest.Start(t)

@@ -74,11 +74,7 @@ func serve(c *config.Config, log *slog.Logger, signals <-chan os.Signal) error {
 		return err
 	}
 	defer client.Close()
-	masterKey, err := store.LoadMasterKey(c.Secrets.MasterKey.Reveal(), c.Secrets.MasterKeyFile)
-	if err != nil {
-		return err
-	}
-	sealer, err := store.NewSealer(masterKey)
+	sealer, err := store.LoadSealer(c.Secrets.MasterKey.Reveal(), c.Secrets.MasterKeyFile, c.Secrets.PreviousMasterKeyFile)
 	if err != nil {
 		return err
 	}

@@ -90,6 +90,8 @@ type Redis struct {
 type Secrets struct {
 	MasterKey     Secret `key:"master_key"`
 	MasterKeyFile string `key:"master_key_file"`
+	// PreviousMasterKeyFile is the key that master_key replaces: what it sealed still opens.
+	PreviousMasterKeyFile string `key:"previous_master_key_file"`
 }
 
 // Limits is what to do about rate limits.
