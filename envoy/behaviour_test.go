@@ -186,6 +186,13 @@ func TestPaths(t *testing.T) {
 		"/v1/models?x=//..":           "/v1/models?x=//..",
 		"/v1/models/..%2f..%2fadmin":  "/v1/models/..%2f..%2fadmin",
 		"/v1\\models":                 "/v1/models",
+		"/v1/models;x=y":              "/v1/models;x=y", // paths are exact in extproc: nobody serves such a one
+		"/v1/..;/models":              "/models",
+		"/v1/models%2e":               "/v1/models.",
+		"/v1/models/%2e%2e%2f":        "/v1/models/..%2f",
+		"/v1/%5c..%5cx":               "/v1/%5c..%5cx",
+		"/%zz":                        "/%zz",
+		"/v1/models%":                 "/v1/models%",
 		"http://elsewhere/v1/models":  "/v1/models",
 		"/../../../../etc/passwd":     "/etc/passwd",
 		"/v1/chat/completions/../../": "/v1/",

@@ -63,23 +63,31 @@ func bedrockCluster(o Options, name string) *clusterv3.Cluster {
 // dnsCache must be the same in the filter and in both clusters: they share it
 // by name.
 func dnsCache(o Options) *dfpcommonv3.DnsCacheConfig {
-	return &dfpcommonv3.DnsCacheConfig{
+	c := &dfpcommonv3.DnsCacheConfig{
 		Name:            "bedrock",
 		DnsLookupFamily: clusterv3.Cluster_V4_PREFERRED,
 		DnsQueryTimeout: dur(o.ConnectTimeout),
 		DnsCacheCircuitBreaker: &dfpcommonv3.DnsCacheCircuitBreakers{
 			MaxPendingRequests: u32(o.MaxUpstream), // requests that wait for the first look-up of a host
 		},
-		// The metadata services, by whatever name they are found. The Admin API refuses
-		// literal addresses of this kind already.
-		ResolvedAddressFilter: &matcherv3.AddressMatcher{Ranges: []*xdscorev3.CidrRange{
-			{AddressPrefix: "169.254.0.0", PrefixLen: u32(16)},
-			{AddressPrefix: "fe80::", PrefixLen: u32(10)},
-			{AddressPrefix: "fd00:ec2::", PrefixLen: u32(32)}, // AWS's metadata service over IPv6
-			{AddressPrefix: "::ffff:169.254.0.0", PrefixLen: u32(112)},
-			{AddressPrefix: "64:ff9b::169.254.0.0", PrefixLen: u32(112)}, // through NAT64
-		}},
 	}
+	if o.since(39) {
+		c.ResolvedAddressFilter = metadataServices()
+	}
+	return c
+}
+
+// metadataServices are the addresses where credentials lie about. No request goes
+// there, by whatever name it got the address; the Admin API refuses literal ones
+// already.
+func metadataServices() *matcherv3.AddressMatcher {
+	return &matcherv3.AddressMatcher{Ranges: []*xdscorev3.CidrRange{
+		{AddressPrefix: "169.254.0.0", PrefixLen: u32(16)},
+		{AddressPrefix: "fe80::", PrefixLen: u32(10)},
+		{AddressPrefix: "fd00:ec2::", PrefixLen: u32(32)}, // AWS's metadata service over IPv6
+		{AddressPrefix: "::ffff:169.254.0.0", PrefixLen: u32(112)},
+		{AddressPrefix: "64:ff9b::169.254.0.0", PrefixLen: u32(112)}, // through NAT64
+	}}
 }
 
 // CABundle joins PEM bundles into the one that Envoy can take: the public CAs

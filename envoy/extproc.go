@@ -35,7 +35,7 @@ func processor(o Options) *extprocv3.ExternalProcessor {
 		},
 		// Without it Envoy drops the content-length that extproc sets and sends chunked,
 		// which AWS need not take.
-		AllowContentLengthHeader: true,
+		AllowContentLengthHeader: o.since(38), // before, a buffered body may have its length
 		RequestAttributes:        []string{"source.address"},
 		ResponseAttributes:       []string{"response.code_details"}, // tells Envoy's own answer from the upstream's
 		// extproc sets :authority and removes Envoy's headers from answers; both take

@@ -38,13 +38,19 @@ func listener(o Options) *listenerv3.Listener {
 		Name:         "callers",
 		Address:      address(o.Listen),
 		FilterChains: []*listenerv3.FilterChain{chain},
-		TcpKeepalive: keepalive(),
 	}
-	if o.BodyMode == Buffered { // Envoy holds the whole body; its default is 1 MiB
-		l.PerConnectionBufferLimitBytes = u32(o.MaxRequestBytes)
+	if o.since(37) {
+		l.TcpKeepalive = keepalive()
+	}
+	if o.BodyMode == Buffered {
+		l.PerConnectionBufferLimitBytes = bufferLimit(o)
 	}
 	return l
 }
+
+// bufferLimit lets Envoy hold a whole request; its own is 1 MiB. (A virtual host's
+// request_body_buffer_limit does nothing for a route without a cluster.)
+func bufferLimit(o Options) *wrapperspb.UInt32Value { return u32(o.MaxRequestBytes) }
 
 func socket(m proto.Message) *corev3.TransportSocket {
 	return &corev3.TransportSocket{Name: "envoy.transport_sockets.tls", ConfigType: &corev3.TransportSocket_TypedConfig{TypedConfig: pack(m)}}
@@ -69,10 +75,7 @@ func connectionManager(o Options) *hcmv3.HttpConnectionManager {
 		MergeSlashes:                 true,
 		PathWithEscapedSlashesAction: hcmv3.HttpConnectionManager_KEEP_UNCHANGED,
 
-		EarlyHeaderMutationExtensions: []*corev3.TypedExtensionConfig{{
-			Name:        "envoy.http.early_header_mutation.header_mutation",
-			TypedConfig: pack(&earlyv3.HeaderMutation{Mutations: fromCallers()}),
-		}},
+		EarlyHeaderMutationExtensions: earlyMutation(fromCallers()),
 
 		// The caller's address: the peer, or what TrustedHops proxies vouch for. Nobody
 		// is "internal": the headers which that unlocks are stripped above anyhow.
@@ -118,16 +121,14 @@ func connectionManager(o Options) *hcmv3.HttpConnectionManager {
 		// No access log: extproc writes the one line per request. No upgrade_configs:
 		// upgrades and CONNECT are refused.
 		LocalReplyConfig: localReplies(),
-		RouteSpecifier:   &hcmv3.HttpConnectionManager_RouteConfig{RouteConfig: routes(o)},
+		RouteSpecifier:   &hcmv3.HttpConnectionManager_RouteConfig{RouteConfig: routes()},
 		HttpFilters: []*hcmv3.HttpFilter{
 			// First in, so last on the way back: extproc still sees AWS's request id.
 			filter("envoy.filters.http.header_mutation", &headermutationv3.HeaderMutation{
 				Mutations: &headermutationv3.Mutations{ResponseMutations: fromUpstream()},
 			}),
 			disabled(filter(processorName, processor(o))), // the routes enable it
-			filter("envoy.filters.http.dynamic_forward_proxy", &dfpfilterv3.FilterConfig{
-				ImplementationSpecifier: &dfpfilterv3.FilterConfig_DnsCacheConfig{DnsCacheConfig: dnsCache(o)},
-			}),
+			forwardProxy(o),
 			filter("envoy.filters.http.router", &routerv3.Router{SuppressEnvoyHeaders: true}),
 		},
 	}
@@ -135,6 +136,22 @@ func connectionManager(o Options) *hcmv3.HttpConnectionManager {
 
 func filter(name string, m proto.Message) *hcmv3.HttpFilter {
 	return &hcmv3.HttpFilter{Name: name, ConfigType: &hcmv3.HttpFilter_TypedConfig{TypedConfig: pack(m)}}
+}
+
+// forwardProxy resolves the hosts of the Bedrock clusters; requests to others'
+// clusters pass it by.
+func forwardProxy(o Options) *hcmv3.HttpFilter {
+	return filter("envoy.filters.http.dynamic_forward_proxy", &dfpfilterv3.FilterConfig{
+		ImplementationSpecifier: &dfpfilterv3.FilterConfig_DnsCacheConfig{DnsCacheConfig: dnsCache(o)},
+	})
+}
+
+// earlyMutation changes requests before their route is looked up.
+func earlyMutation(ms []*mutationv3.HeaderMutation) []*corev3.TypedExtensionConfig {
+	return []*corev3.TypedExtensionConfig{{
+		Name:        "envoy.http.early_header_mutation.header_mutation",
+		TypedConfig: pack(&earlyv3.HeaderMutation{Mutations: ms}),
+	}}
 }
 
 // disabled leaves f out unless the route enables it.

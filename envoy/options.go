@@ -24,6 +24,13 @@ const (
 	Buffered BodyMode = "buffered"
 )
 
+// The Envoys that are known: 1.36 has the first ext_proc that suits, and each of
+// these was tried.
+const (
+	oldest = 36
+	newest = 40
+)
+
 // DefaultCAFile is where Debian, Ubuntu and Alpine keep the public CAs.
 const DefaultCAFile = "/etc/ssl/certs/ca-certificates.crt"
 
@@ -38,6 +45,9 @@ type Options struct {
 	// reaches it can stop Envoy and read its configuration.
 	AdminSocket string
 
+	// Version is which Envoy 1.x takes the configuration: fields that it would refuse
+	// are left out. What `make run` fetches is the newest known, and the default.
+	Version  int
 	BodyMode BodyMode
 
 	// TLSCertFile and TLSKeyFile (PEM, absolute paths) switch Listen to TLS. Both
@@ -82,6 +92,7 @@ func Defaults() Options {
 	return Options{
 		Listen:            "0.0.0.0:3000",
 		ExtProc:           "127.0.0.1:3002",
+		Version:           newest,
 		BodyMode:          FullDuplex,
 		UpstreamCAFile:    DefaultCAFile,
 		MaxRequestBytes:   10 << 20,
@@ -94,6 +105,9 @@ func Defaults() Options {
 		MaxUpstream:       10_000,
 	}
 }
+
+// since tells whether Envoy is 1.version or newer.
+func (o Options) since(version int) bool { return o.Version >= version }
 
 // check reports everything that is wrong with o at once.
 func (o Options) check() error {
@@ -112,6 +126,11 @@ func (o Options) check() error {
 	}
 	if o.BodyMode != FullDuplex && o.BodyMode != Buffered {
 		bad("body mode %q: want %s or %s", o.BodyMode, FullDuplex, Buffered)
+	}
+	if o.Version < oldest || o.Version > newest {
+		bad("envoy version 1.%d: want 1.%d to 1.%d", o.Version, oldest, newest)
+	} else if o.BodyMode == FullDuplex && !o.since(38) {
+		bad("body mode %s: want Envoy 1.38 or newer, or %s", FullDuplex, Buffered)
 	}
 	if (o.TLSCertFile == "") != (o.TLSKeyFile == "") {
 		bad("tls: certificate and key go together")

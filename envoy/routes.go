@@ -21,31 +21,51 @@ import (
 //
 // Routes are looked up twice: for the request as the caller sent it, which never
 // has the egress header, and again after extproc has answered.
-func routes(o Options) *routev3.RouteConfiguration {
-	connect := refuse("connect", &routev3.RouteMatch{PathSpecifier: &routev3.RouteMatch_ConnectMatcher_{ConnectMatcher: &routev3.RouteMatch_ConnectMatcher{}}})
-	upgrade := refuse("upgrade", anyPath(&routev3.HeaderMatcher{
-		Name:                 "upgrade",
-		HeaderMatchSpecifier: &routev3.HeaderMatcher_PresentMatch{PresentMatch: true},
-	}))
-	nothing := &routev3.Route{
-		Name:                 "nothing",
-		Match:                anyPath(),
-		Action:               directResponse(404),
-		TypedPerFilterConfig: map[string]*anypb.Any{processorName: pack(&routev3.FilterConfig{Config: pack(&extprocv3.ExtProcPerRoute{Override: &extprocv3.ExtProcPerRoute_Overrides{Overrides: &extprocv3.ExtProcOverrides{}}})})},
-	}
-	all := &routev3.VirtualHost{
-		Name:    "all",
-		Domains: []string{"*"},
-		Routes:  []*routev3.Route{connect, upgrade, egress(EgressTLS, ClusterTLS), egress(EgressPlaintext, ClusterPlaintext), nothing},
-	}
-	if o.BodyMode == Buffered {
-		all.RequestBodyBufferLimit = wrapperspb.UInt64(uint64(o.MaxRequestBytes))
-	}
+func routes() *routev3.RouteConfiguration {
+	all := virtualHost("all", []string{"*"}, append([]*routev3.Route{connect(), upgrade()}, append(egresses(), ask())...)...)
 	return &routev3.RouteConfiguration{Name: "routes", VirtualHosts: []*routev3.VirtualHost{all}}
 }
 
-func refuse(name string, match *routev3.RouteMatch) *routev3.Route {
-	return &routev3.Route{Name: name, Match: match, Action: directResponse(405)}
+func virtualHost(name string, domains []string, routes ...*routev3.Route) *routev3.VirtualHost {
+	return &routev3.VirtualHost{Name: name, Domains: domains, Routes: routes}
+}
+
+func connect() *routev3.Route {
+	return &routev3.Route{
+		Name:   "connect",
+		Match:  &routev3.RouteMatch{PathSpecifier: &routev3.RouteMatch_ConnectMatcher_{ConnectMatcher: &routev3.RouteMatch_ConnectMatcher{}}},
+		Action: directResponse(405),
+	}
+}
+
+func upgrade() *routev3.Route {
+	return &routev3.Route{
+		Name: "upgrade",
+		Match: anyPath(&routev3.HeaderMatcher{
+			Name:                 "upgrade",
+			HeaderMatchSpecifier: &routev3.HeaderMatcher_PresentMatch{PresentMatch: true},
+		}),
+		Action: directResponse(405),
+	}
+}
+
+// ask is the route of every request from outside: extproc answers it, or sends it
+// on by an egress.
+func ask() *routev3.Route {
+	return &routev3.Route{Name: "nothing", Match: anyPath(), Action: directResponse(404), TypedPerFilterConfig: asking()}
+}
+
+// asking turns the ext_proc filter on.
+func asking() map[string]*anypb.Any {
+	return map[string]*anypb.Any{processorName: pack(&routev3.FilterConfig{
+		Config: pack(&extprocv3.ExtProcPerRoute{Override: &extprocv3.ExtProcPerRoute_Overrides{Overrides: &extprocv3.ExtProcOverrides{}}}),
+	})}
+}
+
+// egresses are the ways out. They ask extproc too: should a caller's own egress
+// header get this far, extproc's answer still comes first, and replaces it.
+func egresses() []*routev3.Route {
+	return []*routev3.Route{egress(EgressTLS, ClusterTLS), egress(EgressPlaintext, ClusterPlaintext)}
 }
 
 func directResponse(status uint32) *routev3.Route_DirectResponse {
@@ -78,5 +98,6 @@ func egress(value, cluster string) *routev3.Route {
 			"x-envoy-external-address", "x-envoy-internal",
 			"x-api-key", "api-key", "cookie", "proxy-authorization",
 		},
+		TypedPerFilterConfig: asking(),
 	}
 }

@@ -48,6 +48,22 @@ func Binary(t testing.TB) string {
 	return path
 }
 
+// Version is the minor version of the binary: 40 of 1.40.0.
+func Version(t testing.TB) int {
+	t.Helper()
+	out, err := exec.Command(Binary(t), "--version").Output()
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, after, _ := strings.Cut(string(out), "/1.")
+	minor, _, _ := strings.Cut(after, ".")
+	n, err := strconv.Atoi(minor)
+	if err != nil {
+		t.Fatalf("no version in %q", out)
+	}
+	return n
+}
+
 // Validate has Envoy load a bootstrap without serving it.
 func Validate(t testing.TB, bootstrap []byte) {
 	t.Helper()

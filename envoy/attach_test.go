@@ -1,0 +1,270 @@
+package envoy_test
+
+import (
+	"fmt"
+	"maps"
+	"net"
+	"net/http"
+	"net/http/httptest"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+
+	"aisix/envoy"
+	"aisix/envoy/envoytest"
+
+	"go.yaml.in/yaml/v3"
+)
+
+// domain is where callers find the gateway in the fragments that ship.
+const domain = "ai.example.com"
+
+// attachments are the folders below deploy/attach: for each, the oldest Envoy
+// that takes it.
+var attachments = map[string]envoy.Options{
+	"envoy-1.39": {Version: 39, BodyMode: envoy.FullDuplex},
+	"envoy-1.38": {Version: 38, BodyMode: envoy.FullDuplex},
+	"envoy-1.36": {Version: 36, BodyMode: envoy.Buffered},
+}
+
+func TestShippedAttachments(t *testing.T) {
+	for folder, want := range attachments {
+		o := envoy.Defaults()
+		o.Version, o.BodyMode = want.Version, want.BodyMode
+		files, err := envoy.Attachment(o, domain)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for name, b := range files {
+			golden(t, filepath.Join("..", "deploy", "attach", folder, name), b)
+		}
+	}
+	if files, err := envoy.Attachment(envoy.Options{}, domain); err == nil || files != nil {
+		t.Errorf("the zero Options: %v, %v", files, err)
+	}
+}
+
+// An Envoy with routes, filters and error pages of its own, and the fragments
+// added as deploy/attach/README.md says, as they stand but for extproc's port.
+func TestAttached(t *testing.T) {
+	t.Parallel()
+	for folder, o := range attachments {
+		if envoytest.Version(t) < o.Version {
+			t.Logf("%s is not for this Envoy", folder)
+			continue
+		}
+		t.Run(folder, func(t *testing.T) {
+			shop := newUpstream(t, httptest.NewServer, ok)
+			bedrock := newUpstream(t, httptest.NewServer, func(w http.ResponseWriter, _ *http.Request) {
+				w.Header().Set("x-amzn-requestid", "r")
+				fmt.Fprint(w, "from Bedrock")
+			})
+			// *.localhost is this machine to Envoy's resolver, and "bedrock-runtime.*" is a
+			// host of Bedrock's to the fragments.
+			_, port, _ := net.SplitHostPort(bedrock.host())
+			endpoint := "bedrock-runtime.localhost:" + port
+			p := &extProc{buffered: o.BodyMode == envoy.Buffered, decide: func(h map[string]string) decision {
+				switch h["x-test"] {
+				case "forward":
+					d := forward(bedrock)
+					d.set[":authority"] = endpoint
+					return d
+				case "unreachable":
+					d := forward(bedrock)
+					d.set[":authority"] = "bedrock-runtime.localhost:1"
+					return d
+				case "fail":
+					return decision{fail: true}
+				}
+				return decision{reject: immediate(401, "application/json", `{"error":"ours"}`)}
+			}}
+			address := envoytest.Start(t, attach(t, folder, p.serve(t, "tcp", "127.0.0.1:0"), shop.host())).Address(t, "ingress")
+
+			if a := post(t, address, `{}`, "Host", "shop.example.com", "x-amz-date", "theirs"); a.status != 200 || a.body != "fine" {
+				t.Errorf("their own traffic: %d %s", a.status, a.body)
+			}
+			if r := shop.requests(); len(r) != 1 || r[0].Header.Get("x-amz-date") != "theirs" {
+				t.Errorf("their own traffic has changed: %v", r)
+			}
+			if n := len(p.requests()); n != 0 {
+				t.Errorf("extproc was asked about their own traffic %d times", n)
+			}
+			if a := post(t, address, `{}`, "Host", "elsewhere.example.com"); a.status != 421 || a.body != "sorry: 421" {
+				t.Errorf("their own error page: %d %s", a.status, a.body)
+			}
+
+			large := strings.Repeat("x", 3<<20)
+			if a := post(t, address, large, "Host", domain, "x-test", "forward"); a.status != 200 || a.body != "from Bedrock" {
+				t.Errorf("through the gateway: %d %s", a.status, a.body)
+			}
+			bedrock.mu.Lock()
+			if len(bedrock.size) != 1 || bedrock.size[0] != int64(len(large)) || bedrock.seen[0].Host != endpoint {
+				t.Errorf("Bedrock got bodies of %v: %+v", bedrock.size, bedrock.seen)
+			}
+			bedrock.mu.Unlock()
+			if a := post(t, address, `{}`, "Host", domain); a.status != 401 || a.body != `{"error":"ours"}` {
+				t.Errorf("an answer of extproc's: %d %s", a.status, a.body)
+			}
+			wantShape(t, post(t, address, `{}`, "Host", domain, "x-test", "unreachable"), 502, "transport_error")
+			wantShape(t, post(t, address, `{}`, "Host", domain, "x-test", "fail"), 503, "gateway_unavailable")
+
+			// Nobody but extproc opens the way out.
+			for _, host := range []string{domain, endpoint, "bedrock-runtime.us-west-2.amazonaws.com", "x.vpce.amazonaws.com", "shop.example.com"} {
+				before := len(bedrock.requests())
+				if a := post(t, address, `{}`, "Host", host, "x-aisix-egress", "plaintext"); a.status == 200 && host != "shop.example.com" {
+					t.Errorf("%s: %d %s", host, a.status, a.body)
+				}
+				if len(bedrock.requests()) != before {
+					t.Errorf("%s: a caller sent a request to Bedrock", host)
+				}
+			}
+		})
+	}
+}
+
+// Their own ext_proc filter, in the same chain, off in our virtual hosts as the
+// page says. (Two that are on don't go together: requests stall and answers are cut
+// short, cleanly, now and then.)
+func TestBesideAnotherProcessor(t *testing.T) {
+	t.Parallel()
+	if envoytest.Version(t) < 39 {
+		t.Skip("the fragments are for newer Envoys")
+	}
+	const size = 1 << 20
+	for name, place := range map[string]int{"theirs first": 1, "ours first": 2} {
+		t.Run(name, func(t *testing.T) {
+			shop := newUpstream(t, httptest.NewServer, ok)
+			bedrock := newUpstream(t, httptest.NewServer, func(w http.ResponseWriter, _ *http.Request) {
+				fmt.Fprint(w, strings.Repeat("y", size))
+			})
+			_, port, _ := net.SplitHostPort(bedrock.host())
+			ours := &extProc{decide: func(map[string]string) decision {
+				d := forward(bedrock)
+				d.set[":authority"] = "bedrock-runtime.localhost:" + port
+				return d
+			}}
+			theirs := &extProc{decide: func(map[string]string) decision { return decision{} }}
+			_, theirPort, _ := net.SplitHostPort(theirs.serve(t, "tcp", "127.0.0.1:0"))
+
+			root := attached(t, "envoy-1.39")
+			resources := root["static_resources"].(map[string]any)
+			manager := first(first(first(resources["listeners"])["filter_chains"])["filters"])["typed_config"].(map[string]any)
+			filters := manager["http_filters"].([]any)
+			second := rename(t, filters[1], "name: envoy.filters.http.ext_proc", "name: theirs", "cluster_name: extproc", "cluster_name: theirs", "disabled: true", "disabled: false")
+			manager["http_filters"] = slices.Insert(slices.Clone(filters), place, second)
+			for _, v := range manager["route_config"].(map[string]any)["virtual_hosts"].([]any) {
+				if v := v.(map[string]any); strings.HasPrefix(v["name"].(string), "aisix") {
+					v["typed_per_filter_config"] = map[string]any{"theirs": map[string]any{
+						"@type":    "type.googleapis.com/envoy.extensions.filters.http.ext_proc.v3.ExtProcPerRoute",
+						"disabled": true,
+					}}
+				}
+			}
+			clusters := resources["clusters"].([]any)
+			resources["clusters"] = append(clusters, rename(t, clusters[1], "name: extproc", "name: theirs", "port_value: 3002", "port_value: "+theirPort))
+			address := envoytest.Start(t, ports(t, root, ours.serve(t, "tcp", "127.0.0.1:0"), shop.host())).Address(t, "ingress")
+
+			var all sync.WaitGroup
+			for range 8 {
+				all.Go(func() {
+					if a := post(t, address, strings.Repeat("x", size), "Host", domain); a.status != 200 || len(a.body) != size {
+						t.Errorf("%d, %d bytes", a.status, len(a.body))
+					}
+				})
+			}
+			all.Wait()
+			if n := len(bedrock.requests()); n != 8 {
+				t.Errorf("Bedrock got %d requests", n)
+			}
+			if n := len(theirs.requests()); n != 0 {
+				t.Errorf("their processor saw %d requests of ours", n)
+			}
+			if a := post(t, address, `{}`, "Host", "shop.example.com"); a.status != 200 || len(theirs.requests()) != 1 || len(ours.requests()) != 8 {
+				t.Errorf("their own request: %d; asked: theirs %d, ours %d", a.status, len(theirs.requests()), len(ours.requests()))
+			}
+		})
+	}
+}
+
+// rename is a copy of a part with texts replaced, in pairs.
+func rename(t *testing.T, part any, pairs ...string) any {
+	t.Helper()
+	b, err := yaml.Marshal(part)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var copied any
+	if err := yaml.Unmarshal([]byte(strings.NewReplacer(pairs...).Replace(string(b))), &copied); err != nil {
+		t.Fatal(err)
+	}
+	return copied
+}
+
+// attach is theirs.yaml with a folder's fragments.
+func attach(t *testing.T, folder, extproc, shop string) []byte {
+	t.Helper()
+	return ports(t, attached(t, folder), extproc, shop)
+}
+
+// attached adds a folder's fragments to theirs.yaml, as the page says.
+func attached(t *testing.T, folder string) map[string]any {
+	t.Helper()
+	root := load(t, filepath.Join("testdata", "theirs.yaml"))
+	resources := root["static_resources"].(map[string]any)
+	chain := first(first(resources["listeners"])["filter_chains"])
+	manager := first(chain["filters"])["typed_config"].(map[string]any)
+	routes := manager["route_config"].(map[string]any)
+	replies := manager["local_reply_config"].(map[string]any)
+
+	fragment := func(name string) map[string]any {
+		return load(t, filepath.Join("..", "deploy", "attach", folder, name+".yaml"))
+	}
+	filters := manager["http_filters"].([]any)
+	last := len(filters) - 1
+	manager["http_filters"] = append(append(filters[:last:last], fragment("http_filters")["http_filters"].([]any)...), filters[last])
+	routes["virtual_hosts"] = append(routes["virtual_hosts"].([]any), fragment("virtual_hosts")["virtual_hosts"].([]any)...)
+	resources["clusters"] = append(resources["clusters"].([]any), fragment("clusters")["clusters"].([]any)...)
+	ours := fragment("connection_manager")
+	manager["early_header_mutation_extensions"] = ours["early_header_mutation_extensions"]
+	replies["mappers"] = append(ours["local_reply_config"].(map[string]any)["mappers"].([]any), replies["mappers"].([]any)...)
+
+	if limit := filepath.Join("..", "deploy", "attach", folder, "listener.yaml"); exists(limit) {
+		maps.Copy(first(resources["listeners"]), load(t, limit))
+	}
+	return root
+}
+
+// ports puts a test's own ports in.
+func ports(t *testing.T, root map[string]any, extproc, shop string) []byte {
+	t.Helper()
+	b, err := yaml.Marshal(root)
+	if err != nil {
+		t.Fatal(err)
+	}
+	text := string(b)
+	for was, is := range map[string]string{"port_value: 3002\n": extproc, "port_value: 1\n": shop} {
+		_, port, _ := net.SplitHostPort(is)
+		text = strings.Replace(text, was, "port_value: "+port+"\n", 1)
+	}
+	return []byte(strings.ReplaceAll(text, envoy.DefaultCAFile, envoy.SystemCAFile()))
+}
+
+func load(t *testing.T, path string) map[string]any {
+	t.Helper()
+	b, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var m map[string]any
+	if err := yaml.Unmarshal(b, &m); err != nil {
+		t.Fatal(err)
+	}
+	return m
+}
+
+func exists(path string) bool { _, err := os.Stat(path); return err == nil }
+
+func first(list any) map[string]any { return list.([]any)[0].(map[string]any) }
