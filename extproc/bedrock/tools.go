@@ -1,0 +1,165 @@
+package bedrock
+
+import (
+	"encoding/json"
+	"errors"
+	"slices"
+
+	"aisix/extproc/chat"
+	"aisix/extproc/fault"
+)
+
+// looseSchema is the schema of a tool that came without one.
+var looseSchema = json.RawMessage(`{"type":"object","properties":{}}`)
+
+// tools settles definitions and choice: the subset that may be called, none,
+// and definitions for a history whose tools are gone.
+func (p *prepared) tools(t Target) error {
+	r, c := p.req, p.family.Capabilities
+	used := usedTools(r.Messages)
+	if len(r.Tools) > 0 && denies(c.Tools) {
+		return fault.Invalid("tools", "this model takes no tools")
+	}
+	tools := slices.Clone(r.Tools)
+	if len(r.ToolChoice.Only) > 0 {
+		only := make(map[string]bool, len(r.ToolChoice.Only))
+		for _, name := range r.ToolChoice.Only {
+			only[name] = true
+		}
+		tools = slices.DeleteFunc(tools, func(t chat.Tool) bool { return !only[t.Name] })
+	}
+	if r.ToolChoice.Mode == chat.ToolChoiceTool && !slices.ContainsFunc(tools, func(t chat.Tool) bool { return t.Name == r.ToolChoice.Name }) {
+		return fault.Invalid("tool_choice", "tool_choice names a tool that tools does not define")
+	}
+	if len(tools) == 0 && (r.ToolChoice.Mode == chat.ToolChoiceAny || r.ToolChoice.Mode == chat.ToolChoiceTool) {
+		return fault.Invalid("tool_choice", "tool_choice needs tools")
+	}
+	if r.ToolChoice.Mode == chat.ToolChoiceNone && len(used) == 0 && !t.invokes() {
+		tools = nil // Converse has no word for none
+	}
+	if len(tools) == 0 && len(used) > 0 {
+		for _, name := range used {
+			tools = append(tools, chat.Tool{Name: name})
+		}
+		r.ToolChoice = chat.ToolChoice{Mode: chat.ToolChoiceNone} // the caller offers none: nobody would run a call
+	}
+	for i := range tools {
+		if isNull(tools[i].Schema) {
+			tools[i].Schema = looseSchema
+		}
+		schema, err := toolSchema(tools[i].Schema)
+		if err != nil {
+			return fault.Invalid("tools", "the schema of the tool %s %s", quote(tools[i].Name), err)
+		}
+		tools[i].Schema = schema
+		if tools[i].Strict = tools[i].Strict && has(c.StrictTools); tools[i].Strict {
+			schema, err := nativeSchema(tools[i].Schema)
+			if errors.Is(err, errOpen) { // strict is best effort
+				tools[i].Strict = false
+				continue
+			}
+			if err != nil {
+				return fault.Invalid("tools", "the schema of the strict tool %s %s", quote(tools[i].Name), err)
+			}
+			tools[i].Schema = schema
+		}
+	}
+	if r.ToolChoice.Mode == chat.ToolChoiceTool && !p.canChoose(chat.ToolChoiceTool) && p.canChoose(chat.ToolChoiceAny) {
+		// Any of one is that one.
+		tools = slices.DeleteFunc(tools, func(t chat.Tool) bool { return t.Name != r.ToolChoice.Name })
+		r.ToolChoice = chat.ToolChoice{Mode: chat.ToolChoiceAny}
+	}
+	mode := r.ToolChoice.Mode
+	if (mode == chat.ToolChoiceAny || mode == chat.ToolChoiceTool) && !p.canChoose(mode) {
+		return fault.Invalid("tool_choice", "this model can't be made to call a tool: tool_choice may be auto or none")
+	}
+	r.Tools = tools
+	return nil
+}
+
+// plainSchemas writes the tools' schemas as a family wants them that takes plain
+// ones only. Ours for structured output is the last one.
+func (p *prepared) plainSchemas() error {
+	if p.family.Capabilities.ToolSchema != "plain" {
+		return nil
+	}
+	p.req.Tools = slices.Clone(p.req.Tools)
+	left := maxPlainSize
+	for i, t := range p.req.Tools {
+		left += len(t.Schema) // as many as it can hold itself
+		schema, err := plainSchema(t.Schema, &left)
+		switch {
+		case err != nil && t.Name == p.output:
+			return fault.Invalid("response_format", "the schema %s", err)
+		case err != nil:
+			return fault.Invalid("tools", "the schema of the tool %s %s", quote(t.Name), err)
+		}
+		p.req.Tools[i].Schema = schema
+	}
+	return nil
+}
+
+// canChoose tells whether the family takes a tool choice; not said is yes.
+func (p *prepared) canChoose(mode chat.ToolChoiceMode) bool {
+	c := p.family.Capabilities.ToolChoice
+	return c == nil || slices.Contains(c, string(mode))
+}
+
+// usedTools are the names in the history, in order, once each.
+func usedTools(messages []chat.Message) []string {
+	var names []string
+	seen := map[string]bool{}
+	for _, m := range messages {
+		for _, b := range m.Blocks {
+			if u, ok := b.(chat.ToolUse); ok && !seen[u.Name] {
+				seen[u.Name] = true
+				names = append(names, u.Name)
+			}
+		}
+	}
+	return names
+}
+
+// rename gives tools and calls names and ids that Bedrock takes, the same in
+// definitions, choice and history.
+func (p *prepared) rename() error {
+	r := p.req
+	callers := r.Tools
+	if p.output != "" { // ours is the last definition
+		callers = r.Tools[:len(r.Tools)-1]
+	}
+	names := usedTools(r.Messages)
+	for _, t := range callers {
+		names = append(names, t.Name)
+	}
+	a := newAliases(names)
+	p.names = a.origin
+	for i := range callers {
+		callers[i].Name = a.wire(callers[i].Name)
+	}
+	r.ToolChoice.Name = a.wire(r.ToolChoice.Name)
+	if p.output != "" {
+		p.output = a.reserve(outputTool)
+		r.Tools[len(r.Tools)-1].Name = p.output
+		if r.ToolChoice.Mode == chat.ToolChoiceTool {
+			r.ToolChoice.Name = p.output
+		}
+	}
+	length := p.family.Capabilities.CallIDLength
+	r.Messages = slices.Clone(r.Messages)
+	for i, m := range r.Messages {
+		r.Messages[i].Blocks = slices.Clone(m.Blocks)
+		for j, b := range m.Blocks {
+			switch b := b.(type) {
+			case chat.ToolUse:
+				b.ID, b.Name = callID(b.ID, length), a.wire(b.Name)
+				r.Messages[i].Blocks[j] = b
+			case chat.ToolResult:
+				b.ID = callID(b.ID, length)
+				r.Messages[i].Blocks[j] = b
+			}
+		}
+	}
+	return nil
+}
+
