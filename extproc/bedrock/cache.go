@@ -67,4 +67,3 @@ func knownTTL(ttl string, ttls []string) string {
 	}
 	return ""
 }
-

@@ -162,4 +162,3 @@ func (p *prepared) rename() error {
 	}
 	return nil
 }
-
