@@ -150,6 +150,13 @@ func valid(t testing.TB, pointer, body string) {
 	}
 }
 
+func TestTheDocumentIsServedToEverybody(t *testing.T) {
+	got := start(t).must("GET", "/admin/openapi.json", "", "Authorization:")
+	if got.body != string(openapi) {
+		t.Errorf("%d bytes, want the file's %d", len(got.body), len(openapi))
+	}
+}
+
 func TestTheDocumentHasEveryRouteAndNoOther(t *testing.T) {
 	d, err := parsed()
 	if err != nil {

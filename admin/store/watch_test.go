@@ -137,6 +137,32 @@ func TestWatchNoticesAnotherHistory(t *testing.T) {
 	}
 }
 
+// A row that can't be read is left out; the others are served.
+func TestWatchLeavesOutWhatItCanNotRead(t *testing.T) {
+	ctx := context.Background()
+	server := redistest.Start(t)
+	client := server.Client()
+	s := newStore(t, client)
+	k := must[*store.Entry](t)(s.Create(ctx, providerKey("one")))
+	must[*store.Entry](t)(s.Create(ctx, model("claude", k.ID)))
+	other := must[*store.Entry](t)(s.Create(ctx, providerKey("two")))
+	must[*store.Entry](t)(s.Create(ctx, model("nova", other.ID)))
+	for _, broken := range []string{"", "5", "5 {", `5 {"value":5}`, `5 {"value":{"display_name":"two"}}`, `5 {"value":{},"secret":{"key_id":"x"}}`} {
+		client.HSet(ctx, "{aisix:config}:provider_keys", other.ID, broken)
+		holder := follow(t, newStore(t, server.Client()))
+		within(t, 5*time.Second, "a snapshot beside a broken row", at(holder, 4))
+		if _, ok := holder.Load().Model("claude"); !ok {
+			t.Errorf("%q took others along", broken)
+		}
+		if _, ok := holder.Load().Model("nova"); ok {
+			t.Errorf("%q: a model is served without its provider key", broken)
+		}
+		if _, err := s.Get(ctx, resource.ProviderKeys, other.ID); err == nil || errors.Is(err, store.ErrUnavailable) {
+			t.Errorf("get of %q: %v", broken, err)
+		}
+	}
+}
+
 // extproc's user needs no right to write.
 func TestWatchWithReadRightsOnly(t *testing.T) {
 	ctx := context.Background()

@@ -1,0 +1,94 @@
+package admin
+
+import (
+	"context"
+	"crypto/sha256"
+	"fmt"
+	"net/http"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"aisix/admin/snapshot"
+	"aisix/admin/store"
+)
+
+// What is written here is in force where snapshots are followed within 500 ms.
+func TestWritesAreInForceSoon(t *testing.T) {
+	a := start(t)
+	sealer, _ := store.NewSealer([]byte("0123456789abcdef0123456789abcdef"))
+	holder := &snapshot.Holder{}
+	ctx, cancel := context.WithCancel(context.Background())
+	done := make(chan error)
+	go func() { done <- store.New(a.valkey.Client(), sealer).Watch(ctx, holder) }()
+	defer func() {
+		cancel()
+		if err := <-done; err != nil {
+			t.Error(err)
+		}
+	}()
+	within := func(d time.Duration, what string, is func(*snapshot.Snapshot) bool) {
+		t.Helper()
+		for start := time.Now(); ; time.Sleep(time.Millisecond) { // no event tells of a swap
+			if s := holder.Load(); s != nil && is(s) {
+				return
+			}
+			if time.Since(start) > d {
+				t.Fatalf("not within %v: %s", d, what)
+			}
+		}
+	}
+	within(5*time.Second, "the first snapshot", func(*snapshot.Snapshot) bool { return true })
+	location := a.must("POST", "/admin/v1/apikeys", fmt.Sprintf(`{"key_hash":"%x","allowed_models":["a"]}`, sha256.Sum256([]byte("sk-1")))).header.Get("Location")
+	has := func(plaintext string) func(*snapshot.Snapshot) bool {
+		return func(s *snapshot.Snapshot) bool { _, ok := s.Key(sha256.Sum256([]byte(plaintext))); return ok }
+	}
+	within(500*time.Millisecond, "the key", has("sk-1"))
+
+	rotated := a.must("POST", location+"/rotate", `{"grace_seconds":60}`)
+	_, after, _ := strings.Cut(rotated.body, `"plaintext":"`)
+	plaintext, _, _ := strings.Cut(after, `"`)
+	within(500*time.Millisecond, "the rotated key", has(plaintext))
+	old, ok := holder.Load().Key(sha256.Sum256([]byte("sk-1")))
+	if !ok || old.APIKey.ExpiresAt == nil || time.Until(*old.APIKey.ExpiresAt) > time.Minute {
+		t.Errorf("the old key in its grace: %+v", old)
+	}
+	a.must("POST", location+"/rotate", "")
+	within(500*time.Millisecond, "a rotation without a grace", func(s *snapshot.Snapshot) bool { return !has(plaintext)(s) })
+	a.must("DELETE", location, "")
+	within(500*time.Millisecond, "the deletion", func(s *snapshot.Snapshot) bool { return s.Revision == 4 })
+}
+
+// Redis away is a 503, promptly, on every path that needs it; then all goes on.
+func TestRedisAway(t *testing.T) {
+	a := start(t)
+	location := a.must("POST", "/admin/v1/apikeys", `{"allowed_models":[]}`).header.Get("Location")
+	ask := []struct{ method, path, body string }{
+		{"GET", "/admin/v1/models", ""}, {"GET", location, ""}, {"POST", "/admin/v1/provider_keys", fmt.Sprintf(aProviderKey, "one")},
+		{"PUT", location, `{"allowed_models":[]}`}, {"PATCH", location, `{}`}, {"DELETE", location, ""}, {"POST", location + "/rotate", ""},
+		{"GET", "/admin/v1/usage", ""}, {"GET", "/admin/v1/health", ""}, {"GET", "/readyz", ""},
+	}
+	for name, away := range map[string]struct{ begin, end func() }{
+		"stopped": {a.valkey.Kill, a.valkey.Restart},
+		"silent":  {a.valkey.Freeze, a.valkey.Thaw},
+	} {
+		t.Run(name, func(t *testing.T) {
+			away.begin()
+			var wg sync.WaitGroup
+			for _, x := range ask {
+				wg.Go(func() {
+					start := time.Now()
+					if got := a.do(x.method, x.path, x.body); got.status != http.StatusServiceUnavailable || time.Since(start) > 3*time.Second {
+						t.Errorf("%s %s: %d after %v: %s", x.method, x.path, got.status, time.Since(start), got.body)
+					}
+				})
+			}
+			wg.Wait()
+			a.must("GET", "/livez", "")
+			away.end()
+			a.must("GET", "/readyz", "")
+			a.must("PATCH", location, `{"team_id":"`+name+`"}`)
+		})
+	}
+}
