@@ -54,6 +54,10 @@ check: generate ## Everything, before a push: generated code, modules, staticche
 	go run honnef.co/go/tools/cmd/staticcheck@v0.8.2 ./...
 	$(MAKE) test
 
+.PHONY: bench
+bench: ## Run the benchmarks: time and allocations of what each request passes through
+	go test -run '^$$' -bench . -benchmem ./extproc/...
+
 .PHONY: clean-data
 clean-data: ## Forget what `make run` kept: the resources, the usage, the master key
 	rm -rf .data

@@ -1,0 +1,89 @@
+package exchange_test
+
+import (
+	"bytes"
+	"context"
+	"io"
+	"testing"
+
+	extprocv3 "github.com/envoyproxy/go-control-plane/envoy/service/ext_proc/v3"
+	"google.golang.org/grpc"
+
+	"aisix/extproc/exchange"
+	"aisix/extproc/exchange/exchangetest"
+)
+
+// script is a stream that plays one request over and over, without a wire.
+type script struct {
+	grpc.ServerStream
+	ctx  context.Context
+	next []*extprocv3.ProcessingRequest
+}
+
+func (s *script) Context() context.Context { return s.ctx }
+
+func (s *script) Recv() (*extprocv3.ProcessingRequest, error) {
+	if len(s.next) == 0 {
+		return nil, io.EOF
+	}
+	m := s.next[0]
+	s.next = s.next[1:]
+	return m, nil
+}
+
+func (s *script) Send(*extprocv3.ProcessingResponse) error { return nil }
+
+// BenchmarkRoundTrip is one request and its answer through an exchange: what this
+// package costs beside gRPC and the handler.
+func BenchmarkRoundTrip(b *testing.B) {
+	body := bytes.Repeat([]byte("x"), 1<<10)
+	headers := []string{":method", "POST", ":path", "/v1/chat/completions", ":authority", "gw", ":scheme", "http", "authorization", "Bearer sk",
+		"content-type", "application/json", "user-agent", "bench", "x-request-id", "1", "x-forwarded-proto", "http"}
+	messages := []*extprocv3.ProcessingRequest{
+		exchangetest.First(exchangetest.RequestHeaders(false, headers...), exchangetest.FullDuplex),
+		exchangetest.RequestBody(body, false),
+		exchangetest.RequestBody(nil, true),
+		exchangetest.ResponseHeaders(false, ":status", "200", "content-type", "application/json", "x-amzn-requestid", "r"),
+		exchangetest.ResponseBody(body, false),
+		exchangetest.ResponseBody(nil, true),
+	}
+	request := exchange.Request{Host: "bedrock", Path: "/model/m/converse", Egress: "tls", Body: body,
+		Header: []exchange.KeyValue{{Key: "authorization", Value: "AWS4"}, {Key: "content-type", Value: "application/json"}}}
+	answer := []exchange.KeyValue{{Key: "content-type", Value: "application/json"}, {Key: "x-aisix-request-id", Value: "1"}}
+	buf := make([]byte, 4<<10)
+	b.ReportAllocs()
+	for b.Loop() {
+		x := exchange.New(&script{ctx: background, next: messages})
+		if _, err := x.Header(background); err != nil {
+			b.Fatal(err)
+		}
+		if _, err := x.ReadBody(background, limit); err != nil {
+			b.Fatal(err)
+		}
+		if err := x.Forward(background, request); err != nil {
+			b.Fatal(err)
+		}
+		if _, err := x.Response(background); err != nil {
+			b.Fatal(err)
+		}
+		if err := x.WriteHeader(background, 200, answer); err != nil {
+			b.Fatal(err)
+		}
+		for {
+			n, err := x.Read(buf)
+			if err == io.EOF {
+				break
+			}
+			if err != nil {
+				b.Fatal(err)
+			}
+			if _, err := x.Write(buf[:n]); err != nil {
+				b.Fatal(err)
+			}
+		}
+		if err := x.Finish(); err != nil {
+			b.Fatal(err)
+		}
+		x.Close()
+	}
+}
