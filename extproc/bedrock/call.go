@@ -24,8 +24,9 @@ type Call struct {
 	header http.Header
 	body   []byte
 
-	names  map[string]string // tool aliases of this request → the caller's names
-	output string            // the tool that stands in for structured output
+	request *chat.Request     // as encoded; for what a message may quote of it
+	names   map[string]string // tool aliases of this request → the caller's names
+	output  string            // the tool that stands in for structured output
 
 	keyID     string    // of the last signature
 	signed    time.Time // when that was
@@ -54,13 +55,14 @@ func NewCall(req *chat.Request, t Target) (*Call, error) {
 		return nil, fault.From(err)
 	}
 	c := &Call{
-		target: t,
-		stream: req.Stream,
-		url:    &url.URL{Scheme: base.Scheme, Host: base.Host, Path: base.Path + w.path, RawPath: base.EscapedPath() + w.rawPath},
-		header: w.header,
-		body:   w.body,
-		names:  p.names,
-		output: p.output,
+		target:  t,
+		stream:  req.Stream,
+		url:     &url.URL{Scheme: base.Scheme, Host: base.Host, Path: base.Path + w.path, RawPath: base.EscapedPath() + w.rawPath},
+		header:  w.header,
+		body:    w.body,
+		request: p.req,
+		names:   p.names,
+		output:  p.output,
 	}
 	c.header.Del("Content-Length")
 	if c.header.Get("Content-Type") == "" {
@@ -111,7 +113,7 @@ func (c *Call) Whole(status int, header http.Header, body []byte) ([]chat.Event,
 	}
 	if header.Get("X-Amzn-Errortype") != "" || bytes.Contains(body, []byte(`"__type"`)) {
 		if e := exceptionOf(status, header, body); e.Type != "" {
-			return nil, newFault(e, header, c.redactor())
+			return nil, c.fault(e, header)
 		}
 	}
 	if mediaType(header) != "application/json" {
@@ -148,7 +150,7 @@ func (c *Call) Events(r io.Reader) *Events {
 func (c *Call) Fault(status int, header http.Header, body []byte) *fault.Error {
 	c.requestID = RequestID(header)
 	e := exceptionOf(status, header, body)
-	f := newFault(e, header, c.redactor())
+	f := c.fault(e, header)
 	if date, err := http.ParseTime(header.Get("Date")); err == nil && !c.signed.IsZero() && e.Hint == "" &&
 		(status == http.StatusForbidden || status == http.StatusUnauthorized) && date.Sub(c.signed).Abs() > maxSkew {
 		e.Hint = clockHint

@@ -94,7 +94,7 @@ func (c *Call) streamFault(err error) *fault.Error {
 		// Inside a stream a member's name may stand for the type's: validationException.
 		name = strings.ToUpper(name[:1]) + name[1:]
 	}
-	return newFault(&Exception{Type: name, Message: api.ErrorMessage(), RequestID: c.requestID}, nil, c.redactor())
+	return c.fault(&Exception{Type: name, Message: api.ErrorMessage(), RequestID: c.requestID}, nil)
 }
 
 // The three texts of a prompt that is too long.
@@ -185,8 +185,8 @@ func answerByStatus(s int) answer {
 	}
 }
 
-// newFault is what the caller may see of e.
-func newFault(e *Exception, header http.Header, r redactor) *fault.Error {
+// fault is what the caller may see of e; e itself is for the log from here on.
+func (c *Call) fault(e *Exception, header http.Header) *fault.Error {
 	a, known := answers[e.Type]
 	if !known {
 		a = answerByStatus(e.Status)
@@ -199,7 +199,7 @@ func newFault(e *Exception, header http.Header, r redactor) *fault.Error {
 	case http.StatusForbidden:
 		f.Status = denied(e.Status)
 	case http.StatusBadRequest:
-		f.Message = r.message(e.Message)
+		f.Message = c.redactor().message(e.Message)
 		if tooLong.MatchString(e.Message) {
 			f.Code = "context_length_exceeded"
 		}
@@ -207,6 +207,7 @@ func newFault(e *Exception, header http.Header, r redactor) *fault.Error {
 		f.RetryAfter = retryAfter(header)
 	}
 	e.Hint = hint(e)
+	e.Message = unquote(e.Message, spoken(c.request))
 	return f
 }
 

@@ -147,7 +147,7 @@ func (c *Call) decodeFault(err error) *fault.Error {
 	if !errors.As(err, &e) {
 		return undecodable(err)
 	}
-	return newFault(&Exception{Type: anthropicTypes[e.Type], Message: e.Message, RequestID: c.requestID, Status: e.Status()}, nil, c.redactor())
+	return c.fault(&Exception{Type: anthropicTypes[e.Type], Message: e.Message, RequestID: c.requestID, Status: e.Status()}, nil)
 }
 
 // anthropicTypes are AWS's names for Anthropic's errors; others go by status.
