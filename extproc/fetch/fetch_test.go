@@ -11,7 +11,6 @@ import (
 	"net/http/httptest"
 	"net/netip"
 	"strings"
-	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -33,8 +32,7 @@ var publicAddress = netip.MustParseAddr("93.184.215.14")
 // site is a server of images at a public address, and the Fetcher that reaches it.
 type site struct {
 	*Fetcher
-	dialed  atomic.Int64
-	lookups sync.Map // host → how often
+	dialed atomic.Int64
 }
 
 // newSite serves h as example.com. Other hosts resolve to what hosts say.
