@@ -25,6 +25,8 @@ type reply struct {
 func replies() []reply {
 	return []reply{
 		{flags("UPE", "UF", "UC", "UR", "LR", "UO", "URX", "UH", "DF"), 502, "transport_error", "the connection to the upstream failed"},
+		// Connecting failed, and the body is longer than Envoy keeps for its one retry.
+		{status(507), 502, "transport_error", "the connection to the upstream failed"},
 		{cel(`response.code_details == "upgrade_failed"`), 405, "invalid_request_error", "CONNECT and protocol upgrades are not served here"},
 		{status(400), 0, "invalid_request_error", "the request is not valid HTTP"},
 		{status(405), 0, "invalid_request_error", "CONNECT and protocol upgrades are not served here"},
