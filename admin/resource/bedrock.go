@@ -61,6 +61,7 @@ type Capabilities struct {
 	Reasoning        string   `json:"reasoning,omitempty"`         // none, budget, adaptive, effort (the family's own control)
 	Penalties        *bool    `json:"penalties,omitempty"`         // takes frequency_penalty, presence_penalty
 	Seed             *bool    `json:"seed,omitempty"`
+	MixedTurns       *bool    `json:"mixed_turns,omitempty"` // a turn may hold text beside tool calls or results
 	StopMax          *int     `json:"stop_max,omitempty"`    // most stop sequences
 	TopKField        string   `json:"top_k_field,omitempty"` // path in additionalModelRequestFields, "" is none
 }

@@ -63,6 +63,7 @@ func NewCall(req *chat.Request, t Target) (*Call, error) {
 		request: p.req,
 		names:   p.names,
 		output:  p.output,
+		notes:   p.notes,
 	}
 	c.header.Del("Content-Length")
 	if c.header.Get("Content-Type") == "" {
@@ -93,8 +94,8 @@ func (c *Call) Header() http.Header { return c.header }
 // Stream tells whether the answer is to be an event stream.
 func (c *Call) Stream() bool { return c.stream }
 
-// Notes are things that the operator's log should tell about the answer: an
-// unknown stop reason.
+// Notes are things that the operator's log should tell: an unknown stop reason,
+// history that the model does not take.
 func (c *Call) Notes() []string { return c.notes }
 
 // IsStream tells whether a reply is the event stream that was asked for. If

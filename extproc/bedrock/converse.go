@@ -78,6 +78,9 @@ func converseInput(p *prepared, t Target) (*bedrockruntime.ConverseInput, error)
 			}
 			message.Content = append(message.Content, block)
 		}
+		if name := onlyDocuments(message.Content); name != "" {
+			message.Content = append(message.Content, &types.ContentBlockMemberText{Value: name})
+		}
 		in.Messages = append(in.Messages, message)
 	}
 	in.ToolConfig = toolConfig(p.req)

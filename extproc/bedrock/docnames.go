@@ -52,4 +52,22 @@ func (n documentNames) unique(name string) string {
 	}
 }
 
+// onlyDocuments is the name of the first document of a turn that has no text: it
+// is said in words too, since Bedrock refuses documents without any. "" where
+// nothing is missing.
+func onlyDocuments(content []types.ContentBlock) string {
+	name := ""
+	for _, b := range content {
+		switch b := b.(type) {
+		case *types.ContentBlockMemberText:
+			return ""
+		case *types.ContentBlockMemberDocument:
+			if name == "" {
+				name = *b.Value.Name
+			}
+		}
+	}
+	return name
+}
+
 func sortedKeys(m map[string]string) []string { return slices.Sorted(maps.Keys(m)) }

@@ -82,7 +82,7 @@ func (f *family) overlay(row family) {
 	c, o := &f.Capabilities, row.Capabilities
 	for _, m := range []struct{ to, from **bool }{
 		{&c.System, &o.System}, {&c.Tools, &o.Tools}, {&c.Images, &o.Images}, {&c.ToolResultImages, &o.ToolResultImages},
-		{&c.Documents, &o.Documents}, {&c.StrictTools, &o.StrictTools}, {&c.Penalties, &o.Penalties}, {&c.Seed, &o.Seed},
+		{&c.Documents, &o.Documents}, {&c.StrictTools, &o.StrictTools}, {&c.Penalties, &o.Penalties}, {&c.Seed, &o.Seed}, {&c.MixedTurns, &o.MixedTurns},
 	} {
 		if *m.from != nil {
 			*m.to = *m.from

@@ -19,6 +19,7 @@ type prepared struct {
 
 	names  map[string]string // alias → name
 	output string            // the tool that stands in for structured output, "" is none
+	notes  []string          // for the operator's log
 
 	maxTokens  *int
 	format     *chat.Format               // natively structured output, nil is none
@@ -54,6 +55,7 @@ func prepare(req *chat.Request, t Target) (*prepared, error) {
 		func() error { return p.reasoning(t, ignored) },
 		func() error { return p.structuredOutput(ignored) },
 		p.plainSchemas,
+		p.separateTools,
 		p.rename,
 		p.cache,
 	} {

@@ -1,0 +1,47 @@
+package bedrock
+
+import (
+	"slices"
+
+	"aisix/extproc/chat"
+)
+
+// separateTools makes turns legal for models that take tool calls and results in
+// turns of their own only (Bedrock: "Conversation blocks and tool use blocks
+// cannot be provided in the same turn").
+//
+// What the user says beside results goes into the last of them. What the model
+// said before it called has no place at all: it is left out, with a note.
+func (p *prepared) separateTools() error {
+	r, c := p.req, p.family.Capabilities
+	if !denies(c.MixedTurns) {
+		return nil
+	}
+	r.Messages = slices.Clone(r.Messages)
+	for i, m := range r.Messages {
+		var tools, rest []chat.Block
+		for _, b := range m.Blocks {
+			switch b.(type) {
+			case chat.Text, chat.Image, chat.Document:
+				rest = append(rest, b)
+			case chat.CachePoint: // none of these models caches
+			default:
+				tools = append(tools, b)
+			}
+		}
+		if len(tools) == 0 || len(rest) == 0 {
+			continue
+		}
+		switch last := tools[len(tools)-1].(type) {
+		case chat.ToolResult:
+			last.Blocks = append(slices.Clip(last.Blocks), rest...)
+			tools[len(tools)-1] = last
+		case chat.ToolUse:
+			p.notes = append(p.notes, "the model takes no text beside tool calls: that of "+m.Param+" was left out")
+		default: // reasoning alone
+			continue
+		}
+		r.Messages[i].Blocks = tools
+	}
+	return nil
+}

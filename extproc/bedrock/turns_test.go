@@ -1,0 +1,68 @@
+package bedrock
+
+import (
+	"encoding/json"
+	"strings"
+	"testing"
+
+	"aisix/admin/resource"
+	"aisix/extproc/chat"
+)
+
+const llama = "us.meta.llama3-3-70b-instruct-v1:0"
+
+// A turn of text and tools is legal for most, and refused by some: "Conversation
+// blocks and tool use blocks cannot be provided in the same turn".
+func TestTurnsWhereToolsStandAlone(t *testing.T) {
+	r := asks(chat.ToolChoice{}, chat.Tool{Name: "f"})
+	r.Messages = append(r.Messages,
+		chat.Message{Role: chat.Assistant, Param: "messages[1]", Blocks: []chat.Block{chat.Text{Text: "let me see"}, chat.ToolUse{ID: "call00001", Name: "f"}, chat.ToolUse{ID: "call00002", Name: "f"}}},
+		chat.Message{Role: chat.User, Param: "messages[2]", Blocks: []chat.Block{chat.ToolResult{ID: "call00001", Blocks: []chat.Block{chat.Text{Text: "1"}}}, chat.ToolResult{ID: "call00002", Blocks: []chat.Block{chat.Text{Text: "2"}}}}},
+		chat.Message{Role: chat.User, Param: "messages[3]", Blocks: []chat.Block{chat.Text{Text: "and?"}, chat.CachePoint{}}})
+	const alone = `{"content":[{"toolUse":{"input":{},"name":"f","toolUseId":"call00001"}},{"toolUse":{"input":{},"name":"f","toolUseId":"call00002"}}],"role":"assistant"},` +
+		`{"content":[{"toolResult":{"content":[{"text":"1"}],"toolUseId":"call00001"}},{"toolResult":{"content":[{"text":"2"},{"text":"and?"}],"toolUseId":"call00002"}}],"role":"user"}`
+	for _, model := range []string{llama, "mistral.mistral-large-2407-v1:0"} {
+		c := newCall(t, r, target(model))
+		if body := string(c.Body()); !strings.Contains(body, alone) {
+			t.Errorf("%s: %s", model, body)
+		}
+		if n := c.Notes(); len(n) != 1 || !strings.Contains(n[0], "messages[1]") {
+			t.Errorf("%s: notes %q", model, n)
+		}
+	}
+	c := newCall(t, r, target(converseModel))
+	if body := string(c.Body()); !strings.Contains(body, `{"text":"let me see"},{"toolUse"`) || !strings.Contains(body, `{"text":"and?"}`) || len(c.Notes()) > 0 {
+		t.Errorf("%s, %q", body, c.Notes())
+	}
+	overruled := target(llama)
+	overruled.Options.Capabilities = capabilities(t, `{"mixed_turns":true}`)
+	if body := string(newCall(t, r, overruled).Body()); !strings.Contains(body, `{"text":"let me see"},{"toolUse"`) {
+		t.Errorf("overruled: %s", body)
+	}
+}
+
+// "Text is required when using documents", says Converse.
+func TestADocumentAlone(t *testing.T) {
+	r := &chat.Request{Messages: []chat.Message{{Role: chat.User, Param: "messages[0]", Blocks: []chat.Block{chat.Document{Name: "q3.report.pdf", Format: "pdf", Data: pdf}, chat.Document{Name: "Q3 Report PDF", Format: "pdf", Data: pdf}}}}}
+	body := string(newCall(t, r, target(converseModel)).Body())
+	if !strings.Contains(body, `"name":"q3 report pdf"`) || !strings.Contains(body, `"name":"Q3 Report PDF (2)"`) || !strings.Contains(body, `},{"text":"q3 report pdf"}],"role":"user"`) {
+		t.Errorf("Converse: %s", body)
+	}
+	if body := string(newCall(t, r, target(claudeModel)).Body()); strings.Contains(body, `"type":"text",`) {
+		t.Errorf("Claude: %s", body)
+	}
+	r.Messages[0].Blocks = append(r.Messages[0].Blocks, chat.Text{Text: "sum up"})
+	if body := string(newCall(t, r, target(converseModel)).Body()); strings.Count(body, `"text"`) != 1 {
+		t.Errorf("with text: %s", body)
+	}
+}
+
+// capabilities are those of a model resource.
+func capabilities(t testing.TB, raw string) *resource.Capabilities {
+	t.Helper()
+	var c resource.Capabilities
+	if err := json.Unmarshal([]byte(raw), &c); err != nil {
+		t.Fatal(err)
+	}
+	return &c
+}
