@@ -3,6 +3,7 @@ package envoy
 import (
 	"time"
 
+	accesslogv3 "github.com/envoyproxy/go-control-plane/envoy/config/accesslog/v3"
 	mutationv3 "github.com/envoyproxy/go-control-plane/envoy/config/common/mutation_rules/v3"
 	corev3 "github.com/envoyproxy/go-control-plane/envoy/config/core/v3"
 	listenerv3 "github.com/envoyproxy/go-control-plane/envoy/config/listener/v3"
@@ -118,9 +119,9 @@ func connectionManager(o Options) *hcmv3.HttpConnectionManager {
 		StreamFlushTimeout:    dur(o.FlushTimeout),
 		DrainTimeout:          dur(o.DrainTimeout),
 
-		// No access log: extproc writes the one line per request. No upgrade_configs:
-		// upgrades and CONNECT are refused.
+		// No upgrade_configs: upgrades and CONNECT are refused.
 		LocalReplyConfig: localReplies(),
+		AccessLog:        []*accesslogv3.AccessLog{accessLog()},
 		RouteSpecifier:   &hcmv3.HttpConnectionManager_RouteConfig{RouteConfig: routes()},
 		HttpFilters: []*hcmv3.HttpFilter{
 			// First in, so last on the way back: extproc still sees AWS's request id.

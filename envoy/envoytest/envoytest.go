@@ -99,6 +99,7 @@ type Envoy struct {
 	pid   int
 	admin *http.Client
 	log   log
+	lines log // standard output: the access log
 }
 
 // Start runs bootstrap until the test ends. An admin interface that it has is
@@ -107,7 +108,9 @@ func Start(t testing.TB, bootstrap []byte) *Envoy {
 	t.Helper()
 	socket := filepath.Join(SocketDir(t), "admin.sock")
 	cmd := exec.Command(Binary(t), "-c", write(t, bootstrap), "--config-yaml", "admin: {address: {pipe: {path: "+socket+"}}}",
-		"--concurrency", "1", "--disable-hot-restart", "--log-level", "info")
+		"--concurrency", "1", "--disable-hot-restart", "--log-level", "info", "--file-flush-interval-msec", "10")
+	e := &Envoy{}
+	cmd.Stdout = &e.lines
 	stderr, err := cmd.StderrPipe()
 	if err != nil {
 		t.Fatal(err)
@@ -115,7 +118,7 @@ func Start(t testing.TB, bootstrap []byte) *Envoy {
 	if err := cmd.Start(); err != nil {
 		t.Fatal(err)
 	}
-	e := &Envoy{pid: cmd.Process.Pid}
+	e.pid = cmd.Process.Pid
 	e.admin = &http.Client{Transport: &http.Transport{DisableKeepAlives: true, DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
 		return (&net.Dialer{}).DialContext(ctx, "unix", socket)
 	}}}
@@ -165,10 +168,30 @@ func (l *log) follow(r io.Reader, started func()) {
 	}
 }
 
+// Write appends.
+func (l *log) Write(p []byte) (int, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.text.Write(p)
+}
+
 func (l *log) String() string {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	return l.text.String()
+}
+
+// AccessLog is what was written to standard output once it holds until.
+func (e *Envoy) AccessLog(t testing.TB, until string) string {
+	t.Helper()
+	for deadline := time.Now().Add(20 * time.Second); ; time.Sleep(10 * time.Millisecond) {
+		if lines := e.lines.String(); strings.Contains(lines, until) {
+			return lines
+		}
+		if time.Now().After(deadline) {
+			t.Fatalf("the access log has no %s:\n%s", until, e.lines.String())
+		}
+	}
 }
 
 // Address is where a listener of this name takes connections, as Envoy chose it
