@@ -9,6 +9,7 @@ package main
 import (
 	"context"
 	_ "embed"
+	"errors"
 	"flag"
 	"fmt"
 	"io"
@@ -40,7 +41,7 @@ func main() {
 			signals <- syscall.SIGHUP
 		}()
 	}
-	if err := run(os.Args[1:], os.Environ(), os.Stdout, os.Stderr, signals); err != nil {
+	if err := run(os.Args[1:], os.Environ(), os.Stdout, os.Stderr, signals); err != nil && !errors.Is(err, flag.ErrHelp) {
 		fmt.Fprintln(os.Stderr, "local:", err)
 		os.Exit(1)
 	}
@@ -60,6 +61,9 @@ func run(args, env []string, stdout, stderr io.Writer, signals <-chan os.Signal)
 	bootstrap := flags.Bool("bootstrap", false, "print Envoy's start file for the configuration and end")
 	if err := flags.Parse(args); err != nil {
 		return err
+	}
+	if flags.NArg() > 0 {
+		return fmt.Errorf("unexpected argument %q", flags.Arg(0))
 	}
 	if *bootstrap {
 		return printBootstrap(*configFile, env, stdout)

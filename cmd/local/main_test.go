@@ -2,6 +2,8 @@ package main
 
 import (
 	"bytes"
+	"errors"
+	"flag"
 	"fmt"
 	"io"
 	"net"
@@ -50,6 +52,16 @@ func TestRunNamesAPortThatIsTaken(t *testing.T) {
 	}
 	taken.Close()
 	g.checkPortsAreFree(t)
+}
+
+func TestRunRefusesWhatItDoesNotKnow(t *testing.T) {
+	err := run([]string{"-bootstrap", "foo"}, nil, io.Discard, io.Discard, make(chan os.Signal))
+	if err == nil || err.Error() != `unexpected argument "foo"` {
+		t.Errorf("run: %v", err)
+	}
+	if err := run([]string{"-h"}, nil, io.Discard, io.Discard, make(chan os.Signal)); !errors.Is(err, flag.ErrHelp) {
+		t.Errorf("run -h: %v, which main takes for a failure", err)
+	}
 }
 
 func TestASignalDuringTheStartStopsWhatHasStarted(t *testing.T) {
@@ -120,11 +132,14 @@ func newGateway(t *testing.T) *gateway {
 	return g
 }
 
+var binDir string // of built, to be removed at the end
+
 var built = sync.OnceValues(func() (string, error) {
 	dir, err := os.MkdirTemp("", "bin")
 	if err != nil {
 		return "", err
 	}
+	binDir = dir
 	args := []string{"build", "-o", dir, "aisix/cmd/admin", "aisix/cmd/extproc", "aisix/cmd/bedrocksim"}
 	if raceEnabled() { // what the build cache has by then
 		args = slices.Insert(args, 1, "-race")
@@ -143,8 +158,8 @@ func raceEnabled() bool {
 
 func TestMain(m *testing.M) {
 	code := m.Run()
-	if dir, err := built(); err == nil {
-		os.RemoveAll(dir)
+	if binDir != "" {
+		os.RemoveAll(binDir)
 	}
 	os.Exit(code)
 }
