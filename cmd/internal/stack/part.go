@@ -16,6 +16,7 @@ const (
 	readyWithin  = 30 * time.Second
 	pollInterval = 20 * time.Millisecond
 	tailBytes    = 4 << 10
+	maxLogBytes  = 32 << 20 // a log over this becomes .old at the part's next start
 )
 
 // A Part is one process: it can be started, stopped, killed and started again. Its methods may be
@@ -80,6 +81,11 @@ func (p *Part) Start(ctx context.Context) error {
 }
 
 func (p *Part) spawn() (<-chan struct{}, error) {
+	if info, err := os.Stat(p.logPath); err == nil && info.Size() > maxLogBytes {
+		if err := os.Rename(p.logPath, p.logPath+".old"); err != nil {
+			return nil, err
+		}
+	}
 	log, err := os.OpenFile(p.logPath, os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o600)
 	if err != nil {
 		return nil, err
@@ -168,7 +174,7 @@ func (p *Part) PID() int {
 	return p.cmd.Process.Pid
 }
 
-// Log is everything that the process has written, over all its starts in this folder.
+// Log is what the process has written, over its starts in this folder, since it last grew too long.
 func (p *Part) Log() []byte {
 	log, _ := os.ReadFile(p.logPath)
 	return log

@@ -99,6 +99,29 @@ func TestAPartThatEndsAtItsStartShowsItsLog(t *testing.T) {
 	}
 }
 
+func TestALogThatGrewTooLongIsPutAside(t *testing.T) {
+	p := shell(t, "echo new; exit 3")
+	for _, size := range []int64{maxLogBytes, maxLogBytes + 1} {
+		if err := os.WriteFile(p.logPath, []byte("old\n"), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.Truncate(p.logPath, size); err != nil {
+			t.Fatal(err)
+		}
+		if err := p.Start(t.Context()); err == nil {
+			t.Fatal("it ended well")
+		}
+		old, err := os.Stat(p.logPath + ".old")
+		if size <= maxLogBytes {
+			if err == nil {
+				t.Errorf("put aside with %d bytes", size)
+			}
+		} else if err != nil || old.Size() != size || string(p.Log()) != "new\n" {
+			t.Errorf("put aside: %v; the log begins anew with %.20q", err, p.Log())
+		}
+	}
+}
+
 func TestAPartThatIsNeverReadyIsNotLeftRunning(t *testing.T) {
 	p := shell(t, "exec sleep 60")
 	ctx, cancel := context.WithTimeout(t.Context(), 100*time.Millisecond)
