@@ -407,12 +407,8 @@ func (g *gateway) accounted(t *testing.T, c *tenant, calls int) {
 			return err
 		}
 		var rows []map[string]any
-		var page struct{ Rows []map[string]any }
-		if json.Unmarshal([]byte(a.body), &rows) != nil {
-			if err := json.Unmarshal([]byte(a.body), &page); err != nil {
-				return fmt.Errorf("%d %s", a.status, a.body)
-			}
-			rows = page.Rows
+		if err := json.Unmarshal([]byte(a.body), &rows); err != nil {
+			return fmt.Errorf("%d %s", a.status, a.body)
 		}
 		for _, row := range rows {
 			if row["model"] == c.alias && row["succeeded"] == float64(calls) && row["prompt_tokens"] == float64(3*calls) {
