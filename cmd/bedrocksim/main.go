@@ -65,7 +65,8 @@ func run(ctx context.Context, args []string, stderr io.Writer) error {
 	if flags.NArg() > 0 {
 		return fmt.Errorf("unknown argument %q", flags.Arg(0))
 	}
-	server := sim.New(&sigv4.Verifier{Keys: known, Service: "bedrock", Region: *region, Skew: 5 * time.Minute, Now: time.Now}, slog.New(slog.NewJSONHandler(stderr, nil)))
+	log := slog.New(slog.NewJSONHandler(stderr, nil))
+	server := sim.New(&sigv4.Verifier{Keys: known, Service: "bedrock", Region: *region, Skew: 5 * time.Minute, Now: time.Now}, log)
 	if err := server.Behave(*behaviour); err != nil {
 		return err
 	}
@@ -73,7 +74,7 @@ func run(ctx context.Context, args []string, stderr io.Writer) error {
 	if err != nil {
 		return err
 	}
-	fmt.Fprintf(stderr, "bedrocksim listens on %s\n", listener.Addr())
+	log.Info("bedrocksim listens", "address", listener.Addr().String())
 	h := &http.Server{Handler: server, ReadHeaderTimeout: 10 * time.Second}
 	done := make(chan error, 1)
 	go func() { done <- h.Serve(listener) }()

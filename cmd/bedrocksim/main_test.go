@@ -3,6 +3,7 @@ package main
 import (
 	"bufio"
 	"context"
+	"encoding/json"
 	"errors"
 	"io"
 	"net/http"
@@ -115,12 +116,12 @@ func begin(t *testing.T, ctx context.Context, args ...string) (address string, e
 	}()
 	lines := bufio.NewReader(r)
 	first, err := lines.ReadString('\n')
-	address, ok := strings.CutPrefix(strings.TrimSpace(first), "bedrocksim listens on ")
-	if err != nil || !ok {
+	var line struct{ Msg, Address string } // as every line of its log, JSON
+	if err != nil || json.Unmarshal([]byte(first), &line) != nil || line.Msg != "bedrocksim listens" {
 		t.Fatalf("%q, %v, %v", first, err, <-ended)
 	}
 	go io.Copy(io.Discard, lines)
-	return address, ended
+	return line.Address, ended
 }
 
 // converse is the exception that a signed call gets, "" for an answer.
