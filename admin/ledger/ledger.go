@@ -97,11 +97,12 @@ func (l *Ledger) AppendBatch(ctx context.Context, b Batch) error {
 			index[key] = len(keys)
 		}
 		group := field(r.GetKeyId()) + "\n" + field(r.GetModelAlias()) + "\n"
-		for name, amount := range counts(r) {
+		for _, counter := range counters {
+			amount := counter.of(r)
 			if amount == 0 {
 				continue
 			}
-			c := cell{index[key], group + name}
+			c := cell{index[key], group + counter.name}
 			if _, known := sums[c]; !known {
 				order = append(order, c)
 			}
@@ -134,46 +135,50 @@ type Row struct {
 	TotalTokens      int64
 }
 
-func counts(r *usagev1.Record) map[string]int64 {
-	c := map[string]int64{
-		"requests":          1,
-		"prompt_tokens":     r.GetPromptTokens(),
-		"completion_tokens": r.GetCompletionTokens(),
-		"cached_tokens":     r.GetCachedTokens(),
-		"reasoning_tokens":  r.GetReasoningTokens(),
-		"total_tokens":      r.GetPromptTokens() + r.GetCompletionTokens(),
-	}
-	switch r.GetOutcome() {
-	case usagev1.Outcome_OUTCOME_SUCCEEDED:
-		c["succeeded"] = 1
-	case usagev1.Outcome_OUTCOME_REFUSED:
-		c["refused"] = 1
-	default:
-		c["failed"] = 1
-	}
-	return c
+// counters are what is counted: under which name in a hash field, how much of it a
+// record brings, and where a row shows the sum.
+var counters = []struct {
+	name string
+	of   func(*usagev1.Record) int64
+	sum  func(*Row) *int64
+}{
+	{"requests", func(*usagev1.Record) int64 { return 1 }, func(r *Row) *int64 { return &r.Requests }},
+	{"succeeded", ended(usagev1.Outcome_OUTCOME_SUCCEEDED), func(r *Row) *int64 { return &r.Succeeded }},
+	{"refused", ended(usagev1.Outcome_OUTCOME_REFUSED), func(r *Row) *int64 { return &r.Refused }},
+	{"failed", failed, func(r *Row) *int64 { return &r.Failed }},
+	{"prompt_tokens", (*usagev1.Record).GetPromptTokens, func(r *Row) *int64 { return &r.PromptTokens }},
+	{"completion_tokens", (*usagev1.Record).GetCompletionTokens, func(r *Row) *int64 { return &r.CompletionTokens }},
+	{"cached_tokens", (*usagev1.Record).GetCachedTokens, func(r *Row) *int64 { return &r.CachedTokens }},
+	{"reasoning_tokens", (*usagev1.Record).GetReasoningTokens, func(r *Row) *int64 { return &r.ReasoningTokens }},
+	{"total_tokens", func(r *usagev1.Record) int64 { return r.GetPromptTokens() + r.GetCompletionTokens() }, func(r *Row) *int64 { return &r.TotalTokens }},
 }
 
+// ended counts the records of one outcome.
+func ended(o usagev1.Outcome) func(*usagev1.Record) int64 {
+	return func(r *usagev1.Record) int64 {
+		if r.GetOutcome() == o {
+			return 1
+		}
+		return 0
+	}
+}
+
+// failed counts every other outcome, that of a later version too.
+func failed(r *usagev1.Record) int64 {
+	switch r.GetOutcome() {
+	case usagev1.Outcome_OUTCOME_SUCCEEDED, usagev1.Outcome_OUTCOME_REFUSED:
+		return 0
+	}
+	return 1
+}
+
+// add adds to the counter of that name; one that is not known (a later version's)
+// adds nothing.
 func (r *Row) add(name string, amount int64) {
-	switch name {
-	case "requests":
-		r.Requests += amount
-	case "succeeded":
-		r.Succeeded += amount
-	case "refused":
-		r.Refused += amount
-	case "failed":
-		r.Failed += amount
-	case "prompt_tokens":
-		r.PromptTokens += amount
-	case "completion_tokens":
-		r.CompletionTokens += amount
-	case "cached_tokens":
-		r.CachedTokens += amount
-	case "reasoning_tokens":
-		r.ReasoningTokens += amount
-	case "total_tokens":
-		r.TotalTokens += amount
+	for _, c := range counters {
+		if c.name == name {
+			*c.sum(r) += amount
+		}
 	}
 }
 
