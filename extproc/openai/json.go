@@ -240,44 +240,30 @@ func hex4(b []byte) (rune, bool) {
 
 func (p *parser) array(depth int) error {
 	at := p.open(arrayKind)
-	p.pos++
-	if p.space(); p.peek() != ']' {
-		for {
-			p.space()
-			if err := p.value(depth + 1); err != nil {
-				return err
-			}
-			if p.space(); p.peek() != ',' {
-				break
-			}
-			p.pos++
-		}
+	if err := p.list(']', func() error { return p.value(depth + 1) }); err != nil {
+		return err
 	}
-	if p.peek() != ']' {
-		return p.errorf("expected , or ] in an array")
-	}
-	p.pos++
 	p.close(at)
 	return nil
 }
 
 func (p *parser) object(depth int) error {
 	at := p.open(objectKind)
+	if err := p.list('}', func() error { return p.member(depth) }); err != nil {
+		return err
+	}
+	p.close(at)
+	return p.unique(at)
+}
+
+// list reads an array or an object from its first character to the one that ends
+// it: what item reads, with commas between.
+func (p *parser) list(end byte, item func() error) error {
 	p.pos++
-	if p.space(); p.peek() != '}' {
+	if p.space(); p.peek() != end {
 		for {
-			if p.space(); p.peek() != '"' {
-				return p.errorf("expected a member name")
-			}
-			if err := p.string(); err != nil {
-				return err
-			}
-			if p.space(); p.peek() != ':' {
-				return p.errorf("expected : behind a member name")
-			}
-			p.pos++
 			p.space()
-			if err := p.value(depth + 1); err != nil {
+			if err := item(); err != nil {
 				return err
 			}
 			if p.space(); p.peek() != ',' {
@@ -286,12 +272,29 @@ func (p *parser) object(depth int) error {
 			p.pos++
 		}
 	}
-	if p.peek() != '}' {
+	if p.peek() != end {
+		if end == ']' {
+			return p.errorf("expected , or ] in an array")
+		}
 		return p.errorf("expected , or } in an object")
 	}
 	p.pos++
-	p.close(at)
-	return p.unique(at)
+	return nil
+}
+
+func (p *parser) member(depth int) error {
+	if p.peek() != '"' {
+		return p.errorf("expected a member name")
+	}
+	if err := p.string(); err != nil {
+		return err
+	}
+	if p.space(); p.peek() != ':' {
+		return p.errorf("expected : behind a member name")
+	}
+	p.pos++
+	p.space()
+	return p.value(depth + 1)
 }
 
 // unique refuses an object that has a member twice: two readers of one body
