@@ -74,7 +74,7 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	a := &answer{ResponseWriter: w, unread: r.ContentLength != 0}
 	defer func() {
 		if cause := recover(); cause != nil {
-			s.log.Error("panic in the Admin API", "cause", cause, "stack", string(debug.Stack()))
+			s.log.Error("panic in the Admin API", "error", cause, "stack", string(debug.Stack()))
 			a.fail(asProblem(errors.New("panic")))
 		}
 		level := slog.LevelInfo

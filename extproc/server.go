@@ -204,7 +204,7 @@ func (s *Server) fail(ctx context.Context, c *call, err error) {
 	}
 	if c.isGone(ctx, err) {
 		c.left = true
-		s.Log.Debug("Envoy ended the stream", "request_id", c.requestID, "cause", context.Cause(c.x.Context()))
+		s.Log.Debug("Envoy ended the stream", "request_id", c.requestID, "error", context.Cause(c.x.Context()))
 		return
 	}
 	c.fault = fault.From(err)

@@ -68,7 +68,7 @@ func (w *watch) poll(ctx context.Context) error {
 	switch {
 	case err == nil:
 		if w.away {
-			w.store.log.Info("config store is back", "revision", w.revision)
+			w.store.log.Info("the store of resources is back", "revision", w.revision)
 		}
 		w.away = false
 	case ctx.Err() != nil:
@@ -76,7 +76,7 @@ func (w *watch) poll(ctx context.Context) error {
 		return err
 	case !w.away:
 		w.away = true
-		w.store.log.Error("config store is away; the last snapshot stays in force", "revision", w.revision, "error", err)
+		w.store.log.Error("the store of resources is away: the last snapshot stays in force", "revision", w.revision, "error", err)
 	}
 	return nil
 }

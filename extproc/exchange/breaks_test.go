@@ -26,7 +26,7 @@ func sceneCallerLeavesEarly(s *scene) {
 			return err
 		}
 		_, err := x.Response(context.Background())
-		<-x.Done()
+		<-x.Context().Done()
 		return err
 	})
 	ctx, cancel := context.WithCancel(context.Background())

@@ -14,7 +14,7 @@ type deadline struct {
 	mu      sync.Mutex
 	timer   *time.Timer
 	expired chan struct{} // closed once the deadline is past; replaced when it is moved on
-	set     int           // which call of set the timer belongs to
+	moves   int           // how often it was moved: which move the timer belongs to
 }
 
 func (d *deadline) init() { d.expired = make(chan struct{}) }
@@ -30,7 +30,7 @@ func (d *deadline) wait() <-chan struct{} {
 func (d *deadline) move(t time.Time) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	d.set++
+	d.moves++
 	if d.timer != nil {
 		d.timer.Stop()
 		d.timer = nil
@@ -48,11 +48,11 @@ func (d *deadline) move(t time.Time) {
 		close(d.expired)
 		return
 	}
-	set := d.set
+	move := d.moves
 	d.timer = time.AfterFunc(after, func() {
 		d.mu.Lock()
 		defer d.mu.Unlock()
-		if d.set == set { // else it was moved while this call waited for the lock
+		if d.moves == move { // else it was moved while this call waited for the lock
 			close(d.expired)
 		}
 	})

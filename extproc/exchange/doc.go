@@ -40,5 +40,5 @@
 // slowed by gRPC's flow control when the handler is slow. It ends with the
 // stream, which gRPC ends when the handler returns; Close releases it where it
 // waits for the handler. All other methods belong to one goroutine, the
-// handler's, but for SetReadDeadline, Context and Done, which any may call.
+// handler's, but for SetReadDeadline and Context, which any may call.
 package exchange

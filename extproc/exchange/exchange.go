@@ -70,21 +70,19 @@ type Exchange struct {
 
 	// the request
 	header          Header
-	headersAnswered bool         // BUFFERED: the headers were answered to get the body
-	bodySeen        bool         // there was at least one body message
-	body            pieces       // of the request, as far as it has come
-	requestEnded    bool         // end of stream or trailers were seen
-	requestTrailers []KeyValue   // held trailers, answered by Forward
-	trailersHeld    bool         // requestTrailers wait for their answer
-	forwarded       bool         // Forward has answered the request
-	pending         *responseMsg // response headers that came before they were asked for
+	headersAnswered bool      // BUFFERED: the headers were answered to get the body
+	bodySeen        bool      // there was at least one body message
+	body            pieces    // of the request, as far as it has come
+	requestEnded    bool      // end of stream or trailers were seen
+	requestTrailers *trailers // held, answered by Forward; nil when there are none to answer
+	forwarded       bool      // Forward has answered the request
+	pending         *Response // response headers that came before they were asked for
 
 	// the response
 	response         Response
-	piece            []byte // the rest of the last body message
-	responseEnded    bool   // end of stream or trailers were seen
-	responseTrailers []KeyValue
-	respTrailersHeld bool
+	piece            []byte       // the rest of the last body message
+	responseEnded    bool         // end of stream or trailers were seen
+	responseTrailers *trailers    // held, answered by the end of our answer
 	whole            *wholeAnswer // the upstream's answer had no body: ours goes out as an immediate response
 	deadline         deadline
 }
@@ -136,9 +134,6 @@ func reset(err error) error { return fmt.Errorf("%w: %v", ErrReset, err) }
 // Context is done when Envoy has ended the stream, because the caller left, the
 // upstream broke off or all is over, and after Close. Its cause is an ErrReset.
 func (x *Exchange) Context() context.Context { return x.ctx }
-
-// Done is Context().Done().
-func (x *Exchange) Done() <-chan struct{} { return x.ctx.Done() }
 
 // Close ends the exchange and returns what the stream's handler has to return.
 // It is nil when the caller got a whole answer or Envoy ended the stream first,

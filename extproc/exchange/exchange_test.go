@@ -497,7 +497,7 @@ func TestEndWithoutEndOfStream(t *testing.T) {
 			if !errors.Is(err, exchange.ErrReset) {
 				t.Errorf("%q, %v", b, err)
 			}
-			<-x.Done()
+			<-x.Context().Done()
 			if !errors.Is(context.Cause(x.Context()), exchange.ErrReset) {
 				t.Error(context.Cause(x.Context()))
 			}
@@ -517,7 +517,7 @@ func TestCallerLeaves(t *testing.T) {
 	if _, err := x.Response(x.Context()); !errors.Is(err, exchange.ErrReset) {
 		t.Error(err)
 	}
-	<-x.Done()
+	<-x.Context().Done()
 	if err := x.Reject(504, nil, nil); !errors.Is(err, exchange.ErrReset) {
 		t.Error(err)
 	}
@@ -638,7 +638,7 @@ func TestAbort(t *testing.T) {
 			if err := x.Close(); err != nil {
 				t.Error("closed twice:", err)
 			}
-			<-x.Done()
+			<-x.Context().Done()
 		})
 	}
 }

@@ -66,6 +66,18 @@ func decodeFields(m *corev3.HeaderMap, pseudo func(key, value string)) Fields {
 	return fields
 }
 
+// trailers are a body's trailers that wait for their answer.
+type trailers struct{ fields Fields }
+
+func newTrailers(t *extprocv3.HttpTrailers) *trailers {
+	return &trailers{decodeFields(t.GetTrailers(), nil)}
+}
+
+// emptied lets them go on without a field: nothing passes that was not listed.
+func (t *trailers) emptied() *extprocv3.TrailersResponse {
+	return &extprocv3.TrailersResponse{HeaderMutation: mutation(nil, t.fields, nil)}
+}
+
 // mutation sets fields and removes every one of old that is not among them, so
 // that nothing passes that was not listed. A name that is set twice keeps its
 // last value.

@@ -1,7 +1,6 @@
 package exchange
 
 import (
-	"bytes"
 	"context"
 	"fmt"
 	"net/netip"
@@ -18,13 +17,6 @@ const EgressHeader = "x-aisix-egress"
 // attributes is where Envoy puts the attributes that the filter's configuration
 // asks for.
 const attributes = "envoy.filters.http.ext_proc"
-
-// pieceSize is the longest body message sent to Envoy, in bytes.
-const pieceSize = 1 << 20
-
-// smallPiece is what a piece of a body must hold to be kept by itself: a body
-// that drips in byte by byte must not cost its size in bookkeeping.
-const smallPiece = 4 << 10
 
 // Header is the head of the caller's request.
 type Header struct {
@@ -166,39 +158,8 @@ func (x *Exchange) ReadBody(ctx context.Context, limit int64) ([]byte, error) {
 }
 
 func (x *Exchange) holdRequestTrailers(t *extprocv3.HttpTrailers) {
-	x.requestTrailers = decodeFields(t.GetTrailers(), nil)
-	x.trailersHeld = true
+	x.requestTrailers = newTrailers(t)
 	x.requestEnded = true
-}
-
-// pieces are the messages of a body, joined at its end: what a caller announces
-// takes no memory before it has come.
-type pieces struct {
-	list [][]byte
-	size int64
-}
-
-func (p *pieces) add(b []byte) {
-	p.size += int64(len(b))
-	switch last := len(p.list) - 1; {
-	case len(b) == 0:
-	case last >= 0 && len(b) < smallPiece:
-		p.list[last] = append(p.list[last], b...)
-	default:
-		p.list = append(p.list, b)
-	}
-}
-
-// bytes is the body, without a copy where it came in one message; nil is an
-// empty one.
-func (p *pieces) bytes() []byte {
-	switch len(p.list) {
-	case 0:
-		return nil
-	case 1:
-		return p.list[0]
-	}
-	return bytes.Join(p.list, nil)
 }
 
 // Request is what goes to the upstream in place of the caller's request.
@@ -244,10 +205,10 @@ func (x *Exchange) Forward(ctx context.Context, r Request) error {
 		return err
 	}
 	// With trailers held, they are the end of the request, not the last piece.
-	err := eachPiece(r.Body, !x.trailersHeld, func(s *extprocv3.BodyMutation) error {
+	err := eachPiece(r.Body, x.requestTrailers == nil, func(s *extprocv3.BodyMutation) error {
 		return x.send(requestBodyAnswer(&extprocv3.CommonResponse{BodyMutation: s}))
 	})
-	if err != nil || !x.trailersHeld {
+	if err != nil || x.requestTrailers == nil {
 		return err
 	}
 	return x.answerRequestTrailers()
@@ -257,12 +218,13 @@ func (x *Exchange) Forward(ctx context.Context, r Request) error {
 // caller's goes upstream unlisted. Those of a request that Envoy answered by
 // itself go nowhere.
 func (x *Exchange) answerRequestTrailers() error {
-	x.trailersHeld = false
+	held := x.requestTrailers
+	x.requestTrailers = nil
 	if !x.forwarded {
 		return nil
 	}
 	return x.send(&extprocv3.ProcessingResponse{Response: &extprocv3.ProcessingResponse_RequestTrailers{
-		RequestTrailers: &extprocv3.TrailersResponse{HeaderMutation: mutation(nil, x.requestTrailers, nil)},
+		RequestTrailers: held.emptied(),
 	}})
 }
 
@@ -286,38 +248,6 @@ func (x *Exchange) gone(ctx context.Context) error {
 		return context.Cause(x.ctx)
 	}
 	return context.Cause(ctx)
-}
-
-// eachPiece cuts a body into messages of streamed responses, the last of which
-// carries end. An empty body is one empty message, and none where end is false.
-func eachPiece(body []byte, end bool, send func(*extprocv3.BodyMutation) error) error {
-	for {
-		n := min(len(body), pieceSize)
-		last := n == len(body)
-		if n > 0 || end {
-			if err := send(streamedPiece(body[:n], end && last)); err != nil {
-				return err
-			}
-		}
-		if last {
-			return nil
-		}
-		body = body[n:]
-	}
-}
-
-func streamedPiece(b []byte, end bool) *extprocv3.BodyMutation {
-	return &extprocv3.BodyMutation{Mutation: &extprocv3.BodyMutation_StreamedResponse{
-		StreamedResponse: &extprocv3.StreamedBodyResponse{Body: b, EndOfStream: end},
-	}}
-}
-
-// wholeBody replaces a buffered body; an empty one has to be cleared by name.
-func wholeBody(b []byte) *extprocv3.BodyMutation {
-	if len(b) == 0 {
-		return &extprocv3.BodyMutation{Mutation: &extprocv3.BodyMutation_ClearBody{ClearBody: true}}
-	}
-	return &extprocv3.BodyMutation{Mutation: &extprocv3.BodyMutation_Body{Body: b}}
 }
 
 func requestHeadersAnswer(c *extprocv3.CommonResponse) *extprocv3.ProcessingResponse {

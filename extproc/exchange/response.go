@@ -34,9 +34,6 @@ type Response struct {
 	Details string // response.code_details, "via_upstream" for an upstream's answer
 }
 
-// responseMsg is response headers that came before they were asked for.
-type responseMsg struct{ response Response }
-
 // wholeAnswer is an answer of ours in place of one without a body.
 type wholeAnswer struct {
 	status int
@@ -45,7 +42,7 @@ type wholeAnswer struct {
 }
 
 func (x *Exchange) holdResponse(h *extprocv3.HttpHeaders, m *extprocv3.ProcessingRequest) {
-	var r Response
+	r := new(Response)
 	r.Header = decodeFields(h.GetHeaders(), func(key, value string) {
 		if key == ":status" {
 			r.Status, _ = strconv.Atoi(value)
@@ -54,7 +51,7 @@ func (x *Exchange) holdResponse(h *extprocv3.HttpHeaders, m *extprocv3.Processin
 	r.EndOfStream = h.GetEndOfStream()
 	r.Details = attribute(m, "response.code_details")
 	r.Local = r.Details != "" && r.Details != viaUpstream
-	x.pending = &responseMsg{r}
+	x.pending = r
 }
 
 // Response waits for the head of the answer. Legal after Forward, and at any time
@@ -84,7 +81,7 @@ func (x *Exchange) Response(ctx context.Context) (*Response, error) {
 		default: // the end of the request said once more
 		}
 	}
-	x.response = x.pending.response
+	x.response = *x.pending
 	x.responseEnded = x.response.EndOfStream
 	x.phase = phaseResponse
 	return &x.response, x.modeErr
@@ -127,8 +124,7 @@ func (x *Exchange) Read(p []byte) (int, error) {
 			x.piece = r.ResponseBody.GetBody()
 			x.responseEnded = r.ResponseBody.GetEndOfStream()
 		case *extprocv3.ProcessingRequest_ResponseTrailers:
-			x.responseTrailers = decodeFields(r.ResponseTrailers.GetTrailers(), nil)
-			x.respTrailersHeld = true
+			x.responseTrailers = newTrailers(r.ResponseTrailers)
 			x.responseEnded = true
 		case *extprocv3.ProcessingRequest_RequestTrailers:
 			x.holdRequestTrailers(r.RequestTrailers)
@@ -218,11 +214,11 @@ func (x *Exchange) finish(last []byte) error {
 	if x.whole != nil {
 		return x.immediate(x.whole.status, x.whole.header, append(x.whole.body, last...))
 	}
-	if err := eachPiece(last, !x.respTrailersHeld, x.sendResponsePiece); err != nil || !x.respTrailersHeld {
+	if err := eachPiece(last, x.responseTrailers == nil, x.sendResponsePiece); err != nil || x.responseTrailers == nil {
 		return err
 	}
 	return x.send(&extprocv3.ProcessingResponse{Response: &extprocv3.ProcessingResponse_ResponseTrailers{
-		ResponseTrailers: &extprocv3.TrailersResponse{HeaderMutation: mutation(nil, x.responseTrailers, nil)},
+		ResponseTrailers: x.responseTrailers.emptied(),
 	}})
 }
 
