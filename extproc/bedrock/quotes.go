@@ -2,6 +2,8 @@ package bedrock
 
 import (
 	"iter"
+	"maps"
+	"slices"
 	"strings"
 
 	"aisix/extproc/chat"
@@ -15,44 +17,44 @@ const (
 	quoted    = "[quoted from the request]"
 )
 
-// unquote is message without what it quotes of the texts. It reads them once.
+// unquote is message without what it quotes of the texts. It reads each once,
+// however often they repeat themselves.
 func unquote(message string, texts iter.Seq[string]) string {
-	windows := map[[quoteSize]byte][]int{}
+	windows := map[[quoteSize]byte]bool{} // those of message; true: in a text too
 	for i := 0; i+quoteSize <= len(message); i++ {
-		w := [quoteSize]byte([]byte(message[i : i+quoteSize]))
-		windows[w] = append(windows[w], i)
+		windows[window(message, i)] = false
 	}
 	if len(windows) == 0 {
 		return message
 	}
-	found := make([]bool, len(message))
-	any := false
 	for text := range texts {
 		for i := 0; i+quoteSize <= len(text); i++ {
-			for _, at := range windows[[quoteSize]byte([]byte(text[i:i+quoteSize]))] {
-				any = true
-				for j := at; j < at+quoteSize; j++ {
-					found[j] = true
-				}
+			if _, said := windows[window(text, i)]; said {
+				windows[window(text, i)] = true
 			}
 		}
 	}
-	if !any {
-		return message
-	}
 	var b strings.Builder
+	end := 0 // of the quote so far
 	for i := range len(message) {
-		switch {
-		case !found[i]:
+		if i+quoteSize <= len(message) && windows[window(message, i)] {
+			if i == 0 || i > end {
+				b.WriteString(quoted)
+			}
+			end = i + quoteSize
+		}
+		if i >= end {
 			b.WriteByte(message[i])
-		case i == 0 || !found[i-1]:
-			b.WriteString(quoted)
 		}
 	}
 	return strings.ToValidUTF8(b.String(), "")
 }
 
-// spoken are the texts of a conversation, tools' arguments and results included.
+func window(s string, at int) [quoteSize]byte { return [quoteSize]byte([]byte(s[at : at+quoteSize])) }
+
+// spoken are the texts of a request: the conversation with tools' arguments and
+// results, tools' descriptions, stop sequences, the caller's labels. Schemas are
+// not among them: AWS names their keywords in words of its own.
 func spoken(r *chat.Request) iter.Seq[string] {
 	return func(yield func(string) bool) {
 		if !eachText(r.System, yield) {
@@ -60,6 +62,16 @@ func spoken(r *chat.Request) iter.Seq[string] {
 		}
 		for _, m := range r.Messages {
 			if !eachText(m.Blocks, yield) {
+				return
+			}
+		}
+		for _, t := range r.Tools {
+			if !yield(t.Description) {
+				return
+			}
+		}
+		for _, text := range slices.Concat(r.Stop, slices.Collect(maps.Values(r.Metadata)), []string{r.User}) {
+			if !yield(text) {
 				return
 			}
 		}
@@ -75,6 +87,8 @@ func eachText(blocks []chat.Block, yield func(string) bool) bool {
 			more = yield(b.Text)
 		case chat.Thinking:
 			more = yield(b.Text)
+		case chat.Document:
+			more = yield(b.Name) && yield(string(b.Data))
 		case chat.ToolUse:
 			more = yield(string(b.Input))
 		case chat.ToolResult:

@@ -4,8 +4,10 @@ import (
 	"encoding/json"
 	"errors"
 	"net/http"
+	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"aisix/extproc/chat"
 )
@@ -17,8 +19,12 @@ func TestLogKeepsNoPrompt(t *testing.T) {
 		Messages: []chat.Message{
 			{Role: chat.User, Blocks: []chat.Block{chat.Text{Text: "Where is my submarine parked?"}}},
 			{Role: chat.Assistant, Blocks: []chat.Block{chat.ToolUse{ID: "c1", Name: "look", Input: json.RawMessage(`{"berth":"number seven, north quay"}`)}}},
-			{Role: chat.User, Blocks: []chat.Block{chat.ToolResult{ID: "c1", Blocks: []chat.Block{chat.Text{Text: "it sank on Tuesday"}}}}},
+			{Role: chat.User, Blocks: []chat.Block{chat.ToolResult{ID: "c1", Blocks: []chat.Block{chat.Text{Text: "it sank on Tuesday"}, chat.Document{Name: "salvage plan.txt", Format: "txt", Data: []byte("with two cranes and a barge")}}}}},
 		},
+		Tools:    []chat.Tool{{Name: "look", Description: "asks the harbour master", Schema: json.RawMessage(`{"type":"object","additionalProperties":false}`)}},
+		Stop:     []string{"no more secrets"},
+		User:     "captain.nemo",
+		Metadata: map[string]string{"case": "leak below the waterline"},
 	}
 	for name, c := range map[string]struct{ said, want string }{
 		"quoted": {
@@ -28,6 +34,14 @@ func TestLogKeepsNoPrompt(t *testing.T) {
 		"several":   {"harbour of Øresund / number seven, north quay / it sank on Tuesday", "[quoted from the request]/[quoted from the request]/[quoted from the request]"},
 		"none":      {"Input is too long for requested model.", "Input is too long for requested model."},
 		"short":     {"no", "no"},
+		"stop":      {"Value 'no more secrets' at 'inferenceConfig.stopSequences'", "Value '[quoted from the request]' at 'inferenceConfig.stopSequences'"},
+		"tool":      {"Value 'asks the harbour master'", "Value '[quoted from the request]'"},
+		"label":     {"Value 'leak below the waterline'", "Value '[quoted from the request]'"},
+		"user":      {"Value 'captain.nemo'", "Value '[quoted from the request]'"},
+		"document":  {"Value 'two cranes and a barge' of 'salvage plan.txt'", "Value '[quoted from the request]' of '[quoted from the request]'"},
+		"keyword":   {"For 'object' type, 'additionalProperties' must be set", "For 'object' type, 'additionalProperties' must be set"},
+		"twice":     {"'it sank on Tuesday''it sank on Tuesday'", "'[quoted from the request]''[quoted from the request]'"},
+		"at start":  {"it sank on Tuesday: bad", "[quoted from the request]: bad"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			call, err := NewCall(request, Target{ModelID: "amazon.nova-pro-v1:0", Publisher: "amazon", Region: "us-west-2"})
@@ -47,5 +61,20 @@ func TestLogKeepsNoPrompt(t *testing.T) {
 				t.Errorf("the caller reads %q, want its own words %q", f.Message, c.said)
 			}
 		})
+	}
+}
+
+// A prompt and a message that repeat one letter cost no more than others do.
+func TestUnquoteIsLinear(t *testing.T) {
+	message, text := strings.Repeat("a", 1<<16), strings.Repeat("a", 1<<21)
+	done := make(chan string, 1)
+	go func() { done <- unquote(message, slices.Values([]string{text})) }()
+	select {
+	case got := <-done:
+		if got != quoted {
+			t.Errorf("got %q", got)
+		}
+	case <-time.After(20 * time.Second): // each letter by each: 2^37 steps
+		t.Fatal("still at it")
 	}
 }
