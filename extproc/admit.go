@@ -26,15 +26,15 @@ func (s *Server) admit(ctx context.Context, c *call) error {
 	if err != nil {
 		return err
 	}
-	parsed, err := c.dialect.Parse(body)
+	asked, err := c.dialect.parse(body)
 	if err != nil {
 		return err
 	}
 	// An unknown model and the allowlist outrank a request that is otherwise bad.
-	if err := c.resolve(parsed.Model); err != nil {
+	if err := c.resolve(asked.model); err != nil {
 		return err
 	}
-	if c.request, err = parsed.Request(c.match.Model.IgnoreParams); err != nil {
+	if c.request, err = asked.request(c.match.Model.IgnoreParams); err != nil {
 		return err
 	}
 	request, err := s.Images.Images(ctx, c.request)

@@ -120,8 +120,7 @@ func (s *Server) whole(ctx context.Context, c *call, response *exchange.Response
 		return undecodable(err)
 	}
 	c.usage, c.ended = answer.Usage, true
-	s.begin(c, answer.ID)
-	out, err := c.dialect.Encode(c.answer, answer)
+	out, err := c.dialect.encode(s.newAnswer(c), answer)
 	if err != nil {
 		return err
 	}

@@ -14,7 +14,6 @@ import (
 	"aisix/extproc/chat"
 	"aisix/extproc/exchange"
 	"aisix/extproc/fault"
-	"aisix/extproc/openai"
 	"aisix/extproc/ratelimit"
 )
 
@@ -50,7 +49,6 @@ type call struct {
 	attempts     int
 
 	// answer
-	answer    openai.Answer
 	status    int // told to the caller; 0 while nothing was
 	promised  bool
 	firstByte time.Time
@@ -64,7 +62,7 @@ type call struct {
 
 // newCall reads what stands in the request headers.
 func (s *Server) newCall(x *exchange.Exchange, h *exchange.Header) *call {
-	c := &call{x: x, dialect: openai.Chat{}, header: h, started: s.Now(), method: h.Method}
+	c := &call{x: x, dialect: chatCompletions{}, header: h, started: s.Now(), method: h.Method}
 	c.path, _, _ = strings.Cut(h.Path, "?")
 	if c.requestID = requestID(h); c.requestID == "" {
 		c.requestID = s.NewID()
@@ -109,7 +107,7 @@ func (c *call) headers(contentType string) []exchange.KeyValue {
 func (c *call) reject(f *fault.Error) error {
 	c.release()
 	c.fault, c.status = f, f.Status
-	status, header, body := c.dialect.Fault(f)
+	status, header, body := c.dialect.fault(f)
 	headers := append(c.headers(""), keyValues(header)...)
 	if c.allow != "" {
 		headers = append(headers, exchange.KeyValue{Key: "allow", Value: c.allow})
@@ -136,20 +134,14 @@ func (c *call) promise(status int, now time.Time) {
 	c.promised, c.status, c.firstByte = true, status, now
 }
 
-// begin fixes what every part of the answer repeats. An upstream without an id
-// of its own gets one in OpenAI's form.
-func (s *Server) begin(c *call, id string) {
-	if id == "" {
-		id = "chatcmpl-" + strings.ReplaceAll(s.NewID(), "-", "")
+// newAnswer is what every part of the answer repeats. The id is in OpenAI's form,
+// for an upstream without one of its own.
+func (s *Server) newAnswer(c *call) answer {
+	return answer{
+		id:      "chatcmpl-" + strings.ReplaceAll(s.NewID(), "-", ""),
+		created: s.Now(),
+		model:   c.request.Model,
 	}
-	c.answer = openai.Answer{ID: id, Created: s.Now(), Model: c.request.Model}
-}
-
-// open begins a stream in the caller's dialect, with its first event.
-func (s *Server) open(c *call, first chat.Event) dialectStream {
-	start, _ := first.(chat.Start)
-	s.begin(c, start.ID)
-	return c.dialect.Stream(c.answer, c.request.StreamUsage)
 }
 
 // keyValues are a header's fields in a fixed order.

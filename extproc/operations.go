@@ -8,7 +8,6 @@ import (
 	"strings"
 
 	"aisix/extproc/fault"
-	"aisix/extproc/openai"
 )
 
 // operation is what callers may ask.
@@ -21,10 +20,10 @@ type operation struct {
 }
 
 // operations is the table of them, by path and method. A path that ends in "/"
-// takes what follows, slashes too (an alias may hold one). Every operation that reaches Bedrock goes through
-// converse, so limits guard all of them.
+// takes what follows, slashes too (an alias may hold one). Every operation that
+// reaches Bedrock goes through converse, so limits guard all of them.
 func (s *Server) operations() map[string]map[string]operation {
-	chat := operation{name: "converse", run: s.converse(openai.Chat{})}
+	chat := operation{name: "converse", run: s.converse(chatCompletions{})}
 	live := operation{name: "livez", open: true, run: s.livez}
 	ready := operation{name: "readyz", open: true, run: s.readyz}
 	return map[string]map[string]operation{

@@ -26,7 +26,6 @@ import (
 	"aisix/extproc/exchange"
 	"aisix/extproc/fault"
 	"aisix/extproc/fetch"
-	"aisix/extproc/openai"
 	"aisix/extproc/ratelimit"
 	"aisix/extproc/usage"
 )
@@ -55,21 +54,6 @@ type images interface {
 
 // recorder takes note of every finished call, without blocking.
 type recorder interface{ Record(*usage.Call) }
-
-// dialect is in whose API shape a call is asked and answered.
-type dialect interface {
-	Parse(body []byte) (*openai.Body, error)
-	Encode(a openai.Answer, r *chat.Response) ([]byte, error)
-	Stream(a openai.Answer, usage bool) *openai.ChatStream
-	Fault(f *fault.Error) (status int, header http.Header, body []byte)
-}
-
-// dialectStream writes one stream in a dialect.
-type dialectStream interface {
-	Append(dst []byte, e chat.Event) ([]byte, error)
-	Finish(dst []byte) ([]byte, error)
-	Fault(dst []byte, f *fault.Error) []byte
-}
 
 // Parts are what a Server is made of.
 type Parts struct {

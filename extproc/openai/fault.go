@@ -19,7 +19,7 @@ type errorMembers struct {
 
 // Fault gives an error as an HTTP answer: the kind is OpenAI's type, what is
 // not known is null. f.Err is not in it.
-func Fault(f *fault.Error) (status int, header http.Header, body []byte) {
+func (Chat) Fault(f *fault.Error) (status int, header http.Header, body []byte) {
 	header = http.Header{"Content-Type": {"application/json"}}
 	if f.RetryAfter != "" {
 		header.Set("Retry-After", f.RetryAfter)
