@@ -124,7 +124,11 @@ func (c *Call) Whole(status int, header http.Header, body []byte) ([]chat.Event,
 	if c.target.invokes() {
 		decode = invokeReply
 	}
-	events, notes, err := decode(header, body)
+	events, err := decode(header, body)
+	if err != nil {
+		return nil, c.decodeFault(err)
+	}
+	notes, err := new(stops).whole(events)
 	if err != nil {
 		return nil, c.decodeFault(err)
 	}
@@ -137,11 +141,9 @@ func (c *Call) Whole(status int, header http.Header, body []byte) ([]chat.Event,
 func (c *Call) Events(r io.Reader) *Events {
 	e := &Events{call: c, frames: frameReader{r: r}, restore: restorer{names: c.names, output: c.output}}
 	if c.target.invokes() {
-		s := &invokeStream{}
-		e.codec, e.decode, e.notes = newEventCodec(schemas.ResponseStream), s.decode, &s.stops.notes
+		e.codec, e.decode = newEventCodec(schemas.ResponseStream), new(invokeStream).decode
 	} else {
-		s := &converseStream{}
-		e.codec, e.decode, e.notes = newEventCodec(schemas.ConverseStreamOutput), s.decode, &s.notes
+		e.codec, e.decode = newEventCodec(schemas.ConverseStreamOutput), converseEvent
 	}
 	return e
 }

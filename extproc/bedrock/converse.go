@@ -44,7 +44,7 @@ func converseInput(p *prepared, t Target) (*bedrockruntime.ConverseInput, error)
 	}
 	additional := p.additional
 	if len(p.knobs.beta) > 0 {
-		place(additional, []string{"anthropic_beta"}, number(p.knobs.beta))
+		place(additional, []string{"anthropic_beta"}, marshal(p.knobs.beta))
 	}
 	if len(additional) > 0 {
 		in.AdditionalModelRequestFields = newDocument(object(additional))

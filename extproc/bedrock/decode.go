@@ -12,24 +12,23 @@ import (
 
 // converseReply decodes a whole Converse reply into the events that a stream
 // would have brought.
-func converseReply(header http.Header, body []byte) ([]chat.Event, []string, error) {
+func converseReply(header http.Header, body []byte) ([]chat.Event, error) {
 	var out bedrockruntime.ConverseOutput
 	if err := deserialize(converseSchema, header, body, &out); err != nil {
-		return nil, nil, undecodable(err)
+		return nil, undecodable(err)
 	}
 	message, ok := out.Output.(*types.ConverseOutputMemberMessage)
 	if !ok {
-		return nil, nil, incomplete("message")
+		return nil, incomplete("message")
 	}
 	if out.StopReason == "" {
-		return nil, nil, incomplete("stop reason")
+		return nil, incomplete("stop reason")
 	}
 	usage := tokenUsage(out.Usage)
 	if !usage.Known() {
-		return nil, nil, incomplete("usage")
+		return nil, incomplete("usage")
 	}
 	events := []chat.Event{chat.Start{}}
-	calls := false
 	inputs := toolInputs(body)
 	var before types.ContentBlock
 	for i, b := range message.Value.Content {
@@ -42,23 +41,9 @@ func converseReply(header http.Header, body []byte) ([]chat.Event, []string, err
 		if i < len(inputs) {
 			input = inputs[i]
 		}
-		blockEvents := wholeBlock(i, b, input)
-		for _, e := range blockEvents {
-			if t, ok := e.(chat.ToolStart); ok && !t.Server {
-				calls = true
-			}
-		}
-		events = append(events, blockEvents...)
+		events = append(events, wholeBlock(i, b, input)...)
 	}
-	reason, known, err := stopReason(out.StopReason, calls)
-	if err != nil {
-		return nil, nil, err
-	}
-	var notes []string
-	if !known {
-		notes = append(notes, unknownStop(string(out.StopReason)))
-	}
-	return append(events, chat.Stop{Reason: reason}, chat.UsageSnapshot{Usage: usage}), notes, nil
+	return append(events, chat.Stop{Reason: chat.StopReason(out.StopReason)}, chat.UsageSnapshot{Usage: usage}), nil
 }
 
 // wholeBlock is one content block of a whole reply as events. Blocks that no
@@ -80,7 +65,7 @@ func wholeBlock(i int, b types.ContentBlock, input json.RawMessage) []chat.Event
 			input = json.RawMessage("{}")
 		}
 		return []chat.Event{
-			chat.ToolStart{Index: i, ID: deref(b.Value.ToolUseId), Name: deref(b.Value.Name), Server: b.Value.Type == types.ToolUseTypeServerToolUse},
+			toolStart(i, b.Value.ToolUseId, b.Value.Name, b.Value.Type),
 			chat.ToolDelta{Index: i, JSON: string(input)},
 			chat.BlockStop{Index: i},
 		}
@@ -98,15 +83,9 @@ func wholeBlock(i int, b types.ContentBlock, input json.RawMessage) []chat.Event
 	return nil
 }
 
-// converseStream turns the typed events of one ConverseStream into chat's.
-type converseStream struct {
-	calls bool // a tool was called
-	notes []string
-}
-
-// decode gives none for events and deltas that nobody can be shown, or that a
-// newer service made up.
-func (s *converseStream) decode(e any) ([]chat.Event, error) {
+// converseEvent turns a typed event of ConverseStream into chat's: none for
+// events and deltas that nobody can be shown, or that a newer service made up.
+func converseEvent(e any) ([]chat.Event, error) {
 	switch e := e.(type) {
 	case *types.MessageStartEvent:
 		return []chat.Event{chat.Start{}}, nil
@@ -115,9 +94,7 @@ func (s *converseStream) decode(e any) ([]chat.Event, error) {
 		if !ok {
 			return nil, nil
 		}
-		server := start.Value.Type == types.ToolUseTypeServerToolUse
-		s.calls = s.calls || !server
-		return []chat.Event{chat.ToolStart{Index: index(e.ContentBlockIndex), ID: deref(start.Value.ToolUseId), Name: deref(start.Value.Name), Server: server}}, nil
+		return []chat.Event{toolStart(index(e.ContentBlockIndex), start.Value.ToolUseId, start.Value.Name, start.Value.Type)}, nil
 	case *types.ContentBlockDeltaEvent:
 		return delta(index(e.ContentBlockIndex), e.Delta), nil
 	case *types.ContentBlockStopEvent:
@@ -126,14 +103,7 @@ func (s *converseStream) decode(e any) ([]chat.Event, error) {
 		if e.StopReason == "" {
 			return nil, incomplete("stop reason")
 		}
-		reason, known, err := stopReason(e.StopReason, s.calls)
-		if err != nil {
-			return nil, err
-		}
-		if !known {
-			s.notes = append(s.notes, unknownStop(string(e.StopReason)))
-		}
-		return []chat.Event{chat.Stop{Reason: reason}}, nil
+		return []chat.Event{chat.Stop{Reason: chat.StopReason(e.StopReason)}}, nil
 	case *types.ConverseStreamMetadataEvent:
 		if e.Usage == nil {
 			return nil, nil
@@ -142,6 +112,10 @@ func (s *converseStream) decode(e any) ([]chat.Event, error) {
 	default:
 		return nil, nil
 	}
+}
+
+func toolStart(i int, id, name *string, kind types.ToolUseType) chat.ToolStart {
+	return chat.ToolStart{Index: i, ID: deref(id), Name: deref(name), Server: kind == types.ToolUseTypeServerToolUse}
 }
 
 func delta(i int, d types.ContentBlockDelta) []chat.Event {
@@ -176,5 +150,3 @@ func deref(s *string) string {
 	}
 	return *s
 }
-
-func unknownStop(raw string) string { return "unknown stop reason " + quote(raw) }

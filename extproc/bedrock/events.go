@@ -16,9 +16,8 @@ type Events struct {
 	frames  frameReader
 	codec   *eventCodec
 	decode  func(event any) ([]chat.Event, error)
-	notes   *[]string // the decoder's
+	stops   stops
 	restore restorer
-	stopped bool
 	failed  error
 }
 
@@ -36,7 +35,7 @@ func (e *Events) Next() ([]chat.Event, error) {
 	case err == nil:
 	case errors.Is(err, os.ErrDeadlineExceeded):
 		return nil, err
-	case err == io.EOF && e.stopped:
+	case err == io.EOF && e.stops.stopped:
 		return nil, io.EOF
 	case err == io.EOF, err == io.ErrUnexpectedEOF:
 		return nil, e.fail(&fault.Error{Kind: fault.Upstream, Status: http.StatusBadGateway,
@@ -55,14 +54,12 @@ func (e *Events) Next() ([]chat.Event, error) {
 	if err != nil {
 		return nil, e.fail(e.call.decodeFault(err))
 	}
-	e.call.notes, *e.notes = append(e.call.notes, *e.notes...), nil
-	events = e.restore.events(events)
-	for _, ev := range events {
-		if _, ok := ev.(chat.Stop); ok {
-			e.stopped = true
-		}
+	notes, err := e.stops.settle(events)
+	if err != nil {
+		return nil, e.fail(e.call.decodeFault(err))
 	}
-	return events, nil
+	e.call.notes = append(e.call.notes, notes...)
+	return e.restore.events(events), nil
 }
 
 // Buffered tells whether Next has a whole frame at hand and will not read.

@@ -36,7 +36,7 @@ func encodeInvoke(p *prepared, t Target) (wireRequest, error) {
 		in.ServiceTier = types.ServiceTierType(x.Type)
 	}
 	if l := labels(p); l != nil {
-		s := string(number(l))
+		s := string(marshal(l))
 		in.RequestMetadata = &s
 	}
 	if !p.req.Stream {
@@ -58,7 +58,7 @@ func anthropicBody(p *prepared) ([]byte, error) {
 	if g := p.knobs.guardrail; g != nil && g.StreamMode != "" && req.Stream {
 		// InvokeModel has no header for the mode: it is a member of the body.
 		mode := map[string]string{"sync": "SYNCHRONOUS", "async": "ASYNCHRONOUS"}[g.StreamMode]
-		extra["amazon-bedrock-guardrailConfig"] = object(map[string]json.RawMessage{"streamProcessingMode": number(mode)})
+		extra["amazon-bedrock-guardrailConfig"] = object(map[string]json.RawMessage{"streamProcessingMode": marshal(mode)})
 	}
 	o := anthropic.Options{
 		Beta: p.knobs.beta, Thinking: p.thinking, Effort: p.effort,
@@ -71,69 +71,19 @@ func anthropicBody(p *prepared) ([]byte, error) {
 }
 
 // invokeReply decodes a whole answer of InvokeModel.
-func invokeReply(_ http.Header, body []byte) ([]chat.Event, []string, error) {
-	events, err := anthropic.DecodeResponse(body)
-	if err != nil {
-		return nil, nil, err
-	}
-	var s stops
-	if err := s.settle(events); err != nil {
-		return nil, nil, err
-	}
-	if !s.stopped {
-		return nil, nil, incomplete("stop reason")
-	}
-	if !s.counted {
-		return nil, nil, incomplete("usage")
-	}
-	return events, s.notes, nil
+func invokeReply(_ http.Header, body []byte) ([]chat.Event, error) {
+	return anthropic.DecodeResponse(body)
 }
 
 // invokeStream decodes the chunks of one InvokeModelWithResponseStream.
-type invokeStream struct {
-	decoder anthropic.EventDecoder
-	stops   stops
-}
+type invokeStream struct{ decoder anthropic.EventDecoder }
 
 func (s *invokeStream) decode(event any) ([]chat.Event, error) {
 	chunk, ok := event.(*types.PayloadPart)
 	if !ok {
 		return nil, nil
 	}
-	events, err := s.decoder.Decode(chunk.Bytes)
-	if err != nil {
-		return nil, err
-	}
-	return events, s.stops.settle(events)
-}
-
-// stops sees to it that an answer's stop reason is one that chat knows.
-type stops struct {
-	calls, stopped, counted bool
-	notes                   []string
-}
-
-func (s *stops) settle(events []chat.Event) error {
-	for i, e := range events {
-		switch e := e.(type) {
-		case chat.ToolStart:
-			s.calls = s.calls || !e.Server
-		case chat.UsageSnapshot:
-			s.counted = true
-		case chat.Stop:
-			s.stopped = true
-			reason, known, err := stopReason(types.StopReason(e.Reason), s.calls)
-			if err != nil {
-				return err
-			}
-			if !known {
-				s.notes = append(s.notes, unknownStop(string(e.Reason)))
-			}
-			e.Reason = reason
-			events[i] = e
-		}
-	}
-	return nil
+	return s.decoder.Decode(chunk.Bytes)
 }
 
 // decodeFault is the fault of what a decoder refused: Anthropic's error object,

@@ -158,10 +158,10 @@ func (p *prepared) sampling(ignored func(string) bool) error {
 		if denies(c.Penalties) {
 			return fault.Invalid(x.name, "this model takes no %s", x.name)
 		}
-		p.additional[x.name] = number(*x.value)
+		p.additional[x.name] = marshal(*x.value)
 	}
 	if r.Seed != nil && has(c.Seed) {
-		p.additional["seed"] = number(*r.Seed)
+		p.additional["seed"] = marshal(*r.Seed)
 	}
 	if k := p.knobs.topK; k != nil && !ignored("top_k") {
 		var n int
@@ -188,10 +188,10 @@ func place(fields map[string]json.RawMessage, path []string, raw json.RawMessage
 	fields[path[0]] = object(inner)
 }
 
-func number(v any) json.RawMessage {
+func marshal(v any) json.RawMessage {
 	raw, err := json.Marshal(v)
 	if err != nil {
-		return json.RawMessage("null") // not a number; dialects refuse it
+		return json.RawMessage("null") // only for a number that is none; dialects refuse it
 	}
 	return raw
 }

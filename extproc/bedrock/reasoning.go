@@ -61,7 +61,7 @@ func (p *prepared) reasoning(t Target, ignored func(string) bool) error {
 			p.effort = effort
 		}
 		for name, raw := range p.family.ReasoningFields {
-			p.additional[name] = bytes.ReplaceAll(raw, []byte(`"$effort"`), number(effort))
+			p.additional[name] = bytes.ReplaceAll(raw, []byte(`"$effort"`), marshal(effort))
 		}
 	default: // not known: Converse has a member for it, and its own validation
 		if r.Effort != "none" {

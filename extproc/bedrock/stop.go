@@ -9,6 +9,48 @@ import (
 	"github.com/aws/aws-sdk-go-v2/service/bedrockruntime/types"
 )
 
+// stops sees to it that an answer's stop reason is one that chat knows.
+type stops struct{ calls, stopped, counted bool }
+
+// settle replaces the raw stop reason among the events, which come in the answer's
+// order. The notes are for the operator: a reason that has no name here.
+func (s *stops) settle(events []chat.Event) (notes []string, err error) {
+	for i, e := range events {
+		switch e := e.(type) {
+		case chat.ToolStart:
+			s.calls = s.calls || !e.Server
+		case chat.UsageSnapshot:
+			s.counted = true
+		case chat.Stop:
+			s.stopped = true
+			reason, known, err := stopReason(types.StopReason(e.Reason), s.calls)
+			if err != nil {
+				return nil, err
+			}
+			if !known {
+				notes = append(notes, "unknown stop reason "+quote(string(e.Reason)))
+			}
+			e.Reason = reason
+			events[i] = e
+		}
+	}
+	return notes, nil
+}
+
+// whole settles a whole answer, which lacks neither a stop reason nor usage.
+func (s *stops) whole(events []chat.Event) (notes []string, err error) {
+	if notes, err = s.settle(events); err != nil {
+		return nil, err
+	}
+	if !s.stopped {
+		return nil, incomplete("stop reason")
+	}
+	if !s.counted {
+		return nil, incomplete("usage")
+	}
+	return notes, nil
+}
+
 // stopReason maps Converse's stop reasons. known is false for one that this
 // version has no name for: it counts as a tool use where calls were made, else
 // as an end of turn. The malformed ones are upstream faults.

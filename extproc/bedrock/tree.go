@@ -61,7 +61,7 @@ func nextTree(dec *json.Decoder) (tree, error) {
 	case string:
 		return textTree(x), nil
 	default: // true, false, null
-		return tree{raw: number(x)}, nil
+		return tree{raw: marshal(x)}, nil
 	}
 }
 

@@ -3,11 +3,10 @@ package chat
 // Event is one step of an answer. A whole (non-stream) reply is turned into
 // events too, so that one fold, Collect, serves both.
 //
-// Order: Start, then per block BlockStart?, deltas, BlockStop, then Stop and
-// Usage in either order, each at most once where the upstream is well-behaved.
-// BlockStart may be missing for text and reasoning (Converse sends none): a
-// delta with a new Index opens the block. Index is the upstream's block index,
-// not a dialect's.
+// Order: Start, then per block ToolStart (of a tool use only), deltas, BlockStop,
+// then Stop and UsageSnapshot in either order; Anthropic counts at the start as
+// well. Text and reasoning have no start: a delta with a new Index opens the
+// block. Index is the upstream's block index, not a dialect's.
 type Event interface{ event() }
 
 // Start opens the answer. ID is the upstream's message id, "" where it has none
@@ -15,7 +14,7 @@ type Event interface{ event() }
 type Start struct{ ID string }
 
 // ToolStart opens a ToolUse block. Server tells a tool that the model ran
-// itself: shown as text or not at all, never as a tool call.
+// itself, which no caller is shown.
 type ToolStart struct {
 	Index  int
 	ID     string
@@ -74,8 +73,8 @@ func (UsageSnapshot) event() {}
 type StopReason string
 
 // Stop reasons. Malformed ones (malformed_model_output, malformed_tool_use) are
-// faults and never reach here. One that is not in this list is logged by extproc
-// and is EndTurn, or ToolUseStop where calls were made.
+// faults and never reach here. One that is not in this list is EndTurn, or
+// ToolUseStop where calls were made, and a note in the operator's log.
 const (
 	EndTurn         StopReason = "end_turn"
 	StopSequence    StopReason = "stop_sequence"

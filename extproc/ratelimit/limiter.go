@@ -129,7 +129,7 @@ func setDefault[T comparable](p *T, value T) {
 }
 
 // Reserve admits one call to all the buckets, or refuses it and leaves no trace
-// in any. id is the request id, for who looks into Redis; it need not be unique.
+// in any. id is the call's, for who looks into Redis; it need not be unique.
 // tokens is what the call is sure to use. The error is a *Rejection, or ctx's.
 // Every Reservation must be settled.
 func (l *Limiter) Reserve(ctx context.Context, id string, buckets []Bucket, tokens int64) (*Reservation, error) {
