@@ -19,6 +19,9 @@ func checkConverse(m model, body any, stream bool) (*ask, *fault) {
 	if f := checkConversePrefill(m, body); f != nil {
 		return nil, f
 	}
+	if f := checkConverseMixed(m, body); f != nil {
+		return nil, f
+	}
 	return readConverse(m, body), nil
 }
 
@@ -174,6 +177,31 @@ func checkConversePrefill(m model, body any) *fault {
 	content := items(last, "content")
 	if m.publisher == "anthropic" && str(last, "role") == "assistant" && trailingSpace.MatchString(str(content[len(content)-1], "text")) {
 		return invalid("The model returned the following errors: messages: final assistant content cannot end with trailing whitespace")
+	}
+	return nil
+}
+
+// checkConverseMixed is a rule of models whose prompts have no place for both: what is said and
+// tools do not share a turn.
+func checkConverseMixed(m model, body any) *fault {
+	if m.takesMixedTurns() {
+		return nil
+	}
+	for i, msg := range items(body, "messages") {
+		has := map[string]bool{}
+		for _, b := range items(msg, "content") {
+			for kind := range b.(object) {
+				has[kind] = true
+			}
+		}
+		if !has["text"] && !has["image"] && !has["document"] {
+			continue
+		}
+		for kind, name := range map[string]string{"toolUse": "tool use", "toolResult": "tool result"} {
+			if has[kind] {
+				return invalid("messages.%d.content: Conversation blocks and %s blocks cannot be provided in the same turn.", i, name)
+			}
+		}
 	}
 	return nil
 }

@@ -83,6 +83,9 @@ func (m model) takesForcedTool() bool {
 
 func (m model) takesCachePoints() bool { return m.publisher == "" || m.is("anthropic.", "amazon.nova") }
 
+// takesMixedTurns is known of no document, but of many reports.
+func (m model) takesMixedTurns() bool { return !m.is("meta.llama", "mistral.") }
+
 // oneSampler models refuse temperature and top_p in one request.
 func (m model) oneSampler() bool {
 	return m.is("anthropic.claude-opus-4-1", "anthropic.claude-opus-4-5", "anthropic.claude-opus-4-6", "anthropic.claude-sonnet-4-5", "anthropic.claude-sonnet-4-6", "anthropic.claude-haiku-4-5")

@@ -309,3 +309,40 @@ func set(t *testing.T, at any, path []string, v any, remove bool) any {
 		return nil
 	}
 }
+
+// What Llama and Mistral models refuse, and others take: words and tools in one turn.
+func TestTurnsThatMixWordsAndTools(t *testing.T) {
+	const (
+		ask      = `{"role":"user","content":[{"text":"Weather?"}]}`
+		call     = `{"role":"assistant","content":[{"toolUse":{"toolUseId":"a12345678","name":"weather","input":{}}}]}`
+		sayCall  = `{"role":"assistant","content":[{"text":"Looking."},{"toolUse":{"toolUseId":"a12345678","name":"weather","input":{}}}]}`
+		result   = `{"role":"user","content":[{"toolResult":{"toolUseId":"a12345678","content":[{"text":"sunny"}]}}]}`
+		resultTo = `{"role":"user","content":[{"toolResult":{"toolUseId":"a12345678","content":[{"text":"sunny"}]}},{"text":"So?"}]}`
+		mistral  = "mistral.mistral-large-2402-v1:0"
+	)
+	s := start(t)
+	for _, c := range []struct {
+		model    string
+		messages []string
+		want     string
+	}{
+		{llama, []string{ask, call, result}, ""},
+		{llama, []string{ask, sayCall, result}, "messages.1.content: Conversation blocks and tool use blocks cannot be provided in the same turn."},
+		{mistral, []string{ask, call, resultTo}, "messages.2.content: Conversation blocks and tool result blocks cannot be provided in the same turn."},
+		{nova, []string{ask, sayCall, resultTo}, ""},
+		{claude, []string{ask, sayCall, resultTo}, ""},
+	} {
+		body := `{"messages":[` + strings.Join(c.messages, ",") + `],"toolConfig":{"tools":[{"toolSpec":{"name":"weather","inputSchema":{"json":{"type":"object"}}}}]}}`
+		r := s.post(t, c.model, "converse", []byte(body))
+		if c.want == "" {
+			if r.StatusCode != 200 {
+				kind, message := refused(t, r)
+				t.Errorf("%s refuses %s: %s: %s", c.model, c.messages, kind, message)
+			}
+			continue
+		}
+		if kind, message := refused(t, r); r.StatusCode != 400 || kind != "ValidationException" || message != c.want {
+			t.Errorf("%s, %s: %s %s: %s", c.model, c.messages, r.Status, kind, message)
+		}
+	}
+}
