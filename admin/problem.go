@@ -35,6 +35,7 @@ func asProblem(err error) *problem {
 		reference *store.ReferenceError
 		taken     *store.TakenError
 		used      *store.InUseError
+		harmed    *store.UnreadableError
 	)
 	switch {
 	case errors.As(err, &p):
@@ -47,6 +48,9 @@ func asProblem(err error) *problem {
 		return &problem{status: http.StatusConflict, Code: "conflict", Message: taken.Error(), Pointer: taken.Pointer}
 	case errors.As(err, &used):
 		return &problem{status: http.StatusConflict, Code: "conflict", Message: used.Error(), Pointer: used.Pointer}
+	case errors.As(err, &harmed):
+		return &problem{status: http.StatusInternalServerError, Code: "unreadable", cause: err,
+			Message: "the stored row of " + string(harmed.Kind) + "/" + harmed.ID + " can't be read; the log says why. Delete it and make it anew"}
 	case errors.Is(err, store.ErrNotFound):
 		return &problem{status: http.StatusNotFound, Code: "not_found", Message: "resource not found"}
 	case errors.Is(err, store.ErrMoved):

@@ -1,9 +1,11 @@
 package admin
 
 import (
+	"bytes"
 	"context"
 	"crypto/sha256"
 	"fmt"
+	"log/slog"
 	"net/http"
 	"strings"
 	"sync"
@@ -91,4 +93,47 @@ func TestRedisAway(t *testing.T) {
 			a.must("PATCH", location, `{"team_id":"`+name+`"}`)
 		})
 	}
+}
+
+// A row that was harmed at rest hides none of the others, and can be got rid of.
+func TestAHarmedRowCanBeDeleted(t *testing.T) {
+	var log bytes.Buffer // of the store
+	before := slog.Default()
+	slog.SetDefault(slog.New(slog.NewJSONHandler(&log, nil)))
+	t.Cleanup(func() { slog.SetDefault(before) })
+	a := start(t)
+	key := a.must("POST", "/admin/v1/provider_keys", `{"display_name":"k","secret":"{\"access_key_id\":\"a\",\"secret_access_key\":\"b\",\"region\":\"r\"}"}`).header.Get("Location")
+	keyID := key[strings.LastIndex(key, "/")+1:]
+	model := func(name string) string {
+		return fmt.Sprintf(`{"display_name":%q,"model_name":"amazon.nova-pro-v1:0","provider_key_id":%q}`, name, keyID)
+	}
+	good := a.must("POST", "/admin/v1/models", model("good")).header.Get("Location")
+	for _, row := range []string{"7 {", "no revision"} {
+		harmed := a.must("POST", "/admin/v1/models", model("harmed")).header.Get("Location")
+		id := harmed[strings.LastIndex(harmed, "/")+1:]
+		if err := a.valkey.Client().HSet(t.Context(), "{aisix:config}:models", id, row).Err(); err != nil {
+			t.Fatal(err)
+		}
+		list := a.must("GET", "/admin/v1/models", "").body
+		if !strings.Contains(list, good[strings.LastIndex(good, "/")+1:]) || strings.Contains(list, id) || !strings.Contains(log.String(), id) {
+			t.Errorf("%s: the list is %s, the log %s", row, list, &log)
+		}
+		if r := a.do("GET", harmed, ""); r.status != 500 || !strings.Contains(r.body, "models/"+id) || !strings.Contains(r.body, "Delete it") {
+			t.Errorf("%s: %d %s", row, r.status, r.body)
+		}
+		if r := a.do("DELETE", key, ""); r.status != 409 || !strings.Contains(r.body, id) {
+			t.Errorf("%s: deleting its provider key: %d %s", row, r.status, r.body)
+		}
+		a.must("DELETE", harmed, "")
+		a.must("DELETE", a.must("POST", "/admin/v1/models", model("harmed")).header.Get("Location"), "") // its name was free
+	}
+	a.must("DELETE", good, "")
+	// The secret of a provider key too.
+	if err := a.valkey.Client().HSet(t.Context(), "{aisix:config}:provider_keys", keyID, `9 {"value":{},"secret":{}}`).Err(); err != nil {
+		t.Fatal(err)
+	}
+	if r := a.do("GET", "/admin/v1/provider_keys", ""); r.status != 200 || r.body != "[]" {
+		t.Errorf("%d %s", r.status, r.body)
+	}
+	a.must("DELETE", key, "") // no trace of the harmed models holds it
 }

@@ -4,6 +4,8 @@ import (
 	"errors"
 	"fmt"
 	"strings"
+
+	"aisix/admin/resource"
 )
 
 // The errors that a write can meet.
@@ -45,6 +47,19 @@ type ReferenceError struct {
 }
 
 func (e *ReferenceError) Error() string { return e.Message }
+
+// UnreadableError is a row that somebody else has written or harmed. It can be
+// deleted, and nothing else.
+type UnreadableError struct {
+	Kind resource.Kind
+	ID   string
+	Err  error
+
+	revision int64 // 0 where even that is not there
+}
+
+func (e *UnreadableError) Error() string { return fmt.Sprintf("row %s/%s: %v", e.Kind, e.ID, e.Err) }
+func (e *UnreadableError) Unwrap() error { return e.Err }
 
 func unavailable(what string, err error) error {
 	return fmt.Errorf("%s: %w: %w", what, ErrUnavailable, err)

@@ -3,7 +3,6 @@ package store
 import (
 	"encoding/json"
 	"errors"
-	"fmt"
 	"strconv"
 	"strings"
 	"time"
@@ -50,16 +49,16 @@ func (s *Store) encode(e *Entry) ([]byte, error) {
 	return json.Marshal(r)
 }
 
-// decode reads "<revision> <row JSON>".
+// decode reads "<revision> <row JSON>". Its error is an UnreadableError.
 func (s *Store) decode(kind resource.Kind, id, stored string) (*Entry, error) {
 	revision, body, ok := strings.Cut(stored, " ")
 	n, err := strconv.ParseInt(revision, 10, 64)
 	if !ok || err != nil {
-		return nil, fmt.Errorf("row %s/%s has no revision", kind, id)
+		return nil, &UnreadableError{Kind: kind, ID: id, Err: errors.New("no revision")}
 	}
 	e, err := s.decodeRow(kind, id, body)
 	if err != nil {
-		return nil, fmt.Errorf("row %s/%s: %w", kind, id, err)
+		return nil, &UnreadableError{Kind: kind, ID: id, Err: err, revision: n}
 	}
 	e.Revision = n
 	return e, nil

@@ -66,7 +66,8 @@ func (s *Store) Get(ctx context.Context, kind resource.Kind, id string) (*Entry,
 
 // List reads up to limit resources (0: all), oldest first, behind the id after (""
 // from the first). after need not exist any more. next is what to give as after for
-// those that follow, "" if none do.
+// those that follow, "" if none do. What can't be read is logged and left out: the
+// others must stay within reach.
 func (s *Store) List(ctx context.Context, kind resource.Kind, after string, limit int) (list []*Entry, next string, err error) {
 	ctx, cancel := context.WithTimeout(ctx, timeout)
 	defer cancel()
@@ -97,7 +98,8 @@ func (s *Store) List(ctx context.Context, kind resource.Kind, after string, limi
 			}
 			e, err := s.decode(kind, batch[i], stored.(string))
 			if err != nil {
-				return nil, "", err
+				s.log.Error("a resource can't be read and is left out of the list", "kind", kind, "id", batch[i], "error", err)
+				continue
 			}
 			list = append(list, e)
 		}

@@ -93,27 +93,64 @@ func (s *Store) Update(ctx context.Context, kind resource.Kind, id string, cond 
 	}
 }
 
-// Delete removes a resource that nothing refers to.
+// Delete removes a resource that nothing refers to, also one that can't be read.
 func (s *Store) Delete(ctx context.Context, kind resource.Kind, id string, cond Condition) error {
 	for {
 		old, err := s.Get(ctx, kind, id)
+		var unreadable *UnreadableError
+		if errors.As(err, &unreadable) {
+			old, err = &Entry{ID: id, Revision: unreadable.revision}, nil
+		}
 		if err != nil {
 			return err
 		}
 		if cond != nil && !cond(old.Revision) {
 			return ErrMoved
 		}
-		op := operation{Kind: kind, ID: id, Expect: strconv.FormatInt(old.Revision, 10), Free: old.Value.Names()}
-		switch v := old.Value.(type) {
-		case *resource.ProviderKey:
+		op := operation{Kind: kind, ID: id, Expect: strconv.FormatInt(old.Revision, 10)}
+		if kind == resource.ProviderKeys {
 			op.Unused = id
-		case *resource.Model:
-			op.Unlink = []string{useOf(v.ProviderKeyID, id)}
+		}
+		if old.Value != nil {
+			op.Free = old.Value.Names()
+			if m, ok := old.Value.(*resource.Model); ok {
+				op.Unlink = []string{useOf(m.ProviderKeyID, id)}
+			}
+		} else if err := s.traces(ctx, &op); err != nil {
+			return err
 		}
 		if _, err = s.apply(ctx, op, ""); !errors.Is(err, errAgain) {
 			return err
 		}
 	}
+}
+
+// traces adds what the indexes hold of a row that can't tell it itself.
+func (s *Store) traces(ctx context.Context, op *operation) error {
+	ctx, cancel := context.WithTimeout(ctx, timeout)
+	defer cancel()
+	names, err := s.redis.HGetAll(ctx, namesKey(op.Kind)).Result()
+	if err != nil {
+		return unavailable("names", err)
+	}
+	for name, holder := range names {
+		if holder == op.ID {
+			op.Free = append(op.Free, name)
+		}
+	}
+	if op.Kind != resource.Models {
+		return nil
+	}
+	uses, err := s.redis.ZRange(ctx, usesKey(), 0, -1).Result()
+	if err != nil {
+		return unavailable("uses", err)
+	}
+	for _, use := range uses {
+		if strings.HasSuffix(use, useOf("", op.ID)) {
+			op.Unlink = append(op.Unlink, use)
+		}
+	}
+	return nil
 }
 
 // errAgain is a write that was decided on what is no longer so.
@@ -216,10 +253,14 @@ func (s *Store) inUse(ctx context.Context, members []any, pointer string) error 
 	for _, member := range members {
 		_, id, _ := strings.Cut(member.(string), "/")
 		m, err := s.Get(ctx, resource.Models, id)
-		if errors.Is(err, ErrNotFound) {
+		var unreadable *UnreadableError
+		switch {
+		case errors.Is(err, ErrNotFound):
 			continue
-		}
-		if err != nil {
+		case errors.As(err, &unreadable):
+			e.Models = append(e.Models, id)
+			continue
+		case err != nil:
 			return err
 		}
 		e.Models = append(e.Models, m.Value.(*resource.Model).DisplayName)
