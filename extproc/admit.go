@@ -13,6 +13,7 @@ import (
 
 	"github.com/klauspost/compress/zstd"
 
+	"aisix/extproc/bedrock"
 	"aisix/extproc/exchange"
 	"aisix/extproc/fault"
 	"aisix/extproc/ratelimit"
@@ -37,12 +38,15 @@ func (s *Server) admit(ctx context.Context, c *call) error {
 	if c.request, err = asked.request(c.match.Model.IgnoreParams); err != nil {
 		return err
 	}
-	request, err := s.Images.Images(ctx, c.request)
+	target, err := bedrock.NewTarget(c.match.Model, c.match.UpstreamID, c.match.ProviderKey)
 	if err != nil {
 		return err
 	}
-	c.request = request
-	if err := s.prepare(c); err != nil {
+	if err := s.fetchImages(ctx, c, target); err != nil {
+		return err
+	}
+	// All that can be wrong with the request is said here, before any limit is touched.
+	if c.upstream, err = bedrock.NewCall(c.request, target); err != nil {
 		return err
 	}
 	return s.reserve(ctx, c)
@@ -137,6 +141,20 @@ func (c *call) resolve(alias string) error {
 	if !c.snapshot.Allowed(c.key, alias) {
 		return &fault.Error{Kind: fault.PermissionDenied, Status: http.StatusForbidden, Param: "model", Message: "this API key may not use the model"}
 	}
+	return nil
+}
+
+// fetchImages gets the images that the request names by URL, unless the model is
+// known to take none.
+func (s *Server) fetchImages(ctx context.Context, c *call, target bedrock.Target) error {
+	if err := bedrock.CheckImages(c.request, target); err != nil {
+		return err
+	}
+	request, err := s.Images.Images(ctx, c.request)
+	if err != nil {
+		return err
+	}
+	c.request = request
 	return nil
 }
 

@@ -22,17 +22,6 @@ const (
 	maxError = 1 << 20
 )
 
-// prepare encodes the request for the model: all that can be wrong with it is
-// said here, before any limit is touched.
-func (s *Server) prepare(c *call) error {
-	target, err := bedrock.NewTarget(c.match.Model, c.match.UpstreamID, c.match.ProviderKey)
-	if err != nil {
-		return err
-	}
-	c.upstream, err = bedrock.NewCall(c.request, target)
-	return err
-}
-
 // attempt is the second act: sign, forward, wait for the upstream's headers.
 func (s *Server) attempt(ctx context.Context, c *call) (*exchange.Response, error) {
 	c.attempts++

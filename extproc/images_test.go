@@ -51,6 +51,10 @@ func TestImages(t *testing.T) {
 		return nil, fault.Invalid("messages[0].content[1].image_url.url", "its server answered 404")
 	})
 	wantFault(ask(limited), "answered 404")
+	// A model that is known to take no images costs no fetch.
+	if a := ask(`{"display_name":"m","model_name":"amazon.nova-micro-v1:0"}`); a.Status != 400 || !bytes.Contains(a.Body, []byte("takes no images")) || !bytes.Contains(a.Body, []byte(`"param":"messages[0].content[1]"`)) {
+		t.Errorf("%d %s", a.Status, a.Body)
+	}
 
 	parts.Images = imagesFunc(func(r *chat.Request) (*chat.Request, error) {
 		out := *r

@@ -5,6 +5,7 @@ import (
 	"slices"
 	"strings"
 
+	"aisix/admin/resource"
 	"aisix/extproc/chat"
 	"aisix/extproc/fault"
 )
@@ -100,24 +101,58 @@ func (p *prepared) checkContent() error {
 	if denies(c.System) && len(p.req.System) > 0 {
 		return fault.Invalid("messages", "this model takes no system messages")
 	}
+	if err := checkImages(p.req, c); err != nil {
+		return err
+	}
 	for _, m := range p.req.Messages {
-		if err := p.checkBlocks(m.Blocks, m.Param, denies(c.Images)); err != nil {
+		if err := p.checkBlocks(m.Blocks, m.Param); err != nil {
 			return err
 		}
 	}
 	return nil
 }
 
-func (p *prepared) checkBlocks(blocks []chat.Block, param string, noImages bool) error {
+// CheckImages refuses images that the target's model is known not to take, before
+// those are fetched that the request names by URL. Its errors are NewCall's.
+func CheckImages(req *chat.Request, t Target) error {
+	return checkImages(req, familyOf(t).Capabilities)
+}
+
+func checkImages(req *chat.Request, c resource.Capabilities) error {
+	if !denies(c.Images) && !denies(c.ToolResultImages) {
+		return nil
+	}
+	for _, m := range req.Messages {
+		if err := refuseImages(m.Blocks, m.Param, c, denies(c.Images)); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func refuseImages(blocks []chat.Block, param string, c resource.Capabilities, none bool) error {
+	for _, b := range blocks {
+		switch b := b.(type) {
+		case chat.Image:
+			if none {
+				return fault.Invalid(or(b.Param, param), "this model takes no images here")
+			}
+		case chat.ToolResult:
+			if err := refuseImages(b.Blocks, or(b.Param, param), c, none || denies(c.ToolResultImages)); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+func (p *prepared) checkBlocks(blocks []chat.Block, param string) error {
 	c := p.family.Capabilities
 	for _, b := range blocks {
 		switch b := b.(type) {
 		case chat.Image:
 			if len(b.Data) == 0 {
 				return fault.Invalid(or(b.Param, param), "the image must be sent inline, as a data: URL")
-			}
-			if noImages {
-				return fault.Invalid(or(b.Param, param), "this model takes no images here")
 			}
 		case chat.Document:
 			if denies(c.Documents) {
@@ -134,7 +169,7 @@ func (p *prepared) checkBlocks(blocks []chat.Block, param string, noImages bool)
 			if b.ID == "" {
 				return fault.Invalid(or(b.Param, param), "a tool result's call id is empty")
 			}
-			if err := p.checkBlocks(b.Blocks, or(b.Param, param), noImages || denies(c.ToolResultImages)); err != nil {
+			if err := p.checkBlocks(b.Blocks, or(b.Param, param)); err != nil {
 				return err
 			}
 		}
