@@ -11,7 +11,7 @@ import (
 // DecodeResponse gives the events of a whole answer, in the order in which a
 // stream would have sent them. An error object in place of an answer is an
 // *Error; an answer without stop reason or usage lacks that event, which
-// chat.Collect refuses.
+// bedrock refuses.
 func DecodeResponse(body []byte) ([]chat.Event, error) {
 	var r reply
 	if err := json.Unmarshal(body, &r); err != nil {
@@ -38,10 +38,7 @@ func DecodeResponse(body []byte) ([]chat.Event, error) {
 	if r.StopReason != nil {
 		events = append(events, stop(*r.StopReason, r.StopSequence, r.Guardrail))
 	}
-	var u chat.Usage
-	overlay(&u, r.Usage)
-	fill(&u, r.Metrics)
-	if u.Known() {
+	if u := r.Metrics.counts().Update(r.Usage.counts()); u.Known() {
 		events = append(events, chat.UsageSnapshot{Usage: u})
 	}
 	return events, nil
@@ -86,7 +83,7 @@ func inputOf(b replyBlock) string {
 
 // stop maps Claude's words to chat's. They are the same but for a guardrail,
 // which Bedrock reports beside the reason. An unknown reason passes as it is, for
-// extproc to log; dialects treat it as EndTurn.
+// bedrock to settle.
 func stop(reason string, sequence *string, guardrail string) chat.Stop {
 	s := chat.Stop{Reason: chat.StopReason(reason)}
 	if sequence != nil {
@@ -98,41 +95,33 @@ func stop(reason string, sequence *string, guardrail string) chat.Stop {
 	return s
 }
 
-// overlay takes over every count that src has: counts are snapshots, and one that
-// is absent leaves the last one standing.
-func overlay(dst *chat.Usage, src *usage) {
-	if src == nil {
-		return
+// counts are what u tells; what it does not, and what is no count, is nil.
+func (u *usage) counts() (c chat.Usage) {
+	if u == nil {
+		return c
 	}
-	set(&dst.Input, src.Input)
-	set(&dst.Output, src.Output)
-	set(&dst.CacheRead, src.CacheRead)
-	set(&dst.CacheWrite, src.CacheWrite)
-	if src.CacheCreation != nil {
-		set(&dst.CacheWrite1h, src.CacheCreation.OneHour)
+	c.Input, c.Output, c.CacheRead, c.CacheWrite = count(u.Input), count(u.Output), count(u.CacheRead), count(u.CacheWrite)
+	if u.CacheCreation != nil {
+		c.CacheWrite1h = count(u.CacheCreation.OneHour)
 	}
-	if src.OutputDetails != nil {
-		set(&dst.Reasoning, src.OutputDetails.Thinking)
+	if u.OutputDetails != nil {
+		c.Reasoning = count(u.OutputDetails.Thinking)
 	}
+	return c
 }
 
-// fill takes Bedrock's own counts where Claude gave none.
-func fill(dst *chat.Usage, m *invokeMetrics) {
+// counts are Bedrock's own: they stand where Claude gave none.
+func (m *invokeMetrics) counts() (c chat.Usage) {
 	if m == nil {
-		return
+		return c
 	}
-	for _, c := range []struct {
-		dst **int
-		src *int
-	}{{&dst.Input, m.Input}, {&dst.Output, m.Output}, {&dst.CacheRead, m.CacheRead}, {&dst.CacheWrite, m.CacheWrite}} {
-		if *c.dst == nil {
-			set(c.dst, c.src)
-		}
-	}
+	c.Input, c.Output, c.CacheRead, c.CacheWrite = count(m.Input), count(m.Output), count(m.CacheRead), count(m.CacheWrite)
+	return c
 }
 
-func set(dst **int, src *int) {
-	if src != nil && *src >= 0 {
-		*dst = src
+func count(n *int) *int {
+	if n == nil || *n < 0 {
+		return nil
 	}
+	return n
 }

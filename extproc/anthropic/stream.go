@@ -144,7 +144,7 @@ func (d *EventDecoder) messageStop(e streamEvent) []chat.Event {
 	if d.reason != nil {
 		events = append(events, stop(*d.reason, d.sequence, d.guardrail))
 	}
-	fill(&d.usage, e.Metrics)
+	d.usage = e.Metrics.counts().Update(d.usage)
 	if d.usage.Known() {
 		events = append(events, chat.UsageSnapshot{Usage: d.usage})
 	}
@@ -155,6 +155,6 @@ func (d *EventDecoder) count(u *usage) []chat.Event {
 	if u == nil {
 		return nil
 	}
-	overlay(&d.usage, u)
+	d.usage = d.usage.Update(u.counts())
 	return []chat.Event{chat.UsageSnapshot{Usage: d.usage}}
 }

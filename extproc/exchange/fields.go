@@ -75,13 +75,13 @@ func newTrailers(t *extprocv3.HttpTrailers) *trailers {
 
 // emptied lets them go on without a field: nothing passes that was not listed.
 func (t *trailers) emptied() *extprocv3.TrailersResponse {
-	return &extprocv3.TrailersResponse{HeaderMutation: mutation(nil, t.fields, nil)}
+	return &extprocv3.TrailersResponse{HeaderMutation: mutation(nil, t.fields)}
 }
 
 // mutation sets fields and removes every one of old that is not among them, so
 // that nothing passes that was not listed. A name that is set twice keeps its
 // last value.
-func mutation(set []KeyValue, old Fields, remove []string) *extprocv3.HeaderMutation {
+func mutation(set []KeyValue, old Fields) *extprocv3.HeaderMutation {
 	m := &extprocv3.HeaderMutation{SetHeaders: make([]*corev3.HeaderValueOption, 0, len(set))}
 	seen := make(map[string]bool, len(set)+len(old))
 	for i := len(set) - 1; i >= 0; i-- { // backwards, so that the last value is the one kept
@@ -103,9 +103,6 @@ func mutation(set []KeyValue, old Fields, remove []string) *extprocv3.HeaderMuta
 	}
 	for _, kv := range old {
 		drop(kv.Key)
-	}
-	for _, name := range remove {
-		drop(strings.ToLower(name))
 	}
 	return m
 }

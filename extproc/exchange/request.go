@@ -171,7 +171,6 @@ type Request struct {
 	// Header are the only fields that go out: every field of the caller that is not
 	// listed is removed. Content-length is made from Body.
 	Header []KeyValue
-	Remove []string // further fields to remove, that Envoy added and did not show
 	Body   []byte
 }
 
@@ -239,7 +238,7 @@ func (x *Exchange) requestMutation(r Request) *extprocv3.HeaderMutation {
 	if !x.header.EndOfStream {
 		set = append(set, KeyValue{"content-length", strconv.Itoa(len(r.Body))})
 	}
-	return mutation(set, x.header.Fields, r.Remove)
+	return mutation(set, x.header.Fields)
 }
 
 // gone is an error when there is no one left to serve.

@@ -163,7 +163,7 @@ func (x *Exchange) WriteHeader(ctx context.Context, status int, header []KeyValu
 	}
 	set := make([]KeyValue, 0, len(header)+1)
 	set = append(append(set, header...), KeyValue{":status", strconv.Itoa(status)})
-	return x.send(responseHeadersAnswer(mutation(set, x.response.Header, nil)))
+	return x.send(responseHeadersAnswer(mutation(set, x.response.Header)))
 }
 
 // Write sends a piece of the answer to the caller. p may be reused once it
@@ -235,7 +235,7 @@ func (x *Exchange) Pass(ctx context.Context, header []KeyValue) error {
 	if _, err := x.Response(ctx); err != nil {
 		return err
 	}
-	if err := x.send(responseHeadersAnswer(mutation(header, nil, nil))); err != nil {
+	if err := x.send(responseHeadersAnswer(mutation(header, nil))); err != nil {
 		return err
 	}
 	x.phase = phaseWriting
@@ -278,7 +278,7 @@ func (x *Exchange) immediate(status int, header []KeyValue, body []byte) error {
 	return x.send(&extprocv3.ProcessingResponse{Response: &extprocv3.ProcessingResponse_ImmediateResponse{
 		ImmediateResponse: &extprocv3.ImmediateResponse{
 			Status:  &typev3.HttpStatus{Code: typev3.StatusCode(status)},
-			Headers: mutation(header, nil, nil),
+			Headers: mutation(header, nil),
 			Body:    body,
 			Details: RejectDetails,
 		},
