@@ -16,25 +16,12 @@ import (
 	"aisix/extproc/fault"
 )
 
-// FormatPlace says where a model takes the schema of structured output.
-type FormatPlace string
-
-// The places. The zero value sends no schema: then bedrock has asked for the
-// structure in another way.
-const (
-	FormatNowhere FormatPlace = ""
-	OutputConfig  FormatPlace = "output_config" // output_config.format
-	OutputFormat  FormatPlace = "output_format" // the older, beta, top-level member
-)
-
 // Options are what bedrock decided for this model; the zero value is a plain
 // call.
 type Options struct {
-	MaxTokens   int             // where the request names none; 0 is DefaultMaxTokens
 	Beta        []string        // anthropic_beta
-	Thinking    json.RawMessage // the thinking object; nil: the caller's own, if any
+	Thinking    json.RawMessage // the thinking object; nil is none
 	Effort      string          // output_config.effort; "" is none
-	Format      FormatPlace     // where req.Format's schema goes
 	StrictTools bool            // the model takes strict on a tool
 	// Extra are further top-level members (top_k, …). What the request itself
 	// says wins over a member of the same name.
@@ -46,7 +33,8 @@ type Options struct {
 var unextendable = []string{"anthropic_version", "messages", "model", "stream", "system", "tools", "tool_choice"}
 
 // EncodeRequest gives InvokeModel's body for req, which chat.Normalize and bedrock
-// have prepared: roles alternate, names and ids are legal, blocks are not blank.
+// have prepared: roles alternate, names and ids are legal, blocks are not blank;
+// a Format that still stands goes out natively, and Reasoning has become options.
 // Errors are *fault.Error: a block or a member that Claude has no place for.
 func EncodeRequest(req *chat.Request, o Options) ([]byte, error) {
 	r := request{
@@ -61,14 +49,8 @@ func EncodeRequest(req *chat.Request, o Options) ([]byte, error) {
 		Metadata:      userMetadata(req.User),
 	}
 	if r.MaxTokens == nil && o.Extra["max_tokens"] == nil {
-		n := o.MaxTokens
-		if n == 0 {
-			n = DefaultMaxTokens
-		}
+		n := DefaultMaxTokens
 		r.MaxTokens = &n
-	}
-	if r.Thinking == nil && req.Reasoning != nil {
-		r.Thinking = req.Reasoning.Thinking
 	}
 	var err error
 	if r.System, err = encodeBlocks(req.System, "messages"); err != nil {
@@ -220,12 +202,6 @@ func encodeOutput(r *request, f *chat.Format, o Options) {
 	var format *outputFormat
 	if f != nil && f.Schema != nil {
 		format = &outputFormat{Type: "json_schema", Schema: f.Schema}
-	}
-	if format != nil && o.Format == OutputFormat {
-		r.OutputFormat = format
-	}
-	if o.Format != OutputConfig {
-		format = nil
 	}
 	if format != nil || o.Effort != "" {
 		r.OutputConfig = &outputConfig{Effort: o.Effort, Format: format}

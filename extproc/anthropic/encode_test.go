@@ -31,20 +31,15 @@ var requests = map[string]struct {
 			System:    []chat.Block{chat.Text{Text: "Be brief."}, chat.CachePoint{TTL: "1h"}, chat.Text{Text: "Be kind."}},
 			Messages:  []chat.Message{{Role: chat.User, Blocks: []chat.Block{chat.Text{Text: "Hi"}, chat.CachePoint{}}}},
 			MaxTokens: ptr(0o144), Temperature: ptr(0.0), TopP: ptr(0.9), Stop: []string{"END"}, User: "caller-7",
-			Reasoning: &chat.Reasoning{Thinking: json.RawMessage(`{"type":"enabled","budget_tokens":2048}`)},
-			Format:    &chat.Format{Name: "answer", Schema: json.RawMessage(`{"type":"object","properties":{"b":{},"a":{}}}`)},
+			Format: &chat.Format{Name: "answer", Schema: json.RawMessage(`{"type":"object","properties":{"b":{},"a":{}}}`)},
 		},
 		o: Options{
-			MaxTokens: 9, Beta: []string{"context-1m-2025-08-07"}, Effort: "low", Format: OutputConfig,
+			Beta: []string{"context-1m-2025-08-07"}, Effort: "low", Thinking: json.RawMessage(`{"type":"enabled","budget_tokens":2048}`),
 			Extra: map[string]json.RawMessage{"top_k": json.RawMessage("40"), "temperature": json.RawMessage("1"), "context_management": json.RawMessage(`{"edits":[]}`)},
 		},
 	},
-	"resource_max_tokens": {req: chat.Request{}, o: Options{MaxTokens: 512}},
-	"extra_max_tokens":    {req: chat.Request{}, o: Options{Extra: map[string]json.RawMessage{"max_tokens": json.RawMessage("77")}}},
-	"output_format": {
-		req: chat.Request{Format: &chat.Format{Schema: json.RawMessage(`{"type":"object"}`)}, User: "someone@example.com"},
-		o:   Options{Format: OutputFormat, Beta: []string{"structured-outputs-2025-11-13"}},
-	},
+	"extra_max_tokens": {req: chat.Request{}, o: Options{Extra: map[string]json.RawMessage{"max_tokens": json.RawMessage("77")}}},
+	"email_user":       {req: chat.Request{User: "someone@example.com"}},
 	"tools": {req: chat.Request{
 		Messages: []chat.Message{
 			{Role: chat.User, Blocks: []chat.Block{chat.Text{Text: "Weather in Oslo and Rome?"}}},

@@ -23,7 +23,6 @@ type request struct {
 	StopSequences []string        `json:"stop_sequences,omitempty"`
 	Thinking      json.RawMessage `json:"thinking,omitempty"`
 	OutputConfig  *outputConfig   `json:"output_config,omitempty"`
-	OutputFormat  *outputFormat   `json:"output_format,omitempty"`
 	Metadata      *metadata       `json:"metadata,omitempty"`
 }
 

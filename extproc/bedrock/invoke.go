@@ -64,9 +64,6 @@ func anthropicBody(p *prepared) ([]byte, error) {
 		Beta: p.knobs.beta, Thinking: p.thinking, Effort: p.effort,
 		StrictTools: has(p.family.Capabilities.StrictTools), Extra: extra,
 	}
-	if p.format != nil {
-		o.Format = anthropic.OutputConfig
-	}
 	return anthropic.EncodeRequest(&req, o)
 }
 
