@@ -58,6 +58,12 @@ func TestOnlyWhereExtProcSays(t *testing.T) {
 		"[64:ff9b::a9fe:a9fe]":     "address_denied",
 		"[fe80::1]":                "address_denied",
 		"[fd00:ec2::254]":          "address_denied",
+		"100.100.100.200":          "address_denied",
+		"168.63.129.16":            "address_denied",
+		"[::ffff:192.0.0.192]":     "address_denied",
+		"[64:ff9b:1::a9fe:a9fe]":   "address_denied",
+		"[2002:a9fe:a9fe::1]":      "address_denied",
+		"[fd20:ce::254]":           "address_denied",
 		"2852039166":               "dns_resolution_failure", // no number is an address to Envoy's resolver
 		"0xa9fea9fe":               "dns_resolution_failure",
 		"0251.0376.0251.0376":      "dns_resolution_failure",

@@ -15,6 +15,8 @@ import (
 	tlsv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/transport_sockets/tls/v3"
 	upstreamsv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/upstreams/http/v3"
 	matcherv3 "github.com/envoyproxy/go-control-plane/envoy/type/matcher/v3"
+
+	"aisix/admin/resource/netaddr"
 )
 
 // bedrockCluster reaches whatever host extproc put into :authority: with TLS
@@ -81,13 +83,11 @@ func dnsCache(o Options) *dfpcommonv3.DnsCacheConfig {
 // there, by whatever name it got the address; the Admin API refuses literal ones
 // already.
 func metadataServices() *matcherv3.AddressMatcher {
-	return &matcherv3.AddressMatcher{Ranges: []*xdscorev3.CidrRange{
-		{AddressPrefix: "169.254.0.0", PrefixLen: u32(16)},
-		{AddressPrefix: "fe80::", PrefixLen: u32(10)},
-		{AddressPrefix: "fd00:ec2::", PrefixLen: u32(32)}, // AWS's metadata service over IPv6
-		{AddressPrefix: "::ffff:169.254.0.0", PrefixLen: u32(112)},
-		{AddressPrefix: "64:ff9b::169.254.0.0", PrefixLen: u32(112)}, // through NAT64
-	}}
+	m := &matcherv3.AddressMatcher{}
+	for _, block := range netaddr.ServiceBlocks() {
+		m.Ranges = append(m.Ranges, &xdscorev3.CidrRange{AddressPrefix: block.Addr().String(), PrefixLen: u32(block.Bits())})
+	}
+	return m
 }
 
 // CABundle joins PEM bundles into the one that Envoy can take: the public CAs
