@@ -17,6 +17,7 @@ type handler func(a *answer, r *http.Request, id string) error
 type route struct {
 	path    string   // may hold one {id}
 	public  bool     // needs no admin key
+	probe   bool     // asked by whatever name an orchestrator has for it
 	query   []string // the parameters that its GET takes, sorted
 	methods map[string]handler
 }
@@ -24,8 +25,8 @@ type route struct {
 // table is every path of the Admin API.
 func (s *Server) table() []route {
 	table := []route{
-		{path: "/livez", public: true, methods: map[string]handler{"GET": s.livez}},
-		{path: "/readyz", public: true, methods: map[string]handler{"GET": s.readyz}},
+		{path: "/livez", public: true, probe: true, methods: map[string]handler{"GET": s.livez}},
+		{path: "/readyz", public: true, probe: true, methods: map[string]handler{"GET": s.readyz}},
 		{path: "/admin/openapi.json", public: true, methods: map[string]handler{"GET": s.openapi}},
 		{path: "/admin/v1/health", methods: map[string]handler{"GET": s.health}},
 	}
