@@ -103,6 +103,7 @@ func serve(c *config.Config, log *slog.Logger, signals <-chan os.Signal) error {
 	if err != nil {
 		return err
 	}
+	recorder := usage.NewRecorder(log, log, metrics, writer)
 
 	server := extproc.New(extproc.Parts{
 		Config: extproc.Config{
@@ -119,7 +120,7 @@ func serve(c *config.Config, log *slog.Logger, signals <-chan os.Signal) error {
 			MaxTotalBytes: int64(c.Images.MaxTotalBytes),
 			Timeout:       c.Images.Timeout,
 		}),
-		Recorder: usage.NewRecorder(log, log, metrics, writer),
+		Recorder: recorder,
 		Log:      log,
 	})
 	g, err := serveEnvoy(group, server, c.Extproc)
@@ -145,6 +146,7 @@ func serve(c *config.Config, log *slog.Logger, signals <-chan os.Signal) error {
 	// What the last calls left to be written goes out before the process ends.
 	flush, cancel := context.WithTimeout(context.Background(), flushTimeout)
 	defer cancel()
+	recorder.Close()
 	if err := errors.Join(limiter.Close(flush), writer.Close(flush)); err != nil {
 		log.Error("not all was written", "error", err)
 	}

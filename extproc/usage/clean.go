@@ -5,6 +5,18 @@ import (
 	"unicode/utf8"
 )
 
+// How much is kept, in bytes: of a text that a caller or an upstream chose, of the
+// name of a resource (255 characters), of a model id.
+const (
+	longest      = 256
+	longestName  = 1024
+	longestModel = 2048
+	longestText  = 4096
+	// mostIDs and mostNotes are of one call.
+	mostIDs   = 16
+	mostNotes = 16
+)
+
 // clean cuts s after most bytes and takes out what is not UTF-8, and control
 // characters: a text from outside ends up in logs, labels and protobuf strings.
 func clean(s string, most int) string {
@@ -12,6 +24,11 @@ func clean(s string, most int) string {
 		return s
 	}
 	return tidy(s, most, control)
+}
+
+// cleanText is clean for an operator's text of several lines.
+func cleanText(s string, most int) string {
+	return tidy(s, most, func(r rune) bool { return r != '\n' && r != '\t' && control(r) })
 }
 
 // plain reports whether s is printable ASCII, as nearly all texts are.
@@ -49,4 +66,40 @@ func tidy(s string, most int, goes func(rune) bool) string {
 		}
 	}
 	return b.String()
+}
+
+// clean makes a call fit to be told: all that comes from outside is cleaned and cut
+// here, once, before anything is made of it.
+func (c *Call) clean() {
+	c.hideSecrets()
+	for _, text := range []struct {
+		s    *string
+		most int
+	}{
+		{&c.RequestID, longest}, {&c.Method, 32}, {&c.Path, longest}, {&c.Operation, longest}, {&c.ClientAddress, longest},
+		{&c.KeyID, longest}, {&c.Alias, longest}, {&c.ModelAlias, longestName}, {&c.ModelID, longest}, {&c.Provider, longest}, {&c.ProviderKeyID, longest},
+		{&c.UpstreamModel, longestModel}, {&c.LimitScope, longest}, {&c.Limit, longest}, {&c.ErrorType, longest}, {&c.ErrorCode, longest},
+	} {
+		*text.s = clean(*text.s, text.most)
+	}
+	c.UpstreamRequestIDs = c.UpstreamRequestIDs[:min(len(c.UpstreamRequestIDs), mostIDs)]
+	for i, id := range c.UpstreamRequestIDs {
+		c.UpstreamRequestIDs[i] = clean(id, longest)
+	}
+	c.Notes = c.Notes[:min(len(c.Notes), mostNotes)]
+	for _, n := range []**int{&c.Usage.Input, &c.Usage.Output, &c.Usage.CacheRead, &c.Usage.CacheWrite, &c.Usage.Reasoning} {
+		*n = believable(*n)
+	}
+}
+
+// mostTokens is more than any call has: what an upstream says beyond it is no count.
+const mostTokens = 1 << 30
+
+// believable is n within bounds; an absent count stays absent.
+func believable(n *int) *int {
+	if n == nil || *n >= 0 && *n <= mostTokens {
+		return n
+	}
+	within := min(max(*n, 0), mostTokens)
+	return &within
 }

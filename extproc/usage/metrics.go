@@ -40,7 +40,7 @@ func NewMetrics() *Metrics {
 		away:       prometheus.NewGauge(prometheus.GaugeOpts{Name: "aisix_redis_away", Help: "1 while limits follow the failure policy because Redis is away."}),
 		panics:     prometheus.NewCounter(prometheus.CounterOpts{Name: "aisix_panics_total", Help: "Calls that ended in a panic."}),
 		pending:    prometheus.NewGauge(prometheus.GaugeOpts{Name: "aisix_usage_records_pending", Help: "Usage records in memory, not yet in Redis or on the disk."}),
-		lost:       prometheus.NewCounter(prometheus.CounterOpts{Name: "aisix_usage_records_lost_total", Help: "Usage records given up."}),
+		lost:       prometheus.NewCounter(prometheus.CounterOpts{Name: "aisix_usage_records_lost_total", Help: "Calls that are missing in the usage totals: their records found no room, or cannot be read or stored."}),
 	}
 	for _, use := range []string{"limits", "usage"} {
 		m.redis.WithLabelValues(use) // there from the start, at 0
@@ -96,11 +96,11 @@ func (m *Metrics) RedisAway(away bool) {
 }
 
 func (m *Metrics) call(c *Call) {
-	model := valid(c.ModelAlias)
+	model := c.ModelAlias
 	if model == "" && c.Alias != "" {
 		model = "unknown" // callers choose these: one label for all of them
 	}
-	provider, stream := valid(c.Provider), strconv.FormatBool(c.Stream)
+	provider, stream := c.Provider, strconv.FormatBool(c.Stream)
 	m.requests.WithLabelValues(provider, model, strconv.Itoa(c.Status), c.outcome().String()).Inc()
 	m.duration.WithLabelValues(provider, model, stream).Observe(c.Latency.Seconds())
 	if c.FirstByte > 0 && c.ErrorType == "" {
