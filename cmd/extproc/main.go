@@ -127,8 +127,9 @@ func serve(c *config.Config, log *slog.Logger, signals <-chan os.Signal) error {
 	if err != nil {
 		return err
 	}
+	release := func() {}
 	if c.Metrics.Address != "" {
-		if err := serveMetrics(ctx, group, metrics, c.Metrics.Address); err != nil {
+		if release, err = serveMetrics(ctx, group, metrics, c.Metrics.Address); err != nil {
 			return err
 		}
 	}
@@ -136,6 +137,7 @@ func serve(c *config.Config, log *slog.Logger, signals <-chan os.Signal) error {
 
 	select {
 	case s := <-signals:
+		release() // first: the process that comes after this one needs the port
 		log.Info("stopping: calls in flight end first", "signal", s.String(), "deadline", c.Timeouts.Drain.String())
 		server.Drain()
 		drain(g, c.Timeouts.Drain, signals)
@@ -176,16 +178,18 @@ func serveEnvoy(group *errgroup.Group, server *extproc.Server, c config.Extproc)
 	return g, nil
 }
 
-// serveMetrics serves /metrics until ctx ends: it is scraped while calls drain.
-func serveMetrics(ctx context.Context, group *errgroup.Group, metrics *usage.Metrics, address string) error {
+// serveMetrics serves /metrics until ctx ends. release gives the port back before
+// that: whoever connects anew finds the next process, and a scraper that keeps its
+// connection, as Prometheus does, goes on reading this one while calls drain.
+func serveMetrics(ctx context.Context, group *errgroup.Group, metrics *usage.Metrics, address string) (release func(), err error) {
 	listener, err := net.Listen("tcp", address)
 	if err != nil {
-		return fmt.Errorf("metrics.address: %w", err)
+		return nil, fmt.Errorf("metrics.address: %w", err)
 	}
-	m := &http.Server{Handler: metrics.Handler(), ReadHeaderTimeout: 5 * time.Second}
+	m := &http.Server{Handler: metrics.Handler(), ReadHeaderTimeout: 5 * time.Second, WriteTimeout: 30 * time.Second, IdleTimeout: 5 * time.Minute}
 	group.Go(func() error { return ignoreClosed(m.Serve(listener)) })
 	group.Go(func() error { <-ctx.Done(); return m.Close() })
-	return nil
+	return func() { listener.Close() }, nil
 }
 
 // drain lets calls in flight end; a second signal or the deadline cuts them.
@@ -225,7 +229,7 @@ func listen(network, address string) (net.Listener, error) {
 }
 
 func ignoreClosed(err error) error {
-	if errors.Is(err, http.ErrServerClosed) {
+	if errors.Is(err, http.ErrServerClosed) || errors.Is(err, net.ErrClosed) {
 		return nil
 	}
 	return err

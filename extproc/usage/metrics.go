@@ -50,9 +50,20 @@ func NewMetrics() *Metrics {
 	return m
 }
 
-// Handler serves /metrics.
+// Handler serves GET /metrics, and nothing else.
 func (m *Metrics) Handler() http.Handler {
-	return promhttp.HandlerFor(m.registry, promhttp.HandlerOpts{})
+	metrics := promhttp.HandlerFor(m.registry, promhttp.HandlerOpts{})
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		switch {
+		case r.URL.Path != "/metrics":
+			http.Error(w, "not found; the metrics are at /metrics", http.StatusNotFound)
+		case r.Method != http.MethodGet && r.Method != http.MethodHead:
+			w.Header().Set("Allow", "GET, HEAD")
+			http.Error(w, "method not allowed; use GET or HEAD", http.StatusMethodNotAllowed)
+		default:
+			metrics.ServeHTTP(w, r)
+		}
+	})
 }
 
 // Config adds the snapshot's revision and age. state gives the revision and when
