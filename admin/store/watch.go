@@ -117,6 +117,7 @@ func (w *watch) restore() {
 	}
 	w.take(w.saved.rows)
 	w.holder.Confirm(w.saved.time)
+	w.keeper.whole(w.saved) // else what is announced before the next load would be in force, and in no file
 	w.store.log.Warn("the snapshot file is in force until the store can be read", "revision", w.at.revision, "of", w.saved.time)
 	w.saved = nil
 }
