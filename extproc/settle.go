@@ -17,8 +17,8 @@ func (s *Server) settle(c *call) {
 	c.release()
 	if c.probe {
 		level := slog.LevelDebug
-		if c.status != http.StatusOK {
-			level = slog.LevelInfo
+		if bad := c.status != http.StatusOK; c.operation == "readyz" && s.unready.Swap(bad) != bad {
+			level = slog.LevelInfo // once: anybody may ask, and as often as they like
 		}
 		s.Log.Log(context.Background(), level, "probe", "path", c.path, "status", c.status)
 		return

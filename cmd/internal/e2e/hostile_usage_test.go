@@ -106,16 +106,14 @@ func (g *gateway) flood(t *testing.T, key, body string, status int, enough func(
 	return sent
 }
 
-// told is how many requests the access log has of a kind: one by one, and in sums.
-func (g *gateway) told(name, value string) (single, summed int) {
+// told is how many requests the access log has of those that is says: one by one, and in sums.
+func (g *gateway) told(is func(line map[string]any) bool) (single, summed int) {
 	for _, line := range g.lines() {
-		if line[name] != value {
-			continue
-		}
-		switch line["msg"] {
-		case "request":
+		switch {
+		case !is(line):
+		case line["msg"] == "request":
 			single++
-		case "requests not logged one by one":
+		case line["msg"] == "requests not logged one by one":
 			count, _ := line["count"].(float64)
 			summed += int(count)
 		}
@@ -134,17 +132,11 @@ func TestFloodOfRefusals(t *testing.T) {
 		unknown := func() float64 {
 			return g.scrape(t)[`aisix_requests_total{model="",outcome="refused",provider="",status="401"}`]
 		}
-		counted := unknown()
-		anonymous := func() (n int) {
-			for _, line := range g.lines() {
-				if line["client_address"] == "127.0.0.1" && line["key_id"] == nil && line["msg"] == "requests not logged one by one" {
-					count, _ := line["count"].(float64)
-					n += int(count)
-				}
-			}
-			return n
+		anonymous := func() int {
+			_, summed := g.told(func(line map[string]any) bool { return line["client_address"] == "127.0.0.1" && line["key_id"] == nil })
+			return summed
 		}
-		already := anonymous()
+		counted, already := unknown(), anonymous()
 		sent := g.flood(t, "sk-nobody", c.ask("Hello", false), http.StatusUnauthorized, func() bool { return anonymous() > already })
 		eventually(t, patience, func() error {
 			if got := unknown() - counted; got != float64(sent) {
@@ -160,7 +152,10 @@ func TestFloodOfRefusals(t *testing.T) {
 	})
 
 	t.Run("of a key", func(t *testing.T) {
-		sent := g.flood(t, c.key, c.ask("Hello", false), http.StatusTooManyRequests, func() bool { _, n := g.told("key_id", c.keyID); return n > 0 })
+		ours := func(line map[string]any) bool {
+			return line["key_id"] == c.keyID && (line["status"] == float64(429) || line["statuses"] != nil)
+		}
+		sent := g.flood(t, c.key, c.ask("Hello", false), http.StatusTooManyRequests, func() bool { _, summed := g.told(ours); return summed > 0 })
 		eventually(t, patience, func() error {
 			var records int
 			var calls int64
@@ -170,17 +165,7 @@ func TestFloodOfRefusals(t *testing.T) {
 					calls += max(1, r.Count)
 				}
 			}
-			single, summed := 0, 0
-			for _, line := range g.lines() {
-				if line["key_id"] == c.keyID && (line["status"] == float64(429) || line["statuses"] != nil) {
-					if line["msg"] == "request" {
-						single++
-					} else {
-						count, _ := line["count"].(float64)
-						summed += int(count)
-					}
-				}
-			}
+			single, summed := g.told(ours)
 			switch {
 			case calls != int64(sent):
 				return fmt.Errorf("%d records stand for %d calls, %d were made", records, calls, sent)
