@@ -1,6 +1,7 @@
 package usage
 
 import (
+	"fmt"
 	"strings"
 	"unicode/utf8"
 )
@@ -86,7 +87,9 @@ func (c *Call) clean() {
 	for i, id := range c.UpstreamRequestIDs {
 		c.UpstreamRequestIDs[i] = clean(id, longest)
 	}
-	c.Notes = c.Notes[:min(len(c.Notes), mostNotes)]
+	if more := len(c.Notes) - mostNotes; more > 0 {
+		c.Notes = append(c.Notes[:mostNotes:mostNotes], fmt.Sprintf("and %d more like these", more))
+	}
 	for _, n := range []**int{&c.Usage.Input, &c.Usage.Output, &c.Usage.CacheRead, &c.Usage.CacheWrite, &c.Usage.Reasoning} {
 		*n = believable(*n)
 	}
