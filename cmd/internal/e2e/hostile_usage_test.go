@@ -107,7 +107,7 @@ func (g *gateway) flood(t *testing.T, key, body string, status int, enough func(
 }
 
 // told is how many requests the access log has of those that is says: one by one, and in sums.
-func (g *gateway) told(is func(line map[string]any) bool) (single, summed int) {
+func (g *gateway) logged(is func(line map[string]any) bool) (single, summed int) {
 	for _, line := range g.lines() {
 		switch {
 		case !is(line):
@@ -133,7 +133,7 @@ func TestFloodOfRefusals(t *testing.T) {
 			return g.scrape(t)[`aisix_requests_total{model="",outcome="refused",provider="",status="401"}`]
 		}
 		anonymous := func() int {
-			_, summed := g.told(func(line map[string]any) bool { return line["client_address"] == "127.0.0.1" && line["key_id"] == nil })
+			_, summed := g.logged(func(line map[string]any) bool { return line["client_address"] == "127.0.0.1" && line["key_id"] == nil })
 			return summed
 		}
 		counted, already := unknown(), anonymous()
@@ -155,7 +155,7 @@ func TestFloodOfRefusals(t *testing.T) {
 		ours := func(line map[string]any) bool {
 			return line["key_id"] == c.keyID && (line["status"] == float64(429) || line["statuses"] != nil)
 		}
-		sent := g.flood(t, c.key, c.ask("Hello", false), http.StatusTooManyRequests, func() bool { _, summed := g.told(ours); return summed > 0 })
+		sent := g.flood(t, c.key, c.ask("Hello", false), http.StatusTooManyRequests, func() bool { _, summed := g.logged(ours); return summed > 0 })
 		eventually(t, patience, func() error {
 			var records int
 			var calls int64
@@ -165,7 +165,7 @@ func TestFloodOfRefusals(t *testing.T) {
 					calls += max(1, r.Count)
 				}
 			}
-			single, summed := g.told(ours)
+			single, summed := g.logged(ours)
 			switch {
 			case calls != int64(sent):
 				return fmt.Errorf("%d records stand for %d calls, %d were made", records, calls, sent)
