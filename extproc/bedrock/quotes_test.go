@@ -44,7 +44,7 @@ func TestLogKeepsNoPrompt(t *testing.T) {
 		"at start":  {"it sank on Tuesday: bad", "[quoted from the request]: bad"},
 	} {
 		t.Run(name, func(t *testing.T) {
-			call, err := NewCall(request, Target{ModelID: "amazon.nova-pro-v1:0", Publisher: "amazon", Region: "us-west-2"})
+			call, err := NewCall(t.Context(), request, Target{ModelID: "amazon.nova-pro-v1:0", Publisher: "amazon", Region: "us-west-2"}, bodyLimit)
 			if err != nil {
 				t.Fatal(err)
 			}

@@ -129,7 +129,7 @@ func encode(t *testing.T, model string, request *chat.Request) ([]byte, *fault.E
 	if err != nil {
 		t.Fatal(err)
 	}
-	c, err := bedrock.NewCall(request, target)
+	c, err := bedrock.NewCall(t.Context(), request, target, 10<<20)
 	if err != nil {
 		return nil, fault.From(err)
 	}
