@@ -98,6 +98,7 @@ func serve(c *config.Config, log *slog.Logger, signals <-chan os.Signal) error {
 		Log:       log,
 		Failed:    func(error) { metrics.RedisFailed("limits") },
 		Changed:   metrics.RedisAway,
+		Repaired:  metrics.LimitRepaired,
 	})
 	writer, err := usage.NewWriter(ledger.New(client), usage.WriterOptions{SpoolDir: c.Usage.SpoolDir, Log: log, Metrics: metrics})
 	if err != nil {

@@ -20,6 +20,7 @@ type Metrics struct {
 	rejections *prometheus.CounterVec
 	redis      *prometheus.CounterVec
 	away       prometheus.Gauge
+	repaired   prometheus.Counter
 	panics     prometheus.Counter
 	pending    prometheus.Gauge
 	lost       prometheus.Counter
@@ -38,6 +39,7 @@ func NewMetrics() *Metrics {
 		rejections: prometheus.NewCounterVec(prometheus.CounterOpts{Name: "aisix_rate_limit_rejections_total", Help: "Requests refused by a limit."}, []string{"scope", "limit"}),
 		redis:      prometheus.NewCounterVec(prometheus.CounterOpts{Name: "aisix_redis_failures_total", Help: "Calls to Redis that failed, by use: limits, usage."}, []string{"use"}),
 		away:       prometheus.NewGauge(prometheus.GaugeOpts{Name: "aisix_redis_away", Help: "1 while limits follow the failure policy because Redis is away."}),
+		repaired:   prometheus.NewCounter(prometheus.CounterOpts{Name: "aisix_limit_keys_repaired_total", Help: "Keys of limits in Redis that were not as the limiter writes them, and were repaired."}),
 		panics:     prometheus.NewCounter(prometheus.CounterOpts{Name: "aisix_panics_total", Help: "Calls that ended in a panic."}),
 		pending:    prometheus.NewGauge(prometheus.GaugeOpts{Name: "aisix_usage_records_pending", Help: "Usage records in memory, not yet in Redis or on the disk."}),
 		lost:       prometheus.NewCounter(prometheus.CounterOpts{Name: "aisix_usage_records_lost_total", Help: "Calls that are missing in the usage totals: their records found no room, or cannot be read or stored."}),
@@ -45,7 +47,7 @@ func NewMetrics() *Metrics {
 	for _, use := range []string{"limits", "usage"} {
 		m.redis.WithLabelValues(use) // there from the start, at 0
 	}
-	m.registry.MustRegister(m.requests, m.duration, m.firstToken, m.tokens, m.rejections, m.redis, m.away, m.panics, m.pending, m.lost,
+	m.registry.MustRegister(m.requests, m.duration, m.firstToken, m.tokens, m.rejections, m.redis, m.away, m.repaired, m.panics, m.pending, m.lost,
 		collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 	return m
 }
@@ -105,6 +107,9 @@ func (m *Metrics) RedisAway(away bool) {
 		m.away.Set(1)
 	}
 }
+
+// LimitRepaired counts a key of a limit that somebody else had written to.
+func (m *Metrics) LimitRepaired() { m.repaired.Inc() }
 
 func (m *Metrics) call(c *Call) {
 	model := c.ModelAlias
