@@ -79,7 +79,7 @@ func (a *Arrival) Leave() {
 	a.left = true
 	for _, b := range a.buckets {
 		t := l.tallies[b.scope]
-		if t.here--; t.here == 0 && t.open == 0 && len(t.counts) == 0 {
+		if t.here--; l.idle(t) && len(t.counts) == 0 {
 			delete(l.tallies, b.scope)
 		}
 	}

@@ -145,6 +145,26 @@ func TestArriveCountsCallsThatAreHere(t *testing.T) {
 	(*Arrival)(nil).Leave()
 }
 
+// A call as extproc has them, of a bucket that has nothing but slots.
+func TestArriveReserveSettleLeave(t *testing.T) {
+	c := redistest.Start(t).Client()
+	l := limiter(t, c, Options{})
+	b := Bucket{"apikey:a", resource.RateLimit{Concurrency: n(1)}}
+	for range 20 {
+		a := arrive(t, l, b)
+		turnedAway(t, l, "concurrency", b)
+		r := reserve(t, l, 0, b)
+		r.Settle(0)
+		a.Leave()
+	}
+	if err := l.flush(ctx); err != nil {
+		t.Fatal(err)
+	}
+	if held := c.ZCard(ctx, slotsKey("apikey:a")).Val(); held != 0 || l.waiting != 0 {
+		t.Errorf("%d slots are held, %d settlements wait", held, l.waiting)
+	}
+}
+
 func TestArriveAtTheSameTime(t *testing.T) {
 	l := limiter(t, redistest.Start(t).Client(), Options{})
 	b := Bucket{"apikey:a", resource.RateLimit{Concurrency: n(10)}}

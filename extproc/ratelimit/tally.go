@@ -51,14 +51,19 @@ func (l *Limiter) tally(scope string) *tally {
 	return t
 }
 
-// sweep forgets those of some tallies, chosen at random, that nobody needs:
-// without calls, and with nothing to tell.
+// idle tells whether t has no calls, and nothing that Redis is to be told.
+func (l *Limiter) idle(t *tally) bool {
+	_, owing := l.owing[t]
+	return t.here == 0 && t.open == 0 && len(t.due) == 0 && !owing
+}
+
+// sweep forgets those of some tallies, chosen at random, that are idle and old.
 func (l *Limiter) sweep(some int, old func(*tally) bool) {
 	for scope, t := range l.tallies {
 		if some--; some < 0 {
 			return
 		}
-		if _, owing := l.owing[t]; !owing && t.here == 0 && t.open == 0 && len(t.due) == 0 && old(t) {
+		if l.idle(t) && old(t) {
 			delete(l.tallies, scope)
 		}
 	}
