@@ -14,26 +14,39 @@ var (
 		Message: "the sample admin key works on this machine only, by localhost or 127.0.0.1: set admin.key to a key of your own"}
 )
 
-// authorize compares the request's key with the admin key, in constant time. A wrong
-// key's answer waits; a right one's never does.
-func (s *Server) authorize(r *http.Request) error {
+// role is whom a route is for. A route that says nothing is for administrators.
+type role int
+
+const (
+	administrator role = iota // who has the admin key
+	anyone
+)
+
+// actor is who asks, as logs name them: the admin key, so far.
+type actor string
+
+const adminKeyActor actor = "admin_key"
+
+// principal is who has the request's key. It is compared with the admin key in constant
+// time; a wrong key's answer waits, a right one's never does.
+func (s *Server) principal(r *http.Request) (actor, error) {
 	key := givenKey(r)
 	hash := sha256.Sum256([]byte(key))
 	right := subtle.ConstantTimeCompare(hash[:], s.key[:]) == 1
 	switch {
 	case key == "":
-		return unauthorized
+		return "", unauthorized
 	case right && s.sampleKey && !fromHere(r):
-		return sampleKeyAbroad
+		return "", sampleKeyAbroad
 	case right:
-		return nil
+		return adminKeyActor, nil
 	}
 	if !s.brake.hold(r.Context(), peer(r)) {
 		crowded := *unauthorized
 		crowded.header = http.Header{"Www-Authenticate": {"Bearer"}, "Connection": {"close"}}
-		return &crowded
+		return "", &crowded
 	}
-	return unauthorized
+	return "", unauthorized
 }
 
 // givenKey is the key that a request carries, "" if none or more than one: x-api-key

@@ -99,7 +99,7 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 			level = slog.LevelDebug // health checks come all the time
 		}
 		s.log.Log(context.Background(), level, "admin request", "method", clip(r.Method), "path", clip(r.URL.Path), "status", a.status,
-			"client_address", r.RemoteAddr, "host", clip(r.Host), "duration_ms", s.now().Sub(start).Milliseconds())
+			"actor", a.actor, "client_address", r.RemoteAddr, "host", clip(r.Host), "duration_ms", s.now().Sub(start).Milliseconds())
 	}()
 	h := a.Header()
 	h.Set("Cache-Control", "no-store")
@@ -121,24 +121,25 @@ func (s *Server) serve(a *answer, r *http.Request) error {
 			return err
 		}
 	}
-	if route == nil || !route.public {
-		if err := s.authorize(r); err != nil {
+	if route == nil || route.role != anyone {
+		var err error
+		if a.actor, err = s.principal(r); err != nil {
 			return err
 		}
 	}
 	if err != nil {
 		return err
 	}
-	handle, err := route.handler(r.Method)
+	action, err := route.action(r.Method)
 	if err != nil {
 		return err
 	}
-	if !route.public { // probes may add what they like
-		if err := route.checkQuery(r); err != nil {
+	if route.role != anyone { // probes may add what they like
+		if err := action.checkQuery(r); err != nil {
 			return err
 		}
 	}
-	return handle(a, r, id)
+	return action.do(a, &request{Request: r, id: id})
 }
 
 // clip is s as far as a log line holds what anybody may send.
@@ -153,6 +154,7 @@ func clip(s string) string {
 // answer writes JSON once.
 type answer struct {
 	http.ResponseWriter
+	actor  actor // who asks; "" where that is not known, or a route is for anyone
 	status int
 	unread bool // the request has a body that nobody has read yet
 }

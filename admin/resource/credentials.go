@@ -2,10 +2,13 @@ package resource
 
 import (
 	"reflect"
+	"regexp"
 	"slices"
 	"strings"
 	"unicode"
 )
+
+var region = regexp.MustCompile(`^[a-z0-9-]+$`)
 
 // laterTypes are secrets that are not supported yet, and are refused by name.
 var laterTypes = []string{"assume_role", "web_identity", "instance_profile", "default"}
@@ -51,7 +54,7 @@ func parseSecret(text, pointer string) (Credentials, *Invalid) {
 	if in.SessionToken != nil && *in.SessionToken == "" {
 		return refuse("session_token in it must not be empty")
 	}
-	if !regionShape.MatchString(*in.Region) {
+	if !region.MatchString(*in.Region) {
 		return refuse("region in it must be lower-case letters, digits and dashes")
 	}
 	c := Credentials{AccessKeyID: *in.AccessKeyID, SecretAccessKey: Secret(*in.SecretAccessKey), Region: *in.Region}
@@ -63,4 +66,32 @@ func parseSecret(text, pointer string) (Credentials, *Invalid) {
 		return refuse("holds control characters")
 	}
 	return c, nil
+}
+
+// SecretInfo is what may be told of a provider key's secret.
+type SecretInfo struct {
+	// Its type.
+	Type string `json:"type" of:"static"`
+	// Empty where the id is shorter than 8 characters.
+	AccessKeyIDLast4 string `json:"access_key_id_last4"`
+	// The region that requests are signed for.
+	Region string `json:"region"`
+	// Whether there is one.
+	SessionToken bool `json:"session_token"`
+}
+
+func (c Credentials) info() SecretInfo {
+	i := SecretInfo{Type: "static", Region: c.Region, SessionToken: c.SessionToken != ""}
+	if n := len(c.AccessKeyID); n >= 8 {
+		i.AccessKeyIDLast4 = c.AccessKeyID[n-4:]
+	}
+	return i
+}
+
+// Credentials are a provider key's secret of type static.
+type Credentials struct {
+	AccessKeyID     string
+	SecretAccessKey Secret
+	SessionToken    Secret // "" if none
+	Region          string
 }

@@ -23,15 +23,13 @@ func seeds(f *testing.F, file string, add func(line string)) {
 	}
 }
 
-var kinds = []Kind{ProviderKeys, Models, APIKeys}
-
 // What decodes can be shown, and what is shown can be written back and is the same
 // then.
 func FuzzDecode(f *testing.F) {
 	for _, file := range []string{"testdata/refused.txt", "testdata/accepted.txt"} {
 		seeds(f, file, func(line string) {
 			kind, body := parseCase(f, line)
-			for i, k := range kinds {
+			for i, k := range Kinds {
 				if k == kind {
 					f.Add(i, body)
 				}
@@ -39,10 +37,10 @@ func FuzzDecode(f *testing.F) {
 		})
 	}
 	f.Fuzz(func(t *testing.T, n int, body string) {
-		if n < 0 || n >= len(kinds) {
+		if n < 0 || n >= len(Kinds) {
 			return
 		}
-		kind := kinds[n]
+		kind := Kinds[n]
 		r, err := Decode(kind, []byte(body), nil)
 		if err != nil {
 			if _, ok := err.(*Invalid); !ok || r != nil {
@@ -82,7 +80,7 @@ func FuzzPatch(f *testing.F) {
 		f.Add(body, patch)
 	})
 	f.Fuzz(func(t *testing.T, body, patch string) {
-		for _, kind := range kinds {
+		for _, kind := range Kinds {
 			old, err := Decode(kind, []byte(body), nil)
 			if err != nil {
 				continue
