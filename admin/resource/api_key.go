@@ -1,6 +1,7 @@
 package resource
 
 import (
+	"encoding/json"
 	"reflect"
 	"time"
 )
@@ -43,7 +44,14 @@ var apiKeys = Row{
 		Give:   func(r Resource, hash string) { r.(*APIKey).KeyHash = hash },
 		Rotate: func(old Resource, hash string, grace time.Time) Resource { return old.(*APIKey).rotated(hash, grace) },
 	},
-	body: func() body { return &APIKey{} },
+	body: func() body { return &APIKey{} }, new: func() Resource { return &APIKey{} },
+	beside: func(r Resource) any {
+		if previous := r.(*APIKey).Previous; previous != nil {
+			return previous
+		}
+		return nil
+	},
+	adjoin: func(r Resource, beside []byte) error { return json.Unmarshal(beside, &r.(*APIKey).Previous) },
 }
 
 func (*APIKey) Kind() Kind { return APIKeys }

@@ -105,12 +105,9 @@ func (f *field) check(v reflect.Value, pointer string) *Invalid {
 	problem := ""
 	switch value := v.Interface().(type) {
 	case string:
-		switch {
-		case value != "" || f.kept:
-			problem = f.checkText(value)
-		case f.required:
-			problem = f.missing()
-		}
+		problem = f.checkOne(value)
+	case Secret:
+		problem = f.checkOne(value.Reveal())
 	case []string:
 		if most, err := strconv.Atoi(f.max); err == nil && len(value) > most {
 			problem = fmt.Sprintf("may hold at most %d names", most)
@@ -132,6 +129,17 @@ func (f *field) check(v reflect.Value, pointer string) *Invalid {
 		return &Invalid{Pointer: pointer, Message: problem}
 	}
 	return nil
+}
+
+// checkOne is of a text that may be empty.
+func (f *field) checkOne(text string) string {
+	switch {
+	case text != "" || f.kept:
+		return f.checkText(text)
+	case f.required:
+		return f.missing()
+	}
+	return ""
 }
 
 func (f *field) checkText(text string) string {

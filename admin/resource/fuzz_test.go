@@ -24,7 +24,7 @@ func seeds(f *testing.F, file string, add func(line string)) {
 }
 
 // What decodes can be shown, and what is shown can be written back and is the same
-// then.
+// then; so is what a store keeps.
 func FuzzDecode(f *testing.F) {
 	for _, file := range []string{"testdata/refused.txt", "testdata/accepted.txt"} {
 		seeds(f, file, func(line string) {
@@ -61,6 +61,17 @@ func FuzzDecode(f *testing.F) {
 		again, err := Decode(kind, shown, r)
 		if err != nil {
 			t.Fatalf("%s can't be written back: %v", shown, err)
+		}
+		kept, err := Keep(r)
+		if err != nil {
+			t.Fatal(err)
+		}
+		back, err := kept.Resource(kind)
+		if err != nil {
+			t.Fatalf("%s was kept and does not come back: %v", shown, err)
+		}
+		if shownBack, _ := Show(back); string(shownBack) != string(shown) {
+			t.Errorf("%s was kept and comes back as %s", shown, shownBack)
 		}
 		shownAgain, err := Show(again)
 		if err != nil {

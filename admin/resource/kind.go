@@ -31,7 +31,12 @@ type Row struct {
 	Secret *Sealed // nil: it has none
 	Issues *Issue  // nil: the server makes no secrets for it
 
-	body func() body // a new one
+	body func() body     // a new one
+	new  func() Resource // an empty one
+
+	// What is kept beside the value, in clear, and not shown; nil: nothing is.
+	beside func(Resource) any
+	adjoin func(r Resource, beside []byte) error
 }
 
 // A Reference is a member that holds the id of a resource of another kind.
@@ -45,7 +50,9 @@ type Reference struct {
 type Sealed struct {
 	Members []string
 	info    func(Resource) any
-	shows   reflect.Type // what info gives
+	shows   reflect.Type                   // what info gives
+	reveal  func(Resource) ([]byte, error) // the secret as JSON, to be sealed
+	take    func(r Resource, secret []byte) error
 }
 
 // An Issue is how a kind has a secret of which only the hash is kept, so that whoever

@@ -49,7 +49,7 @@ type Cost struct {
 var models = Row{
 	Kind: Models, One: "model", Many: "models",
 	Refers: []Reference{{Member: "provider_key_id", To: ProviderKeys}},
-	body:   func() body { return &Model{} },
+	body:   func() body { return &Model{} }, new: func() Resource { return &Model{} },
 }
 
 func (*Model) Kind() Kind        { return Models }

@@ -17,19 +17,39 @@ type ProviderKey struct {
 	// and broadcast addresses are not. null and "" mean unset.
 	APIBase string `json:"api_base,omitempty" is:"base"`
 
-	Credentials Credentials `json:"-"` // sealed by the store, never part of a read
+	Credentials Credentials `json:"-"` // sealed by the store, never part of a read; nil where none was read
+}
+
+// Region is the one that requests are signed for, and whose endpoint they go to.
+func (k *ProviderKey) Region() string {
+	if k.Credentials == nil {
+		return ""
+	}
+	return k.Credentials.region()
 }
 
 var providerKeys = Row{
 	Kind: ProviderKeys, One: "provider key", Many: "provider keys",
 	Secret: &Sealed{Members: []string{"secret", "api_key"}, shows: reflect.TypeFor[SecretInfo](),
-		info: func(r Resource) any { return r.(*ProviderKey).Credentials.info() }},
-	body: func() body { return &providerKeyBody{} },
+		info:   func(r Resource) any { return r.(*ProviderKey).Credentials.info() },
+		reveal: func(r Resource) ([]byte, error) { return reveal(r.(*ProviderKey).Credentials) },
+		take:   func(r Resource, text []byte) error { return r.(*ProviderKey).take(text) }},
+	body: func() body { return &providerKeyBody{} }, new: func() Resource { return &ProviderKey{} },
 }
 
 func (*ProviderKey) Kind() Kind        { return ProviderKeys }
 func (k *ProviderKey) Names() []string { return []string{k.DisplayName} }
 func (*ProviderKey) sealed()           {}
+
+// take takes over a secret that was sealed.
+func (k *ProviderKey) take(text []byte) error {
+	c, invalid := parseSecret(string(text), "")
+	if invalid != nil {
+		return invalid
+	}
+	k.Credentials = c
+	return nil
+}
 
 // providerKeyBody is what a write of a provider key may hold.
 type providerKeyBody struct {

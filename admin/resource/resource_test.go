@@ -9,6 +9,8 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"github.com/google/go-cmp/cmp"
 )
 
 func TestDepth(t *testing.T) {
@@ -125,8 +127,49 @@ func TestDecodeOverride(t *testing.T) {
 	}
 }
 
+func TestWhatAStoreKeeps(t *testing.T) {
+	until := time.Date(2026, 10, 1, 12, 0, 0, 0, time.UTC)
+	for _, r := range []Resource{
+		&ProviderKey{DisplayName: "k", Provider: "p", Adapter: "bedrock", Credentials: Static{AccessKeyID: "AKIA", SecretAccessKey: "hidden", SessionToken: "hidden too", Region: "us-west-2"}},
+		&ProviderKey{DisplayName: "k", Credentials: Static{AccessKeyID: "AKIA", SecretAccessKey: "hidden", Region: "r"}},
+		&Model{DisplayName: "m", ModelName: "x", ProviderKeyID: "1"},
+		&APIKey{KeyHash: aHash, AllowedModels: []string{"*"}},
+		&APIKey{KeyHash: aHash, AllowedModels: []string{}, Previous: &PreviousKey{KeyHash: "b", ValidUntil: until}},
+	} {
+		kept, err := Keep(r)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if strings.Contains(string(kept.Value)+string(kept.Beside), "hidden") {
+			t.Errorf("a secret is kept in clear: %s %s", kept.Value, kept.Beside)
+		}
+		back, err := kept.Resource(r.Kind())
+		if err != nil {
+			t.Fatal(err)
+		}
+		if diff := cmp.Diff(r, back); diff != "" {
+			t.Errorf("-put +got:\n%s", diff)
+		}
+	}
+	// Sealed before a secret had a type: it is static.
+	k := Kept{Value: []byte(`{"display_name":"k"}`), Secret: []byte(`{"access_key_id":"AKIA","secret_access_key":"hidden","region":"r"}`)}
+	old, err := k.Resource(ProviderKeys)
+	if err != nil || old.(*ProviderKey).Credentials != (Static{AccessKeyID: "AKIA", SecretAccessKey: "hidden", Region: "r"}) {
+		t.Errorf("%+v, %v", old, err)
+	}
+	for secret, kind := range map[string]Kind{"": ProviderKeys, `{"type":"later","key":"hidden"}`: ProviderKeys, `hidden`: ProviderKeys, "{}": "unheard"} {
+		k.Secret = []byte(secret)
+		if secret == "" {
+			k.Secret = nil
+		}
+		if r, err := k.Resource(kind); err == nil || strings.Contains(err.Error(), "hidden") {
+			t.Errorf("%s: %+v, %v", secret, r, err)
+		}
+	}
+}
+
 func TestSecretsDoNotPrint(t *testing.T) {
-	c := Credentials{AccessKeyID: "AKIA", SecretAccessKey: "hidden", SessionToken: "hidden"}
+	c := Static{AccessKeyID: "AKIA", SecretAccessKey: "hidden", SessionToken: "hidden"}
 	marshalled, err := json.Marshal(c)
 	if err != nil {
 		t.Fatal(err)

@@ -65,6 +65,8 @@ var rules = map[string]*rule{
 		"examples": []string{`{"access_key_id":"AKIAIOSFODNN7EXAMPLE","secret_access_key":"wJalrXUtnFEMI/K7MDENG","region":"us-west-2"}`}}},
 	"milliseconds": {unit: "milliseconds, "},
 	"price":        {value: checkPrice},
+	"credential":   {text: checkCredential, missing: requiredName},
+	"region":       {text: shaped(`[a-z0-9-]+`, "must be lower-case letters, digits and dashes").text, missing: requiredName},
 
 	"guardrail":         {text: checkGuardrail, missing: "is required: a guardrail's id or ARN", schema: Schema{"maxLength": maxModelID, "pattern": whole(guardrailShape)}},
 	"guardrail_version": {text: shaped(versionShape, "must be a version's number, or DRAFT").text, missing: "is required: a version's number, or DRAFT", schema: Schema{"pattern": whole(versionShape)}},
@@ -141,6 +143,18 @@ func checkParameter(s string) string {
 		return "can't be ignored: " + strings.Join(never, ", ")
 	}
 	return checkName(s)
+}
+
+// checkCredential is of what goes into headers: a line break that came along would
+// break every call.
+func checkCredential(s string) string {
+	switch {
+	case s == "":
+		return "must not be empty"
+	case strings.ContainsFunc(s, unicode.IsControl):
+		return "must not hold control characters"
+	}
+	return ""
 }
 
 func checkPrice(v any) string {

@@ -186,6 +186,17 @@ func (n *node) add(name string, value *node) {
 	n.members = append(n.members, member{name, value})
 }
 
+// without is an object but for one member.
+func (n *node) without(name string) *node {
+	rest := &node{kind: n.kind}
+	for _, m := range n.members {
+		if m.name != name {
+			rest.add(m.name, m.value)
+		}
+	}
+	return rest
+}
+
 // merge is RFC 7396's MergePatch; target may be nil.
 func merge(target, patch *node) *node {
 	if patch.kind != '{' {

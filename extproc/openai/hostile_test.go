@@ -130,7 +130,7 @@ type cost struct {
 // spend decodes and encodes a body, and counts.
 func spend(t testing.TB, model, body string) cost {
 	t.Helper()
-	target, err := bedrock.NewTarget(&resource.Model{}, model, &resource.ProviderKey{Credentials: resource.Credentials{Region: "us-east-1"}})
+	target, err := bedrock.NewTarget(&resource.Model{}, model, &resource.ProviderKey{Credentials: resource.Static{Region: "us-east-1"}})
 	if err != nil {
 		t.Fatal(err)
 	}
