@@ -66,8 +66,10 @@ func holderOf(t testing.TB, rows ...snapshot.Row) *snapshot.Holder {
 	return h
 }
 
-// noLimits must not be asked.
+// noLimits must not be asked to reserve anything.
 type noLimits struct{ testing.TB }
+
+func (noLimits) Arrive([]ratelimit.Bucket) (*ratelimit.Arrival, error) { return nil, nil }
 
 func (l noLimits) Reserve(context.Context, string, []ratelimit.Bucket, int64) (*ratelimit.Reservation, error) {
 	l.Error("limits were reserved where none apply")
@@ -77,7 +79,8 @@ func (l noLimits) Reserve(context.Context, string, []ratelimit.Bucket, int64) (*
 // grants is a real limiter that counts how often it was asked.
 type grants struct {
 	*ratelimit.Limiter
-	asked int
+	asked   int // to reserve
+	refused int // at arrival
 }
 
 func newGrants(t testing.TB, client *redis.Client) *grants {
@@ -85,6 +88,14 @@ func newGrants(t testing.TB, client *redis.Client) *grants {
 	l := ratelimit.New(client, ratelimit.Options{Log: slog.New(slog.DiscardHandler)})
 	t.Cleanup(func() { l.Close(context.Background()) })
 	return &grants{Limiter: l}
+}
+
+func (g *grants) Arrive(buckets []ratelimit.Bucket) (*ratelimit.Arrival, error) {
+	a, err := g.Limiter.Arrive(buckets)
+	if err != nil {
+		g.refused++
+	}
+	return a, err
 }
 
 func (g *grants) Reserve(ctx context.Context, id string, buckets []ratelimit.Bucket, tokens int64) (*ratelimit.Reservation, error) {

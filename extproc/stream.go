@@ -49,7 +49,7 @@ func (s *Server) stream(ctx context.Context, c *call, response *exchange.Respons
 			silent = s.Now()
 			for _, e := range batch {
 				if writer == nil {
-					writer = c.dialect.stream(s.newAnswer(c), c.request.StreamUsage)
+					writer = c.dialect.stream(s.newAnswer(c), c.streamUsage)
 				}
 				c.meter(e)
 				if out, err = writer.Append(out, e); err != nil {

@@ -106,13 +106,10 @@ func serve(c *config.Config, log *slog.Logger, signals <-chan os.Signal) error {
 	}
 	recorder := usage.NewRecorder(log, log, metrics, writer)
 
+	memory := limitMemory(log)
+	bounds := boundsOf(c, memory)
 	server := extproc.New(extproc.Parts{
-		Config: extproc.Config{
-			MaxBodyBytes:  int64(c.Proxy.MaxBodyBytes),
-			KeepAlive:     c.Timeouts.KeepAlive,
-			Timeout:       c.Timeouts.Call,
-			StreamTimeout: c.Timeouts.StreamGap,
-		},
+		Config:    bounds,
 		Snapshots: holder,
 		Limiter:   limiter,
 		Images: fetch.New(fetch.Config{
@@ -124,6 +121,7 @@ func serve(c *config.Config, log *slog.Logger, signals <-chan os.Signal) error {
 		Recorder: recorder,
 		Log:      log,
 	})
+	metrics.Load(server.Load)
 	g, err := serveEnvoy(group, server, c.Extproc)
 	if err != nil {
 		return err
@@ -134,7 +132,8 @@ func serve(c *config.Config, log *slog.Logger, signals <-chan os.Signal) error {
 			return err
 		}
 	}
-	log.Info("extproc is up", "address", c.Extproc.Address, "metrics", c.Metrics.Address)
+	log.Info("extproc is up", "address", c.Extproc.Address, "metrics", c.Metrics.Address,
+		"memory", memory, "max_calls", bounds.MaxCalls, "max_calls_per_key", bounds.CallsPerKey, "max_buffered_bytes", bounds.MaxBufferedBytes)
 
 	select {
 	case s := <-signals:
