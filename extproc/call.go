@@ -61,9 +61,10 @@ type call struct {
 	firstByte time.Time
 	usage     chat.Usage
 	seen      int  // bytes of text in the answer, to estimate by where no usage came
+	sent      int  // bytes of the stream's body that went to the caller
 	ended     bool // the upstream's answer came to its good end: usage is what it cost
 	fault     *fault.Error
-	left      bool // the stream broke before the end (isGone)
+	left      bool // the stream broke before the end (isGone), or nobody seems to read it (stood)
 	panicked  bool
 }
 

@@ -245,6 +245,33 @@ func TestRefusedBeforeTheBody(t *testing.T) {
 	})
 }
 
+// A caller who stops reading in the middle of a stream is one who left, not an upstream that was
+// silent: Envoy, which takes all that extproc sends, has the kernel close its connection first.
+func TestStalledReader(t *testing.T) {
+	t.Parallel()
+	g := crowded(t, "AISIX_TIMEOUTS__STREAM_GAP=4s")
+	c := g.tenant(t, newUpstream(t, func(w http.ResponseWriter, r *http.Request) {
+		if !isStream(r) {
+			whole(w, "Hello.")
+			return
+		}
+		streaming(w)
+		emit(w, "messageStart", `{"role":"assistant"}`)
+		for piece := frame("contentBlockDelta", delta(strings.Repeat("word ", 2000))); ; {
+			if _, err := w.Write(piece); err != nil {
+				return
+			}
+		}
+	}).URL, settings{})
+	body := c.ask("A story without an end", true)
+	c.half(t, len(body), body) // reads the headers, at most
+	line := c.accessLine(t, func(line map[string]any) bool { return line["stream"] == true })
+	if line["outcome"] != "cancelled" || line["error_type"] != nil || line["partial"] != true {
+		t.Errorf("recorded as %v", line)
+	}
+	c.unharmed(t, g.Extproc.PID())
+}
+
 // A body that drips is cut off by us, in our shape, long before timeouts.request.
 func TestDrippingBody(t *testing.T) {
 	t.Parallel()

@@ -6,6 +6,7 @@ import (
 	"net"
 	"os"
 	"path/filepath"
+	"runtime"
 	"strings"
 	"time"
 
@@ -54,6 +55,10 @@ func EnvoyOptions(c *config.Config) (envoy.Options, error) {
 	}
 	o.MaxRequestBytes, o.MaxConnections, o.TrustedHops = int64(c.Proxy.MaxBodyBytes), c.Proxy.MaxConnections, c.Proxy.TrustedHops
 	o.RequestTimeout, o.ConnectTimeout = c.Timeouts.Request, c.Timeouts.Connect
+	o.StallTimeout = min(o.StallTimeout, c.Timeouts.StreamGap/2)
+	if runtime.GOOS != "linux" {
+		o.StallTimeout = 0
+	}
 	o.StreamIdleTimeout = max(o.StreamIdleTimeout, 2*max(c.Timeouts.Call, c.Timeouts.StreamGap, time.Minute))
 	return o, nil
 }
