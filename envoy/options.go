@@ -102,11 +102,11 @@ type Options struct {
 	MaxMemoryBytes int64
 }
 
-// Defaults is the configuration of `make run`.
+// Defaults is what the shipped configuration asks for.
 func Defaults() Options {
 	return Options{
 		Listen:            "0.0.0.0:3000",
-		ExtProc:           "127.0.0.1:3002",
+		ExtProc:           "unix:/run/aisix/extproc.sock",
 		Version:           newest,
 		BodyMode:          FullDuplex,
 		UpstreamCAFile:    DefaultCAFile,

@@ -18,6 +18,7 @@ import (
 	"net/http"
 	"os"
 	"os/signal"
+	"path/filepath"
 	"syscall"
 	"time"
 
@@ -209,10 +210,14 @@ func drain(g *grpc.Server, deadline time.Duration, signals <-chan os.Signal) {
 }
 
 // listen opens the socket; a Unix socket that a dead process left is replaced,
-// and only this user and its group may connect.
+// and only this user and its group may connect (the folder's group, where the
+// folder is set-group-ID).
 func listen(network, address string) (net.Listener, error) {
 	if network != "unix" {
 		return net.Listen(network, address)
+	}
+	if _, err := os.Stat(filepath.Dir(address)); err != nil {
+		return nil, fmt.Errorf("the folder of the socket: %w; make it, writable for extproc and open to Envoy's group, or choose another address", err)
 	}
 	if c, err := net.Dial(network, address); err == nil {
 		c.Close()

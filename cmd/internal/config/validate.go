@@ -29,6 +29,7 @@ func (c *Config) problems() []string {
 	check("proxy.max_body_bytes", within(c.Proxy.MaxBodyBytes, 1<<10, 1<<30))
 	check("proxy.min_body_rate", within(c.Proxy.MinBodyRate, 0, 1<<30))
 	check("proxy.max_connections", within(c.Proxy.MaxConnections, 1, 1<<30))
+	check("proxy.max_memory_bytes", within(c.Proxy.MaxMemoryBytes, 64<<20, 1<<40))
 	check("proxy.trusted_hops", within(c.Proxy.TrustedHops, 0, 32))
 	if c.Proxy.EnvoyAdmin != "" {
 		check("proxy.envoy_admin", unixSocket(c.Proxy.EnvoyAdmin))
@@ -63,6 +64,8 @@ func (c *Config) problems() []string {
 	check("images.max_total_bytes", within(c.Images.MaxTotalBytes, 1<<10, 1<<30))
 	check("images.timeout", positive(c.Images.Timeout))
 
+	check("timeouts.first_byte", positive(c.Timeouts.FirstByte))
+	check("timeouts.idle", positive(c.Timeouts.Idle))
 	check("timeouts.request", positive(c.Timeouts.Request))
 	check("timeouts.body", positive(c.Timeouts.Body))
 	check("timeouts.connect", positive(c.Timeouts.Connect))
