@@ -242,14 +242,15 @@ func (c *call) modelBucket() *ratelimit.Bucket {
 	if c.match.Model.RateLimit == nil {
 		return nil
 	}
-	return &ratelimit.Bucket{Scope: "model:" + c.match.ModelID, Limit: *c.match.Model.RateLimit}
+	bucket := ratelimit.Of("model", c.match.ModelID, c.match.Model.RateLimit)
+	return &bucket
 }
 
 // reserve takes the limits of key and model: all or none, in one round trip.
 func (s *Server) reserve(ctx context.Context, c *call) error {
 	var buckets []ratelimit.Bucket
 	if c.key.APIKey.RateLimit != nil {
-		buckets = append(buckets, ratelimit.Bucket{Scope: "apikey:" + c.key.ID, Limit: *c.key.APIKey.RateLimit})
+		buckets = append(buckets, ratelimit.Of("apikey", c.key.ID, c.key.APIKey.RateLimit))
 	}
 	if model := c.modelBucket(); model != nil {
 		buckets = append(buckets, *model)
@@ -257,7 +258,7 @@ func (s *Server) reserve(ctx context.Context, c *call) error {
 	if len(buckets) == 0 {
 		return nil
 	}
-	r, err := s.Limiter.Reserve(ctx, s.NewID(), buckets, c.prompt)
+	r, err := s.Limiter.Reserve(ctx, buckets, ratelimit.Amount{Tokens: c.prompt})
 	if err != nil {
 		return c.limited(err)
 	}

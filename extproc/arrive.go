@@ -71,7 +71,7 @@ func (s *Server) keyBucket(c *call) ratelimit.Bucket {
 	if limit.Concurrency == nil && s.Config.CallsPerKey > 0 {
 		limit.Concurrency = &s.Config.CallsPerKey
 	}
-	return ratelimit.Bucket{Scope: "apikey:" + c.key.ID, Limit: limit}
+	return ratelimit.Of("apikey", c.key.ID, &limit)
 }
 
 // take counts bytes that are about to be held for the call.

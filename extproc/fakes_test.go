@@ -71,7 +71,7 @@ type noLimits struct{ testing.TB }
 
 func (noLimits) Arrive([]ratelimit.Bucket) (*ratelimit.Arrival, error) { return nil, nil }
 
-func (l noLimits) Reserve(context.Context, string, []ratelimit.Bucket, int64) (*ratelimit.Reservation, error) {
+func (l noLimits) Reserve(context.Context, []ratelimit.Bucket, ratelimit.Amount) (*ratelimit.Reservation, error) {
 	l.Error("limits were reserved where none apply")
 	return nil, nil
 }
@@ -98,9 +98,9 @@ func (g *grants) Arrive(buckets []ratelimit.Bucket) (*ratelimit.Arrival, error) 
 	return a, err
 }
 
-func (g *grants) Reserve(ctx context.Context, id string, buckets []ratelimit.Bucket, tokens int64) (*ratelimit.Reservation, error) {
+func (g *grants) Reserve(ctx context.Context, buckets []ratelimit.Bucket, amount ratelimit.Amount) (*ratelimit.Reservation, error) {
 	g.asked++
-	return g.Limiter.Reserve(ctx, id, buckets, tokens)
+	return g.Limiter.Reserve(ctx, buckets, amount)
 }
 
 // recorded keeps what was recorded.

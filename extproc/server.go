@@ -63,7 +63,7 @@ type snapshots interface {
 // headers on.
 type limiter interface {
 	Arrive(buckets []ratelimit.Bucket) (*ratelimit.Arrival, error)
-	Reserve(ctx context.Context, id string, buckets []ratelimit.Bucket, tokens int64) (*ratelimit.Reservation, error)
+	Reserve(ctx context.Context, buckets []ratelimit.Bucket, amount ratelimit.Amount) (*ratelimit.Reservation, error)
 }
 
 // images gets the images that a request names by URL, or refuses to. Prepare gives

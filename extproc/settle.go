@@ -5,10 +5,10 @@ import (
 	"crypto/sha256"
 	"log/slog"
 	"net/http"
-	"strings"
 
 	"aisix/extproc/chat"
 	"aisix/extproc/fault"
+	"aisix/extproc/ratelimit"
 	"aisix/extproc/usage"
 )
 
@@ -58,7 +58,7 @@ func (s *Server) settle(c *call) {
 		u.Provider, u.ProviderKeyID = m.ProviderKey.Provider, m.ProviderKeyID
 	}
 	if c.rejection != nil {
-		u.LimitScope, _, _ = strings.Cut(c.rejection.Scope, ":") // of which kind, not whose
+		u.LimitScope = c.rejection.Scope.Kind // of which kind, not whose
 		u.Limit = c.rejection.Limit
 	}
 	if f := c.fault; f != nil {
@@ -138,7 +138,7 @@ func (c *call) release() {
 	c.place.Close()
 	if c.reservation != nil {
 		cost, _ := c.cost()
-		c.reservation.Settle(int64(cost.Prompt() + cost.Completion()))
+		c.reservation.Settle(ratelimit.Amount{Tokens: int64(cost.Prompt() + cost.Completion())})
 	}
 }
 

@@ -96,8 +96,8 @@ func (f *flapper) back(addr string) {
 // try counts how many of n calls in b pass; each is over at once.
 func (f *flapper) try(n int, b Bucket) (admitted int) {
 	for range n {
-		if r, err := f.Reserve(ctx, "", []Bucket{b}, 0); err == nil {
-			r.Settle(0)
+		if r, err := f.Reserve(ctx, []Bucket{b}, Amount{}); err == nil {
+			r.Settle(Amount{})
 			admitted++
 		}
 	}
@@ -113,7 +113,7 @@ func TestFlapping(t *testing.T) {
 			s := redistest.Start(t)
 			c := s.Client()
 			f := newFlapper(t, s.Addr)
-			b := Bucket{"apikey:a", resource.RateLimit{RPD: n(20)}}
+			b := of("apikey:a", resource.RateLimit{RPD: n(20)})
 			admitted := f.try(2, b)
 			for range 9 {
 				admitted += f.shut(b) + f.try(1, b)
@@ -140,7 +140,7 @@ func TestFlappingSlots(t *testing.T) {
 			s := redistest.Start(t)
 			c := s.Client()
 			f := newFlapper(t, s.Addr)
-			b := Bucket{"apikey:a", resource.RateLimit{Concurrency: n(3)}}
+			b := of("apikey:a", resource.RateLimit{Concurrency: n(3)})
 			held := []*Reservation{reserve(t, f.Limiter, 0, b)}
 			f.lead("")
 			held = append(held, reserve(t, f.Limiter, 0, b))
@@ -160,7 +160,7 @@ func TestFlappingSlots(t *testing.T) {
 				f.back(s.Addr)
 			}
 			for _, r := range held {
-				r.Settle(0)
+				r.Settle(Amount{})
 			}
 			if err := f.flush(ctx); err != nil {
 				t.Fatal(err)
@@ -176,7 +176,7 @@ func TestFlappingSlots(t *testing.T) {
 func TestFlappingProcesses(t *testing.T) {
 	s := redistest.Start(t)
 	one, two := newFlapper(t, s.Addr), newFlapper(t, s.Addr)
-	b := Bucket{"apikey:a", resource.RateLimit{RPD: n(10)}}
+	b := of("apikey:a", resource.RateLimit{RPD: n(10)})
 	admitted := one.try(2, b) + two.try(2, b) // one knows of 2, two of 4
 	for range 6 {
 		admitted += one.shut(b) + two.shut(b)
@@ -201,17 +201,17 @@ func TestFlappingTokens(t *testing.T) {
 	s := redistest.Start(t)
 	c := s.Client()
 	f := newFlapper(t, s.Addr)
-	b, m := Bucket{"apikey:a", resource.RateLimit{TPD: n(1000)}}, Bucket{"model:m", resource.RateLimit{TPD: n(1000)}}
+	b, m := of("apikey:a", resource.RateLimit{TPD: n(1000)}), of("model:m", resource.RateLimit{TPD: n(1000)})
 	before := reserve(t, f.Limiter, 10, b, m)
 	f.lead("")
 	doubtful := reserve(t, f.Limiter, 10, b, m)
 	f.await(true)
 	within, after := reserve(t, f.Limiter, 10, b, m), reserve(t, f.Limiter, 10, b, m)
-	within.Settle(100)
-	doubtful.Settle(200)
+	within.Settle(Amount{100})
+	doubtful.Settle(Amount{200})
 	f.back(s.Addr)
-	after.Settle(300)
-	before.Settle(50)
+	after.Settle(Amount{300})
+	before.Settle(Amount{50})
 	if err := f.flush(ctx); err != nil {
 		t.Fatal(err)
 	}
@@ -232,8 +232,8 @@ func TestDoubtfulIsCountedOnce(t *testing.T) {
 	s := redistest.Start(t)
 	c := s.Client()
 	l := limiter(t, c, Options{Timeout: 50 * time.Millisecond, Probe: 5 * time.Millisecond})
-	b := Bucket{"apikey:a", resource.RateLimit{RPD: n(4), Concurrency: n(4)}}
-	reserve(t, l, 0, b).Settle(0) // the scripts are there
+	b := of("apikey:a", resource.RateLimit{RPD: n(4), Concurrency: n(4)})
+	reserve(t, l, 0, b).Settle(Amount{}) // the scripts are there
 	if err := l.flush(ctx); err != nil {
 		t.Fatal(err)
 	}
@@ -251,19 +251,19 @@ func TestDoubtfulIsCountedOnce(t *testing.T) {
 	if got := counter(t, c, "apikey:a", "requests:86400"); got != 4 {
 		t.Errorf("Redis counts %d of 4", got)
 	}
-	if got := c.ZCard(ctx, slotsKey("apikey:a")).Val(); got != 3 {
+	if got := c.ZCard(ctx, slotsKey(named("apikey:a"))).Val(); got != 3 {
 		t.Errorf("%d slots are held, want 3", got)
 	}
 	for _, r := range held {
-		r.Settle(0)
+		r.Settle(Amount{})
 	}
-	eventually(t, "no slot is left", func() bool { return c.ZCard(ctx, slotsKey("apikey:a")).Val() == 0 })
+	eventually(t, "no slot is left", func() bool { return c.ZCard(ctx, slotsKey(named("apikey:a"))).Val() == 0 })
 }
 
 // counter is what Redis has in a bucket's field.
 func counter(t testing.TB, c *redis.Client, scope, field string) int64 {
 	t.Helper()
-	value := c.HGet(ctx, countersKey(scope), field).Val()
+	value := c.HGet(ctx, countersKey(named(scope)), field).Val()
 	_, used, _ := strings.Cut(value, ":")
 	n, err := strconv.ParseInt(used, 10, 64)
 	if err != nil {

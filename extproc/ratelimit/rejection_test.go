@@ -23,17 +23,17 @@ func TestHeaders(t *testing.T) {
 		want    map[string]string
 	}{
 		"none":             {nil, map[string]string{}},
-		"only concurrency": {[]Bucket{{"apikey:a", resource.RateLimit{Concurrency: n(3)}}}, map[string]string{}},
+		"only concurrency": {[]Bucket{of("apikey:a", resource.RateLimit{Concurrency: n(3)})}, map[string]string{}},
 		"least left wins": {
-			[]Bucket{{"apikey:a", resource.RateLimit{RPM: n(60), RPD: n(1000), TPM: n(500)}}, {"model:m", resource.RateLimit{RPH: n(20), TPD: n(400)}}},
+			[]Bucket{of("apikey:a", resource.RateLimit{RPM: n(60), RPD: n(1000), TPM: n(500)}), of("model:m", resource.RateLimit{RPH: n(20), TPD: n(400)})},
 			map[string]string{"limit-requests": "20", "remaining-requests": "19", "reset-requests": "25m3.25s", "limit-tokens": "400", "remaining-tokens": "300", "reset-tokens": "11h25m3.25s"},
 		},
 		"the later reset wins a tie": {
-			[]Bucket{{"apikey:a", resource.RateLimit{RPS: n(5), RPM: n(5)}}},
+			[]Bucket{of("apikey:a", resource.RateLimit{RPS: n(5), RPM: n(5)})},
 			map[string]string{"limit-requests": "5", "remaining-requests": "4", "reset-requests": "3.25s"},
 		},
 		"a scope counts once": {
-			[]Bucket{{"apikey:a", resource.RateLimit{RPM: n(2)}}, {"apikey:a", resource.RateLimit{RPM: n(2)}}},
+			[]Bucket{of("apikey:a", resource.RateLimit{RPM: n(2)}), of("apikey:a", resource.RateLimit{RPM: n(2)})},
 			map[string]string{"limit-requests": "2", "remaining-requests": "1", "reset-requests": "3.25s"},
 		},
 	} {
@@ -73,7 +73,7 @@ func TestRejection(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			l := limiter(t, absent(t), Options{Now: fixed(noon)})
-			b := Bucket{"apikey:a", test.limit}
+			b := of("apikey:a", test.limit)
 			reserve(t, l, 10, b)
 			r := refused(t, l, 10, test.refuser, b)
 			if r.Fault.RetryAfter != test.retry || r.Fault.Message != test.message {
@@ -96,12 +96,12 @@ func TestRejection(t *testing.T) {
 func TestLocalWindows(t *testing.T) {
 	now := noon
 	l := limiter(t, absent(t), Options{Now: func() time.Time { return now }})
-	b := Bucket{"apikey:a", resource.RateLimit{RPS: n(1), TPM: n(100), TPD: n(1000)}}
+	b := of("apikey:a", resource.RateLimit{RPS: n(1), TPM: n(100), TPD: n(1000)})
 	r := reserve(t, l, 100, b)
 	refused(t, l, 0, "tpm", b)
 	now = now.Add(4 * time.Second) // the next minute
 	reserve(t, l, 10, b)
-	r.Settle(900) // of the minute before: only the day counts it
+	r.Settle(Amount{900}) // of the minute before: only the day counts it
 	now = now.Add(time.Second)
 	refused(t, l, 95, "tpd", b)
 	if got := reserve(t, l, 0, b).verdict.used; got[1] != 10 || got[2] != 910 {
