@@ -7,6 +7,7 @@ import (
 	"strconv"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -258,6 +259,71 @@ func TestDoubtfulIsCountedOnce(t *testing.T) {
 		r.Settle(Amount{})
 	}
 	eventually(t, "no slot is left", func() bool { return c.ZCard(ctx, slotsKey(named("apikey:a"))).Val() == 0 })
+}
+
+// Many calls at a time while the way to Redis breaks again and again: all that
+// were let in are counted, each once, and they are no more than the limit and
+// what was in flight.
+func TestFlappingUnderLoad(t *testing.T) {
+	const limit, callers = 1000, 8
+	s := redistest.Start(t)
+	f := newFlapper(t, s.Addr)
+	b, m := of("apikey:a", resource.RateLimit{RPD: n(limit), TPD: n(1 << 40), Concurrency: n(callers)}), of("model:m", resource.RateLimit{RPD: n(1 << 40)})
+	var admitted, refused atomic.Int64
+	var done sync.WaitGroup
+	calls := make(chan struct{})
+	for range callers {
+		done.Go(func() {
+			for range calls {
+				r, err := f.Reserve(ctx, []Bucket{b, m}, Amount{5})
+				if err != nil {
+					refused.Add(1)
+					continue
+				}
+				if len(r.Headers()) != 6 {
+					t.Errorf("headers %v", r.Headers())
+				}
+				admitted.Add(1)
+				r.Settle(Amount{7})
+			}
+		})
+	}
+	some := func() {
+		for range 25 {
+			calls <- struct{}{}
+		}
+	}
+	flaps := 0
+	for ; refused.Load() < 100; flaps++ {
+		some()
+		f.lead("")
+		some()
+		f.await(true)
+		some()
+		f.back(s.Addr)
+	}
+	close(calls)
+	done.Wait()
+	if flaps < 10 {
+		t.Errorf("%d flaps only", flaps)
+	}
+	if got := admitted.Load(); got < limit || got > limit+callers {
+		t.Errorf("%d calls were let in, the limit is %d", got, limit)
+	}
+	for f.flush(ctx) != nil || f.Away() {
+	}
+	c := s.Client()
+	for _, at := range []struct {
+		scope, field string
+		want         int64
+	}{{"apikey:a", "requests:86400", admitted.Load()}, {"model:m", "requests:86400", admitted.Load()}, {"apikey:a", "tokens:86400", 7 * admitted.Load()}} {
+		if got := counter(t, c, at.scope, at.field); got != at.want {
+			t.Errorf("%s %s: Redis counts %d of %d, after %d flaps", at.scope, at.field, got, at.want, flaps)
+		}
+	}
+	for range callers { // no slot is lost
+		reserve(t, f.Limiter, 0, m, of("apikey:a", resource.RateLimit{Concurrency: n(callers)}))
+	}
 }
 
 // counter is what Redis has in a bucket's field.

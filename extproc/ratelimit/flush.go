@@ -163,7 +163,6 @@ func (l *Limiter) collect() {
 		delete(l.untold, r)
 		r.state, r.left = telling, len(r.buckets)
 		for i, b := range r.buckets {
-			r.buckets[i].keys = l.tally(b.Scope).keys
 			p := &post{buckets: r.buckets[i : i+1], member: r.member, reservation: r}
 			for _, limit := range b.Limits {
 				if limit.Unit != Slots {

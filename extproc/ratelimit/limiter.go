@@ -208,8 +208,10 @@ func (l *Limiter) conclude(r *Reservation, v verdict, s state) (*Reservation, er
 	if v.refused < 0 {
 		r.verdict, r.state = v, s
 		l.open[r] = struct{}{}
-		for _, b := range r.buckets {
-			l.tally(b.Scope).open++
+		for i, b := range r.buckets {
+			t := l.tally(b.Scope)
+			t.open++
+			r.buckets[i].keys = t.keys
 		}
 		if s != told {
 			l.untold[r] = struct{}{}
