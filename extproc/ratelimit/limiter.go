@@ -156,8 +156,9 @@ func (l *Limiter) name() string {
 }
 
 // Reserve admits one call to all the buckets, or refuses it and leaves no trace
-// in any. amount is what the call is sure to use. The error is a *Rejection, or
-// ctx's. Every Reservation must be settled.
+// in any. amount is what the call is sure to use. The error is a *Rejection, a
+// fault where amount is more than a whole window holds, or ctx's. Every
+// Reservation must be settled.
 func (l *Limiter) Reserve(ctx context.Context, buckets []Bucket, amount Amount) (*Reservation, error) {
 	r := &Reservation{limiter: l, buckets: effective(buckets), amount: amount.positive()}
 	if len(r.buckets) == 0 {
@@ -168,6 +169,11 @@ func (l *Limiter) Reserve(ctx context.Context, buckets []Bucket, amount Amount) 
 	l.mu.Lock()
 	away, cause := l.away, l.cause
 	l.mu.Unlock()
+	if !away || l.o.OnFailure != Open {
+		if f := tooLarge(r.buckets, r.amount); f != nil {
+			return nil, f
+		}
+	}
 	if !away {
 		v, err := l.reserve(ctx, r)
 		if err == nil {

@@ -35,13 +35,9 @@ func rejection(buckets []bucket, v verdict) *Rejection {
 	limit := b.Limits[place]
 	wait := limit.reset(v.at)
 	seconds := strconv.FormatInt(max(1, int64((wait+time.Second-1)/time.Second)), 10)
-	subject := "this " + b.Scope.Kind
-	if b.Scope.Kind == "apikey" {
-		subject = "this API key"
-	}
-	message := fmt.Sprintf("Rate limit reached for %s: limit %s, %d %s. Please try again in %s s.", subject, limit.Name, limit.Max, limit.words(), seconds)
+	message := fmt.Sprintf("Rate limit reached for %s: limit %s, %d %s. Please try again in %s s.", b.Scope.words(), limit.Name, limit.Max, limit.words(), seconds)
 	if limit.Max == 0 {
-		message = fmt.Sprintf("Rate limit reached for %s: limit %s is 0, which blocks all requests.", subject, limit.Name)
+		message = fmt.Sprintf("Rate limit reached for %s: limit %s is 0, which blocks all requests.", b.Scope.words(), limit.Name)
 	}
 	h := http.Header{}
 	set(h, v, buckets, func(i int, _ Limit) bool { return i == v.refused })
@@ -49,6 +45,29 @@ func rejection(buckets []bucket, v verdict) *Rejection {
 		Fault:   &fault.Error{Kind: fault.RateLimited, Status: http.StatusTooManyRequests, Message: message, RetryAfter: seconds},
 		Headers: h, Scope: b.Scope, Limit: limit.Name,
 	}
+}
+
+// tooLarge refuses a call that never fits, whenever it comes.
+func tooLarge(buckets []bucket, a Amount) *fault.Error {
+	for _, b := range buckets {
+		for _, limit := range b.Limits {
+			if limit.Unit != Tokens || limit.Max == 0 || a.Tokens <= limit.Max {
+				continue
+			}
+			f := fault.Invalid("", "Request too large for %s: limit %s, %d %s, requested about %d. Please shorten the request.", b.Scope.words(), limit.Name, limit.Max, limit.words(), a.Tokens)
+			f.Code = "request_too_large"
+			return f
+		}
+	}
+	return nil
+}
+
+// words are the scope's for its caller.
+func (s Scope) words() string {
+	if s.Kind == "apikey" {
+		return "this API key"
+	}
+	return "this " + s.Kind
 }
 
 // words say what the limit counts: "tokens per minute".

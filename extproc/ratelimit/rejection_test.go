@@ -1,6 +1,7 @@
 package ratelimit
 
 import (
+	"errors"
 	"net/http"
 	"testing"
 	"time"
@@ -8,6 +9,8 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"aisix/admin/resource"
+	"aisix/admin/store/redistest"
+	"aisix/extproc/fault"
 )
 
 // noon is 12:34:56.750 on some day.
@@ -91,6 +94,30 @@ func TestRejection(t *testing.T) {
 			}
 		})
 	}
+}
+
+// A call that no window holds is told so, and nothing of when to come back.
+func TestRequestTooLarge(t *testing.T) {
+	l := limiter(t, redistest.Start(t).Client(), Options{})
+	key, model := of("apikey:a", resource.RateLimit{TPM: n(100), TPD: n(1000)}), of("model:m", resource.RateLimit{TPM: n(50)})
+	for _, test := range []struct {
+		tokens  int64
+		buckets []Bucket
+		message string
+	}{
+		{101, []Bucket{key}, "Request too large for this API key: limit tpm, 100 tokens per minute, requested about 101. Please shorten the request."},
+		{51, []Bucket{key, model}, "Request too large for this model: limit tpm, 50 tokens per minute, requested about 51. Please shorten the request."},
+	} {
+		_, err := l.Reserve(ctx, test.buckets, Amount{test.tokens})
+		if f := fault.From(err); f.Status != 400 || f.Kind != fault.InvalidRequest || f.Code != "request_too_large" || f.RetryAfter != "" || f.Message != test.message {
+			t.Errorf("%d tokens: %v", test.tokens, f)
+		}
+	}
+	reserve(t, l, 50, key, model).Settle(Amount{})
+	refused(t, l, 51, "tpm", of("apikey:b", resource.RateLimit{TPM: n(0)}))
+	away := limiter(t, absent(t), Options{OnFailure: Open})
+	away.failed(errors.New("gone"))
+	reserve(t, away, 101, key)
 }
 
 func TestLocalWindows(t *testing.T) {
