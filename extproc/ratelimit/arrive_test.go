@@ -55,11 +55,23 @@ func turnedAway(t testing.TB, l *Limiter, limit string, buckets ...Bucket) *Reje
 	return r
 }
 
-// later is a clock that can be put forward.
-type later struct{ by atomic.Int64 }
+// frozen is a clock that stands still until it is put forward.
+type frozen struct {
+	mu  sync.Mutex
+	now time.Time
+}
 
-func (c *later) now() time.Time            { return time.Now().Add(time.Duration(c.by.Load())) }
-func (c *later) put(forward time.Duration) { c.by.Add(int64(forward)) }
+func (c *frozen) Now() time.Time {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.now
+}
+
+func (c *frozen) put(forward time.Duration) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.now = c.now.Add(forward)
+}
 
 func TestArriveKnowsWhatIsFull(t *testing.T) {
 	for name, test := range map[string]struct {
@@ -76,7 +88,7 @@ func TestArriveKnowsWhatIsFull(t *testing.T) {
 			c := redistest.Start(t).Client()
 			calm(t, c)
 			var trips trips
-			l := limiter(t, c, Options{Probe: time.Hour})
+			l := limiter(t, c, Options{Probe: time.Hour, Now: fixed(time.Now())}) // within a second
 			b, m := of("apikey:a", test.limit), of("model:m", resource.RateLimit{RPD: n(1000)})
 			for range test.asked {
 				a := arrive(t, l, b, m)
@@ -227,8 +239,8 @@ func TestArriveForgets(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			c := redistest.Start(t).Client()
-			var clock later
-			l, other := limiter(t, c, Options{Now: clock.now, Probe: time.Hour}), limiter(t, c, Options{Probe: time.Hour})
+			clock := frozen{now: time.Now()}
+			l, other := limiter(t, c, Options{Now: clock.Now, Probe: time.Hour}), limiter(t, c, Options{Probe: time.Hour})
 			theirs, mine := reserve(t, other, 50, full), reserve(t, l, 50, full)
 			turnedAway(t, l, "tpd", full)
 			if test.change != nil {
@@ -248,8 +260,8 @@ func TestArriveForgets(t *testing.T) {
 // While a bucket stays full, one call a second goes on to ask.
 func TestArriveLetsOneAsk(t *testing.T) {
 	c := redistest.Start(t).Client()
-	var clock later
-	l := limiter(t, c, Options{Now: clock.now, Probe: time.Hour})
+	clock := frozen{now: time.Now()}
+	l := limiter(t, c, Options{Now: clock.Now, Probe: time.Hour})
 	b := of("apikey:a", resource.RateLimit{RPD: n(1)})
 	reserve(t, l, 0, b).Settle(Amount{})
 	passed := 0
@@ -268,17 +280,17 @@ func TestArriveLetsOneAsk(t *testing.T) {
 }
 
 func TestArriveKnowsWhenAWindowEnds(t *testing.T) {
-	now := noon
-	l := limiter(t, absent(t), Options{Now: func() time.Time { return now }})
+	clock := frozen{now: noon}
+	l := limiter(t, absent(t), Options{Now: clock.Now})
 	b := of("apikey:a", resource.RateLimit{RPM: n(1)})
 	arrive(t, l, b).Leave()
 	reserve(t, l, 0, b).Settle(Amount{})
 	turnedAway(t, l, "rpm", b)
-	now = now.Add(3 * time.Second)
+	clock.put(3 * time.Second)
 	if got := turnedAway(t, l, "rpm", b).Fault.RetryAfter; got != "1" {
 		t.Errorf("Retry-After %s", got)
 	}
-	now = now.Add(time.Second)
+	clock.put(time.Second)
 	arrive(t, l, b)
 }
 

@@ -31,7 +31,7 @@ type count struct {
 const (
 	// maxTallies bounds what is remembered: beyond it a bucket without calls goes
 	// for each that comes.
-	maxTallies = 1 << 17
+	maxTallies = 1 << 16
 	// recheck is how long a full window is taken as full without asking: then one
 	// call goes through to Redis to see. Others may have given tokens back, or an
 	// operator may have.
