@@ -250,7 +250,7 @@ func (c *call) modelBucket() *ratelimit.Bucket {
 func (s *Server) reserve(ctx context.Context, c *call) error {
 	var buckets []ratelimit.Bucket
 	if c.key.APIKey.RateLimit != nil {
-		buckets = append(buckets, ratelimit.Of("apikey", c.key.ID, c.key.APIKey.RateLimit))
+		buckets = append(buckets, c.keyBucket())
 	}
 	if model := c.modelBucket(); model != nil {
 		buckets = append(buckets, *model)

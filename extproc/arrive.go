@@ -7,9 +7,9 @@ import (
 	"math"
 	"net/http"
 	"runtime"
+	"strconv"
 	"time"
 
-	"aisix/admin/resource"
 	"aisix/extproc/admission"
 	"aisix/extproc/exchange"
 	"aisix/extproc/fault"
@@ -40,13 +40,37 @@ func (s *Server) Load() (calls, bytes int64) { return s.room.calls.Used(), s.roo
 // and against what the process takes on. Nothing of its body has been read.
 func (s *Server) arrive(c *call) error {
 	c.place, c.held = s.room.calls.Account(c.key.ID), s.room.bytes.Account(c.key.ID)
-	if err := s.count(c, s.keyBucket(c)); err != nil {
-		return err
+	most := s.Config.CallsPerKey
+	if limit := c.key.APIKey.RateLimit; limit != nil {
+		if limit.Concurrency != nil {
+			most = 0 // its own limit counts
+		}
+		if err := s.count(c, c.keyBucket()); err != nil {
+			return err
+		}
 	}
-	if !c.place.Take(1) {
+	switch c.place.TakeUpTo(1, most) {
+	case admission.ErrShare:
+		return c.limited(tooMany(c.key.ID, most))
+	case admission.ErrFull:
 		return overloaded("the gateway has as many calls in flight as it takes")
 	}
 	return c.take(c.header.Size())
+}
+
+// tooMany refuses a key without a limit of its own on concurrency as such a limit
+// would.
+func tooMany(key string, most int64) *ratelimit.Rejection {
+	return &ratelimit.Rejection{
+		Fault: &fault.Error{Kind: fault.RateLimited, Status: http.StatusTooManyRequests, RetryAfter: "1",
+			Message: fmt.Sprintf("Rate limit reached for this API key: the gateway takes %d of its requests at a time. Please try again in 1 s.", most)},
+		Headers: http.Header{
+			"X-Ratelimit-Limit-Requests":     {strconv.FormatInt(most, 10)},
+			"X-Ratelimit-Remaining-Requests": {"0"},
+			"X-Ratelimit-Reset-Requests":     {time.Second.String()},
+		},
+		Scope: ratelimit.Scope{Kind: "apikey", ID: key}, Limit: "concurrency",
+	}
 }
 
 // count has the limiter count the call in a bucket, in this process alone.
@@ -61,17 +85,9 @@ func (s *Server) count(c *call, bucket ratelimit.Bucket) error {
 	return nil
 }
 
-// keyBucket is the key's limits as they count at arrival: a key without a limit of
-// its own on concurrency has the process's.
-func (s *Server) keyBucket(c *call) ratelimit.Bucket {
-	var limit resource.RateLimit
-	if c.key.APIKey.RateLimit != nil {
-		limit = *c.key.APIKey.RateLimit
-	}
-	if limit.Concurrency == nil && s.Config.CallsPerKey > 0 {
-		limit.Concurrency = &s.Config.CallsPerKey
-	}
-	return ratelimit.Of("apikey", c.key.ID, &limit)
+// keyBucket is the limits of a key that has some.
+func (c *call) keyBucket() ratelimit.Bucket {
+	return ratelimit.Of("apikey", c.key.ID, c.key.APIKey.RateLimit)
 }
 
 // take counts bytes that are about to be held for the call.

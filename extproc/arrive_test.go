@@ -127,19 +127,43 @@ func TestConcurrencyCountsFromTheHeadersOn(t *testing.T) {
 	c.idle()
 }
 
-// A key without a limit of its own on concurrency has the process's; other keys are served beside it.
+// A key without a limit of its own on concurrency has the process's, which is no matter of Redis's;
+// other keys are served beside it.
 func TestCallsPerKey(t *testing.T) {
 	c := server(t, "", func(p *extproc.Parts) {
-		p.Snapshots, p.Limiter, p.Config.CallsPerKey = twoKeys(t, nil), newGrants(t, redistest.Start(t).Client()), 3
+		p.Snapshots, p.Config.CallsPerKey = twoKeys(t, nil), 3
 	})
 	var open []*half
 	for range 3 {
 		open = append(open, c.begin(plaintext))
 	}
-	c.begin(plaintext).want(t, 429, "concurrency, 3 requests at a time")
+	a := c.chat()
+	if kind, _, _ := faultOf(t, a); a.Status != 429 || kind != "rate_limit_exceeded" || a.Header.Get("Retry-After") != "1" || a.Header.Get("X-Ratelimit-Limit-Requests") != "3" || a.Header.Get("X-Ratelimit-Remaining-Requests") != "0" {
+		t.Errorf("%d %v %s", a.Status, a.Header, a.Body)
+	}
+	if got := c.one(t); got.LimitScope != "apikey" || got.Limit != "concurrency" || got.Outcome != usage.Refused {
+		t.Errorf("recorded %+v", got)
+	}
 	if a := c.chat("authorization", "Bearer sk-other"); a.Status != 200 {
 		t.Errorf("another key: %d %s", a.Status, a.Body)
 	}
+	for _, h := range open {
+		h.leave()
+	}
+	c.idle()
+}
+
+// A key's own limit wins over the process's, be it higher.
+func TestOwnConcurrencyWins(t *testing.T) {
+	four := int64(4)
+	c := server(t, "", func(p *extproc.Parts) {
+		p.Snapshots, p.Limiter, p.Config.CallsPerKey = twoKeys(t, &resource.RateLimit{Concurrency: &four}), newGrants(t, redistest.Start(t).Client()), 2
+	})
+	var open []*half
+	for range 4 {
+		open = append(open, c.begin(plaintext))
+	}
+	c.begin(plaintext).want(t, 429, "concurrency, 4 requests at a time")
 	for _, h := range open {
 		h.leave()
 	}

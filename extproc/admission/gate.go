@@ -2,14 +2,10 @@ package admission
 
 import (
 	"context"
-	"errors"
 	"slices"
 	"sync"
 	"time"
 )
-
-// ErrFull: there was no room for as long as the caller would wait.
-var ErrFull = errors.New("admission: full")
 
 // Gate lets so much weight through at a time. Who finds it full waits, and keys
 // take turns: one that sends a hundred at once makes itself wait, not the next
@@ -50,9 +46,9 @@ func (p *Pass) Leave() {
 	g.admit()
 }
 
-// Enter waits until there is room for weight, but no longer than patience; what
-// weighs more than the whole gate has it for itself. The error is ErrFull, or
-// ctx's cause.
+// Enter waits until there is room for weight, but no longer than patience
+// (then it is ErrFull); what weighs more than the whole gate has it for itself.
+// Another error is ctx's cause.
 func (g *Gate) Enter(ctx context.Context, key string, weight int64, patience time.Duration) (Pass, error) {
 	if g.capacity > 0 {
 		weight = min(weight, g.capacity)

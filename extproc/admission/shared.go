@@ -6,7 +6,16 @@
 // fault is. Package extproc asks it for room and gives the room back.
 package admission
 
-import "sync"
+import (
+	"errors"
+	"sync"
+)
+
+// Why there is no room.
+var (
+	ErrShare = errors.New("admission: the key has as much as it may")
+	ErrFull  = errors.New("admission: full")
+)
 
 // Shared is an amount of something that the process has. A key may hold no more
 // of it than is left for everybody else: one key alone gets half, two that ask
@@ -42,19 +51,26 @@ type Account struct {
 	held   int64 // guarded by shared.mu
 }
 
-// Take takes n more, or reports that this is more than the key may hold now.
-func (a *Account) Take(n int64) bool {
+// TakeUpTo takes n more, so that the key holds no more than most (0 is any amount).
+// It is ErrShare where it would, and ErrFull where nothing more is to be had.
+func (a *Account) TakeUpTo(n, most int64) error {
 	if a == nil {
-		return true
+		return nil
 	}
 	a.shared.mu.Lock()
 	defer a.shared.mu.Unlock()
-	if !a.fits(n) {
-		return false
+	switch {
+	case most > 0 && a.shared.held[a.key]+n > most:
+		return ErrShare
+	case !a.fits(n):
+		return ErrFull
 	}
 	a.change(n)
-	return true
+	return nil
 }
+
+// Take takes n more, or reports that this is more than the key may hold now.
+func (a *Account) Take(n int64) bool { return a.TakeUpTo(n, 0) == nil }
 
 // Fits reports whether Take would take n now.
 func (a *Account) Fits(n int64) bool {

@@ -58,6 +58,11 @@ func TestAccount(t *testing.T) {
 	if s.Account("a").Take(1) {
 		t.Error("another account of the key has a share of its own")
 	}
+	if c := s.Account("c"); c.TakeUpTo(2, 1) != ErrShare || c.TakeUpTo(30, 40) != ErrFull || c.TakeUpTo(1, 1) != nil || c.TakeUpTo(1, 1) != ErrShare {
+		t.Error("a bound of the key's own does not hold")
+	} else {
+		c.Close()
+	}
 	a.Add(100) // there already
 	want(175, 150)
 	if b.Take(1) {
