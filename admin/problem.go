@@ -36,6 +36,7 @@ func asProblem(err error) *problem {
 		taken     *store.TakenError
 		used      *store.InUseError
 		harmed    *store.UnreadableError
+		lost      *store.LostError
 	)
 	switch {
 	case errors.As(err, &p):
@@ -51,6 +52,11 @@ func asProblem(err error) *problem {
 	case errors.As(err, &harmed):
 		return &problem{status: http.StatusInternalServerError, Code: "unreadable", cause: err,
 			Message: "the stored row of " + string(harmed.Kind) + "/" + harmed.ID + " can't be read; the log says why. Delete it and make it anew"}
+	case errors.As(err, &lost):
+		return &problem{status: http.StatusServiceUnavailable, Code: "store_lost", header: retryAfter, cause: err,
+			Message: lost.Error() + ". The proxy goes on serving what was in force. Restore the data of Redis, or put in force what it holds now: POST " + confirmPath(lost.Epoch)}
+	case errors.Is(err, store.ErrNothingLost):
+		return &problem{status: http.StatusConflict, Code: "conflict", Message: "nothing to confirm: the store has lost nothing"}
 	case errors.Is(err, store.ErrNotFound):
 		return &problem{status: http.StatusNotFound, Code: "not_found", Message: "resource not found"}
 	case errors.Is(err, store.ErrMoved):

@@ -28,6 +28,7 @@ func (s *Server) table() []route {
 		{path: "/readyz", public: true, methods: map[string]handler{"GET": s.readyz}},
 		{path: "/admin/openapi.json", public: true, methods: map[string]handler{"GET": s.openapi}},
 		{path: "/admin/v1/health", methods: map[string]handler{"GET": s.health}},
+		{path: confirmPath("{id}"), methods: map[string]handler{"POST": s.confirm}},
 	}
 	if s.usage != nil {
 		table = append(table, route{path: "/admin/v1/usage", query: []string{"from", "group_by", "to"}, methods: map[string]handler{"GET": s.totals}})

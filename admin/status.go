@@ -39,6 +39,19 @@ func (s *Server) check(a *answer, r *http.Request) error {
 	return a.json(http.StatusOK, status{Status: "ok", Revision: &revision})
 }
 
+// confirmPath is where an operator confirms the loss of the store of that epoch.
+func confirmPath(epoch string) string { return "/admin/v1/store/" + epoch + "/confirm" }
+
+// confirm puts in force what the store holds now, in place of the store of that
+// epoch, which was lost.
+func (s *Server) confirm(a *answer, r *http.Request, epoch string) error {
+	revision, err := s.store.Confirm(r.Context(), epoch)
+	if err != nil {
+		return err
+	}
+	return a.json(http.StatusOK, status{Status: "ok", Revision: &revision})
+}
+
 //go:embed openapi.json
 var openapi []byte
 

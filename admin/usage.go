@@ -53,6 +53,9 @@ func (s *Server) totals(a *answer, r *http.Request, _ string) error {
 	}
 	ctx, cancel := context.WithTimeout(r.Context(), 5*time.Second)
 	defer cancel()
+	if _, err := s.store.Revision(ctx); err != nil { // what lost the resources has lost usage too
+		return err
+	}
 	found, err := s.usage.Totals(ctx, from, to, groupBy)
 	var refused *ledger.QueryError
 	if errors.As(err, &refused) {

@@ -84,8 +84,9 @@ func serve(c *config.Config, log *slog.Logger, signals <-chan os.Signal) error {
 	group, ctx := errgroup.WithContext(ctx)
 
 	holder := new(snapshot.Holder)
-	group.Go(func() error { return store.New(client, sealer).Watch(ctx, holder) })
+	group.Go(func() error { return store.New(client, sealer).Watch(ctx, holder, c.Extproc.SnapshotFile) })
 	metrics := usage.NewMetrics()
+	metrics.ConfigLost(holder.Lost)
 	metrics.Config(func() (int64, time.Time) {
 		if s := holder.Load(); s != nil {
 			return s.Revision, holder.Confirmed()

@@ -73,6 +73,17 @@ func (m *Metrics) Config(state func() (revision int64, current time.Time)) {
 		}))
 }
 
+// ConfigLost adds whether Redis has lost what the resources being served were read
+// from. Call it once.
+func (m *Metrics) ConfigLost(lost func() bool) {
+	m.registry.MustRegister(prometheus.NewGaugeFunc(prometheus.GaugeOpts{Name: "aisix_config_lost", Help: "1 while the last resources are served because Redis has lost them."}, func() float64 {
+		if lost() {
+			return 1
+		}
+		return 0
+	}))
+}
+
 // RedisFailed counts a call to Redis that failed; use is limits or usage.
 func (m *Metrics) RedisFailed(use string) { m.redis.WithLabelValues(use).Inc() }
 

@@ -57,13 +57,14 @@ type Proxy struct {
 	EnvoyAdmin     string `key:"envoy_admin"`     // unix:/path, or empty: off
 }
 
-// Extproc is where Envoy reaches extproc. Whoever reaches this address can pose as Envoy, so that
-// anything but loopback and a Unix socket takes a certificate of its clients.
+// Extproc is where Envoy reaches extproc, and what extproc keeps. Whoever reaches this address can
+// pose as Envoy, so that anything but loopback and a Unix socket takes a certificate of its clients.
 type Extproc struct {
 	Address      string `key:"address"` // host:port or unix:/path
 	TLSCertFile  string `key:"tls_cert_file"`
 	TLSKeyFile   string `key:"tls_key_file"`
 	ClientCAFile string `key:"client_ca_file"`
+	SnapshotFile string `key:"snapshot_file"` // what is served, for a start while Redis is away; empty: kept nowhere
 }
 
 // Admin is the Admin API's listener.
