@@ -27,15 +27,15 @@ func (e *TakenError) Error() string {
 
 // InUseError is a provider key that models refer to.
 type InUseError struct {
-	Models  []string // their display names
+	Models  []string // display names of some of them
+	More    int64    // how many others there are
 	Pointer string   // JSON pointer of the member that can't change; "" of a deletion
 }
 
 func (e *InUseError) Error() string {
-	const shown = 20
-	names := strings.Join(e.Models[:min(shown, len(e.Models))], ", ")
-	if more := len(e.Models) - shown; more > 0 {
-		names += fmt.Sprintf(" and %d more", more)
+	names := strings.Join(e.Models, ", ")
+	if e.More > 0 {
+		names += fmt.Sprintf(" and %d more", e.More)
 	}
 	return "provider key is in use by models: " + names
 }

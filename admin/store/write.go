@@ -233,7 +233,7 @@ func (s *Store) apply(ctx context.Context, op operation, row string) (revision i
 	bounded, cancel := context.WithTimeout(ctx, timeout)
 	defer cancel()
 	keys := []string{revisionKey(), epochKey(), rowsKey(op.Kind), orderKey(op.Kind), namesKey(op.Kind), rowsKey(resource.ProviderKeys), usesKey(), canaryKey(),
-		witnessesKey(), replacedKey()}
+		witnessesKey(), replacedKey(), logKey()}
 	answer, err := writeScript.Run(bounded, s.redis, keys, arg, row, channel(), canary.text()).Slice()
 	if err != nil {
 		return 0, unavailable("write", err)
@@ -259,29 +259,32 @@ func (s *Store) apply(ctx context.Context, op operation, row string) (revision i
 		if row == "" {
 			pointer = ""
 		}
-		return 0, s.inUse(ctx, answer[1:], pointer)
+		return 0, s.inUse(ctx, answer[1].(int64), answer[2:], pointer)
 	default: // moved, needs
 		return 0, errAgain
 	}
 }
 
-// inUse names the models of members of uses.
-func (s *Store) inUse(ctx context.Context, members []any, pointer string) error {
-	e := &InUseError{Pointer: pointer}
-	for _, member := range members {
-		_, id, _ := strings.Cut(member.(string), "/")
-		m, err := s.Get(ctx, resource.Models, id)
-		var unreadable *UnreadableError
-		switch {
-		case errors.Is(err, ErrNotFound):
+// inUse names the models of some members of uses, of which there are count.
+func (s *Store) inUse(ctx context.Context, count int64, members []any, pointer string) error {
+	ids := make([]string, len(members))
+	for i, member := range members {
+		_, ids[i], _ = strings.Cut(member.(string), "/")
+	}
+	rows, err := s.rows(ctx, resource.Models, ids)
+	if err != nil {
+		return err
+	}
+	e := &InUseError{More: count - int64(len(members)), Pointer: pointer}
+	for i, stored := range rows {
+		if stored == nil {
 			continue
-		case errors.As(err, &unreadable):
-			e.Models = append(e.Models, id)
-			continue
-		case err != nil:
-			return err
 		}
-		e.Models = append(e.Models, m.Value.(*resource.Model).DisplayName)
+		name := ids[i]
+		if m, err := s.decode(resource.Models, ids[i], stored.(string)); err == nil {
+			name = m.Value.(*resource.Model).DisplayName
+		}
+		e.Models = append(e.Models, name)
 	}
 	if len(e.Models) == 0 {
 		return errAgain // they have gone since

@@ -1,7 +1,7 @@
 -- Writes or deletes one resource if it has not moved on, and announces it.
 --
 -- KEYS  1 revision  2 epoch  3 rows of the kind  4 ids of the kind  5 names of the kind
---       6 rows of the provider keys  7 uses  8 canary  9 witnesses  10 replaced
+--       6 rows of the provider keys  7 uses  8 canary  9 witnesses  10 replaced  11 log
 -- ARGV  1 JSON {kind, id, expect, free, take, unlink, link, need, unused, epoch}
 --           expect  the row's revision as a string, "0" if it must not exist
 --           free, take      names to give up and to take
@@ -12,7 +12,8 @@
 --           known   {epoch, revision} of the store that the writer knows, if it knows one
 --       2 the row's JSON, "" to delete
 --       3 the channel  4 the canary, if the store has none (it was emptied under a running admin)
--- Returns {"ok", revision, epoch} | {"moved"} | {"taken", name, holder} | {"needs"} | {"used", member...}
+-- Returns {"ok", revision, epoch} | {"moved"} | {"taken", name, holder} | {"needs"} | {"used", count, member...}
+--         (of what uses it: how many there are, and 20 of them)
 --       | {"lost"} if this is not the store that the writer or a witness knows
 local op = cjson.decode(ARGV[1])
 local row = ARGV[2]
@@ -39,11 +40,9 @@ for _, name in ipairs(op.take or {}) do
 end
 if op.need and revision_of(KEYS[6], op.need.id) ~= op.need.revision then return {'needs'} end
 if op.unused then
-  local used = redis.call('ZRANGEBYLEX', KEYS[7], '[' .. op.unused .. '/', '(' .. op.unused .. '0')
-  if #used > 0 then
-    table.insert(used, 1, 'used')
-    return used
-  end
+  local from, to = '[' .. op.unused .. '/', '(' .. op.unused .. '0'
+  local used = redis.call('ZRANGEBYLEX', KEYS[7], from, to, 'LIMIT', 0, 20)
+  if #used > 0 then return {'used', redis.call('ZLEXCOUNT', KEYS[7], from, to), unpack(used)} end
 end
 
 if epoch == '' then
@@ -64,6 +63,10 @@ end
 for _, name in ipairs(op.take or {}) do redis.call('HSET', KEYS[5], name, op.id) end
 for _, member in ipairs(op.link or {}) do redis.call('ZADD', KEYS[7], 0, member) end
 
+-- For those that miss the announcement. Where it has come to disagree with the revision it tells nothing.
+if redis.pcall('XADD', KEYS[11], 'MAXLEN', '~', 10000, string.format('%d-0', revision), 'kind', op.kind, 'id', op.id).err then
+  redis.call('DEL', KEYS[11])
+end
 -- An announcement: "<epoch> <revision> <kind> <id> <row JSON or nothing>".
 redis.call('PUBLISH', ARGV[3], table.concat({epoch, string.format('%d', revision), op.kind, op.id, row}, ' '))
 return {'ok', revision, epoch}
