@@ -10,9 +10,12 @@ import (
 
 // problem is an error as an administrator sees it.
 type problem struct {
+	// What is wrong, for people. It never repeats a value of the request.
 	Message string `json:"error_msg"`
-	Code    string `json:"code,omitempty"`
-	Pointer string `json:"pointer,omitempty"` // JSON pointer of the bad field
+	// What is wrong, for programs.
+	Code string `json:"code,omitempty" of:"invalid_request not_found method_not_allowed conflict precondition_failed body_too_large unsupported_media_type host_not_allowed origin_not_allowed sample_key store_unavailable store_lost draining unreadable internal_error"`
+	// JSON pointer of the member at fault, where one is.
+	Pointer string `json:"pointer,omitempty"`
 
 	status int
 	header http.Header

@@ -78,6 +78,7 @@ type Server struct {
 
 	table    map[string]map[string]operation
 	draining atomic.Bool
+	unready  atomic.Bool // what /readyz last said
 }
 
 // New builds a server.

@@ -45,7 +45,7 @@ func large(tb testing.TB, s *Store, n int) *state {
 		all.rows[v.Kind()][id] = string(row)
 	}
 	put(providerKeyID, &resource.ProviderKey{DisplayName: "one", Provider: "amazon-bedrock", Adapter: "bedrock",
-		Credentials: resource.Credentials{AccessKeyID: "AKIAIOSFODNN7EXAMPLE", SecretAccessKey: "secret", Region: "us-west-2"}})
+		Credentials: resource.Static{AccessKeyID: "AKIAIOSFODNN7EXAMPLE", SecretAccessKey: "secret", Region: "us-west-2"}})
 	rpm := int64(600)
 	for i := range n {
 		id := fmt.Sprintf("0198c1de-7a10-7000-8000-%012d", i+1)
@@ -280,7 +280,7 @@ func TestALoadUnderWrites(t *testing.T) {
 				return
 			default:
 			}
-			k, err := s.Create(ctx, &resource.ProviderKey{DisplayName: fmt.Sprint("k", i), Provider: "amazon-bedrock", Adapter: "bedrock"})
+			k, err := s.Create(ctx, &resource.ProviderKey{DisplayName: fmt.Sprint("k", i), Provider: "amazon-bedrock", Adapter: "bedrock", Credentials: resource.Static{AccessKeyID: "AKIAPLAINTEXT", SecretAccessKey: "secret", Region: "us-west-2"}})
 			if err == nil {
 				_, err = s.Create(ctx, &resource.Model{DisplayName: fmt.Sprint("m", i), ModelName: "amazon.nova-pro-v1:0", ProviderKeyID: k.ID, Provider: "amazon-bedrock"})
 			}

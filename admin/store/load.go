@@ -156,7 +156,7 @@ func (w *watch) restore(ctx context.Context) {
 	w.publish()
 	w.holder.Confirm(w.saved.time)
 	w.store.log.Warn("the snapshot file is in force until the store can be read", "revision", w.at.revision, "of", w.saved.time)
-	w.keeper.whole(w.saved) // what follows is appended to it
+	w.keeper.whole(w.saved) // else what is announced before the next load would be in force, and in no file
 	w.saved = nil
 }
 

@@ -71,6 +71,9 @@ type decoder struct {
 	toolChoice          value
 	usage               value // stream_options.include_usage
 	toolNames           map[string]bool
+
+	// So far, in the whole request.
+	partCount, callCount, thoughtCount int
 }
 
 // finish settles what depends on more than one member.

@@ -38,7 +38,7 @@ func (d *decoder) responseFormat(v value) {
 }
 
 func (d *decoder) schema(v value) *chat.Format {
-	f := &chat.Format{}
+	f := &chat.Format{Param: "response_format.json_schema.schema"}
 	d.each(v, func(name string, m value) bool {
 		switch name {
 		case "name":

@@ -4,20 +4,15 @@ import (
 	"bytes"
 	"fmt"
 	"math"
+	"slices"
 	"unicode/utf8"
 
+	"aisix/extproc/chat"
 	"aisix/extproc/fault"
 )
 
-// What a body may hold: levels, and values and member names. The second bounds
-// the memory that a body of the largest size can take: 16 MiB for its nodes.
-const (
-	maxDepth = 256
-	maxNodes = 1 << 20
-)
-
 // parse reads one strict JSON text: valid UTF-8, no member twice, no unpaired
-// surrogate, nothing behind it, at most maxDepth levels. The error is a
+// surrogate, nothing behind it, at most chat.MaxDepth levels. The error is a
 // *fault.Error of status 400.
 func parse(src []byte) (value, error) {
 	switch {
@@ -72,10 +67,11 @@ func (p *parser) peek() byte {
 
 func (p *parser) value(depth int) error {
 	switch c := p.peek(); {
-	case (c == '{' || c == '[') && depth >= maxDepth:
-		return fault.Invalid("", "the body nests deeper than %d levels", maxDepth)
-	case len(p.nodes) >= maxNodes:
-		return fault.Invalid("", "the body holds more than %d values and member names", maxNodes)
+	case (c == '{' || c == '[') && depth >= chat.MaxDepth:
+		return fault.Invalid("", "the body nests deeper than %d levels", chat.MaxDepth)
+	case len(p.nodes) >= chat.MaxValues:
+		where := value{p.document, len(p.nodes) - 1}.path()
+		return fault.Invalid(where, "%s: the body holds more than %d values and member names", where, chat.MaxValues)
 	case c == '{':
 		return p.object(depth)
 	case c == '[':
@@ -97,6 +93,9 @@ func (p *parser) value(depth int) error {
 }
 
 func (p *parser) open(k kind) int {
+	if len(p.nodes) == cap(p.nodes) { // append alone would copy a long list five times
+		p.nodes = slices.Grow(p.nodes, len(p.nodes))
+	}
 	p.nodes = append(p.nodes, node{kind: k, start: int32(p.pos)})
 	return len(p.nodes) - 1
 }

@@ -12,10 +12,7 @@ import (
 func (d *decoder) conversation(v value) {
 	d.messages = v
 	n := 0
-	d.list(v, func(item value) {
-		d.message(item, fmt.Sprintf("messages[%d]", n))
-		n++
-	})
+	d.some(v, &n, chat.MaxMessages, "messages", func(item value) { d.message(item, fmt.Sprintf("messages[%d]", n-1)) })
 	if d.err == nil && n == 0 {
 		d.fail(v, "must not be empty")
 	}
@@ -123,7 +120,7 @@ func (d *decoder) messageMember(m *message, role, name string, v value) bool {
 func (d *decoder) assistant(m message, param string) []chat.Block {
 	var blocks []chat.Block
 	if m.thinkingBlocks.present() { // in full; reasoning_content has only the text
-		d.list(m.thinkingBlocks, func(item value) { blocks = append(blocks, d.thinkingBlock(item)) })
+		d.some(m.thinkingBlocks, &d.thoughtCount, chat.MaxThinkingBlocks, "thinking blocks", func(item value) { blocks = append(blocks, d.thinkingBlock(item)) })
 	} else if m.reasoning != "" {
 		blocks = append(blocks, chat.Thinking{Text: m.reasoning})
 	}
@@ -132,7 +129,7 @@ func (d *decoder) assistant(m message, param string) []chat.Block {
 		blocks = append(blocks, chat.Text{Text: m.refusal})
 	}
 	if m.toolCalls.present() {
-		d.list(m.toolCalls, func(item value) { blocks = append(blocks, d.toolCall(item)) })
+		d.some(m.toolCalls, &d.callCount, chat.MaxToolCalls, "tool calls", func(item value) { blocks = append(blocks, d.toolCall(item)) })
 	}
 	return blocks
 }
@@ -187,7 +184,7 @@ func (d *decoder) toolCall(v value) chat.Block {
 	d.each(function, func(name string, m value) bool {
 		switch name {
 		case "name":
-			use.Name = d.text(m)
+			use.Name = d.toolName(m)
 		case "arguments":
 			use.Input = json.RawMessage(d.text(m))
 		case "parsed_arguments": // openai-python's own, beside arguments

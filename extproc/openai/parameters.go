@@ -1,6 +1,7 @@
 package openai
 
 import (
+	"bytes"
 	"encoding/json"
 	"math"
 	"strings"
@@ -96,7 +97,7 @@ func init() { // not a literal: the functions lead back to the table
 		"top_logprobs": func(d *decoder, v value) {
 			d.only(v, d.integer(v, math.MinInt64, math.MaxInt64) == 0, "log probabilities are not available")
 		},
-		"logit_bias": func(d *decoder, v value) { d.only(v, len(d.keys(v)) == 0, "is not supported") },
+		"logit_bias": func(d *decoder, v value) { d.only(v, d.empty(v), "is not supported") },
 		"modalities": func(d *decoder, v value) {
 			d.list(v, func(item value) { d.only(item, d.text(item) == "text", "only text is possible") })
 		},
@@ -132,7 +133,7 @@ func extension(name string) func(*decoder, value) {
 		if d.request.Extensions == nil {
 			d.request.Extensions = map[string]json.RawMessage{}
 		}
-		d.request.Extensions[name] = json.RawMessage(v.raw())
+		d.request.Extensions[name] = bytes.Clone(v.raw())
 	}
 }
 
@@ -141,12 +142,6 @@ func (d *decoder) only(v value, ok bool, why string) {
 	if !ok {
 		d.fail(v, "%s", why)
 	}
-}
-
-func (d *decoder) keys(v value) []string {
-	var names []string
-	d.each(v, func(name string, _ value) bool { names = append(names, name); return true })
-	return names
 }
 
 func (d *decoder) count(v value) *int {
@@ -180,7 +175,8 @@ func (d *decoder) stop(v value) {
 	case stringKind:
 		add(v)
 	case arrayKind:
-		d.list(v, add)
+		n := 0
+		d.some(v, &n, chat.MaxStop, "stop sequences", add)
 	default:
 		d.fail(v, "must be a string or an array of strings")
 	}
@@ -188,7 +184,12 @@ func (d *decoder) stop(v value) {
 
 func (d *decoder) metadata(v value) {
 	labels := map[string]string{}
-	d.each(v, func(name string, m value) bool { labels[name] = d.text(m); return true })
+	d.each(v, func(name string, m value) bool {
+		if labels[name] = d.text(m); len(labels) > chat.MaxLabels {
+			d.fail(v, "may hold at most %d members", chat.MaxLabels)
+		}
+		return true
+	})
 	if len(labels) > 0 {
 		d.request.Metadata = labels
 	}

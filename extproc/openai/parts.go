@@ -18,7 +18,7 @@ func (d *decoder) parts(v value, role, param string) []chat.Block {
 	case arrayKind:
 		var blocks []chat.Block
 		n := 0
-		d.list(v, func(item value) {
+		d.some(v, &d.partCount, chat.MaxParts, "content parts", func(item value) {
 			b, cache := d.part(item, role, param, n)
 			blocks = append(blocks, b)
 			blocks = mark(blocks, cache)

@@ -1,6 +1,7 @@
 package openai
 
 import (
+	"bytes"
 	"encoding/json"
 	"fmt"
 	"math"
@@ -139,12 +140,37 @@ func (r *reader) list(v value, f func(item value)) {
 	}
 }
 
+// some is list with a bound: count goes on over all lists that it is given for.
+func (r *reader) some(v value, count *int, most int, what string, f func(item value)) {
+	r.list(v, func(item value) {
+		if *count++; *count > most {
+			r.fail(v, "a request may hold at most %d %s", most, what)
+			return
+		}
+		f(item)
+	})
+}
+
+// empty tells whether an object has no member that is not null.
+func (r *reader) empty(v value) bool {
+	empty := true
+	if r.is(v, objectKind) {
+		for _, m := range v.members() {
+			if m.kind() != nullKind {
+				empty = false
+				break
+			}
+		}
+	}
+	return empty
+}
+
 // object gives an object's JSON as the caller wrote it.
 func (r *reader) object(v value) json.RawMessage {
 	if !r.is(v, objectKind) {
 		return nil
 	}
-	return json.RawMessage(v.raw())
+	return bytes.Clone(v.raw()) // else it would keep the whole body
 }
 
 // required reads a string that must be there and not be empty.

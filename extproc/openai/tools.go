@@ -2,6 +2,7 @@ package openai
 
 import (
 	"encoding/json"
+	"fmt"
 
 	"aisix/extproc/chat"
 )
@@ -11,8 +12,9 @@ const anyObject = `{"type":"object","properties":{}}`
 
 func (d *decoder) tools(v value) {
 	d.toolNames = map[string]bool{}
-	d.list(v, func(item value) {
-		t := d.tool(item)
+	n := 0
+	d.some(v, &n, chat.MaxTools, "tools", func(item value) {
+		t := d.tool(item, n-1)
 		if d.err == nil && d.toolNames[t.Name] {
 			d.fail(item.member("function").member("name"), "two tools have the name %q", clip(t.Name, 64))
 		}
@@ -21,7 +23,8 @@ func (d *decoder) tools(v value) {
 	})
 }
 
-func (d *decoder) tool(v value) chat.Tool {
+// tool decodes the nth tool.
+func (d *decoder) tool(v value, n int) chat.Tool {
 	var t chat.Tool
 	function := d.variant(v, "tools", func(name string, m value) bool {
 		if name == "cache_control" {
@@ -36,11 +39,11 @@ func (d *decoder) tool(v value) chat.Tool {
 	d.each(function, func(name string, m value) bool {
 		switch name {
 		case "name":
-			t.Name = d.text(m)
+			t.Name = d.toolName(m)
 		case "description":
 			t.Description = d.text(m)
 		case "parameters":
-			t.Schema = d.parameterSchema(m)
+			t.Schema, t.Param = d.parameterSchema(m), fmt.Sprintf("tools[%d].function.parameters", n)
 		case "strict":
 			t.Strict = d.boolean(m)
 		case "cache_control":
@@ -63,13 +66,22 @@ func (d *decoder) parameterSchema(v value) json.RawMessage {
 	if d.err != nil {
 		return nil
 	}
-	if len(d.keys(v)) == 0 {
+	if d.empty(v) {
 		return json.RawMessage(anyObject)
 	}
 	if kind := v.member("type"); !kind.present() || kind.kind() != stringKind || string(kind.bytes()) != "object" {
 		d.fail(v, "must be a JSON Schema whose type is object")
 	}
 	return schema
+}
+
+// toolName is the name of a tool, as the caller chose it.
+func (d *decoder) toolName(v value) string {
+	name := d.text(v)
+	if len(name) > chat.MaxToolName {
+		d.fail(v, "must be at most %d bytes long", chat.MaxToolName)
+	}
+	return name
 }
 
 // variant reads {"type":"function","function":{…}}, the one kind of tool and of
@@ -181,7 +193,8 @@ func (d *decoder) allowedTools(v value) {
 				c.Mode = chat.ToolChoiceAny
 			}
 		case "tools":
-			d.list(m, func(item value) { c.Only = append(c.Only, d.namedTool(item)) })
+			n := 0
+			d.some(m, &n, chat.MaxTools, "tools", func(item value) { c.Only = append(c.Only, d.namedTool(item)) })
 			if d.err == nil && len(c.Only) == 0 {
 				d.fail(m, "must not be empty")
 			}

@@ -15,7 +15,8 @@ import (
 )
 
 // SampleAdminKey is the admin key of the shipped config.yaml. A start with it on an address that
-// others can reach is refused unless admin.allow_sample_key says otherwise.
+// others can reach is refused unless admin.allow_sample_key says otherwise, and it opens the Admin
+// API to requests of this machine only.
 const SampleAdminKey = "admin-local-only-change-me"
 
 // Secret is a string that prints, marshals and logs as "[redacted]".
@@ -69,11 +70,12 @@ type Extproc struct {
 
 // Admin is the Admin API's listener.
 type Admin struct {
-	Address        string `key:"address"` // host:port
-	Key            Secret `key:"key"`
-	AllowSampleKey bool   `key:"allow_sample_key"`
-	TLSCertFile    string `key:"tls_cert_file"`
-	TLSKeyFile     string `key:"tls_key_file"`
+	Address        string   `key:"address"` // host:port
+	Key            Secret   `key:"key"`
+	AllowSampleKey bool     `key:"allow_sample_key"`
+	AllowedHosts   []string `key:"allowed_hosts"` // of the headers Host and Origin, beside loopback and address
+	TLSCertFile    string   `key:"tls_cert_file"`
+	TLSKeyFile     string   `key:"tls_key_file"`
 }
 
 // Redis is the store of resources, limits and usage: Redis or Valkey.
