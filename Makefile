@@ -57,8 +57,8 @@ check: generate ## Everything, as CI runs it: generated code, modules, staticche
 	$(MAKE) test
 
 .PHONY: bench
-bench: ## Run the benchmarks: time and allocations of what each request passes through
-	go test -run '^$$' -bench . -benchmem ./extproc/...
+bench: ## Run the benchmarks: time and allocations of what each request, and each write of a resource, passes through
+	go test -run '^$$' -bench . -benchmem ./extproc/... ./admin/...
 
 .PHONY: clean-data
 clean-data: ## Forget what `make run` kept: the resources, the usage, the master key

@@ -63,12 +63,8 @@ func (c collection) does(do handler, name, summary string, a action) action {
 // keptBy adds a conflict where other kinds refer to this one: who is referred to can't
 // be deleted.
 func (c collection) keptBy(fails []int) []int {
-	for _, row := range resource.Table {
-		for _, reference := range row.Refers {
-			if reference.To == c.Kind {
-				return append(fails, 409)
-			}
-		}
+	if len(c.ReferredBy()) > 0 {
+		return append(fails, http.StatusConflict)
 	}
 	return fails
 }

@@ -38,7 +38,7 @@ type PreviousKey struct {
 }
 
 var apiKeys = Row{
-	Kind: APIKeys, Alias: "api_keys", One: "API key", Many: "API keys",
+	Kind: APIKeys, Alias: "api_keys", One: "API key", Many: "API keys", Named: "key_hash",
 	Issues: &Issue{
 		Lacks:  func(r Resource) bool { return r.(*APIKey).KeyHash == "" },
 		Give:   func(r Resource, hash string) { r.(*APIKey).KeyHash = hash },

@@ -32,16 +32,23 @@ func Keep(r Resource) (k Kept, err error) {
 	return k, err
 }
 
-// Resource puts one together again. Its error holds no part of the secret.
-func (k Kept) Resource(kind Kind) (Resource, error) {
+// Bare is the resource as its value says, without what else is kept of it.
+func (k Kept) Bare(kind Kind) (Resource, error) {
 	row := kind.Row()
 	if row == nil {
 		return nil, errors.New("unknown kind")
 	}
 	r := row.new()
-	if err := json.Unmarshal(k.Value, r); err != nil {
+	return r, json.Unmarshal(k.Value, r)
+}
+
+// Resource puts one together again. Its error holds no part of the secret.
+func (k Kept) Resource(kind Kind) (Resource, error) {
+	r, err := k.Bare(kind)
+	if err != nil {
 		return nil, err
 	}
+	row := kind.Row()
 	if row.Secret != nil {
 		if k.Secret == nil {
 			return nil, errors.New("no secret")

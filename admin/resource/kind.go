@@ -2,6 +2,7 @@ package resource
 
 import (
 	"reflect"
+	"slices"
 	"strings"
 	"time"
 )
@@ -27,7 +28,11 @@ type Row struct {
 	Alias  string // another name of its collection, "" if none
 	One    string // of them, for people: provider key
 	Many   string
+	Named  string // the member that holds its Names
 	Refers []Reference
+	// Bound is the member, "" if none, in which now differs from old although what
+	// refers to it agrees with it in that: it stays as long as there is any. nil: none is.
+	Bound  func(old, now Resource) string
 	Secret *Sealed // nil: it has none
 	Issues *Issue  // nil: the server makes no secrets for it
 
@@ -43,6 +48,10 @@ type Row struct {
 type Reference struct {
 	Member string
 	To     Kind
+	ID     func(Resource) string
+	// Misfit is the member, "" if none, in which r does not agree with what it refers
+	// to, and how it does not.
+	Misfit func(r, to Resource) (member, why string)
 }
 
 // Sealed is how a kind has a secret that no read shows: the members of a write that
@@ -84,6 +93,16 @@ var Kinds = func() (kinds []Kind) {
 	}
 	return kinds
 }()
+
+// ReferredBy are the kinds that refer to this one.
+func (r *Row) ReferredBy() (kinds []Kind) {
+	for _, row := range Table {
+		if slices.ContainsFunc(row.Refers, func(f Reference) bool { return f.To == r.Kind }) {
+			kinds = append(kinds, row.Kind)
+		}
+	}
+	return kinds
+}
 
 // Title is One as one word, for programs: ProviderKey. It is also the name of the
 // kind's struct.

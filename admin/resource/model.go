@@ -47,9 +47,16 @@ type Cost struct {
 }
 
 var models = Row{
-	Kind: Models, One: "model", Many: "models",
-	Refers: []Reference{{Member: "provider_key_id", To: ProviderKeys}},
-	body:   func() body { return &Model{} }, new: func() Resource { return &Model{} },
+	Kind: Models, One: "model", Many: "models", Named: "display_name",
+	Refers: []Reference{{Member: "provider_key_id", To: ProviderKeys,
+		ID: func(r Resource) string { return r.(*Model).ProviderKeyID },
+		Misfit: func(r, to Resource) (member, why string) {
+			if r.(*Model).Provider != to.(*ProviderKey).Provider {
+				return "provider", "differs from the provider key's"
+			}
+			return "", ""
+		}}},
+	body: func() body { return &Model{} }, new: func() Resource { return &Model{} },
 }
 
 func (*Model) Kind() Kind        { return Models }

@@ -29,7 +29,13 @@ func (k *ProviderKey) Region() string {
 }
 
 var providerKeys = Row{
-	Kind: ProviderKeys, One: "provider key", Many: "provider keys",
+	Kind: ProviderKeys, One: "provider key", Many: "provider keys", Named: "display_name",
+	Bound: func(old, now Resource) string {
+		if old.(*ProviderKey).Provider != now.(*ProviderKey).Provider {
+			return "provider"
+		}
+		return ""
+	},
 	Secret: &Sealed{Members: []string{"secret", "api_key"}, shows: reflect.TypeFor[SecretInfo](),
 		info:   func(r Resource) any { return r.(*ProviderKey).Credentials.info() },
 		reveal: func(r Resource) ([]byte, error) { return reveal(r.(*ProviderKey).Credentials) },

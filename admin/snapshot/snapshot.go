@@ -2,13 +2,13 @@
 //
 // It knows how a key hash, an alias and an allowlist are matched. It knows neither
 // Redis nor HTTP, and no clock: whether a key has expired is the caller's question.
-// A Snapshot never changes once built; a Holder swaps one for the next. Callers:
-// admin/store builds and stores them, extproc serves a call from one.
+// A Snapshot never changes once built: a Builder makes the next of what has changed,
+// and of all that has not; a Holder swaps one for the other. Callers: admin/store
+// builds and stores them, extproc serves a call from one.
 package snapshot
 
 import (
 	"cmp"
-	"encoding/hex"
 	"slices"
 	"strings"
 	"time"
@@ -16,20 +16,13 @@ import (
 	"aisix/admin/resource"
 )
 
-// Row is one resource as the store has it.
-type Row struct {
-	ID        string
-	CreatedAt time.Time
-	Value     resource.Resource
-}
-
 // Snapshot is every resource at one revision. Its methods may be called from any
 // goroutine; what they return must not be changed.
 type Snapshot struct {
 	Revision int64
 
-	keys      map[[32]byte]*Key
-	exact     map[string]*Match
+	keys      table[[32]byte, *Key]
+	exact     table[string, *Match]
 	wildcards []*Match // the longest literal part first
 	sorted    []*Match // all, by alias as written
 }
@@ -57,94 +50,16 @@ type Match struct {
 	alias glob
 }
 
-// Build compiles rows. A model whose provider key is not among them is left out;
-// so is an API key whose hash is no SHA-256. dropped names what was left out, for
-// the operator's log.
-func Build(revision int64, rows []Row) (s *Snapshot, dropped []string) {
-	s = &Snapshot{Revision: revision, keys: map[[32]byte]*Key{}, exact: map[string]*Match{}}
-	providerKeys := map[string]*resource.ProviderKey{}
-	for _, r := range rows {
-		if k, ok := r.Value.(*resource.ProviderKey); ok {
-			providerKeys[r.ID] = k
-		}
-	}
-	for _, r := range rows {
-		switch v := r.Value.(type) {
-		case *resource.Model:
-			k, ok := providerKeys[v.ProviderKeyID]
-			if !ok {
-				dropped = append(dropped, "models/"+r.ID+": its provider key is missing or unusable")
-				continue
-			}
-			s.addModel(&Match{ModelID: r.ID, Model: v, Alias: v.DisplayName, UpstreamID: v.ModelName,
-				ProviderKeyID: v.ProviderKeyID, ProviderKey: k, CreatedAt: r.CreatedAt, alias: newGlob(v.DisplayName)})
-		case *resource.APIKey:
-			if !s.addKey(r.ID, v) {
-				dropped = append(dropped, "apikeys/"+r.ID+": key_hash is no SHA-256")
-			}
-		}
-	}
-	slices.SortFunc(s.sorted, func(a, b *Match) int { return cmp.Compare(a.Alias, b.Alias) })
-	slices.SortFunc(s.wildcards, func(a, b *Match) int {
-		return cmp.Or(
-			cmp.Compare(len(b.Alias), len(a.Alias)),
-			cmp.Compare(len(b.alias.prefix), len(a.alias.prefix)),
-			cmp.Compare(a.Alias, b.Alias))
-	})
-	return s, dropped
-}
-
-func (s *Snapshot) addModel(m *Match) {
-	s.sorted = append(s.sorted, m)
-	if m.alias.star {
-		s.wildcards = append(s.wildcards, m)
-		return
-	}
-	s.exact[m.Alias] = m
-}
-
-func (s *Snapshot) addKey(id string, v *resource.APIKey) bool {
-	hash, ok := decodeHash(v.KeyHash)
-	if !ok {
-		return false
-	}
-	allowed := make([]glob, len(v.AllowedModels))
-	for i, p := range v.AllowedModels {
-		allowed[i] = newGlob(p)
-	}
-	if v.Previous != nil {
-		if old, ok := decodeHash(v.Previous.KeyHash); ok {
-			graced := *v
-			if v.ExpiresAt == nil || v.Previous.ValidUntil.Before(*v.ExpiresAt) {
-				until := v.Previous.ValidUntil
-				graced.ExpiresAt = &until
-			}
-			s.keys[old] = &Key{ID: id, APIKey: &graced, allowed: allowed}
-		}
-	}
-	s.keys[hash] = &Key{ID: id, APIKey: v, allowed: allowed}
-	return true
-}
-
-func decodeHash(s string) (hash [32]byte, ok bool) {
-	if len(s) != hex.EncodedLen(len(hash)) {
-		return hash, false
-	}
-	_, err := hex.Decode(hash[:], []byte(s))
-	return hash, err == nil
-}
-
 // Key finds an API key by the SHA-256 of its plaintext, disabled and expired ones
 // too.
 func (s *Snapshot) Key(hash [32]byte) (*Key, bool) {
-	k, ok := s.keys[hash]
-	return k, ok
+	return s.keys.get(hash)
 }
 
 // Model finds what alias stands for: an exact name first, then the wildcard with
 // the longest literal part.
 func (s *Snapshot) Model(alias string) (*Match, bool) {
-	if m, ok := s.exact[alias]; ok {
+	if m, ok := s.exact.get(alias); ok {
 		return m, true
 	}
 	for _, m := range s.wildcards {

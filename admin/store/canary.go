@@ -35,19 +35,24 @@ func (s *Store) CheckMasterKey(ctx context.Context) error {
 // and tells how many secrets that were. Afterwards the other key is not needed any
 // more. admin calls it when it starts.
 func (s *Store) Reseal(ctx context.Context) (n int, err error) {
-	entries, _, err := s.List(ctx, resource.ProviderKeys, "", 0)
-	if err != nil {
-		return 0, err
-	}
 	same := func(e *Entry) (resource.Resource, error) { return e.Value, nil }
-	for _, e := range entries {
-		if !e.stale {
+	for _, row := range resource.Table {
+		if row.Secret == nil {
 			continue
 		}
-		if _, err := s.Update(ctx, resource.ProviderKeys, e.ID, nil, same); err != nil && !errors.Is(err, ErrNotFound) {
+		entries, _, err := s.List(ctx, row.Kind, "", 0)
+		if err != nil {
 			return n, err
 		}
-		n++
+		for _, e := range entries {
+			if !e.stale {
+				continue
+			}
+			if _, err := s.Update(ctx, row.Kind, e.ID, nil, same); err != nil && !errors.Is(err, ErrNotFound) {
+				return n, err
+			}
+			n++
+		}
 	}
 	return n, s.resealCanary(ctx)
 }

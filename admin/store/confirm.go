@@ -32,7 +32,7 @@ func (s *Store) Confirm(ctx context.Context, epoch string) (revision int64, err 
 	next := uuid.NewString()
 	bounded, cancel := context.WithTimeout(ctx, timeout)
 	defer cancel()
-	keys := []string{revisionKey(), epochKey(), canaryKey(), witnessesKey(), replacedKey()}
+	keys := []string{revisionKey(), epochKey(), canaryKey(), witnessesKey(), replacedKey(), logKey()}
 	answer, err := confirmScript.Run(bounded, s.redis, keys, epoch, next, s.now().UTC().Format(time.RFC3339), canary.text(), channel(),
 		claim.epoch, claim.revision).Slice()
 	if err != nil {

@@ -1,6 +1,6 @@
 -- Lets a lost store go: from now on what Redis holds is in force, under a new epoch.
 --
--- KEYS  1 revision  2 epoch  3 canary  4 witnesses  5 replaced
+-- KEYS  1 revision  2 epoch  3 canary  4 witnesses  5 replaced  6 log
 -- ARGV  1 epoch of the lost store, as the operator names it  2 the new epoch  3 the time
 --       4 the canary, if the store has none  5 the channel
 --       6, 7 epoch ("" if none) and revision that the caller knows
@@ -28,7 +28,7 @@ if not named then return {'other'} end
 -- Who holds any of them follows, and so does who has followed what Redis holds since.
 if epoch ~= '' then table.insert(lost, epoch) end
 for _, known in ipairs(lost) do redis.call('HSET', KEYS[5], known, ARGV[3]) end
-redis.call('DEL', KEYS[4])
+redis.call('DEL', KEYS[4], KEYS[6])
 redis.call('SET', KEYS[2], ARGV[2])
 redis.call('SET', KEYS[1], string.format('%d', top + 1)) -- no revision stands for two states
 redis.call('SETNX', KEYS[3], ARGV[4])

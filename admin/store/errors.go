@@ -25,19 +25,21 @@ func (e *TakenError) Error() string {
 	return fmt.Sprintf("name %q already in use by another resource", e.Name)
 }
 
-// InUseError is a provider key that models refer to.
+// InUseError is a resource that others refer to.
 type InUseError struct {
-	Models  []string // their display names
+	What    string   // it is, for people: provider key
+	By      string   // what refers to it: models
+	Names   []string // of some of them
+	More    int64    // how many others there are
 	Pointer string   // JSON pointer of the member that can't change; "" of a deletion
 }
 
 func (e *InUseError) Error() string {
-	const shown = 20
-	names := strings.Join(e.Models[:min(shown, len(e.Models))], ", ")
-	if more := len(e.Models) - shown; more > 0 {
-		names += fmt.Sprintf(" and %d more", more)
+	names := strings.Join(e.Names, ", ")
+	if e.More > 0 {
+		names += fmt.Sprintf(" and %d more", e.More)
 	}
-	return "provider key is in use by models: " + names
+	return e.What + " is in use by " + e.By + ": " + names
 }
 
 // ReferenceError is a reference that does not hold.

@@ -112,14 +112,16 @@ func (k *keeper) whole(all *state) {
 	k.signal()
 }
 
-// change has a change appended, after which the state is at that head.
-func (k *keeper) change(at head, c change) {
+// change has changes appended, after which the state is at that head.
+func (k *keeper) change(at head, changes ...change) {
 	if k == nil || k.wanted.Load() != 0 {
 		return
 	}
 	k.mutex.Lock()
-	k.changes, k.at = append(k.changes, c), at
-	k.pending += len(c.id) + len(c.body)
+	k.changes, k.at = append(k.changes, changes...), at
+	for _, c := range changes {
+		k.pending += len(c.id) + len(c.body)
+	}
 	if k.pending > maxPending {
 		k.changes, k.pending = nil, 0
 		k.want(0)

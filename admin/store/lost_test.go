@@ -83,9 +83,13 @@ var losses = map[string]struct {
 		backup(t, c, 1)
 	}, "Redis now holds only revision 1", "a"},
 	"replaced by another": {func(t *testing.T, _ *redistest.Server, c *redis.Client) {
-		c.FlushAll(t.Context())
-		for _, digit := range []string{"d", "e"} { // by an admin that started afterwards and knows nothing
-			must[*store.Entry](t)(newStore(t, c).Create(t.Context(), apiKey(digit)))
+		other := redis.NewClient(&redis.Options{Addr: c.Options().Addr, DB: 1})
+		defer other.Close()
+		for _, digit := range []string{"d", "e"} {
+			must[*store.Entry](t)(newStore(t, other).Create(t.Context(), apiKey(digit)))
+		}
+		if err := c.Do(t.Context(), "SWAPDB", 0, 1).Err(); err != nil {
+			t.Fatal(err)
 		}
 	}, "Redis now holds another history, at revision 2", "de"},
 }
@@ -166,7 +170,7 @@ func TestALostStore(t *testing.T) {
 				}
 				within(t, 5*time.Second, "all is well again", func() bool { return !h.Lost() })
 			}
-			for _, admin := range []*store.Store{s, fresh, newStore(t, server.Client())} {
+			for _, admin := range []*store.Store{s, fresh, newStore(t, client)} {
 				if n, err := admin.Revision(ctx); n != 4 || err != nil {
 					t.Errorf("revision %d, %v", n, err)
 				}

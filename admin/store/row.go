@@ -33,14 +33,15 @@ func (s *Store) encode(e *Entry) ([]byte, error) {
 	return json.Marshal(r)
 }
 
-// decode reads "<revision> <row JSON>". Its error is an UnreadableError.
-func (s *Store) decode(kind resource.Kind, id, stored string) (*Entry, error) {
+// decode reads "<revision> <row JSON>", the row by read. Its error is an
+// UnreadableError.
+func (s *Store) decode(kind resource.Kind, id, stored string, read func(kind resource.Kind, id, body string) (*Entry, error)) (*Entry, error) {
 	revision, body, ok := strings.Cut(stored, " ")
 	n, err := strconv.ParseInt(revision, 10, 64)
 	if !ok || err != nil {
 		return nil, &UnreadableError{Kind: kind, ID: id, Err: errors.New("no revision")}
 	}
-	e, err := s.decodeRow(kind, id, body)
+	e, err := read(kind, id, body)
 	if err != nil {
 		return nil, &UnreadableError{Kind: kind, ID: id, Err: err, revision: n}
 	}
@@ -64,4 +65,14 @@ func (s *Store) decodeRow(kind resource.Kind, id, body string) (*Entry, error) {
 	}
 	e.Value, err = kept.Resource(kind)
 	return e, err
+}
+
+// bareRow is decodeRow without the secret.
+func bareRow(kind resource.Kind, id, body string) (*Entry, error) {
+	var r row
+	if err := json.Unmarshal([]byte(body), &r); err != nil {
+		return nil, err
+	}
+	value, err := resource.Kept{Value: r.Value}.Bare(kind)
+	return &Entry{ID: id, CreatedAt: r.CreatedAt, UpdatedAt: r.UpdatedAt, Value: value}, err
 }

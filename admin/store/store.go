@@ -54,17 +54,34 @@ func New(client redis.UniversalClient, sealer *Sealer) *Store {
 
 // Get reads one resource; ErrNotFound if there is none.
 func (s *Store) Get(ctx context.Context, kind resource.Kind, id string) (*Entry, error) {
-	var stored *redis.StringCmd
-	if _, err := s.look(ctx, "get", func(p redis.Pipeliner) { stored = p.HGet(ctx, rowsKey(kind), id) }); err != nil {
+	stored, err := s.get(ctx, kind, id)
+	if err != nil {
 		return nil, err
 	}
+	return s.decode(kind, id, stored, s.decodeRow)
+}
+
+// bare is Get of a resource whose secret is of no interest: it is not opened.
+func (s *Store) bare(ctx context.Context, kind resource.Kind, id string) (*Entry, error) {
+	stored, err := s.get(ctx, kind, id)
+	if err != nil {
+		return nil, err
+	}
+	return s.decode(kind, id, stored, bareRow)
+}
+
+func (s *Store) get(ctx context.Context, kind resource.Kind, id string) (string, error) {
+	var stored *redis.StringCmd
+	if _, err := s.look(ctx, "get", func(p redis.Pipeliner) { stored = p.HGet(ctx, rowsKey(kind), id) }); err != nil {
+		return "", err
+	}
 	if errors.Is(stored.Err(), redis.Nil) {
-		return nil, ErrNotFound
+		return "", ErrNotFound
 	}
 	if stored.Err() != nil {
-		return nil, unavailable("get", stored.Err())
+		return "", unavailable("get", stored.Err())
 	}
-	return s.decode(kind, id, stored.Val())
+	return stored.Val(), nil
 }
 
 // List reads up to limit resources (0: all), oldest first, behind the id after (""
@@ -97,7 +114,7 @@ func (s *Store) List(ctx context.Context, kind resource.Kind, after string, limi
 			if stored == nil { // deleted meanwhile
 				continue
 			}
-			e, err := s.decode(kind, batch[i], stored.(string))
+			e, err := s.decode(kind, batch[i], stored.(string), s.decodeRow)
 			if err != nil {
 				s.log.Error("a resource can't be read and is left out of the list", "kind", kind, "id", batch[i], "error", err)
 				continue

@@ -218,7 +218,7 @@ func TestReferences(t *testing.T) {
 	}
 	m := ok(s.Create(ctx, model("claude", k1.ID)))
 	var used *store.InUseError
-	if err := s.Delete(ctx, resource.ProviderKeys, k1.ID, nil); !errors.As(err, &used) || strings.Join(used.Models, " ") != "claude" {
+	if err := s.Delete(ctx, resource.ProviderKeys, k1.ID, nil); !errors.As(err, &used) || strings.Join(used.Names, " ") != "claude" {
 		t.Errorf("delete of a used provider key: %v", err)
 	}
 	relabel := func(*store.Entry) (resource.Resource, error) {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"io/fs"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -18,11 +19,12 @@ import (
 const pollEvery = 250 * time.Millisecond
 
 // Watch keeps holder at the store's latest revision until ctx ends: announced
-// changes are applied, missed ones are noticed by polling the revision and loaded
-// whole. While Redis is away, or has lost what it held, the last snapshot stays in
-// force; it is kept in file too ("": nowhere), and stands there for a start without
-// Redis. Watch returns nil at ctx's end, and ErrMasterKey if the store was written
-// with another master key before there was any snapshot.
+// changes are applied, missed ones are noticed by polling the revision, and read from
+// the store's log of them. Each costs what it changed; only where the log does not
+// reach back is everything read again. While Redis is away, or has lost what it held,
+// the last snapshot stays in force; it is kept in file too ("": nowhere), for a start
+// without Redis. Watch returns nil at ctx's end, and ErrMasterKey if the store was
+// written with another master key before there was any snapshot.
 func (s *Store) Watch(ctx context.Context, holder *snapshot.Holder, file string) error {
 	sub := s.redis.Subscribe(ctx, channel())
 	defer sub.Close()
@@ -55,14 +57,15 @@ func (s *Store) Watch(ctx context.Context, holder *snapshot.Holder, file string)
 
 // watch is what Watch knows between two looks.
 type watch struct {
-	store  *Store
-	holder *snapshot.Holder
-	at     head                                      // of rows; before there are any, of saved
-	rows   map[resource.Kind]map[string]snapshot.Row // nil before the first load
-	away   bool                                      // Redis did not answer the last time
-	polled time.Time
-	saved  *state  // of an earlier process, until there is a snapshot
-	keeper *keeper // nil where nothing is kept
+	store   *Store
+	holder  *snapshot.Holder
+	at      head              // of builder; before there is one, of saved
+	builder *snapshot.Builder // nil before the first load
+	away    bool              // Redis did not answer the last time
+	polled  time.Time
+	saved   *state  // of an earlier process, until there is a snapshot
+	keeper  *keeper // nil where nothing is kept
+	decoded int     // rows, ever
 }
 
 // open begins to keep the snapshot in a file, and gives what an earlier process left
@@ -79,10 +82,9 @@ func (w *watch) open(file string) (saved *state, stop func()) {
 	return saved, w.keeper.start()
 }
 
-// poll compares revisions, and loads everything when there is a newer one than
-// announced. Only a wrong master key at the very start is an error.
+// poll compares revisions, and reads what was not announced. Only a wrong master key at the very start is an error.
 func (w *watch) poll(ctx context.Context) error {
-	if w.rows != nil && time.Since(w.polled) < pollEvery/2 {
+	if w.builder != nil && time.Since(w.polled) < pollEvery/2 {
 		return nil // it was an announcement that woke us
 	}
 	err := w.refresh(ctx)
@@ -106,40 +108,56 @@ func (w *watch) poll(ctx context.Context) error {
 		w.away = true
 		w.store.log.Error("the store of resources is away: the last snapshot stays in force", "revision", w.at.revision, "error", err)
 	}
-	w.restore()
+	w.restore(ctx)
 	return nil
 }
 
-// restore puts what an earlier process kept in force, where there is nothing better.
-func (w *watch) restore() {
-	if w.saved == nil || w.rows != nil {
-		return
-	}
-	w.take(w.saved.rows)
-	w.holder.Confirm(w.saved.time)
-	w.keeper.whole(w.saved) // else what is announced before the next load would be in force, and in no file
-	w.store.log.Warn("the snapshot file is in force until the store can be read", "revision", w.at.revision, "of", w.saved.time)
-	w.saved = nil
-}
-
 func (w *watch) refresh(ctx context.Context) error {
-	ctx, cancel := context.WithTimeout(ctx, timeout)
-	defer cancel()
 	at := time.Now()
-	values, err := w.store.redis.MGet(ctx, epochKey(), revisionKey()).Result()
+	found, err := w.look(ctx)
 	if err != nil {
-		return unavailable("poll", err)
-	}
-	found := headOf(values)
-	if err := w.examine(ctx, found); err != nil {
 		return err
 	}
-	if w.rows == nil || found != w.at || w.keeper.wants() {
-		if err := w.load(ctx); err != nil {
-			return err
-		}
+	switch {
+	case w.builder == nil, w.keeper.wants(), found.epoch != w.at.epoch:
+		err = w.load(ctx)
+	case found != w.at:
+		err = w.catchUp(ctx)
 	}
-	w.holder.Confirm(at)
+	if err == nil {
+		w.holder.Confirm(at)
+	}
+	return err
+}
+
+// look finds where the store stands, and that it is the one that is known. It is done
+// all the time: it costs the same whatever the store holds.
+func (w *watch) look(ctx context.Context) (head, error) {
+	ctx, cancel := context.WithTimeout(ctx, timeout)
+	defer cancel()
+	values, err := w.store.redis.MGet(ctx, epochKey(), revisionKey()).Result()
+	if err != nil {
+		return head{}, unavailable("poll", err)
+	}
+	found := headOf(values)
+	return found, w.examine(ctx, found)
+}
+
+// catchUp makes up for missed announcements.
+func (w *watch) catchUp(ctx context.Context) error {
+	changes, at, ok, err := w.changes(ctx, w.at)
+	if err != nil {
+		return err
+	}
+	if !ok {
+		return w.load(ctx)
+	}
+	for _, c := range changes {
+		w.put(w.builder, c)
+	}
+	w.at = at
+	w.keeper.change(at, changes...)
+	w.publish()
 	return nil
 }
 
@@ -155,52 +173,6 @@ func (w *watch) examine(ctx context.Context, found head) error {
 		claims = claimsOf(witnesses)
 	}
 	return w.store.examine(ctx, found, claims)
-}
-
-// load reads everything at one revision.
-func (w *watch) load(ctx context.Context) error {
-	var values *redis.SliceCmd
-	all := state{time: time.Now(), rows: map[resource.Kind]map[string]string{}}
-	read := map[resource.Kind]*redis.MapStringStringCmd{}
-	_, err := w.store.redis.TxPipelined(ctx, func(p redis.Pipeliner) error {
-		values = p.MGet(ctx, epochKey(), revisionKey(), canaryKey())
-		for _, kind := range resource.Kinds {
-			read[kind] = p.HGetAll(ctx, rowsKey(kind))
-		}
-		return nil
-	})
-	if err != nil {
-		return unavailable("load", err)
-	}
-	all.at = headOf(values.Val())
-	if err := w.examine(ctx, all.at); err != nil { // again: it may have been lost since
-		return err
-	}
-	if err := w.store.checkCanary(text(values.Val()[2])); err != nil {
-		return err
-	}
-	for _, kind := range resource.Kinds {
-		all.rows[kind] = map[string]string{}
-		for id, stored := range read[kind].Val() {
-			_, all.rows[kind][id], _ = strings.Cut(stored, " ")
-		}
-	}
-	w.at, w.saved = all.at, nil
-	w.take(all.rows)
-	w.keeper.whole(&all)
-	return nil
-}
-
-// take puts rows in force, in place of all others.
-func (w *watch) take(rows map[resource.Kind]map[string]string) {
-	w.rows = map[resource.Kind]map[string]snapshot.Row{}
-	for _, kind := range resource.Kinds {
-		w.rows[kind] = map[string]snapshot.Row{}
-		for id, body := range rows[kind] {
-			w.put(kind, id, body)
-		}
-	}
-	w.publish()
 }
 
 // apply takes an announcement, and every other that waits behind it, in turn.
@@ -224,48 +196,30 @@ func (w *watch) apply(payload string, more <-chan *redis.Message) {
 	}
 }
 
-// applyOne applies the next revision. Any other is left to poll: an older one is
-// known, a later one means that some were missed.
+// applyOne applies the next revision. An older one is known; a later one means that
+// some were missed, and is left to poll.
 func (w *watch) applyOne(payload string) bool {
 	parts := strings.SplitN(payload, " ", 5)
-	if len(parts) != 5 || w.rows == nil {
+	if len(parts) != 5 || w.builder == nil {
 		return false
 	}
-	at, kind, id, body := head{parts[0], number(parts[1])}, resource.Kind(parts[2]), parts[3], parts[4]
-	if at != (head{w.at.epoch, w.at.revision + 1}) || w.rows[kind] == nil {
+	at, c := head{parts[0], number(parts[1])}, change{resource.Kind(parts[2]), parts[3], parts[4]}
+	if w.at.follows(at) {
+		return false
+	}
+	if at != (head{w.at.epoch, w.at.revision + 1}) || !slices.Contains(resource.Kinds, c.kind) {
 		w.polled = time.Time{} // look at once
 		return false
 	}
 	w.at = at
-	if body == "" {
-		delete(w.rows[kind], id)
-	} else {
-		w.put(kind, id, body)
-	}
-	w.keeper.change(at, change{kind, id, body})
+	w.put(w.builder, c)
+	w.keeper.change(at, c)
 	return true
 }
 
-// put keeps a row. One that can't be read is left out and logged: the others must
-// go on being served.
-func (w *watch) put(kind resource.Kind, id, body string) {
-	e, err := w.store.decodeRow(kind, id, body)
-	if err != nil {
-		delete(w.rows[kind], id)
-		w.store.log.Error("a resource can't be read and is left out", "kind", kind, "id", id, "error", err)
-		return
-	}
-	w.rows[kind][id] = snapshot.Row{ID: id, CreatedAt: e.CreatedAt, Value: e.Value}
-}
-
+// publish puts what was read in force.
 func (w *watch) publish() {
-	var rows []snapshot.Row
-	for _, kind := range resource.Kinds {
-		for _, r := range w.rows[kind] {
-			rows = append(rows, r)
-		}
-	}
-	next, dropped := snapshot.Build(w.at.revision, rows)
+	next, dropped := w.builder.Snapshot(w.at.revision)
 	for _, d := range dropped {
 		w.store.log.Error("a resource is left out of the snapshot", "resource", d)
 	}

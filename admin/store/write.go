@@ -34,13 +34,16 @@ type operation struct {
 	Take   []string      `json:"take,omitempty"`
 	Unlink []string      `json:"unlink,omitempty"`
 	Link   []string      `json:"link,omitempty"`
-	Need   *need         `json:"need,omitempty"`
+	Needs  []need        `json:"needs,omitempty"`
 	Unused string        `json:"unused,omitempty"`
 	Epoch  string        `json:"epoch"`
 	Known  *known        `json:"known,omitempty"`
+
+	bound string // the member because of which nothing may use it; "" of a deletion
 }
 
 type need struct {
+	kind     resource.Kind
 	ID       string `json:"id"`
 	Revision string `json:"revision"`
 }
@@ -114,14 +117,11 @@ func (s *Store) Delete(ctx context.Context, kind resource.Kind, id string, cond 
 			return ErrMoved
 		}
 		op := operation{Kind: kind, ID: id, Expect: strconv.FormatInt(old.Revision, 10)}
-		if kind == resource.ProviderKeys {
+		if len(kind.Row().ReferredBy()) > 0 {
 			op.Unused = id
 		}
 		if old.Value != nil {
-			op.Free = old.Value.Names()
-			if m, ok := old.Value.(*resource.Model); ok {
-				op.Unlink = []string{useOf(m.ProviderKeyID, id)}
-			}
+			op.Free, op.Unlink = old.Value.Names(), usesOf(old)
 		} else if err := s.traces(ctx, &op); err != nil {
 			return err
 		}
@@ -144,7 +144,7 @@ func (s *Store) traces(ctx context.Context, op *operation) error {
 			op.Free = append(op.Free, name)
 		}
 	}
-	if op.Kind != resource.Models {
+	if len(op.Kind.Row().Refers) == 0 {
 		return nil
 	}
 	uses, err := s.redis.ZRange(ctx, usesKey(), 0, -1).Result()
@@ -165,7 +165,7 @@ var errAgain = errors.New("read again and write again")
 // write stores e in place of old (nil: none), and sets e.Revision.
 func (s *Store) write(ctx context.Context, old, e *Entry) error {
 	kind := e.Value.Kind()
-	op := operation{Kind: kind, ID: e.ID, Expect: "0", Take: e.Value.Names()}
+	op := operation{Kind: kind, ID: e.ID, Expect: "0", Take: e.Value.Names(), Link: usesOf(e)}
 	if old != nil {
 		op.Expect = strconv.FormatInt(old.Revision, 10)
 		for _, name := range old.Value.Names() {
@@ -173,21 +173,16 @@ func (s *Store) write(ctx context.Context, old, e *Entry) error {
 				op.Free = append(op.Free, name)
 			}
 		}
+		op.Unlink = usesOf(old)
+		if bound := kind.Row().Bound; bound != nil {
+			if op.bound = bound(old.Value, e.Value); op.bound != "" {
+				op.Unused = e.ID
+			}
+		}
 	}
-	switch v := e.Value.(type) {
-	case *resource.Model:
-		n, err := s.reference(ctx, v)
-		if err != nil {
-			return err
-		}
-		op.Need, op.Link = n, []string{useOf(v.ProviderKeyID, e.ID)}
-		if old != nil {
-			op.Unlink = []string{useOf(old.Value.(*resource.Model).ProviderKeyID, e.ID)}
-		}
-	case *resource.ProviderKey:
-		if old != nil && old.Value.(*resource.ProviderKey).Provider != v.Provider {
-			op.Unused = e.ID // its models carry the label that they were checked against
-		}
+	var err error
+	if op.Needs, err = s.references(ctx, e.Value); err != nil {
+		return err
 	}
 	row, err := s.encode(e)
 	if err != nil {
@@ -197,19 +192,30 @@ func (s *Store) write(ctx context.Context, old, e *Entry) error {
 	return err
 }
 
-// reference checks what a model refers to, and pins it for the script.
-func (s *Store) reference(ctx context.Context, m *resource.Model) (*need, error) {
-	e, err := s.Get(ctx, resource.ProviderKeys, m.ProviderKeyID)
-	if errors.Is(err, ErrNotFound) {
-		return nil, &ReferenceError{Pointer: "/provider_key_id", Message: "provider_key_id names no provider key"}
+// usesOf are the members of uses that an entry has.
+func usesOf(e *Entry) (uses []string) {
+	for _, r := range e.Value.Kind().Row().Refers {
+		uses = append(uses, useOf(r.ID(e.Value), e.ID))
 	}
-	if err != nil {
-		return nil, err
+	return uses
+}
+
+// references checks what a resource refers to, and pins it for the script.
+func (s *Store) references(ctx context.Context, v resource.Resource) (needs []need, err error) {
+	for _, r := range v.Kind().Row().Refers {
+		to, err := s.bare(ctx, r.To, r.ID(v))
+		if errors.Is(err, ErrNotFound) {
+			return nil, &ReferenceError{Pointer: "/" + r.Member, Message: r.Member + " names no " + r.To.Row().One}
+		}
+		if err != nil {
+			return nil, err
+		}
+		if member, why := r.Misfit(v, to.Value); member != "" {
+			return nil, &ReferenceError{Pointer: "/" + member, Message: member + " " + why}
+		}
+		needs = append(needs, need{r.To, to.ID, strconv.FormatInt(to.Revision, 10)})
 	}
-	if e.Value.(*resource.ProviderKey).Provider != m.Provider {
-		return nil, &ReferenceError{Pointer: "/provider", Message: "provider differs from the provider key's"}
-	}
-	return &need{ID: e.ID, Revision: strconv.FormatInt(e.Revision, 10)}, nil
+	return needs, nil
 }
 
 // apply runs write.lua once and tells its answer.
@@ -217,14 +223,16 @@ func (s *Store) apply(ctx context.Context, op operation, row string) (revision i
 	if err := s.useMasterKey(ctx); err != nil {
 		return 0, err
 	}
-	canary, err := s.sealer.seal(canaryKey(), []byte(canaryText))
-	if err != nil {
-		return 0, err
-	}
 	op.Epoch = uuid.NewString()
-	at := s.known.Load()
+	at, canary := s.known.Load(), ""
 	if at != nil {
 		op.Known = &known{at.epoch, at.revision}
+	} else {
+		b, err := s.sealer.seal(canaryKey(), []byte(canaryText))
+		if err != nil {
+			return 0, err
+		}
+		canary = b.text()
 	}
 	arg, err := json.Marshal(op)
 	if err != nil {
@@ -232,9 +240,12 @@ func (s *Store) apply(ctx context.Context, op operation, row string) (revision i
 	}
 	bounded, cancel := context.WithTimeout(ctx, timeout)
 	defer cancel()
-	keys := []string{revisionKey(), epochKey(), rowsKey(op.Kind), orderKey(op.Kind), namesKey(op.Kind), rowsKey(resource.ProviderKeys), usesKey(), canaryKey(),
-		witnessesKey(), replacedKey()}
-	answer, err := writeScript.Run(bounded, s.redis, keys, arg, row, channel(), canary.text()).Slice()
+	keys := []string{revisionKey(), epochKey(), canaryKey(), usesKey(), witnessesKey(), replacedKey(), logKey(),
+		rowsKey(op.Kind), orderKey(op.Kind), namesKey(op.Kind)}
+	for _, n := range op.Needs {
+		keys = append(keys, rowsKey(n.kind))
+	}
+	answer, err := writeScript.Run(bounded, s.redis, keys, arg, row, channel(), canary).Slice()
 	if err != nil {
 		return 0, unavailable("write", err)
 	}
@@ -249,41 +260,41 @@ func (s *Store) apply(ctx context.Context, op operation, row string) (revision i
 		}
 		return 0, errAgain // its data came back meanwhile
 	case "taken":
-		e := &TakenError{Name: answer[1].(string), Pointer: "/display_name"}
-		if op.Kind == resource.APIKeys {
-			e.Pointer = "/key_hash"
-		}
-		return 0, e
+		return 0, &TakenError{Name: answer[1].(string), Pointer: "/" + op.Kind.Row().Named}
 	case "used":
-		pointer := "/provider" // what models carry too
-		if row == "" {
-			pointer = ""
-		}
-		return 0, s.inUse(ctx, answer[1:], pointer)
+		return 0, s.inUse(ctx, op, answer[1].(int64), answer[2:])
 	default: // moved, needs
 		return 0, errAgain
 	}
 }
 
-// inUse names the models of members of uses.
-func (s *Store) inUse(ctx context.Context, members []any, pointer string) error {
-	e := &InUseError{Pointer: pointer}
-	for _, member := range members {
-		_, id, _ := strings.Cut(member.(string), "/")
-		m, err := s.Get(ctx, resource.Models, id)
-		var unreadable *UnreadableError
-		switch {
-		case errors.Is(err, ErrNotFound):
-			continue
-		case errors.As(err, &unreadable):
-			e.Models = append(e.Models, id)
-			continue
-		case err != nil:
+// inUse names some of what uses op's resource, by count resources in all.
+func (s *Store) inUse(ctx context.Context, op operation, count int64, members []any) error {
+	ids := make([]string, len(members))
+	for i, member := range members {
+		_, ids[i], _ = strings.Cut(member.(string), "/")
+	}
+	e := &InUseError{What: op.Kind.Row().One, More: count - int64(len(members))}
+	if op.bound != "" {
+		e.Pointer = "/" + op.bound
+	}
+	for _, kind := range op.Kind.Row().ReferredBy() {
+		rows, err := s.rows(ctx, kind, ids)
+		if err != nil {
 			return err
 		}
-		e.Models = append(e.Models, m.Value.(*resource.Model).DisplayName)
+		for i, stored := range rows {
+			if stored == nil { // of another kind, or deleted meanwhile
+				continue
+			}
+			name := ids[i]
+			if used, err := s.decode(kind, ids[i], stored.(string), bareRow); err == nil {
+				name = used.Value.Names()[0]
+			}
+			e.By, e.Names = kind.Row().Many, append(e.Names, name)
+		}
 	}
-	if len(e.Models) == 0 {
+	if len(e.Names) == 0 {
 		return errAgain // they have gone since
 	}
 	return e
