@@ -58,7 +58,7 @@ var variants = map[string]func(o *envoy.Options){
 		o.TLSCertFile, o.TLSKeyFile = "/etc/aisix/tls.crt", "/etc/aisix/tls.key"
 		o.UpstreamCAFile = "/etc/aisix/ca.pem"
 		o.TrustedHops = 1
-		o.MaxConnections, o.MaxUpstream = 100, 50
+		o.MaxConnections, o.MaxUpstream, o.MaxPerAddress = 100, 50, 10
 	},
 	"buffered": func(o *envoy.Options) {
 		o.BodyMode = envoy.Buffered
@@ -106,6 +106,7 @@ func TestBadOptions(t *testing.T) {
 		"max connections":     func(o *envoy.Options) { o.MaxConnections = -1 },
 		"max upstream":        func(o *envoy.Options) { o.MaxUpstream = 1 << 40 },
 		"trusted hops":        func(o *envoy.Options) { o.TrustedHops = -1 },
+		"per address":         func(o *envoy.Options) { o.MaxPerAddress = -1 },
 		"max memory bytes":    func(o *envoy.Options) { o.MaxMemoryBytes = 0 },
 		"first byte":          func(o *envoy.Options) { o.FirstByteTimeout = 0 },
 		"idle timeout":        func(o *envoy.Options) { o.IdleTimeout = -1 },

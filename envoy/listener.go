@@ -40,16 +40,14 @@ func listener(o Options) *listenerv3.Listener {
 		Name:         "callers",
 		Address:      address(o.Listen),
 		FilterChains: []*listenerv3.FilterChain{chain},
-		// Envoy's HTTP knows one limit for idle connections, and callers keep theirs for
-		// minutes between requests. This looks at the first bytes before HTTP does, with or
-		// without TLS, and has a limit of its own: that of a connection that has said
-		// nothing yet. (Its namesake for HTTP wants the whole first line, and breaks off
-		// where that is too long.)
-		ListenerFilters: []*listenerv3.ListenerFilter{{
-			Name:       "envoy.filters.listener.tls_inspector",
-			ConfigType: &listenerv3.ListenerFilter_TypedConfig{TypedConfig: pack(&tlsinspectorv3.TlsInspector{})},
-		}},
-		ListenerFiltersTimeout: dur(o.FirstByteTimeout),
+	}
+	if o.MaxPerAddress > 0 {
+		// Asked when a connection is made, and only then: it must not wait for a first
+		// byte, or those that never say one would not count.
+		chain.Filters = append([]*listenerv3.Filter{askConnection()}, chain.Filters...)
+		l.AccessLog = []*accesslogv3.AccessLog{tellConnection()}
+	} else {
+		l.ListenerFilters, l.ListenerFiltersTimeout = firstByte(), dur(o.FirstByteTimeout)
 	}
 	if o.since(37) {
 		l.TcpKeepalive = keepalive()
@@ -74,6 +72,18 @@ func stallTimeout(d time.Duration) []*corev3.SocketOption {
 		Name:        tcpUserTimeout,
 		Value:       &corev3.SocketOption_IntValue{IntValue: d.Milliseconds()},
 		State:       corev3.SocketOption_STATE_LISTENING, // what is accepted inherits it
+	}}
+}
+
+// firstByte has a limit of its own for connections that have said nothing yet.
+// Envoy's HTTP has one limit for all that are idle, and callers keep theirs for
+// minutes between requests. It looks at the first bytes before HTTP does, with or
+// without TLS. (Its namesake for HTTP wants the whole first line, and breaks off
+// where that is too long.)
+func firstByte() []*listenerv3.ListenerFilter {
+	return []*listenerv3.ListenerFilter{{
+		Name:       "envoy.filters.listener.tls_inspector",
+		ConfigType: &listenerv3.ListenerFilter_TypedConfig{TypedConfig: pack(&tlsinspectorv3.TlsInspector{})},
 	}}
 }
 

@@ -94,6 +94,9 @@ type Options struct {
 
 	// MaxConnections bounds callers' open connections; one more is closed at once.
 	MaxConnections int
+	// MaxPerAddress bounds them by address; 0 does not. extproc counts them, since
+	// Envoy can't.
+	MaxPerAddress int
 	// MaxUpstream bounds connections to, and requests under way at, Bedrock and
 	// extproc. Envoy's own default, 1024, is less than a busy gateway holds open.
 	MaxUpstream int
@@ -172,6 +175,9 @@ func (o Options) check() error {
 		if n.v <= 0 || n.v > 1<<31 {
 			bad("%s %d: want 1 to 2^31", n.name, n.v)
 		}
+	}
+	if o.MaxPerAddress < 0 {
+		bad("max connections per address %d: want 0 or more", o.MaxPerAddress)
 	}
 	if o.MaxMemoryBytes <= 0 {
 		bad("max memory bytes %d: must be positive", o.MaxMemoryBytes)

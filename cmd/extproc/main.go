@@ -31,6 +31,7 @@ import (
 	"aisix/admin/store"
 	"aisix/cmd/internal/config"
 	"aisix/extproc"
+	"aisix/extproc/connections"
 	"aisix/extproc/fetch"
 	"aisix/extproc/ratelimit"
 	"aisix/extproc/usage"
@@ -123,7 +124,8 @@ func serve(c *config.Config, log *slog.Logger, signals <-chan os.Signal) error {
 		Log:      log,
 	})
 	metrics.Load(server.Load)
-	g, err := serveEnvoy(group, server, c.Extproc)
+	counter := connections.New(c.Proxy.MaxPerAddress, log, nil)
+	g, err := serveEnvoy(group, server, counter, c.Extproc)
 	if err != nil {
 		return err
 	}
@@ -141,6 +143,7 @@ func serve(c *config.Config, log *slog.Logger, signals <-chan os.Signal) error {
 		release() // first: the process that comes after this one needs the port
 		log.Info("stopping: calls in flight end first", "signal", s.String(), "deadline", c.Timeouts.Drain.String())
 		server.Drain()
+		counter.Close()
 		drain(g, c.Timeouts.Drain, signals)
 	case <-ctx.Done():
 		g.Stop()
@@ -159,8 +162,8 @@ func serve(c *config.Config, log *slog.Logger, signals <-chan os.Signal) error {
 	return nil
 }
 
-// serveEnvoy listens where Envoy reaches the server.
-func serveEnvoy(group *errgroup.Group, server *extproc.Server, c config.Extproc) (*grpc.Server, error) {
+// serveEnvoy listens where Envoy reaches the server, and the count of connections.
+func serveEnvoy(group *errgroup.Group, server *extproc.Server, counter *connections.Counter, c config.Extproc) (*grpc.Server, error) {
 	tls, err := c.TLS()
 	if err != nil {
 		return nil, err
@@ -170,6 +173,7 @@ func serveEnvoy(group *errgroup.Group, server *extproc.Server, c config.Extproc)
 		options = append(options, grpc.Creds(credentials.NewTLS(tls)))
 	}
 	g := server.GRPC(options...)
+	counter.Register(g)
 	network, address := c.Network()
 	listener, err := listen(network, address)
 	if err != nil {

@@ -52,12 +52,13 @@ type Proxy struct {
 	Address        string `key:"address"` // host:port
 	TLSCertFile    string `key:"tls_cert_file"`
 	TLSKeyFile     string `key:"tls_key_file"`
-	MaxBodyBytes   int    `key:"max_body_bytes"`   // of a request, as sent and as decompressed
-	MinBodyRate    int    `key:"min_body_rate"`    // bytes a second that a body must bring; 0 asks for nothing
-	MaxConnections int    `key:"max_connections"`  // callers' connections at a time
-	MaxMemoryBytes int    `key:"max_memory_bytes"` // of Envoy's heap
-	TrustedHops    int    `key:"trusted_hops"`     // proxies in front of Envoy whose x-forwarded-for counts
-	EnvoyAdmin     string `key:"envoy_admin"`      // unix:/path, or empty: off
+	MaxBodyBytes   int    `key:"max_body_bytes"`              // of a request, as sent and as decompressed
+	MinBodyRate    int    `key:"min_body_rate"`               // bytes a second that a body must bring; 0 asks for nothing
+	MaxConnections int    `key:"max_connections"`             // callers' connections at a time
+	MaxPerAddress  int    `key:"max_connections_per_address"` // callers' connections of one address; 0: no limit
+	MaxMemoryBytes int    `key:"max_memory_bytes"`            // of Envoy's heap
+	TrustedHops    int    `key:"trusted_hops"`                // proxies in front of Envoy whose x-forwarded-for counts
+	EnvoyAdmin     string `key:"envoy_admin"`                 // unix:/path, or empty: off
 }
 
 // Extproc is where Envoy reaches extproc, and what extproc keeps. Whoever reaches this address can

@@ -161,6 +161,10 @@ func TestProblemsAreReportedTogetherByNameAndWithoutValues(t *testing.T) {
 			env:  []string{"AISIX_REDIS_URL=hunter2", "AISIX_ADMIN_TLS_CERT_FILE=hunter2", "AISIX_ADMIN_KEY=hunter2", "AISIX_API_KEY=hunter2"},
 			want: []string{"AISIX_ADMIN_TLS_CERT_FILE: unknown environment variable; AISIX_ADMIN__TLS_CERT_FILE has two", "AISIX_REDIS_URL: unknown environment variable; AISIX_REDIS__URL has two underscores behind the section"},
 		},
+		"a limit of connections for proxies": {
+			env:  []string{"AISIX_PROXY__TRUSTED_HOPS=1", "AISIX_PROXY__MAX_CONNECTIONS_PER_ADDRESS=10"},
+			want: []string{"proxy.max_connections_per_address: counts the connections of whoever connects"},
+		},
 		"a relative socket": {
 			env:  []string{"AISIX_EXTPROC__ADDRESS=unix:hunter2"},
 			want: []string{"extproc.address: must be unix:/path"},

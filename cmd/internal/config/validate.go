@@ -29,6 +29,7 @@ func (c *Config) problems() []string {
 	check("proxy.max_body_bytes", within(c.Proxy.MaxBodyBytes, 1<<10, 1<<30))
 	check("proxy.min_body_rate", within(c.Proxy.MinBodyRate, 0, 1<<30))
 	check("proxy.max_connections", within(c.Proxy.MaxConnections, 1, 1<<30))
+	check("proxy.max_connections_per_address", c.Proxy.perAddress())
 	check("proxy.max_memory_bytes", within(c.Proxy.MaxMemoryBytes, 64<<20, 1<<40))
 	check("proxy.trusted_hops", within(c.Proxy.TrustedHops, 0, 32))
 	if c.Proxy.EnvoyAdmin != "" {
@@ -79,6 +80,16 @@ func (c *Config) problems() []string {
 		check("metrics.address", hostPort(c.Metrics.Address))
 	}
 	return found
+}
+
+func (p Proxy) perAddress() error {
+	if err := within(p.MaxPerAddress, 0, 1<<30); err != nil {
+		return err
+	}
+	if p.MaxPerAddress > 0 && p.TrustedHops > 0 {
+		return errors.New("counts the connections of whoever connects: with proxy.trusted_hops that is a proxy of yours, so set one of the two")
+	}
+	return nil
 }
 
 func (e Extproc) address() error {

@@ -1,6 +1,7 @@
 package e2e
 
 import (
+	"bufio"
 	"errors"
 	"fmt"
 	"io"
@@ -136,6 +137,77 @@ func TestSilentConnectionsShutNobodyOut(t *testing.T) {
 		if got, err := live(c); err != nil || got != `{"status":"ok"}` {
 			t.Errorf("%s: %q, %v", name, got, err)
 		}
+	}
+}
+
+// One address has only so many connections, those that say nothing too; others get in.
+func TestConnectionsPerAddress(t *testing.T) {
+	t.Parallel()
+	const most = 5
+	g := start(t, options{env: []string{fmt.Sprint("AISIX_PROXY__MAX_CONNECTIONS_PER_ADDRESS=", most)}})
+	from := func(address string) net.Conn {
+		t.Helper()
+		d := net.Dialer{Timeout: patience, LocalAddr: &net.TCPAddr{IP: net.ParseIP(address)}}
+		c, err := d.DialContext(t.Context(), "tcp", g.proxyAddress())
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(func() { c.Close() })
+		c.SetDeadline(time.Now().Add(patience))
+		return c
+	}
+	served := func(c net.Conn) bool {
+		fmt.Fprint(c, "GET /livez HTTP/1.1\r\nHost: x\r\n\r\n")
+		r, err := http.ReadResponse(bufio.NewReader(c), nil)
+		if isTimeout(err) {
+			t.Error("left hanging")
+		}
+		return err == nil && r.StatusCode == http.StatusOK
+	}
+	var open []net.Conn
+	eventually(t, patience, func() error {
+		c := from("127.0.0.2")
+		open = append(open, c)
+		if len(open) <= most { // half of them say nothing
+			if len(open)%2 == 0 && !served(c) {
+				t.Fatalf("connection %d is not served", len(open))
+			}
+			return errors.New("more")
+		}
+		if served(c) {
+			t.Fatalf("connection %d is served", len(open))
+		}
+		return nil
+	})
+	if !served(from("127.0.0.3")) {
+		t.Error("another address is not served")
+	}
+	for _, c := range open[:most] { // all are there still, and count
+		if !served(c) {
+			t.Error("a connection within the limit was closed")
+		}
+	}
+	open[0].Close()
+	eventually(t, patience, func() error {
+		if !served(from("127.0.0.2")) {
+			return errors.New("room that was made is not given")
+		}
+		return nil
+	})
+	if log := string(g.Extproc.Log()); !strings.Contains(log, "connections refused") || !strings.Contains(log, "127.0.0.2/32") {
+		t.Error("the operator is not told")
+	}
+	// The count holds up no stop; without extproc nobody is refused for it.
+	g.Extproc.Signal(syscall.SIGTERM)
+	select {
+	case <-g.Extproc.Exited():
+	case <-time.After(patience):
+		t.Fatal("extproc does not stop")
+	}
+	c := from("127.0.0.4")
+	fmt.Fprint(c, "GET /livez HTTP/1.1\r\nHost: x\r\n\r\n")
+	if r, err := http.ReadResponse(bufio.NewReader(c), nil); err != nil || r.StatusCode != http.StatusServiceUnavailable {
+		t.Errorf("without extproc: %v, %v", r, err)
 	}
 }
 

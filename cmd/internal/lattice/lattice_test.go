@@ -26,6 +26,7 @@ var may = map[string][]string{
 	"extproc":                       {"extproc/...", "admin/resource", "admin/snapshot", "!extproc"},
 	"extproc/exchange":              {},
 	"extproc/admission":             {},
+	"extproc/connections":           {},
 	"extproc/chat":                  {"extproc/fault"},
 	"extproc/fetch":                 {"extproc/chat", "extproc/fault", "admin/resource/netaddr"},
 	"extproc/openai":                {"extproc/chat", "extproc/fault", "extproc/sse"},

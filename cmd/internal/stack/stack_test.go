@@ -210,8 +210,8 @@ func TestTheShippedConfigurationMakesTheShippedBootstrap(t *testing.T) {
 func TestConfigurationReachesTheBootstrap(t *testing.T) {
 	s, err := New(Options{Dir: t.TempDir(), Parts: []string{}, Env: []string{
 		"AISIX_PROXY__ADDRESS=localhost:3100", "AISIX_EXTPROC__ADDRESS=unix:/run/extproc", "AISIX_PROXY__ENVOY_ADMIN=unix:/run/envoy",
-		"AISIX_PROXY__TLS_CERT_FILE=/c", "AISIX_PROXY__TLS_KEY_FILE=/k", "AISIX_PROXY__TRUSTED_HOPS=2", "AISIX_TIMEOUTS__CALL=2h",
-		"AISIX_PROXY__MAX_MEMORY_BYTES=100000000", "AISIX_TIMEOUTS__FIRST_BYTE=5s", "AISIX_TIMEOUTS__IDLE=1m",
+		"AISIX_PROXY__TLS_CERT_FILE=/c", "AISIX_PROXY__TLS_KEY_FILE=/k", "AISIX_TIMEOUTS__CALL=2h",
+		"AISIX_PROXY__MAX_MEMORY_BYTES=100000000", "AISIX_PROXY__MAX_CONNECTIONS_PER_ADDRESS=9", "AISIX_TIMEOUTS__FIRST_BYTE=5s", "AISIX_TIMEOUTS__IDLE=1m",
 	}})
 	if err != nil {
 		t.Fatal(err)
@@ -222,7 +222,8 @@ func TestConfigurationReachesTheBootstrap(t *testing.T) {
 	}
 	want := envoy.Defaults()
 	want.Listen, want.ExtProc, want.AdminSocket = "127.0.0.1:3100", "unix:/run/extproc", "/run/envoy"
-	want.TLSCertFile, want.TLSKeyFile, want.TrustedHops, want.StreamIdleTimeout = "/c", "/k", 2, 4*time.Hour
+	want.TLSCertFile, want.TLSKeyFile, want.StreamIdleTimeout = "/c", "/k", 4*time.Hour
+	want.MaxPerAddress = 9
 	want.MaxMemoryBytes, want.FirstByteTimeout, want.IdleTimeout = 100_000_000, 5*time.Second, time.Minute
 	if got != want {
 		t.Errorf("got  %+v\nwant %+v", got, want)
