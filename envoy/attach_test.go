@@ -48,7 +48,7 @@ func TestShippedAttachments(t *testing.T) {
 }
 
 // An Envoy with routes, filters and error pages of its own, and the fragments
-// added as deploy/attach/README.md says, as they stand but for extproc's port.
+// added as deploy/attach/README.md says, as they stand but for the place of extproc's socket.
 func TestAttached(t *testing.T) {
 	t.Parallel()
 	for folder, o := range attachments {
@@ -75,7 +75,7 @@ func TestAttached(t *testing.T) {
 				}
 				return decision{reject: immediate(401, "application/json", `{"error":"ours"}`)}
 			}}
-			address := envoytest.Start(t, attach(t, folder, p.serve(t, "tcp", "127.0.0.1:0"), shop.host())).Address(t, "ingress")
+			address := envoytest.Start(t, attach(t, folder, p.serve(t, "unix", socket(t)), shop.host())).Address(t, "ingress")
 
 			if a := post(t, address, `{}`, "Host", "shop.example.com", "x-amz-date", "theirs"); a.status != 200 || a.body != "fine" {
 				t.Errorf("their own traffic: %d %s", a.status, a.body)
@@ -106,8 +106,10 @@ func TestAttached(t *testing.T) {
 				}
 				bedrock.mu.Unlock()
 			}
-			if a := post(t, address, `{}`, "Host", domain); a.status != 401 || a.body != `{"error":"ours"}` {
-				t.Errorf("an answer of extproc's: %d %s", a.status, a.body)
+			for _, a := range []answer{post(t, address, `{}`, "Host", domain), raw(t, address, "GET /livez HTTP/1.1\r\nHost: "+domain+"\r\n\r\n")} {
+				if a.status != 401 || a.body != `{"error":"ours"}` {
+					t.Errorf("an answer of extproc's: %d %s", a.status, a.body)
+				}
 			}
 			for _, host := range []string{"bedrock.localhost:1", "no-such-host.invalid", "not a host"} {
 				wantShape(t, post(t, address, `{}`, "Host", domain, "x-host", host), 502, "transport_error")
@@ -152,7 +154,7 @@ func TestBesideAnotherProcessor(t *testing.T) {
 				return forward(bedrock, envoy.HostHeader, "bedrock.localhost:"+port)
 			}}
 			theirs := &extProc{decide: func(map[string]string) decision { return decision{} }}
-			_, theirPort, _ := net.SplitHostPort(theirs.serve(t, "tcp", "127.0.0.1:0"))
+			theirSocket := theirs.serve(t, "unix", socket(t))
 
 			root := attached(t, "envoy-1.39")
 			resources := root["static_resources"].(map[string]any)
@@ -169,8 +171,8 @@ func TestBesideAnotherProcessor(t *testing.T) {
 				}
 			}
 			clusters := resources["clusters"].([]any)
-			resources["clusters"] = append(clusters, rename(t, clusters[1], "name: extproc", "name: theirs", "port_value: 3002", "port_value: "+theirPort))
-			address := envoytest.Start(t, ports(t, root, ours.serve(t, "tcp", "127.0.0.1:0"), shop.host())).Address(t, "ingress")
+			resources["clusters"] = append(clusters, rename(t, clusters[1], "name: extproc", "name: theirs", "path: "+shippedSocket, "path: "+strings.TrimPrefix(theirSocket, "unix:")))
+			address := envoytest.Start(t, places(t, root, ours.serve(t, "unix", socket(t)), shop.host())).Address(t, "ingress")
 
 			var all sync.WaitGroup
 			for range 8 {
@@ -211,7 +213,7 @@ func rename(t *testing.T, part any, pairs ...string) any {
 // attach is theirs.yaml with a folder's fragments.
 func attach(t *testing.T, folder, extproc, shop string) []byte {
 	t.Helper()
-	return ports(t, attached(t, folder), extproc, shop)
+	return places(t, attached(t, folder), extproc, shop)
 }
 
 // attached adds a folder's fragments to theirs.yaml, as the page says.
@@ -242,19 +244,28 @@ func attached(t *testing.T, folder string) map[string]any {
 	return root
 }
 
-// ports puts a test's own ports in.
-func ports(t *testing.T, root map[string]any, extproc, shop string) []byte {
+// shippedSocket is where the fragments have extproc.
+const shippedSocket = "/run/aisix/extproc.sock"
+
+// places puts a test's own socket and port in, and this machine's CAs.
+func places(t *testing.T, root map[string]any, extproc, shop string) []byte {
 	t.Helper()
 	b, err := yaml.Marshal(root)
 	if err != nil {
 		t.Fatal(err)
 	}
-	text := string(b)
-	for was, is := range map[string]string{"port_value: 3002\n": extproc, "port_value: 1\n": shop} {
-		_, port, _ := net.SplitHostPort(is)
-		text = strings.Replace(text, was, "port_value: "+port+"\n", 1)
-	}
-	return []byte(strings.ReplaceAll(text, envoy.DefaultCAFile, envoy.SystemCAFile()))
+	_, port, _ := net.SplitHostPort(shop)
+	return []byte(strings.NewReplacer(
+		"path: "+shippedSocket+"\n", "path: "+strings.TrimPrefix(extproc, "unix:")+"\n",
+		"port_value: 1\n", "port_value: "+port+"\n",
+		envoy.DefaultCAFile, envoy.SystemCAFile(),
+	).Replace(string(b)))
+}
+
+// socket is a path for one.
+func socket(t *testing.T) string {
+	t.Helper()
+	return filepath.Join(envoytest.SocketDir(t), "extproc.sock")
 }
 
 func load(t *testing.T, path string) map[string]any {

@@ -34,13 +34,16 @@ func golden(t *testing.T, path string, got []byte) {
 	}
 }
 
+// What ships is for containers, whose extproc is on a loopback of its own.
 func TestShippedBootstrap(t *testing.T) {
-	b, err := envoy.Bootstrap(envoy.Defaults())
+	o := envoy.Defaults()
+	o.ExtProc = "127.0.0.1:3002"
+	b, err := envoy.Bootstrap(o)
 	if err != nil {
 		t.Fatal(err)
 	}
 	golden(t, filepath.Join("..", "deploy", "bootstrap.yaml"), b)
-	if again, _ := envoy.Bootstrap(envoy.Defaults()); !bytes.Equal(b, again) {
+	if again, _ := envoy.Bootstrap(o); !bytes.Equal(b, again) {
 		t.Error("the same options give other bytes")
 	}
 }
@@ -51,7 +54,6 @@ var variants = map[string]func(o *envoy.Options){
 	"default": func(*envoy.Options) {},
 	"everything": func(o *envoy.Options) {
 		o.Listen = "[::]:443"
-		o.ExtProc = "unix:/run/aisix/extproc.sock"
 		o.AdminSocket = "/run/aisix/envoy-admin.sock"
 		o.TLSCertFile, o.TLSKeyFile = "/etc/aisix/tls.crt", "/etc/aisix/tls.key"
 		o.UpstreamCAFile = "/etc/aisix/ca.pem"
@@ -72,7 +74,7 @@ func TestVariants(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			if name != "default" { // that one is deploy/bootstrap.yaml
+			if name != "default" { // but for extproc's address, that one is deploy/bootstrap.yaml
 				golden(t, filepath.Join("testdata", name+".yaml"), b)
 			}
 
@@ -104,6 +106,10 @@ func TestBadOptions(t *testing.T) {
 		"max connections":     func(o *envoy.Options) { o.MaxConnections = -1 },
 		"max upstream":        func(o *envoy.Options) { o.MaxUpstream = 1 << 40 },
 		"trusted hops":        func(o *envoy.Options) { o.TrustedHops = -1 },
+		"max memory bytes":    func(o *envoy.Options) { o.MaxMemoryBytes = 0 },
+		"first byte":          func(o *envoy.Options) { o.FirstByteTimeout = 0 },
+		"idle timeout":        func(o *envoy.Options) { o.IdleTimeout = -1 },
+		"extproc silence":     func(o *envoy.Options) { o.ExtProcSilence = 0 },
 		"request timeout":     func(o *envoy.Options) { o.RequestTimeout = 0 },
 		"stream idle timeout": func(o *envoy.Options) { o.StreamIdleTimeout = -time.Second },
 	} {

@@ -8,7 +8,6 @@ import (
 	"net"
 	"net/http"
 	"net/http/httptest"
-	"path/filepath"
 	"strings"
 	"sync"
 	"testing"
@@ -30,7 +29,7 @@ func TestProbesHaveTheirOwnShare(t *testing.T) {
 		return decision{reject: immediate(200, "text/plain", "served")}
 	}}
 	o := options(t)
-	o.ExtProc = p.serve(t, "unix", filepath.Join(envoytest.SocketDir(t), "s"))
+	o.ExtProc = p.serve(t, "unix", socket(t))
 	o.MaxUpstream = share
 	address := start(t, o)
 	var held []net.Conn
@@ -79,7 +78,7 @@ func TestSilentConnections(t *testing.T) {
 				return decision{reject: immediate(200, "text/plain", "served")}
 			}}
 			o := options(t)
-			o.ExtProc = p.serve(t, "unix", filepath.Join(envoytest.SocketDir(t), "s"))
+			o.ExtProc = p.serve(t, "unix", socket(t))
 			o.FirstByteTimeout = 300 * time.Millisecond
 			o.MaxConnections = len(first) + 1
 			if name == "TLS" {
@@ -167,7 +166,7 @@ func TestExtProcHangs(t *testing.T) {
 	}}
 	g := &gate{}
 	o := options(t)
-	o.ExtProc = p.serveOn(t, g.listen(t, filepath.Join(envoytest.SocketDir(t), "s")))
+	o.ExtProc = p.serveOn(t, g.listen(t, socket(t)))
 	t.Cleanup(g.thaw) // before the server is stopped, which waits
 	o.ExtProcSilence = 200 * time.Millisecond
 	b, err := envoy.Bootstrap(o)

@@ -54,10 +54,27 @@ func listener(o Options) *listenerv3.Listener {
 	if o.since(37) {
 		l.TcpKeepalive = keepalive()
 	}
+	if o.StallTimeout > 0 {
+		l.SocketOptions = stallTimeout(o.StallTimeout)
+	}
 	if o.BodyMode == Buffered {
 		l.PerConnectionBufferLimitBytes = bufferLimit(o)
 	}
 	return l
+}
+
+// stallTimeout is TCP_USER_TIMEOUT: the kernel closes a connection whose other end
+// has acknowledged nothing, or kept its window shut, for so long. Envoy has no clock
+// of its own for a caller who stops reading in the middle of an answer.
+func stallTimeout(d time.Duration) []*corev3.SocketOption {
+	const ipprotoTCP, tcpUserTimeout = 6, 18 // Linux's
+	return []*corev3.SocketOption{{
+		Description: "TCP_USER_TIMEOUT",
+		Level:       ipprotoTCP,
+		Name:        tcpUserTimeout,
+		Value:       &corev3.SocketOption_IntValue{IntValue: d.Milliseconds()},
+		State:       corev3.SocketOption_STATE_LISTENING, // what is accepted inherits it
+	}}
 }
 
 // bufferLimit lets Envoy hold a whole request; its own is 1 MiB. (A virtual host's

@@ -81,6 +81,11 @@ type Options struct {
 	// ExtProcSilence is after how long a silent extproc is asked whether it is there,
 	// and how long its answer may take before what is under way there is ended.
 	ExtProcSilence time.Duration
+	// StallTimeout is how long a caller may take nothing of what is sent to it, in the
+	// middle of an answer too, before its connection is closed; 0 waits for ever. It is
+	// an option of Linux's TCP. A model's stream_timeout should be longer: a caller who
+	// stalls keeps Envoy from reading the upstream, which then looks silent.
+	StallTimeout time.Duration
 	// ConnectTimeout bounds TCP and TLS to Bedrock.
 	ConnectTimeout time.Duration
 	// DrainTimeout is the grace between the GOAWAY that announces the end of an
@@ -97,11 +102,11 @@ type Options struct {
 	MaxMemoryBytes int64
 }
 
-// Defaults is the configuration of `make run`.
+// Defaults is what the shipped configuration asks for.
 func Defaults() Options {
 	return Options{
 		Listen:            "0.0.0.0:3000",
-		ExtProc:           "127.0.0.1:3002",
+		ExtProc:           "unix:/run/aisix/extproc.sock",
 		Version:           newest,
 		BodyMode:          FullDuplex,
 		UpstreamCAFile:    DefaultCAFile,
@@ -112,6 +117,7 @@ func Defaults() Options {
 		StreamIdleTimeout: time.Hour,
 		FlushTimeout:      2 * time.Minute,
 		ExtProcSilence:    3 * time.Second,
+		StallTimeout:      time.Minute,
 		ConnectTimeout:    5 * time.Second,
 		DrainTimeout:      10 * time.Second,
 		MaxConnections:    10_000,
@@ -184,6 +190,9 @@ func (o Options) check() error {
 		if d.v <= 0 { // 0 is "never" to Envoy, or "at once": either way not what was meant
 			bad("%s %v: must be positive", d.name, d.v)
 		}
+	}
+	if o.StallTimeout < 0 || o.StallTimeout > time.Hour {
+		bad("stall timeout %v: want 0 to 1h", o.StallTimeout)
 	}
 	return errors.Join(errs...)
 }

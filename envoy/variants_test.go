@@ -21,7 +21,6 @@ import (
 	"time"
 
 	"aisix/envoy"
-	"aisix/envoy/envoytest"
 )
 
 // authority is a CA for one test.
@@ -172,7 +171,7 @@ func TestCallerTLS(t *testing.T) {
 	p := &extProc{decide: func(h map[string]string) decision { return forward(u) }}
 	o := options(t)
 	o.TLSCertFile, o.TLSKeyFile = write(t, "cert.pem", cert), write(t, "key.pem", key)
-	o.ExtProc = p.serve(t, "unix", filepath.Join(envoytest.SocketDir(t), "extproc.sock"))
+	o.ExtProc = p.serve(t, "unix", socket(t))
 	address := start(t, o)
 	_, port, _ := net.SplitHostPort(address)
 

@@ -1,7 +1,6 @@
 package extproc
 
 import (
-	"bytes"
 	"compress/gzip"
 	"context"
 	"crypto/sha256"
@@ -14,42 +13,102 @@ import (
 	"github.com/klauspost/compress/zstd"
 
 	"aisix/extproc/bedrock"
+	"aisix/extproc/chat"
 	"aisix/extproc/exchange"
 	"aisix/extproc/fault"
+	"aisix/extproc/fetch"
 	"aisix/extproc/ratelimit"
 )
 
-// admit is the first act: decode, resolve, authorize, fetch, reserve. The key was
-// checked before (authenticate), so that a bad one gets its answer before any
-// of the body was read.
+// admit is the first act: read, decode, resolve, authorize, reserve, fetch. The key
+// was checked and counted before (authenticate, arrive), so that a bad one, and one
+// that is at a limit, get their answer before any of the body was read.
 func (s *Server) admit(ctx context.Context, c *call) error {
 	body, err := s.body(ctx, c)
 	if err != nil {
 		return err
 	}
-	asked, err := c.dialect.parse(body)
+	// All that can be wrong with the request is said here, before any limit is touched.
+	linked, err := s.translate(ctx, c, body)
 	if err != nil {
 		return err
+	}
+	if err := s.reserve(ctx, c); err != nil {
+		return err
+	}
+	return s.fetchImages(ctx, c, linked)
+}
+
+// linked is a request that names images by URL: it was judged with stand-ins for
+// them, and is encoded again when they are there. nil names none.
+type linked struct {
+	request *chat.Request
+	target  bedrock.Target
+}
+
+// translate makes the upstream's request of the body. Bodies are translated in
+// turn, so many bytes at a time: it takes far more memory than the body has bytes.
+func (s *Server) translate(ctx context.Context, c *call, body *exchange.Body) (*linked, error) {
+	pass, err := s.enter(ctx, c, weight(c, body, s.Config.MaxBodyBytes))
+	if err != nil {
+		return nil, err
+	}
+	defer func() { pass.Leave() }()
+	plain, err := s.decompress(c, body)
+	if err != nil {
+		return nil, err
+	}
+	if heavier := int64(len(plain)); heavier > weight(c, body, s.Config.MaxBodyBytes) {
+		pass.Leave()
+		if pass, err = s.enter(ctx, c, heavier); err != nil {
+			return nil, err
+		}
+	}
+	asked, err := c.dialect.parse(plain)
+	if err != nil {
+		return nil, err
 	}
 	// An unknown model and the allowlist outrank a request that is otherwise bad.
 	if err := c.resolve(asked.model); err != nil {
-		return err
+		return nil, err
 	}
-	if c.request, err = asked.request(c.match.Model.IgnoreParams); err != nil {
-		return err
+	request, err := asked.request(c.match.Model.IgnoreParams)
+	if err != nil {
+		return nil, err
+	}
+	c.stream, c.streamUsage, c.prompt = request.Stream, request.StreamUsage, promptEstimate(request)
+	// What this process knows of the model's limits spares the rest of the work.
+	if model := c.modelBucket(); model != nil {
+		if err := s.count(c, *model); err != nil {
+			return nil, err
+		}
 	}
 	target, err := bedrock.NewTarget(c.match.Model, c.match.UpstreamID, c.match.ProviderKey)
 	if err != nil {
-		return err
+		return nil, err
 	}
-	if err := s.fetchImages(ctx, c, target); err != nil {
-		return err
+	if err := bedrock.CheckImages(request, target); err != nil {
+		return nil, err
 	}
-	// All that can be wrong with the request is said here, before any limit is touched.
-	if c.upstream, err = bedrock.NewCall(ctx, c.request, target, s.Config.MaxBodyBytes); err != nil {
-		return err
+	prepared, err := s.Images.Prepare(request)
+	if err != nil {
+		return nil, err
 	}
-	return s.reserve(ctx, c)
+	if err := s.encode(ctx, c, prepared, target); err != nil {
+		return nil, err
+	}
+	if prepared == request {
+		return nil, nil
+	}
+	return &linked{request, target}, nil
+}
+
+// encode encodes the request for the target, and counts what came of it.
+func (s *Server) encode(ctx context.Context, c *call, request *chat.Request, target bedrock.Target) (err error) {
+	if c.upstream, err = bedrock.NewCall(ctx, request, target, s.Config.MaxBodyBytes); err == nil {
+		c.held.Add(int64(len(c.upstream.Body())))
+	}
+	return err
 }
 
 // authenticate finds the caller's API key by the SHA-256 of its plaintext.
@@ -88,26 +147,41 @@ func credential(h *exchange.Header) (string, bool) {
 	return key, key != ""
 }
 
-// body is the request's body, decoded, under the limit in both forms.
-func (s *Server) body(ctx context.Context, c *call) ([]byte, error) {
+// expansion is by how much a compressed body is taken to grow, before it is known.
+const expansion = 10
+
+// weight is what a body weighs in translation.
+func weight(c *call, body *exchange.Body, limit int64) int64 {
+	if c.encoding() == "" {
+		return body.Size()
+	}
+	return min(expansion*body.Size(), limit)
+}
+
+// encoding is the body's content-encoding, "" where it has none.
+func (c *call) encoding() string {
+	encoding := strings.ToLower(strings.TrimSpace(c.header.Get("content-encoding")))
+	if encoding == "identity" {
+		return ""
+	}
+	return encoding
+}
+
+// decompress is the body as the caller meant it, under the limit in both forms.
+func (s *Server) decompress(c *call, body *exchange.Body) ([]byte, error) {
 	limit := s.Config.MaxBodyBytes
-	body, err := c.x.ReadBody(ctx, limit)
-	if errors.Is(err, exchange.ErrTooLarge) {
-		return nil, tooLarge(limit)
-	}
-	if err != nil {
-		return nil, err
-	}
 	var r io.Reader
-	switch strings.ToLower(strings.TrimSpace(c.header.Get("content-encoding"))) {
-	case "", "identity":
-		return body, nil
+	switch c.encoding() {
+	case "":
+		return body.Bytes(), nil
 	case "gzip":
-		if r, err = gzip.NewReader(bytes.NewReader(body)); err != nil {
+		z, err := gzip.NewReader(body.Reader())
+		if err != nil {
 			return nil, fault.Invalid("", "the body is not the gzip that content-encoding says")
 		}
+		r = z
 	case "zstd":
-		z, err := zstd.NewReader(bytes.NewReader(body), zstd.WithDecoderMaxMemory(uint64(limit)+1<<20), zstd.WithDecoderConcurrency(1))
+		z, err := zstd.NewReader(body.Reader(), zstd.WithDecoderMaxMemory(uint64(limit)+1<<20), zstd.WithDecoderConcurrency(1))
 		if err != nil {
 			return nil, fault.Invalid("", "the body is not the zstd that content-encoding says")
 		}
@@ -116,14 +190,33 @@ func (s *Server) body(ctx context.Context, c *call) ([]byte, error) {
 	default:
 		return nil, &fault.Error{Kind: fault.InvalidRequest, Status: http.StatusUnsupportedMediaType, Message: "unsupported content-encoding; send gzip, zstd or none"}
 	}
-	plain, err := io.ReadAll(io.LimitReader(r, limit+1))
-	if int64(len(plain)) > limit || errors.Is(err, zstd.ErrDecoderSizeExceeded) {
+	plain, err := io.ReadAll(&counted{r: io.LimitReader(r, limit+1), take: c.take})
+	var full *fault.Error
+	switch {
+	case errors.As(err, &full):
+		return nil, full
+	case int64(len(plain)) > limit || errors.Is(err, zstd.ErrDecoderSizeExceeded):
 		return nil, tooLarge(limit)
-	}
-	if err != nil {
+	case err != nil:
 		return nil, fault.Invalid("", "the compressed body is broken or cut short")
 	}
 	return plain, nil
+}
+
+// counted counts what is read.
+type counted struct {
+	r    io.Reader
+	take func(n int64) error
+}
+
+func (c *counted) Read(p []byte) (int, error) {
+	n, err := c.r.Read(p)
+	if n > 0 {
+		if full := c.take(int64(n)); full != nil {
+			return n, full
+		}
+	}
+	return n, err
 }
 
 func tooLarge(limit int64) error {
@@ -144,41 +237,61 @@ func (c *call) resolve(alias string) error {
 	return nil
 }
 
-// fetchImages gets the images that the request names by URL, unless the model is
-// known to take none.
-func (s *Server) fetchImages(ctx context.Context, c *call, target bedrock.Target) error {
-	if err := bedrock.CheckImages(c.request, target); err != nil {
-		return err
+// modelBucket is the model's limits; nil has none.
+func (c *call) modelBucket() *ratelimit.Bucket {
+	if c.match.Model.RateLimit == nil {
+		return nil
 	}
-	request, err := s.Images.Images(ctx, c.request)
-	if err != nil {
-		return err
-	}
-	c.request = request
-	return nil
+	bucket := ratelimit.Of("model", c.match.ModelID, c.match.Model.RateLimit)
+	return &bucket
 }
 
 // reserve takes the limits of key and model: all or none, in one round trip.
 func (s *Server) reserve(ctx context.Context, c *call) error {
 	var buckets []ratelimit.Bucket
 	if c.key.APIKey.RateLimit != nil {
-		buckets = append(buckets, ratelimit.Bucket{Scope: "apikey:" + c.key.ID, Limit: *c.key.APIKey.RateLimit})
+		buckets = append(buckets, c.keyBucket())
 	}
-	if c.match.Model.RateLimit != nil {
-		buckets = append(buckets, ratelimit.Bucket{Scope: "model:" + c.match.ModelID, Limit: *c.match.Model.RateLimit})
+	if model := c.modelBucket(); model != nil {
+		buckets = append(buckets, *model)
 	}
 	if len(buckets) == 0 {
 		return nil
 	}
-	r, err := s.Limiter.Reserve(ctx, s.NewID(), buckets, promptEstimate(c.request))
+	r, err := s.Limiter.Reserve(ctx, buckets, ratelimit.Amount{Tokens: c.prompt})
+	if err != nil {
+		return c.limited(err)
+	}
+	c.reservation, c.limits = r, keyValues(r.Headers())
+	return nil
+}
+
+// limited is the fault of a call that a limit refused; other errors are as they
+// were.
+func (c *call) limited(err error) error {
 	var rejection *ratelimit.Rejection
 	if errors.As(err, &rejection) {
 		c.rejection, c.limits = rejection, keyValues(rejection.Headers)
 		return rejection.Fault
 	}
+	return err
+}
+
+// fetchImages gets the images that the request names by URL: only now, since a
+// caller who is refused has nothing fetched. One that can't be had costs the caller
+// a request, but no tokens.
+func (s *Server) fetchImages(ctx context.Context, c *call, l *linked) error {
+	if l == nil {
+		return nil
+	}
+	request, err := s.Images.Images(ctx, fetch.Caller{Key: c.key.ID, Take: c.take}, l.request)
 	if err != nil {
 		return err
 	}
-	c.reservation, c.limits = r, keyValues(r.Headers())
-	return nil
+	pass, err := s.enter(ctx, c, c.held.Held())
+	if err != nil {
+		return err
+	}
+	defer pass.Leave()
+	return s.encode(ctx, c, request, l.target)
 }

@@ -43,8 +43,10 @@ func (s *Server) attempt(ctx context.Context, c *call) (*exchange.Response, erro
 	if err != nil {
 		return nil, err
 	}
+	// The answer may take minutes: nothing is kept for it but what it needs.
+	c.held.Set(c.header.Size() + c.upstream.Forget())
 	end := c.started.Add(s.timeout(c.match.Model))
-	if gap := s.Now().Add(s.streamTimeout(c.match.Model)); c.request.Stream && gap.Before(end) {
+	if gap := s.Now().Add(s.streamTimeout(c.match.Model)); c.stream && gap.Before(end) {
 		end = gap
 	}
 	waiting, cancel := context.WithDeadline(ctx, end)
@@ -129,7 +131,10 @@ func undecodable(err error) error {
 // goes on after limit bytes.
 func (s *Server) read(c *call, limit int64) (body []byte, more bool, err error) {
 	c.x.SetReadDeadline(c.started.Add(s.timeout(c.match.Model)))
-	body, err = io.ReadAll(io.LimitReader(c.x, limit+1))
+	body, err = io.ReadAll(&counted{r: io.LimitReader(c.x, limit+1), take: func(n int64) error {
+		c.held.Add(n) // it is paid for: it makes others wait, and is not refused
+		return nil
+	}})
 	if int64(len(body)) > limit {
 		return body[:limit], true, err
 	}

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"aisix/admin/snapshot"
+	"aisix/extproc/admission"
 	"aisix/extproc/bedrock"
 	"aisix/extproc/chat"
 	"aisix/extproc/exchange"
@@ -34,17 +35,23 @@ type call struct {
 	allow     string // of a 405
 	snapshot  *snapshot.Snapshot
 
-	// admit
-	key         *snapshot.Key
-	request     *chat.Request
+	key       *snapshot.Key
+	arrivals  []*ratelimit.Arrival // in the buckets of its key and its model
+	place     *admission.Account   // among the calls in flight
+	held      *admission.Account   // bytes that are kept for it
+	rejection *ratelimit.Rejection
+	limits    []exchange.KeyValue // x-ratelimit-* for the answer
+
+	// admit: of the request no more stays than what the answer and the accounts need
 	alias       string // as the caller sent it
 	match       *snapshot.Match
+	stream      bool
+	streamUsage bool  // the caller asked for the token counts
+	prompt      int64 // tokens, as promptEstimate has them
 	reservation *ratelimit.Reservation
-	rejection   *ratelimit.Rejection
-	limits      []exchange.KeyValue // x-ratelimit-* for the answer
+	upstream    *bedrock.Call
 
 	// attempt
-	upstream     *bedrock.Call
 	awsRequestID string
 	attempts     int
 
@@ -54,9 +61,10 @@ type call struct {
 	firstByte time.Time
 	usage     chat.Usage
 	seen      int  // bytes of text in the answer, to estimate by where no usage came
+	sent      int  // bytes of the stream's body that went to the caller
 	ended     bool // the upstream's answer came to its good end: usage is what it cost
 	fault     *fault.Error
-	left      bool // the stream broke before the end (isGone)
+	left      bool // the stream broke before the end (isGone), or nobody seems to read it (stood)
 	panicked  bool
 }
 
@@ -140,7 +148,7 @@ func (s *Server) newAnswer(c *call) answer {
 	return answer{
 		id:      "chatcmpl-" + strings.ReplaceAll(s.NewID(), "-", ""),
 		created: s.Now(),
-		model:   c.request.Model,
+		model:   c.alias,
 	}
 }
 

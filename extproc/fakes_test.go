@@ -66,10 +66,12 @@ func holderOf(t testing.TB, rows ...snapshot.Row) *snapshot.Holder {
 	return h
 }
 
-// noLimits must not be asked.
+// noLimits must not be asked to reserve anything.
 type noLimits struct{ testing.TB }
 
-func (l noLimits) Reserve(context.Context, string, []ratelimit.Bucket, int64) (*ratelimit.Reservation, error) {
+func (noLimits) Arrive([]ratelimit.Bucket) (*ratelimit.Arrival, error) { return nil, nil }
+
+func (l noLimits) Reserve(context.Context, []ratelimit.Bucket, ratelimit.Amount) (*ratelimit.Reservation, error) {
 	l.Error("limits were reserved where none apply")
 	return nil, nil
 }
@@ -77,7 +79,8 @@ func (l noLimits) Reserve(context.Context, string, []ratelimit.Bucket, int64) (*
 // grants is a real limiter that counts how often it was asked.
 type grants struct {
 	*ratelimit.Limiter
-	asked int
+	asked   int // to reserve
+	refused int // at arrival
 }
 
 func newGrants(t testing.TB, client *redis.Client) *grants {
@@ -87,9 +90,17 @@ func newGrants(t testing.TB, client *redis.Client) *grants {
 	return &grants{Limiter: l}
 }
 
-func (g *grants) Reserve(ctx context.Context, id string, buckets []ratelimit.Bucket, tokens int64) (*ratelimit.Reservation, error) {
+func (g *grants) Arrive(buckets []ratelimit.Bucket) (*ratelimit.Arrival, error) {
+	a, err := g.Limiter.Arrive(buckets)
+	if err != nil {
+		g.refused++
+	}
+	return a, err
+}
+
+func (g *grants) Reserve(ctx context.Context, buckets []ratelimit.Bucket, amount ratelimit.Amount) (*ratelimit.Reservation, error) {
 	g.asked++
-	return g.Limiter.Reserve(ctx, id, buckets, tokens)
+	return g.Limiter.Reserve(ctx, buckets, amount)
 }
 
 // recorded keeps what was recorded.

@@ -1,11 +1,12 @@
 // Package extproc is the data plane: it serves Envoy's ext_proc protocol, and
 // with it OpenAI's API answered from AWS Bedrock.
 //
-// It knows the story of one call, in three acts: admit (authenticate, decode,
-// resolve, authorize, reserve), attempt (encode, sign, forward, decode) and
-// settle (commit tokens, release, record); and the table of operations. It knows
-// no JSON of OpenAI's or AWS's (openai, bedrock), no ext_proc message (exchange)
-// and no Redis (ratelimit, usage). cmd/extproc wires and runs it.
+// It knows the story of one call: it arrives (authenticate, count), and then there
+// are three acts, admit (decode, resolve, authorize, reserve), attempt (encode,
+// sign, forward, decode) and settle (commit tokens, release, record); and the
+// table of operations. It knows no JSON of OpenAI's or AWS's (openai, bedrock), no
+// ext_proc message (exchange) and no Redis (ratelimit, usage). cmd/extproc wires
+// and runs it.
 package extproc
 
 import (
@@ -37,6 +38,18 @@ type Config struct {
 	// What a model resource does not say: the deadline of the whole call, and the
 	// longest gap before the first chunk and between chunks.
 	Timeout, StreamTimeout time.Duration
+
+	// What the process takes on at a time; 0 is no bound.
+	MaxCalls         int64 // calls in flight
+	CallsPerKey      int64 // of one key that has no limit on concurrency
+	MaxBufferedBytes int64 // of bodies, and of what is made of them
+	MaxTranslating   int64 // bytes of bodies in translation at a time
+
+	TranslationWait time.Duration // longest wait for a body's turn; 0 is 10 s
+	// A body must bring MinBodyRate bytes a second, on the average of each BodyWindow;
+	// 0 asks for nothing.
+	MinBodyRate int64
+	BodyWindow  time.Duration
 }
 
 // snapshots gives the resources in force, nil before the first were read, and tells
@@ -46,14 +59,18 @@ type snapshots interface {
 	Lost() bool
 }
 
-// limiter reserves the limits of a call.
+// limiter reserves the limits of a call, and counts it in this process from its
+// headers on.
 type limiter interface {
-	Reserve(ctx context.Context, id string, buckets []ratelimit.Bucket, tokens int64) (*ratelimit.Reservation, error)
+	Arrive(buckets []ratelimit.Bucket) (*ratelimit.Arrival, error)
+	Reserve(ctx context.Context, buckets []ratelimit.Bucket, amount ratelimit.Amount) (*ratelimit.Reservation, error)
 }
 
-// images gets the images that a request names by URL, or refuses to.
+// images gets the images that a request names by URL, or refuses to. Prepare gives
+// the request with stand-ins for them, or the request itself where there are none.
 type images interface {
-	Images(ctx context.Context, r *chat.Request) (*chat.Request, error)
+	Prepare(r *chat.Request) (*chat.Request, error)
+	Images(ctx context.Context, by fetch.Caller, r *chat.Request) (*chat.Request, error)
 }
 
 // recorder takes note of every finished call, without blocking.
@@ -77,14 +94,18 @@ type Server struct {
 	Parts
 
 	table    map[string]map[string]operation
+	room     room
 	draining atomic.Bool
 	unready  atomic.Bool // what /readyz last said
 }
 
 // New builds a server.
 func New(p Parts) *Server {
-	s := &Server{Parts: p}
+	s := &Server{Parts: p, room: newRoom(p.Config)}
 	s.table = s.operations()
+	if s.Config.TranslationWait <= 0 {
+		s.Config.TranslationWait = translationWait
+	}
 	if s.Now == nil {
 		s.Now = time.Now
 	}
@@ -171,6 +192,9 @@ func unavailable(message string) error {
 func (s *Server) converse(d dialect) func(context.Context, *call) error {
 	return func(ctx context.Context, c *call) error {
 		c.dialect = d
+		if err := s.arrive(c); err != nil {
+			return err
+		}
 		if err := s.admit(ctx, c); err != nil {
 			return err
 		}
@@ -178,7 +202,7 @@ func (s *Server) converse(d dialect) func(context.Context, *call) error {
 		if err != nil {
 			return err
 		}
-		if c.request.Stream {
+		if c.stream {
 			return s.stream(ctx, c, response)
 		}
 		return s.whole(ctx, c, response)

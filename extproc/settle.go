@@ -5,9 +5,10 @@ import (
 	"crypto/sha256"
 	"log/slog"
 	"net/http"
-	"strings"
 
 	"aisix/extproc/chat"
+	"aisix/extproc/fault"
+	"aisix/extproc/ratelimit"
 	"aisix/extproc/usage"
 )
 
@@ -15,6 +16,7 @@ import (
 // and hands the call to the recorder. Neither waits for Redis.
 func (s *Server) settle(c *call) {
 	c.release()
+	c.held.Close()
 	if c.probe {
 		level := slog.LevelDebug
 		if bad := c.status != http.StatusOK; c.operation == "readyz" && s.unready.Swap(bad) != bad {
@@ -36,6 +38,7 @@ func (s *Server) settle(c *call) {
 		Panicked:  c.panicked,
 		Latency:   s.Now().Sub(c.started),
 		IsKey:     c.isKey,
+		Stream:    c.stream,
 	}
 	u.Usage, u.Partial = c.cost()
 	if a := c.header.ClientAddress; a.IsValid() {
@@ -47,9 +50,6 @@ func (s *Server) settle(c *call) {
 	if c.key != nil {
 		u.KeyID = c.key.ID
 	}
-	if c.request != nil {
-		u.Stream = c.request.Stream
-	}
 	if c.upstream != nil {
 		u.Notes = c.upstream.Notes()
 	}
@@ -58,7 +58,7 @@ func (s *Server) settle(c *call) {
 		u.Provider, u.ProviderKeyID = m.ProviderKey.Provider, m.ProviderKeyID
 	}
 	if c.rejection != nil {
-		u.LimitScope, _, _ = strings.Cut(c.rejection.Scope, ":") // of which kind, not whose
+		u.LimitScope = c.rejection.Scope.Kind // of which kind, not whose
 		u.Limit = c.rejection.Limit
 	}
 	if f := c.fault; f != nil {
@@ -87,7 +87,7 @@ func (c *call) outcome() usage.Outcome {
 		return usage.Cancelled
 	case c.fault == nil:
 		return usage.Succeeded
-	case c.attempts == 0 && c.fault.Status < 500:
+	case c.attempts == 0 && (c.fault.Status < 500 || c.fault.Kind == fault.Overloaded):
 		return usage.Refused
 	default:
 		return usage.Failed
@@ -128,12 +128,17 @@ func blockBytes(blocks []chat.Block) int {
 	return n
 }
 
-// release ends the reservation, at what the call cost. It goes ahead of the last
-// byte of an answer, so that a caller who comes straight back finds its slot free.
+// release ends the reservation, at what the call cost, and the call's place among
+// those in flight. It goes ahead of the last byte of an answer, so that a caller who
+// comes straight back finds its slot free.
 func (c *call) release() {
+	for _, a := range c.arrivals {
+		a.Leave()
+	}
+	c.place.Close()
 	if c.reservation != nil {
 		cost, _ := c.cost()
-		c.reservation.Settle(int64(cost.Prompt() + cost.Completion()))
+		c.reservation.Settle(ratelimit.Amount{Tokens: int64(cost.Prompt() + cost.Completion())})
 	}
 }
 
@@ -147,7 +152,7 @@ func (c *call) cost() (u chat.Usage, partial bool) {
 		return u, false
 	}
 	if u.Input == nil {
-		prompt := int(promptEstimate(c.request))
+		prompt := int(c.prompt)
 		u.Input = &prompt
 	}
 	completion := max(u.Completion(), c.seen/bytesPerToken)

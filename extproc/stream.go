@@ -3,6 +3,7 @@ package extproc
 import (
 	"context"
 	"errors"
+	"fmt"
 	"io"
 	"net/http"
 	"os"
@@ -49,7 +50,7 @@ func (s *Server) stream(ctx context.Context, c *call, response *exchange.Respons
 			silent = s.Now()
 			for _, e := range batch {
 				if writer == nil {
-					writer = c.dialect.stream(s.newAnswer(c), c.request.StreamUsage)
+					writer = c.dialect.stream(s.newAnswer(c), c.streamUsage)
 				}
 				c.meter(e)
 				if out, err = writer.Append(out, e); err != nil {
@@ -76,7 +77,8 @@ func (s *Server) send(ctx context.Context, c *call, out []byte) error {
 		}
 		c.promise(http.StatusOK, s.Now())
 	}
-	_, err := c.x.Write(out)
+	n, err := c.x.Write(out)
+	c.sent += n
 	return err
 }
 
@@ -131,7 +133,27 @@ func (s *Server) overdue(c *call, silent time.Time) error {
 	if now.Before(silent.Add(s.streamTimeout(c.match.Model))) && now.Before(c.started.Add(s.timeout(c.match.Model))) {
 		return nil
 	}
+	if c.sent >= envoyBuffer {
+		return c.stood(now.Sub(silent))
+	}
 	return timedOut(os.ErrDeadlineExceeded)
+}
+
+// envoyBuffer is what Envoy holds for a caller before it stops to read the upstream
+// (per_connection_buffer_limit_bytes, 1 MiB by default and in our bootstrap).
+const envoyBuffer = 1 << 20
+
+// stood is the fault of a stream that stands still after so much was sent that the
+// reason may be either end. A caller who does not read looks like an upstream that
+// is silent: Envoy takes all that extproc sends, stops reading the upstream, and
+// tells nobody (full duplex, Envoy 1.40). Most of them Envoy has cut off before this
+// (TCP_USER_TIMEOUT, package envoy), which then is a caller who left; the rest count
+// as such too, and not as a fault of the upstream's.
+func (c *call) stood(silent time.Duration) error {
+	c.left = true
+	return &fault.Error{Kind: fault.Timeout, Status: http.StatusGatewayTimeout, Code: "stalled",
+		Message: "the stream stood still: the caller did not read it, or the upstream did not go on",
+		Err:     fmt.Errorf("nothing came for %v after %d bytes went to the caller: it may not read", silent.Round(time.Second), c.sent)}
 }
 
 // meter takes note of what was seen, for the accounting.

@@ -18,6 +18,7 @@ import (
 	"net/http"
 	"os"
 	"os/signal"
+	"path/filepath"
 	"syscall"
 	"time"
 
@@ -106,13 +107,10 @@ func serve(c *config.Config, log *slog.Logger, signals <-chan os.Signal) error {
 	}
 	recorder := usage.NewRecorder(log, log, metrics, writer)
 
+	memory := limitMemory(log)
+	bounds := boundsOf(c, memory)
 	server := extproc.New(extproc.Parts{
-		Config: extproc.Config{
-			MaxBodyBytes:  int64(c.Proxy.MaxBodyBytes),
-			KeepAlive:     c.Timeouts.KeepAlive,
-			Timeout:       c.Timeouts.Call,
-			StreamTimeout: c.Timeouts.StreamGap,
-		},
+		Config:    bounds,
 		Snapshots: holder,
 		Limiter:   limiter,
 		Images: fetch.New(fetch.Config{
@@ -124,6 +122,7 @@ func serve(c *config.Config, log *slog.Logger, signals <-chan os.Signal) error {
 		Recorder: recorder,
 		Log:      log,
 	})
+	metrics.Load(server.Load)
 	g, err := serveEnvoy(group, server, c.Extproc)
 	if err != nil {
 		return err
@@ -134,7 +133,8 @@ func serve(c *config.Config, log *slog.Logger, signals <-chan os.Signal) error {
 			return err
 		}
 	}
-	log.Info("extproc is up", "address", c.Extproc.Address, "metrics", c.Metrics.Address)
+	log.Info("extproc is up", "address", c.Extproc.Address, "metrics", c.Metrics.Address,
+		"memory", memory, "max_calls", bounds.MaxCalls, "max_calls_per_key", bounds.CallsPerKey, "max_buffered_bytes", bounds.MaxBufferedBytes)
 
 	select {
 	case s := <-signals:
@@ -210,10 +210,14 @@ func drain(g *grpc.Server, deadline time.Duration, signals <-chan os.Signal) {
 }
 
 // listen opens the socket; a Unix socket that a dead process left is replaced,
-// and only this user and its group may connect.
+// and only this user and its group may connect (the folder's group, where the
+// folder is set-group-ID).
 func listen(network, address string) (net.Listener, error) {
 	if network != "unix" {
 		return net.Listen(network, address)
+	}
+	if _, err := os.Stat(filepath.Dir(address)); err != nil {
+		return nil, fmt.Errorf("the folder of the socket: %w; make it, writable for extproc and open to Envoy's group, or choose another address", err)
 	}
 	if c, err := net.Dial(network, address); err == nil {
 		c.Close()

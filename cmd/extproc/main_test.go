@@ -154,6 +154,10 @@ func TestRunRefuses(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer l.Close()
+	file := filepath.Join(t.TempDir(), "f") // no socket, and not ours to remove
+	if err := os.WriteFile(file, []byte("kept"), 0o600); err != nil {
+		t.Fatal(err)
+	}
 	good := []string{"AISIX_REDIS__URL=redis://127.0.0.1:1", "AISIX_EXTPROC__ADDRESS=" + free(t), "AISIX_METRICS__ADDRESS=" + free(t), "AISIX_SECRETS__MASTER_KEY=" + strings.Repeat("ab", 32)}
 	for _, test := range []struct {
 		args []string
@@ -165,6 +169,8 @@ func TestRunRefuses(t *testing.T) {
 		{env: "AISIX_EXTPROC__ADDRESS=" + l.Addr().String(), want: "extproc.address: "},
 		{env: "AISIX_METRICS__ADDRESS=" + l.Addr().String(), want: "metrics.address: "},
 		{env: "AISIX_EXTPROC__ADDRESS=0.0.0.0:1", want: "extproc.tls_cert_file"},
+		{env: "AISIX_EXTPROC__ADDRESS=unix:/nonexistent/s", want: "extproc.address: the folder of the socket: stat /nonexistent"},
+		{env: "AISIX_EXTPROC__ADDRESS=unix:" + file, want: "extproc.address: "},
 		{env: "AISIX_SECRETS__MASTER_KEY=", want: "secrets.master_key"},
 		{env: "AISIX_NOSUCH__KEY=1", want: "nosuch"},
 	} {
@@ -172,6 +178,36 @@ func TestRunRefuses(t *testing.T) {
 		if err == nil || !strings.Contains(strings.ToLower(err.Error()), test.want) {
 			t.Errorf("%v %s: %v, want %q", test.args, test.env, err, test.want)
 		}
+	}
+	if b, err := os.ReadFile(file); string(b) != "kept" {
+		t.Errorf("a file in the socket's place: %q, %v", b, err)
+	}
+}
+
+// Who may connect: the socket's owner and its group, which is the folder's where that is set-group-ID.
+func TestTheSocketIsForItsGroup(t *testing.T) {
+	dir := t.TempDir()
+	if err := os.Chmod(dir, 0o750|os.ModeSetgid); err != nil {
+		t.Fatal(err)
+	}
+	for range 2 { // the second time over what a dead process left
+		l, err := listen("unix", filepath.Join(dir, "s"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		info, err := os.Stat(filepath.Join(dir, "s"))
+		if err != nil || info.Mode().Perm() != 0o660 {
+			t.Errorf("%v, %v", info, err)
+		}
+		folder, err := os.Stat(dir)
+		if err != nil || info.Sys().(*syscall.Stat_t).Gid != folder.Sys().(*syscall.Stat_t).Gid {
+			t.Errorf("another group than the folder's, %v", err)
+		}
+		if _, err := listen("unix", filepath.Join(dir, "s")); err == nil {
+			t.Error("two listen on one socket")
+		}
+		l.(*net.UnixListener).SetUnlinkOnClose(false)
+		l.Close()
 	}
 }
 

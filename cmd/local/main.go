@@ -80,7 +80,7 @@ func run(args, env []string, stdout, stderr io.Writer, signals <-chan os.Signal)
 	} else {
 		env = append(slices.Clone(env), "AISIX_REDIS__URL="+*redis)
 	}
-	env, err := complete(*configFile, env, *data)
+	env, err := complete(*configFile, env, *data, stdout)
 	if err != nil {
 		return err
 	}
@@ -162,9 +162,10 @@ func announce(s *stack.Stack, stdout io.Writer) error {
 	return err
 }
 
-// complete is env with what a first start makes: a master key, a folder for the spool and a place for
-// the snapshot file, all in the data folder. What the configuration names stays.
-func complete(configFile string, env []string, data string) ([]string, error) {
+// complete is env with what a first start makes: a master key, a folder for the spool, a place for the
+// snapshot file and extproc's socket, all in the data folder. What the configuration names stays, but
+// for the socket's place in an installation, its default.
+func complete(configFile string, env []string, data string, stdout io.Writer) ([]string, error) {
 	c, err := config.Load(configFile, env)
 	if err != nil {
 		return nil, err
@@ -187,7 +188,24 @@ func complete(configFile string, env []string, data string) ([]string, error) {
 	if c.Extproc.SnapshotFile == "" {
 		env = append(env, "AISIX_EXTPROC__SNAPSHOT_FILE="+filepath.Join(data, "resources.snapshot"))
 	}
+	if c.Extproc.Address == config.Default().Extproc.Address {
+		address, err := socket(data)
+		if err != nil {
+			fmt.Fprintf(stdout, "%v: extproc listens on %s instead.\n", err, address)
+		}
+		env = append(env, config.EnvName("extproc.address")+"="+address)
+	}
 	return env, nil
+}
+
+// socket is where extproc listens under make run: in the data folder, or on loopback where its path
+// would be too long for a socket.
+func socket(data string) (address string, err error) {
+	path := filepath.Join(data, "extproc.sock")
+	if most := len(syscall.RawSockaddrUnix{}.Path) - 1; len(path) > most {
+		return "127.0.0.1:3002", fmt.Errorf("a Unix socket's path may have %d bytes, and %s has %d", most, path, len(path))
+	}
+	return "unix:" + path, nil
 }
 
 func printBootstrap(configFile string, env []string, stdout io.Writer) error {

@@ -18,6 +18,7 @@ import (
 	"testing"
 	"time"
 
+	"aisix/cmd/internal/config"
 	"aisix/cmd/internal/stack"
 )
 
@@ -52,6 +53,36 @@ func TestRunNamesAPortThatIsTaken(t *testing.T) {
 	}
 	taken.Close()
 	g.checkPortsAreFree(t)
+}
+
+// Envoy reaches extproc by a Unix socket in the data folder; by loopback where that folder's name is
+// too long, and says so; as the configuration says where it does.
+func TestWhereExtprocListens(t *testing.T) {
+	long := filepath.Join(t.TempDir(), strings.Repeat("d", 100))
+	if err := os.Mkdir(long, 0o700); err != nil {
+		t.Fatal(err)
+	}
+	short := t.TempDir()
+	for _, test := range []struct{ data, env, want, says string }{
+		{data: short, want: "unix:" + short + "/extproc.sock"},
+		{data: long, want: "127.0.0.1:3002", says: "extproc listens on 127.0.0.1:3002 instead"},
+		{data: short, env: "AISIX_EXTPROC__ADDRESS=127.0.0.1:4000", want: "127.0.0.1:4000"},
+		{data: long, env: "AISIX_EXTPROC__ADDRESS=unix:/run/s", want: "unix:/run/s"},
+	} {
+		var out strings.Builder
+		env := []string{"HOME=/"}
+		if test.env != "" {
+			env = append(env, test.env)
+		}
+		env, err := complete("../../deploy/config.yaml", env, test.data, &out)
+		if err != nil {
+			t.Fatal(err)
+		}
+		c, err := config.Load("../../deploy/config.yaml", env)
+		if err != nil || c.Extproc.Address != test.want || !strings.Contains(out.String(), test.says) || (out.Len() > 0) != (test.says != "") {
+			t.Errorf("%+v: %s, %v; said %q", test, c.Extproc.Address, err, out.String())
+		}
+	}
 }
 
 func TestRunRefusesWhatItDoesNotKnow(t *testing.T) {
@@ -116,18 +147,17 @@ func newGateway(t *testing.T) *gateway {
 		}
 		*address = free
 	}
-	sockets, err := os.MkdirTemp("", "local") // a socket's path has to be short
+	data, err := os.MkdirTemp("", "local") // extproc's socket is there, and its path has to be short
 	if err != nil {
 		t.Fatal(err)
 	}
-	t.Cleanup(func() { os.RemoveAll(sockets) })
+	t.Cleanup(func() { os.RemoveAll(data) })
 	g.args = []string{
-		"-config", "../../deploy/config.yaml", "-data", t.TempDir(), "-bin", binaries(t), "-sim", g.sim, "-redis", "redis://" + g.redis,
+		"-config", "../../deploy/config.yaml", "-data", data, "-bin", binaries(t), "-sim", g.sim, "-redis", "redis://" + g.redis,
 		"-envoy", tool("ENVOY", "envoy"), "-valkey", tool("VALKEY_SERVER", "valkey-server"),
 	}
 	g.env = []string{
 		"AISIX_PROXY__ADDRESS=" + g.proxy, "AISIX_ADMIN__ADDRESS=" + g.admin, "AISIX_METRICS__ADDRESS=",
-		"AISIX_EXTPROC__ADDRESS=unix:" + filepath.Join(sockets, "extproc"),
 	}
 	return g
 }

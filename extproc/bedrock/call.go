@@ -26,6 +26,7 @@ type Call struct {
 	body   []byte
 
 	request *chat.Request     // as the caller sent it; for what a message may quote of it
+	said    []string          // that alone, after Forget
 	names   map[string]string // tool aliases of this request → the caller's names
 	output  string            // the tool that stands in for structured output
 

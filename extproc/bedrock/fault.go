@@ -227,7 +227,7 @@ func (c *Call) fault(e *Exception, header http.Header) *fault.Error {
 		f.RetryAfter = retryAfter(header)
 	}
 	e.Hint = hint(e)
-	e.Message = unquote(shorten(e.Message), spoken(c.request))
+	e.Message = unquote(shorten(e.Message), c.texts())
 	return f
 }
 

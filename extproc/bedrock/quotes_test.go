@@ -4,10 +4,12 @@ import (
 	"encoding/json"
 	"errors"
 	"net/http"
+	"runtime"
 	"slices"
 	"strings"
 	"testing"
 	"time"
+	"weak"
 
 	"aisix/extproc/chat"
 	"aisix/extproc/fault"
@@ -45,24 +47,56 @@ func TestLogKeepsNoPrompt(t *testing.T) {
 		"at start":  {"it sank on Tuesday: bad", "[quoted from the request]: bad"},
 	} {
 		t.Run(name, func(t *testing.T) {
-			call, err := NewCall(t.Context(), request, Target{ModelID: "amazon.nova-pro-v1:0", Publisher: "amazon", Region: "us-west-2"}, bodyLimit)
-			if err != nil {
-				t.Fatal(err)
-			}
-			body, _ := json.Marshal(map[string]string{"message": c.said})
-			f := call.Fault(http.StatusBadRequest, http.Header{"X-Amzn-Errortype": {"ValidationException"}}, body)
-			var e *Exception
-			if !errors.As(f.Err, &e) {
-				t.Fatalf("no exception in %v", f)
-			}
-			if got := strings.ReplaceAll(e.Message, " / ", "/"); got != c.want {
-				t.Errorf("logged %q, want %q", got, c.want)
-			}
-			if name != "several" && f.Message != c.said {
-				t.Errorf("the caller reads %q, want its own words %q", f.Message, c.said)
+			for _, forget := range []bool{false, true} {
+				call, err := NewCall(t.Context(), request, Target{ModelID: "amazon.nova-pro-v1:0", Publisher: "amazon", Region: "us-west-2"}, bodyLimit)
+				if err != nil {
+					t.Fatal(err)
+				}
+				if forget {
+					call.Forget()
+				}
+				body, _ := json.Marshal(map[string]string{"message": c.said})
+				f := call.Fault(http.StatusBadRequest, http.Header{"X-Amzn-Errortype": {"ValidationException"}}, body)
+				var e *Exception
+				if !errors.As(f.Err, &e) {
+					t.Fatalf("no exception in %v", f)
+				}
+				if got := strings.ReplaceAll(e.Message, " / ", "/"); got != c.want {
+					t.Errorf("forget %v: logged %q, want %q", forget, got, c.want)
+				}
+				if name != "several" && f.Message != c.said {
+					t.Errorf("forget %v: the caller reads %q, want its own words %q", forget, f.Message, c.said)
+				}
 			}
 		})
 	}
+}
+
+// What was sent is let go: of a request with an image and a document only its words stay.
+func TestForget(t *testing.T) {
+	picture := append([]byte("\x89PNG\r\n\x1a\n"), make([]byte, 1<<20)...)
+	file := append([]byte("%PDF-"), make([]byte, 1<<20)...)
+	held := []weak.Pointer[byte]{weak.Make(&picture[0]), weak.Make(&file[0])}
+	call, err := NewCall(t.Context(), &chat.Request{Messages: []chat.Message{{Role: chat.User, Blocks: []chat.Block{
+		chat.Text{Text: "What is this?"}, chat.Image{Format: "png", Data: picture}, chat.Document{Name: "plan", Format: "pdf", Data: file},
+	}}}}, Target{ModelID: "amazon.nova-pro-v1:0", Publisher: "amazon", Region: "us-west-2"}, bodyLimit)
+	if err != nil {
+		t.Fatal(err)
+	}
+	held = append(held, weak.Make(&call.Body()[0]))
+	picture, file = nil, nil
+	for range 2 { // a second time is none
+		if kept := call.Forget(); kept != int64(len("What is this?")+len("plan")) {
+			t.Errorf("%d bytes are kept", kept)
+		}
+	}
+	runtime.GC()
+	for i, p := range held {
+		if p.Value() != nil {
+			t.Errorf("picture, document, body: number %d is still held", i)
+		}
+	}
+	runtime.KeepAlive(call)
 }
 
 // A prompt and a message that repeat one letter cost no more than others do.

@@ -57,7 +57,7 @@ func BenchmarkRoundTrip(b *testing.B) {
 		if _, err := x.Header(background); err != nil {
 			b.Fatal(err)
 		}
-		if _, err := x.ReadBody(background, limit); err != nil {
+		if _, err := x.ReadBody(background, exchange.Intake{Limit: limit}); err != nil {
 			b.Fatal(err)
 		}
 		if err := x.Forward(background, request); err != nil {

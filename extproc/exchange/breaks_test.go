@@ -211,7 +211,7 @@ func sceneEnvoyAnswers(s *scene) {
 		if _, err := x.Header(x.Context()); err != nil {
 			return err
 		}
-		if _, err := x.ReadBody(x.Context(), 1<<30); !errors.Is(err, exchange.ErrAnswered) {
+		if _, err := x.ReadBody(x.Context(), exchange.Intake{Limit: 1 << 30}); !errors.Is(err, exchange.ErrAnswered) {
 			return fmt.Errorf("ReadBody: %v", err)
 		}
 		r, err := x.Response(x.Context())

@@ -59,3 +59,37 @@ func (d *deadline) move(t time.Time) {
 }
 
 func (d *deadline) stop() { d.move(time.Time{}) }
+
+// pace tells a body that drips from one that comes. It borrows the read deadline,
+// which belongs to the answer and is not in use before it.
+type pace struct {
+	deadline *deadline
+	least    int64 // bytes in each window; 0 is any pace
+	window   time.Duration
+	running  bool
+	seen     int64 // when the window began
+}
+
+// wait is closed at the end of the window; the first begins with the first wait.
+func (p *pace) wait(size int64) <-chan struct{} {
+	if p.least <= 0 || p.window <= 0 {
+		return nil
+	}
+	if !p.running {
+		p.running, p.seen = true, size
+		p.deadline.move(time.Now().Add(p.window))
+	}
+	return p.deadline.wait()
+}
+
+// slow tells, at the end of a window, whether it brought too little.
+func (p *pace) slow(size int64) bool {
+	p.running = false
+	return size-p.seen < p.least
+}
+
+func (p *pace) stop() {
+	if p.running {
+		p.deadline.stop()
+	}
+}

@@ -160,7 +160,7 @@ func sceneNoRoute(s *scene) {
 		if _, err := x.Header(ctx); err != nil {
 			return err
 		}
-		if _, err := x.ReadBody(ctx, limit); err != nil {
+		if _, err := x.ReadBody(ctx, exchange.Intake{Limit: limit}); err != nil {
 			return err
 		}
 		if err := x.Forward(ctx, exchange.Request{Host: "127.0.0.1:1", Body: []byte("x")}); err != nil {
@@ -205,7 +205,7 @@ func sceneTooLarge(s *scene) {
 		if _, err := x.Header(x.Context()); err != nil {
 			return err
 		}
-		if _, err := x.ReadBody(x.Context(), 100_000); err != exchange.ErrTooLarge {
+		if _, err := x.ReadBody(x.Context(), exchange.Intake{Limit: 100_000}); err != exchange.ErrTooLarge {
 			return fmt.Errorf("ReadBody: %v", err)
 		}
 		return x.Reject(413, ours(), nil)

@@ -19,6 +19,8 @@ var (
 	ErrReset = errors.New("exchange: Envoy ended the stream")
 	// ErrTooLarge: a body is longer than the limit.
 	ErrTooLarge = errors.New("exchange: body too large")
+	// ErrSlow: a body comes more slowly than Intake asks for.
+	ErrSlow = errors.New("exchange: body too slow")
 	// ErrAnswered: Envoy has answered the caller by itself while the request was
 	// still being read. Response gives that answer; Pass or Reject deal with it.
 	ErrAnswered = errors.New("exchange: Envoy answered by itself")
@@ -72,7 +74,7 @@ type Exchange struct {
 	header          Header
 	headersAnswered bool      // BUFFERED: the headers were answered to get the body
 	bodySeen        bool      // there was at least one body message
-	body            pieces    // of the request, as far as it has come
+	body            Body      // of the request, as far as it has come
 	requestEnded    bool      // end of stream or trailers were seen
 	requestTrailers *trailers // held, answered by Forward; nil when there are none to answer
 	forwarded       bool      // Forward has answered the request

@@ -41,9 +41,11 @@ func converse(x *exchange.Exchange) error {
 	}
 	var body []byte
 	if !h.EndOfStream {
-		if body, err = x.ReadBody(ctx, limit); err != nil {
+		b, err := x.ReadBody(ctx, exchange.Intake{Limit: limit})
+		if err != nil {
 			return err
 		}
+		body = b.Bytes()
 	}
 	err = x.Forward(ctx, exchange.Request{
 		Host:   "bedrock.example",
@@ -230,7 +232,7 @@ func TestModesThatCannotWork(t *testing.T) {
 func TestBodyLimit(t *testing.T) {
 	t.Run("known by content-length", func(t *testing.T) {
 		_, x := begin(t, false, "content-length", "11")
-		if _, err := x.ReadBody(background, 10); err != exchange.ErrTooLarge {
+		if _, err := x.ReadBody(background, exchange.Intake{Limit: 10}); err != exchange.ErrTooLarge {
 			t.Error(err)
 		}
 	})
@@ -240,7 +242,7 @@ func TestBodyLimit(t *testing.T) {
 			s.Put(exchangetest.RequestBody(make([]byte, 6), false))
 			s.Put(exchangetest.RequestBody(make([]byte, 5), false))
 		}()
-		if _, err := x.ReadBody(background, 10); err != exchange.ErrTooLarge {
+		if _, err := x.ReadBody(background, exchange.Intake{Limit: 10}); err != exchange.ErrTooLarge {
 			t.Error(err)
 		}
 		if err := x.Reject(413, nil, []byte("{}")); err != nil {
@@ -256,8 +258,8 @@ func TestBodyLimit(t *testing.T) {
 			s.Put(exchangetest.RequestBody(make([]byte, 10), false))
 			s.Put(exchangetest.RequestBody(nil, true))
 		}()
-		if b, err := x.ReadBody(background, 10); err != nil || len(b) != 10 {
-			t.Error(len(b), err)
+		if b, err := x.ReadBody(background, exchange.Intake{Limit: 10}); err != nil || b.Size() != 10 {
+			t.Error(b, err)
 		}
 	})
 }
@@ -282,13 +284,16 @@ func TestBodyInPieces(t *testing.T) {
 		}
 		cancel()
 	}()
-	if _, err := x.ReadBody(cut, limit); !errors.Is(err, context.Canceled) {
+	if _, err := x.ReadBody(cut, exchange.Intake{Limit: limit}); !errors.Is(err, context.Canceled) {
 		t.Fatal(err)
 	}
 	go put([]byte("end"), true)
-	b, err := x.ReadBody(background, limit)
-	if err != nil || !bytes.Equal(b, want) {
-		t.Errorf("%d bytes, want %d: %v", len(b), len(want), err)
+	b, err := x.ReadBody(background, exchange.Intake{Limit: limit})
+	if err != nil || !bytes.Equal(b.Bytes(), want) || b.Size() != int64(len(want)) {
+		t.Fatalf("%v, want %d bytes: %v", b, len(want), err)
+	}
+	if again, err := io.ReadAll(b.Reader()); err != nil || !bytes.Equal(again, want) {
+		t.Errorf("read again: %d bytes, %v", len(again), err)
 	}
 }
 
@@ -302,7 +307,7 @@ func TestEgressNeedsHost(t *testing.T) {
 
 func TestNoBodyCannotBeReplaced(t *testing.T) {
 	s, x := begin(t, true)
-	if b, err := x.ReadBody(background, limit); b != nil || err != nil {
+	if b, err := x.ReadBody(background, exchange.Intake{Limit: limit}); err != nil || b.Bytes() != nil {
 		t.Fatal(b, err)
 	}
 	if err := x.Forward(background, exchange.Request{Body: []byte("x")}); !errors.Is(err, exchange.ErrNoBody) {
@@ -324,8 +329,8 @@ func TestRequestTrailers(t *testing.T) {
 		s.Put(exchangetest.RequestBody([]byte("a"), false))
 		s.Put(exchangetest.RequestTrailers("x-t", "1"))
 	}()
-	if b, err := x.ReadBody(background, limit); err != nil || string(b) != "a" {
-		t.Fatal(string(b), err)
+	if b, err := x.ReadBody(background, exchange.Intake{Limit: limit}); err != nil || string(b.Bytes()) != "a" {
+		t.Fatal(b, err)
 	}
 	if err := x.Forward(background, exchange.Request{Body: []byte("b")}); err != nil {
 		t.Fatal(err)
@@ -350,7 +355,7 @@ func TestRepeatedEndOfRequestIsHarmless(t *testing.T) {
 		s.Put(&extprocv3.ProcessingRequest{}) // flow control, or what later versions send
 		s.Put(exchangetest.ResponseHeaders(true, ":status", "204"))
 	}()
-	if _, err := x.ReadBody(background, limit); err != nil {
+	if _, err := x.ReadBody(background, exchange.Intake{Limit: limit}); err != nil {
 		t.Fatal(err)
 	}
 	if err := x.Forward(background, exchange.Request{}); err != nil {
@@ -406,7 +411,7 @@ func TestEnvoyAnswersWhileTheRequestIsRead(t *testing.T) {
 					t.Fatal(err)
 				}
 				go s.Put(first)
-				_, err = x.ReadBody(background, limit)
+				_, err = x.ReadBody(background, exchange.Intake{Limit: limit})
 			}
 			if !errors.Is(err, exchange.ErrAnswered) {
 				t.Fatal(err)
@@ -480,7 +485,7 @@ func TestContextEndsWaits(t *testing.T) {
 	_, x := begin(t, false)
 	ctx, cancel := context.WithCancel(background)
 	cancel()
-	if _, err := x.ReadBody(ctx, limit); !errors.Is(err, context.Canceled) || errors.Is(err, exchange.ErrReset) {
+	if _, err := x.ReadBody(ctx, exchange.Intake{Limit: limit}); !errors.Is(err, context.Canceled) || errors.Is(err, exchange.ErrReset) {
 		t.Error(err)
 	}
 }
@@ -542,7 +547,7 @@ func TestResponseTrailers(t *testing.T) {
 		s.Put(exchangetest.ResponseTrailers("x-t", "1"))
 	}()
 	if b, err := io.ReadAll(x); err != nil || string(b) != "a" {
-		t.Fatal(string(b), err)
+		t.Fatal(b, err)
 	}
 	if err := x.Answer(background, 200, nil, []byte("b")); err != nil {
 		t.Fatal(err)
@@ -669,7 +674,7 @@ func TestOrder(t *testing.T) {
 			t.Fatal(err)
 		}
 		s.Next()
-		_, err := x.ReadBody(background, limit)
+		_, err := x.ReadBody(background, exchange.Intake{Limit: limit})
 		refused(t, "ReadBody", err)
 		refused(t, "Forward", x.Forward(background, exchange.Request{}))
 		refused(t, "WriteHeader", x.WriteHeader(background, 200, nil))

@@ -36,6 +36,15 @@ func (f Fields) Values(name string) []string {
 	return vs
 }
 
+// Size is how many bytes the names and values take.
+func (f Fields) Size() int64 {
+	var n int
+	for _, kv := range f {
+		n += len(kv.Key) + len(kv.Value)
+	}
+	return int64(n)
+}
+
 // HTTP is a copy as an http.Header.
 func (f Fields) HTTP() http.Header {
 	h := make(http.Header, len(f))

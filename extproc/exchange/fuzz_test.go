@@ -38,7 +38,10 @@ var said = []func() *extprocv3.ProcessingRequest{
 // done are what a handler may do, in any order here.
 var done = []func(x *exchange.Exchange) error{
 	func(x *exchange.Exchange) error { _, err := x.Header(x.Context()); return err },
-	func(x *exchange.Exchange) error { _, err := x.ReadBody(x.Context(), 12); return err },
+	func(x *exchange.Exchange) error {
+		_, err := x.ReadBody(x.Context(), exchange.Intake{Limit: 12})
+		return err
+	},
 	func(x *exchange.Exchange) error {
 		return x.Forward(x.Context(), exchange.Request{Host: "h", Egress: "tls", Body: []byte("body")})
 	},

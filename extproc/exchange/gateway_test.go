@@ -200,21 +200,17 @@ func (s *scene) do(method string, body io.Reader, header ...string) (*http.Respo
 // forward reads the request and sends it to host, upper-cased.
 func forward(x *exchange.Exchange, host string) error {
 	ctx := x.Context()
-	h, err := x.Header(ctx)
-	if err != nil {
+	if _, err := x.Header(ctx); err != nil {
 		return err
 	}
-	body, err := x.ReadBody(ctx, limit)
+	body, err := x.ReadBody(ctx, exchange.Intake{Limit: limit})
 	if err != nil {
 		return err
-	}
-	if h.EndOfStream {
-		body = nil
 	}
 	return x.Forward(ctx, exchange.Request{
 		Host: host, Path: "/model/a%3Ab/invoke?x=y", Egress: "plaintext",
 		Header: []exchange.KeyValue{{Key: "content-type", Value: "application/json"}, {Key: "authorization", Value: "AWS4"}},
-		Body:   bytes.ToUpper(body),
+		Body:   bytes.ToUpper(body.Bytes()),
 	})
 }
 

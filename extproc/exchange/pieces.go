@@ -2,6 +2,7 @@ package exchange
 
 import (
 	"bytes"
+	"io"
 
 	extprocv3 "github.com/envoyproxy/go-control-plane/envoy/service/ext_proc/v3"
 )
@@ -13,34 +14,46 @@ const pieceSize = 1 << 20
 // that drips in byte by byte must not cost its size in bookkeeping.
 const smallPiece = 4 << 10
 
-// pieces are the messages of a body, joined at its end: what a caller announces
-// takes no memory before it has come.
-type pieces struct {
+// Body is a request's body in the pieces in which it came: what a caller announces
+// takes no memory before it is there.
+type Body struct {
 	list [][]byte
 	size int64
 }
 
-func (p *pieces) add(b []byte) {
-	p.size += int64(len(b))
-	switch last := len(p.list) - 1; {
-	case len(b) == 0:
-	case last >= 0 && len(b) < smallPiece:
-		p.list[last] = append(p.list[last], b...)
-	default:
-		p.list = append(p.list, b)
-	}
-}
+// Size is the length in bytes.
+func (b *Body) Size() int64 { return b.size }
 
-// bytes is the body, without a copy where it came in one message; nil is an
-// empty one.
-func (p *pieces) bytes() []byte {
-	switch len(p.list) {
+// Bytes is the whole body, without a copy where it came in one piece; nil is an
+// empty one. They are the caller's to keep.
+func (b *Body) Bytes() []byte {
+	switch len(b.list) {
 	case 0:
 		return nil
 	case 1:
-		return p.list[0]
+		return b.list[0]
 	}
-	return bytes.Join(p.list, nil)
+	return bytes.Join(b.list, nil)
+}
+
+// Reader reads the body without joining it.
+func (b *Body) Reader() io.Reader {
+	readers := make([]io.Reader, len(b.list))
+	for i, piece := range b.list {
+		readers[i] = bytes.NewReader(piece)
+	}
+	return io.MultiReader(readers...)
+}
+
+func (b *Body) add(piece []byte) {
+	b.size += int64(len(piece))
+	switch last := len(b.list) - 1; {
+	case len(piece) == 0:
+	case last >= 0 && len(piece) < smallPiece:
+		b.list[last] = append(b.list[last], piece...)
+	default:
+		b.list = append(b.list, piece)
+	}
 }
 
 // eachPiece cuts a body into messages of streamed responses, the last of which

@@ -68,7 +68,7 @@ func sceneFlood(s *scene) {
 		if _, err := x.Header(x.Context()); err != nil {
 			return err
 		}
-		switch _, err := x.ReadBody(x.Context(), limit); {
+		switch _, err := x.ReadBody(x.Context(), exchange.Intake{Limit: limit}); {
 		case errors.Is(err, exchange.ErrAnswered): // Envoy buffers, and has a limit of its own
 			return x.Pass(x.Context(), nil)
 		case err != exchange.ErrTooLarge:
@@ -124,7 +124,7 @@ func sceneSlowHandler(s *scene) {
 			return err
 		}
 		<-release
-		_, err := x.ReadBody(x.Context(), flood)
+		_, err := x.ReadBody(x.Context(), exchange.Intake{Limit: flood})
 		return err
 	})
 	before := s.envoys[s.mode].Memory(s.T)
@@ -170,7 +170,7 @@ func sceneHalfBody(s *scene) {
 		if _, err := x.Header(x.Context()); err != nil {
 			return err
 		}
-		if _, err := x.ReadBody(x.Context(), limit); !errors.Is(err, exchange.ErrAnswered) {
+		if _, err := x.ReadBody(x.Context(), exchange.Intake{Limit: limit}); !errors.Is(err, exchange.ErrAnswered) {
 			return fmt.Errorf("ReadBody: %v", err)
 		}
 		return x.Pass(x.Context(), nil)

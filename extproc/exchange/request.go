@@ -6,6 +6,7 @@ import (
 	"net/netip"
 	"strconv"
 	"strings"
+	"time"
 
 	extprocv3 "github.com/envoyproxy/go-control-plane/envoy/service/ext_proc/v3"
 )
@@ -40,6 +41,15 @@ type Header struct {
 	ClientAddress netip.Addr
 	// EndOfStream: there is no body.
 	EndOfStream bool
+}
+
+// ContentLength is the length that the caller announced, 0 where it did not.
+func (h *Header) ContentLength() int64 {
+	n, err := strconv.ParseInt(h.Get("content-length"), 10, 64)
+	if err != nil {
+		return 0
+	}
+	return n
 }
 
 // Header waits for the head of the request. The value is the exchange's own and
@@ -114,48 +124,89 @@ func clientAddress(source string, forwarded []string) netip.Addr {
 	return a.Unmap()
 }
 
-// ReadBody waits for the whole body of the request, nil when it has none. A body
-// over limit bytes is ErrTooLarge, known by its content-length before any of it
-// has come. Other errors: ErrAnswered, ErrReset, the context's, after which another
-// ReadBody reads on. The bytes are the caller's to keep.
-func (x *Exchange) ReadBody(ctx context.Context, limit int64) ([]byte, error) {
+// Intake is within which bounds a body is read.
+type Intake struct {
+	Limit int64 // bytes
+	// Took hears of the length of every piece before it is kept; of a body that Envoy
+	// buffers, which comes in one, what is announced (else Limit) before Envoy is asked
+	// for it. Its error is ReadBody's, and the end of the body: it can't be read on.
+	// nil hears nothing.
+	Took func(n int64) error
+	// Of each Window (one after the other, from the call on) the body must bring
+	// Least bytes. 0 asks for nothing. It does not count for a body that Envoy
+	// buffers: nothing of it is seen before it is whole.
+	Least  int64
+	Window time.Duration
+}
+
+// ReadBody waits for the whole body of the request, which may be empty. A body
+// over Limit is ErrTooLarge, known by its content-length before any of it has
+// come; one that comes too slowly is ErrSlow. Other errors: Took's, ErrAnswered,
+// ErrReset, the context's, after which (but for Took's) another ReadBody reads on.
+func (x *Exchange) ReadBody(ctx context.Context, in Intake) (*Body, error) {
 	if err := x.order("ReadBody", phaseHeader); err != nil {
 		return nil, err
 	}
 	if x.pending != nil {
 		return nil, ErrAnswered
 	}
-	if length, err := strconv.ParseInt(x.header.Get("content-length"), 10, 64); err == nil && length > limit {
+	if x.header.ContentLength() > in.Limit {
 		return nil, ErrTooLarge
 	}
 	if x.buffered && !x.requestEnded && !x.headersAnswered {
 		// The body comes only once the headers are answered; what they become is
 		// said in the answer to the body.
+		if in.Took != nil {
+			announced := in.Limit
+			if x.header.Get("content-length") != "" {
+				announced = x.header.ContentLength()
+			}
+			if err := in.Took(announced); err != nil {
+				return nil, err
+			}
+		}
 		x.headersAnswered = true
 		if err := x.send(requestHeadersAnswer(&extprocv3.CommonResponse{})); err != nil {
 			return nil, err
 		}
 	}
+	p := pace{deadline: &x.deadline, least: in.Least, window: in.Window}
+	if x.buffered {
+		p.least = 0
+	}
+	defer p.stop()
 	for {
-		if x.body.size > limit {
+		if x.body.size > in.Limit {
 			return nil, ErrTooLarge
 		}
 		if x.requestEnded {
 			x.phase = phaseBody
-			whole := x.body.bytes()
-			x.body = pieces{} // the caller's now; a stream may last for minutes
-			return whole, nil
+			whole := x.body
+			x.body = Body{} // the caller's now; a stream may last for minutes
+			return &whole, nil
 		}
-		m, err := x.next(ctx, nil)
+		m, err := x.next(ctx, p.wait(x.body.size))
+		if err == errDeadline {
+			if p.slow(x.body.size) {
+				return nil, ErrSlow
+			}
+			continue
+		}
 		if err != nil {
 			return nil, err
 		}
 		switch r := m.GetRequest().(type) {
 		case *extprocv3.ProcessingRequest_RequestBody:
+			piece := r.RequestBody.GetBody()
+			if in.Took != nil && !x.buffered && len(piece) > 0 && x.body.size+int64(len(piece)) <= in.Limit {
+				if err := in.Took(int64(len(piece))); err != nil {
+					return nil, err
+				}
+			}
 			x.bodySeen = true
 			// A buffered body is one message, whether trailers follow or not.
 			x.requestEnded = r.RequestBody.GetEndOfStream() || x.buffered
-			x.body.add(r.RequestBody.GetBody())
+			x.body.add(piece)
 		case *extprocv3.ProcessingRequest_RequestTrailers:
 			x.holdRequestTrailers(r.RequestTrailers)
 		case *extprocv3.ProcessingRequest_ResponseHeaders:

@@ -27,6 +27,7 @@ const (
 	Transport          Kind = "transport_error"
 	Timeout            Kind = "timeout"
 	GatewayUnavailable Kind = "gateway_unavailable"
+	Overloaded         Kind = "gateway_overloaded"
 	Internal           Kind = "internal_error"
 )
 

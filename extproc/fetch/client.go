@@ -94,9 +94,9 @@ func (f *Fetcher) connect(ctx context.Context, network, address string) (net.Con
 	return nil, err
 }
 
-// get reads one image. total counts the bytes of all images of the request. The
-// error is without the URL, which may hold a signature.
-func (f *Fetcher) get(ctx context.Context, address string, total *atomic.Int64) (chat.Image, error) {
+// get reads one image. total counts the bytes of all images of the request, and
+// by hears of them. The error is without the URL, which may hold a signature.
+func (f *Fetcher) get(ctx context.Context, by Caller, address string, total *atomic.Int64) (chat.Image, error) {
 	r, err := http.NewRequestWithContext(ctx, http.MethodGet, address, nil)
 	if err != nil {
 		return chat.Image{}, bare(err)
@@ -114,7 +114,7 @@ func (f *Fetcher) get(ctx context.Context, address string, total *atomic.Int64) 
 	case response.ContentLength > f.config.MaxBytes:
 		return chat.Image{}, sizeError(f.config.MaxBytes)
 	}
-	body := &countingReader{r: io.LimitReader(response.Body, f.config.MaxBytes+1), total: total, most: f.config.MaxTotalBytes}
+	body := &countingReader{r: io.LimitReader(response.Body, f.config.MaxBytes+1), total: total, most: f.config.MaxTotalBytes, take: by.Take}
 	head := make([]byte, magicBytes)
 	n, err := io.ReadFull(body, head)
 	if err != nil && err != io.ErrUnexpectedEOF && err != io.EOF {
@@ -144,17 +144,24 @@ func bare(err error) error {
 	return err
 }
 
-// countingReader breaks off when all readers together have read too much.
+// countingReader breaks off when all readers together have read too much, or take
+// refuses what was read.
 type countingReader struct {
 	r     io.Reader
 	total *atomic.Int64
 	most  int64
+	take  func(n int64) error // may be nil
 }
 
 func (c *countingReader) Read(p []byte) (int, error) {
 	n, err := c.r.Read(p)
 	if c.total.Add(int64(n)) > c.most {
 		return n, errTotal
+	}
+	if c.take != nil && n > 0 {
+		if err := c.take(int64(n)); err != nil {
+			return n, err
+		}
 	}
 	return n, err
 }

@@ -6,6 +6,7 @@
 // and gives one whose images are inline. It is off unless the operator says
 // otherwise, and then refuses by name.
 //
-// extproc calls Images once per call, before limits: a request whose image can't
-// be had spends no quota.
+// extproc calls Prepare before limits, so that all that can be wrong with the
+// request is said first, and Images after them: a caller who is refused has
+// nothing fetched, and no key takes all of the fetches that the process makes.
 package fetch

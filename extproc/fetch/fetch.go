@@ -19,6 +19,7 @@ import (
 
 const (
 	maxFetches  = 64              // going on in the process
+	maxOfKey    = 16              // going on for one key
 	maxParallel = 4               // going on for one call
 	maxImages   = 100             // of one call
 	connectTime = 5 * time.Second // for one address
@@ -37,7 +38,7 @@ type Config struct {
 type Fetcher struct {
 	config Config
 	client *http.Client
-	slots  chan struct{} // one per fetch of the process
+	slots  *slots
 
 	// The network; tests have their own.
 	port   string
@@ -50,7 +51,7 @@ func New(c Config) *Fetcher {
 	dialer := &net.Dialer{Timeout: connectTime}
 	f := &Fetcher{
 		config: c,
-		slots:  make(chan struct{}, maxFetches),
+		slots:  newSlots(),
 		port:   "443",
 		lookup: func(ctx context.Context, host string) ([]netip.Addr, error) {
 			return net.DefaultResolver.LookupNetIP(ctx, "ip", host)
@@ -61,10 +62,22 @@ func New(c Config) *Fetcher {
 	return f
 }
 
-// Images gives r with the images of its https: URLs inline; r itself where it has
-// none. The error is a *fault.Error of status 400 that names the image, or
-// ctx's own. A conversation that is wrong anyway costs no fetch.
-func (f *Fetcher) Images(ctx context.Context, r *chat.Request) (*chat.Request, error) {
+// Caller is for whom images are fetched.
+type Caller struct {
+	Key string // whose share of the slots it takes
+	// Take hears of bytes before they are kept. Its error ends the fetch, and is
+	// Images's where it is a *fault.Error.
+	Take func(n int64) error
+}
+
+// standIn is the shortest image that anybody takes for one.
+var standIn = chat.Image{Format: "png", Data: []byte("\x89PNG\r\n\x1a\n")}
+
+// Prepare gives r with stand-ins for the images that it names by URL, so that all
+// else can be judged before anything is fetched; r itself where it names none. The
+// error is a *fault.Error of status 400, for images that are not to be had
+// wherever they are.
+func (f *Fetcher) Prepare(r *chat.Request) (*chat.Request, error) {
 	wanted := linked(r)
 	if len(wanted) == 0 {
 		return r, nil
@@ -72,13 +85,24 @@ func (f *Fetcher) Images(ctx context.Context, r *chat.Request) (*chat.Request, e
 	if !f.config.Enabled {
 		return nil, refuse(wanted[0], "fetching images is off at this gateway: send the image inline, as a data: URL", nil)
 	}
-	if _, err := chat.Normalize(r); err != nil {
-		return nil, err
-	}
 	if len(wanted) > maxImages {
 		return nil, refuse(wanted[maxImages], "too many images to fetch", nil)
 	}
-	images, err := f.all(ctx, wanted)
+	images := make(map[string]chat.Image, len(wanted))
+	for _, w := range wanted {
+		images[w.URL] = standIn
+	}
+	return inline(r, images), nil
+}
+
+// Images gives r with the images of its https: URLs inline; r itself where it has
+// none. The error is Prepare's, a *fault.Error of status 400 that names the image,
+// by's own, or ctx's.
+func (f *Fetcher) Images(ctx context.Context, by Caller, r *chat.Request) (*chat.Request, error) {
+	if prepared, err := f.Prepare(r); err != nil || prepared == r {
+		return prepared, err
+	}
+	images, err := f.all(ctx, by, linked(r))
 	if err != nil {
 		return nil, err
 	}
@@ -87,7 +111,7 @@ func (f *Fetcher) Images(ctx context.Context, r *chat.Request) (*chat.Request, e
 
 // all gets the wanted images, several at a time and each URL once, and gives
 // them by URL. The first that fails ends the others.
-func (f *Fetcher) all(parent context.Context, wanted []chat.Image) (map[string]chat.Image, error) {
+func (f *Fetcher) all(parent context.Context, by Caller, wanted []chat.Image) (map[string]chat.Image, error) {
 	ctx, cancel := context.WithTimeout(parent, f.config.Timeout)
 	defer cancel()
 	var (
@@ -105,13 +129,18 @@ func (f *Fetcher) all(parent context.Context, wanted []chat.Image) (map[string]c
 		}
 		asked[w.URL] = true
 		wait.Go(func() {
-			image, err := f.slotted(ctx, own, w.URL, &total)
+			image, err := f.slotted(ctx, by, own, w.URL, &total)
 			mu.Lock()
 			defer mu.Unlock()
+			var full *fault.Error
 			switch {
 			case err == nil:
 				images[w.URL] = image
-			case failed == nil:
+			case failed != nil:
+			case errors.As(err, &full):
+				failed = full
+				cancel()
+			default:
 				failed = refuse(w, reason(err), err)
 				cancel()
 			}
@@ -133,17 +162,20 @@ func (f *Fetcher) all(parent context.Context, wanted []chat.Image) (map[string]c
 	return images, nil
 }
 
-// slotted gets an image once the call and the process have room for it.
-func (f *Fetcher) slotted(ctx context.Context, own chan struct{}, url string, total *atomic.Int64) (chat.Image, error) {
-	for _, slots := range []chan struct{}{own, f.slots} {
-		select {
-		case slots <- struct{}{}:
-			defer func() { <-slots }()
-		case <-ctx.Done():
-			return chat.Image{}, ctx.Err()
-		}
+// slotted gets an image once the call, its key and the process have room for it.
+func (f *Fetcher) slotted(ctx context.Context, by Caller, own chan struct{}, url string, total *atomic.Int64) (chat.Image, error) {
+	select {
+	case own <- struct{}{}:
+		defer func() { <-own }()
+	case <-ctx.Done():
+		return chat.Image{}, ctx.Err()
 	}
-	return f.get(ctx, url, total)
+	give, err := f.slots.take(ctx, by.Key)
+	if err != nil {
+		return chat.Image{}, err
+	}
+	defer give()
+	return f.get(ctx, by, url, total)
 }
 
 // linked are the images of r that are still URLs.

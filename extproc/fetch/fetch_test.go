@@ -11,6 +11,7 @@ import (
 	"net/http/httptest"
 	"net/netip"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -101,7 +102,7 @@ func TestImages(t *testing.T) {
 	r.Messages = append(r.Messages,
 		chat.Message{Role: chat.Assistant, Blocks: []chat.Block{chat.ToolUse{ID: "c", Name: "f"}}},
 		chat.Message{Role: chat.User, Blocks: []chat.Block{chat.ToolResult{ID: "c", Blocks: []chat.Block{chat.Image{URL: "https://example.com/png", Param: "q"}}}}})
-	got, err := s.Images(t.Context(), r)
+	got, err := s.Images(t.Context(), Caller{Key: "k"}, r)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -132,7 +133,7 @@ func TestImages(t *testing.T) {
 
 func TestNothingToFetch(t *testing.T) {
 	r := &chat.Request{Messages: []chat.Message{{Role: chat.User, Blocks: []chat.Block{chat.Text{Text: "a"}, chat.Image{Format: "png", Data: []byte(png)}}}}}
-	if got, err := New(Config{}).Images(t.Context(), r); err != nil || got != r {
+	if got, err := New(Config{}).Images(t.Context(), Caller{Key: "k"}, r); err != nil || got != r {
 		t.Errorf("Images = %v, %v; want the request itself", got, err)
 	}
 }
@@ -143,17 +144,32 @@ func TestOff(t *testing.T) {
 	wantRefused(t, s, images("https://example.com/a"), "messages[0].content[0].image_url.url", "is off")
 }
 
-// TestABrokenConversationCostsNoFetch: what is wrong anyway is said first.
-func TestABrokenConversationCostsNoFetch(t *testing.T) {
+// TestPrepare: what takes the images' places is taken for images, and the request stays as it is.
+func TestPrepare(t *testing.T) {
 	s := newSite(t, nil, nil)
-	r := images("https://example.com/a")
-	r.Messages = append(r.Messages, chat.Message{Role: chat.User, Blocks: []chat.Block{chat.ToolResult{ID: "zz"}}, Param: "messages[1]"})
-	wantRefused(t, s, r, "messages[1]", "zz")
+	r := images("https://example.com/a", "https://example.com/b")
+	r.Messages[0].Blocks = append(r.Messages[0].Blocks, chat.Text{Text: "look"})
+	got, err := s.Prepare(r)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for i, b := range got.Messages[0].Blocks[:2] {
+		if image := b.(chat.Image); chat.ImageFormat(image.Data) != image.Format || image.Param != fmt.Sprintf("messages[0].content[%d]", i) || image.URL != "" {
+			t.Errorf("%+v", image)
+		}
+	}
+	if r.Messages[0].Blocks[0].(chat.Image).URL == "" || s.dialed.Load() != 0 {
+		t.Error("the request was changed, or the image fetched")
+	}
+	plain := images()
+	if got, err := s.Prepare(plain); got != plain || err != nil {
+		t.Errorf("%v, %v; want the request itself", got, err)
+	}
 }
 
 func wantRefused(t *testing.T, s *site, r *chat.Request, param, says string) {
 	t.Helper()
-	got, err := s.Images(t.Context(), r)
+	got, err := s.Images(t.Context(), Caller{Key: "k"}, r)
 	var f *fault.Error
 	if !errors.As(err, &f) {
 		t.Errorf("Images = %v, %v; want a fault", got, err)
@@ -234,7 +250,7 @@ func TestRefused(t *testing.T) {
 		images("https://example.com/800?1", "https://example.com/800?2", "https://example.com/800?3", "https://example.com/800?4"),
 		images("https://example.com/800", "https://example.com/800", "https://example.com/800", "https://example.com/800"),
 	} {
-		_, err := s.Images(t.Context(), r)
+		_, err := s.Images(t.Context(), Caller{Key: "k"}, r)
 		if f := fault.From(err); f.Status != 400 || !strings.Contains(f.Message, "too large together") {
 			t.Errorf("%v", err)
 		}
@@ -266,8 +282,71 @@ func TestTheCallerLeaves(t *testing.T) {
 		cancel()
 		<-r.Context().Done()
 	}, nil)
-	if _, err := s.Images(ctx, images("https://example.com/a")); !errors.Is(err, context.Canceled) {
+	if _, err := s.Images(ctx, Caller{Key: "k"}, images("https://example.com/a")); !errors.Is(err, context.Canceled) {
 		t.Errorf("%v, want context.Canceled", err)
+	}
+}
+
+// TestOneKeyTakesItsShare: however many calls of a key wait for a slow site, another key's image is
+// fetched beside them.
+func TestOneKeyTakesItsShare(t *testing.T) {
+	var serving atomic.Int64
+	release, busy := make(chan struct{}), make(chan struct{}, 1000)
+	s := newSite(t, func(w http.ResponseWriter, r *http.Request) {
+		if r.URL.Path == "/other" {
+			_, _ = w.Write([]byte(png))
+			return
+		}
+		serving.Add(1)
+		busy <- struct{}{}
+		select {
+		case <-release:
+			_, _ = w.Write([]byte(png))
+		case <-r.Context().Done():
+		}
+	}, nil)
+	const calls = 2 * maxFetches / maxParallel
+	var done sync.WaitGroup
+	for i := range calls {
+		done.Go(func() {
+			var urls []string
+			for j := range maxParallel {
+				urls = append(urls, fmt.Sprintf("https://example.com/%d/%d", i, j))
+			}
+			if _, err := s.Images(t.Context(), Caller{Key: "hog"}, images(urls...)); err != nil {
+				t.Error(err)
+			}
+		})
+	}
+	for range maxOfKey {
+		<-busy
+	}
+	if _, err := s.Images(t.Context(), Caller{Key: "other"}, images("https://example.com/other")); err != nil {
+		t.Error(err)
+	}
+	if n := serving.Load(); n != maxOfKey {
+		t.Errorf("one key has %d fetches going on, want %d", n, maxOfKey)
+	}
+	close(release)
+	done.Wait()
+	if n := len(s.slots.keys); n != 0 || len(s.slots.all) != 0 {
+		t.Errorf("left: %d keys, %d slots", n, len(s.slots.all))
+	}
+}
+
+// TestTake: every byte is announced, and who has no room for them ends the fetch with an error of
+// their own.
+func TestTake(t *testing.T) {
+	s := newSite(t, func(w http.ResponseWriter, r *http.Request) { _, _ = w.Write([]byte(png)) }, nil)
+	var took atomic.Int64
+	by := Caller{Key: "k", Take: func(n int64) error { took.Add(n); return nil }}
+	if _, err := s.Images(t.Context(), by, images("https://example.com/a", "https://example.com/b")); err != nil || took.Load() != 2*int64(len(png)) {
+		t.Errorf("%d bytes taken, %v", took.Load(), err)
+	}
+	full := &fault.Error{Kind: fault.Overloaded, Status: 503}
+	by.Take = func(int64) error { return full }
+	if _, err := s.Images(t.Context(), by, images("https://example.com/a", "https://example.com/b")); err != full {
+		t.Errorf("%v, want Take's own error", err)
 	}
 }
 
@@ -311,7 +390,7 @@ func TestNoConnectionToRefusedAddresses(t *testing.T) {
 		"127.0.0.1", "127.1.2.3", "localhost", "localhost.", "[::1]", "[::ffff:127.0.0.1]", "[::ffff:7f00:1]", "[::127.0.0.1]", "[64:ff9b::7f00:1]", "[2002:7f00:1::]",
 		"0.0.0.0", "[::]", "0", "2130706433", "0x7f000001", "0177.0.0.1", "127.1",
 	} {
-		_, err := f.Images(t.Context(), images("https://"+host+":"+port+"/"))
+		_, err := f.Images(t.Context(), Caller{Key: "k"}, images("https://"+host+":"+port+"/"))
 		if f := fault.From(err); f.Status != 400 || !strings.Contains(f.Message, "no public address") {
 			t.Errorf("%s: %v", host, err)
 		}
@@ -338,7 +417,7 @@ func TestNoConnectionByRedirectOrRebinding(t *testing.T) {
 		http.Redirect(w, r, targets[n], http.StatusTemporaryRedirect)
 	}, map[string][]netip.Addr{"inside.example": {private}, "both.example": {publicAddress, private}})
 	for i := range targets { // the site's dialer fails the test for any other address than its own
-		_, err := s.Images(t.Context(), images(fmt.Sprintf("https://example.com/%d", i)))
+		_, err := s.Images(t.Context(), Caller{Key: "k"}, images(fmt.Sprintf("https://example.com/%d", i)))
 		if f := fault.From(err); f.Status != 400 || !strings.Contains(f.Message, "no public address") {
 			t.Errorf("%s: %v", targets[i], err)
 		}
@@ -350,7 +429,7 @@ func TestNoConnectionByRedirectOrRebinding(t *testing.T) {
 		}
 		return []netip.Addr{publicAddress}, nil
 	}
-	if _, err := s.Images(t.Context(), images("https://example.com/0")); err == nil || asked != 2 {
+	if _, err := s.Images(t.Context(), Caller{Key: "k"}, images("https://example.com/0")); err == nil || asked != 2 {
 		t.Errorf("%v after %d lookups", err, asked) // one for the host, one for where it leads
 	}
 }
@@ -396,7 +475,7 @@ func FuzzURL(f *testing.F) {
 		if !bytes.HasPrefix([]byte(url), []byte("https://")) {
 			return
 		}
-		if _, err := fetcher.Images(t.Context(), images(url)); fault.From(err).Status != 400 {
+		if _, err := fetcher.Images(t.Context(), Caller{Key: "k"}, images(url)); fault.From(err).Status != 400 {
 			t.Errorf("%q: %v", url, err)
 		}
 	})

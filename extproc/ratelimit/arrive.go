@@ -32,7 +32,7 @@ func (l *Limiter) Arrive(buckets []Bucket) (*Arrival, error) {
 		}
 	}
 	for _, b := range a.buckets {
-		t := l.tally(b.scope)
+		t := l.tally(b.Scope)
 		t.here++
 		t.asked = l.o.Now()
 	}
@@ -44,8 +44,8 @@ func (l *Limiter) look(buckets []bucket) verdict {
 	v := verdict{at: l.clock(), refused: -1}
 	now, longest, place := l.o.Now(), time.Duration(-1), 0
 	for _, b := range buckets {
-		t := l.tallies[b.scope]
-		for _, limit := range b.limits {
+		t := l.tallies[b.Scope]
+		for _, limit := range b.Limits {
 			used := t.used(limit, v.at)
 			known := limit.Max == 0 || l.away || t != nil && now.Sub(t.asked) < recheck
 			if limit.Unit == Slots {
@@ -78,9 +78,9 @@ func (a *Arrival) Leave() {
 	}
 	a.left = true
 	for _, b := range a.buckets {
-		t := l.tallies[b.scope]
+		t := l.tallies[b.Scope]
 		if t.here--; l.idle(t) && len(t.counts) == 0 {
-			delete(l.tallies, b.scope)
+			delete(l.tallies, b.Scope)
 		}
 	}
 }

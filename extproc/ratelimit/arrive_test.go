@@ -55,11 +55,23 @@ func turnedAway(t testing.TB, l *Limiter, limit string, buckets ...Bucket) *Reje
 	return r
 }
 
-// later is a clock that can be put forward.
-type later struct{ by atomic.Int64 }
+// frozen is a clock that stands still until it is put forward.
+type frozen struct {
+	mu  sync.Mutex
+	now time.Time
+}
 
-func (c *later) now() time.Time            { return time.Now().Add(time.Duration(c.by.Load())) }
-func (c *later) put(forward time.Duration) { c.by.Add(int64(forward)) }
+func (c *frozen) Now() time.Time {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.now
+}
+
+func (c *frozen) put(forward time.Duration) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.now = c.now.Add(forward)
+}
 
 func TestArriveKnowsWhatIsFull(t *testing.T) {
 	for name, test := range map[string]struct {
@@ -76,11 +88,11 @@ func TestArriveKnowsWhatIsFull(t *testing.T) {
 			c := redistest.Start(t).Client()
 			calm(t, c)
 			var trips trips
-			l := limiter(t, c, Options{Probe: time.Hour})
-			b, m := Bucket{"apikey:a", test.limit}, Bucket{"model:m", resource.RateLimit{RPD: n(1000)}}
+			l := limiter(t, c, Options{Probe: time.Hour, Now: fixed(time.Now())}) // within a second
+			b, m := of("apikey:a", test.limit), of("model:m", resource.RateLimit{RPD: n(1000)})
 			for range test.asked {
 				a := arrive(t, l, b, m)
-				reserve(t, l, 10, b, m).Settle(10)
+				reserve(t, l, 10, b, m).Settle(Amount{10})
 				a.Leave()
 			}
 			if err := l.flush(ctx); err != nil {
@@ -112,7 +124,7 @@ func TestArriveRejectsAsReserveDoes(t *testing.T) {
 	for name, limit := range map[string]resource.RateLimit{"rph": {RPM: n(1), RPH: n(1), Concurrency: n(1)}, "tpd": {TPD: n(10)}, "rpd": {RPD: n(0)}, "concurrency": {Concurrency: n(1)}} {
 		t.Run(name, func(t *testing.T) {
 			l := limiter(t, absent(t), Options{Now: fixed(noon)})
-			b := Bucket{"apikey:a", limit}
+			b := of("apikey:a", limit)
 			if name != "rpd" {
 				arrive(t, l, b)
 				reserve(t, l, 10, b)
@@ -126,7 +138,7 @@ func TestArriveRejectsAsReserveDoes(t *testing.T) {
 
 func TestArriveCountsCallsThatAreHere(t *testing.T) {
 	l := limiter(t, redistest.Start(t).Client(), Options{})
-	b, m := Bucket{"apikey:a", resource.RateLimit{Concurrency: n(2)}}, Bucket{"model:m", resource.RateLimit{Concurrency: n(3)}}
+	b, m := of("apikey:a", resource.RateLimit{Concurrency: n(2)}), of("model:m", resource.RateLimit{Concurrency: n(3)})
 	first := arrive(t, l, b, b, m) // a scope counts once
 	arrive(t, l, b, m)
 	turnedAway(t, l, "concurrency", b, m)
@@ -139,8 +151,8 @@ func TestArriveCountsCallsThatAreHere(t *testing.T) {
 	third.Leave()
 	arrive(t, l, m)
 	turnedAway(t, l, "concurrency", m)
-	arrive(t, l, Bucket{"apikey:a", resource.RateLimit{Concurrency: n(3)}}) // raised
-	arrive(t, l, Bucket{"apikey:a", resource.RateLimit{RPM: n(3)}})         // taken away
+	arrive(t, l, of("apikey:a", resource.RateLimit{Concurrency: n(3)})) // raised
+	arrive(t, l, of("apikey:a", resource.RateLimit{RPM: n(3)}))         // taken away
 	arrive(t, l).Leave()
 	(*Arrival)(nil).Leave()
 }
@@ -149,25 +161,25 @@ func TestArriveCountsCallsThatAreHere(t *testing.T) {
 func TestArriveReserveSettleLeave(t *testing.T) {
 	c := redistest.Start(t).Client()
 	l := limiter(t, c, Options{})
-	b := Bucket{"apikey:a", resource.RateLimit{Concurrency: n(1)}}
+	b := of("apikey:a", resource.RateLimit{Concurrency: n(1)})
 	for range 20 {
 		a := arrive(t, l, b)
 		turnedAway(t, l, "concurrency", b)
 		r := reserve(t, l, 0, b)
-		r.Settle(0)
+		r.Settle(Amount{})
 		a.Leave()
 	}
 	if err := l.flush(ctx); err != nil {
 		t.Fatal(err)
 	}
-	if held := c.ZCard(ctx, slotsKey("apikey:a")).Val(); held != 0 || l.waiting != 0 {
+	if held := c.ZCard(ctx, slotsKey(named("apikey:a"))).Val(); held != 0 || l.waiting != 0 {
 		t.Errorf("%d slots are held, %d settlements wait", held, l.waiting)
 	}
 }
 
 func TestArriveAtTheSameTime(t *testing.T) {
 	l := limiter(t, redistest.Start(t).Client(), Options{})
-	b := Bucket{"apikey:a", resource.RateLimit{Concurrency: n(10)}}
+	b := of("apikey:a", resource.RateLimit{Concurrency: n(10)})
 	var here, most, passed atomic.Int64
 	var wg sync.WaitGroup
 	for range 8 {
@@ -195,7 +207,7 @@ func TestArriveAtTheSameTime(t *testing.T) {
 func TestArriveZeroBlocks(t *testing.T) {
 	l := limiter(t, redistest.Start(t).Client(), Options{})
 	for limit, b := range map[string]resource.RateLimit{"tpm": {TPM: n(0)}, "rps": {RPS: n(0)}, "concurrency": {Concurrency: n(0)}} {
-		turnedAway(t, l, limit, Bucket{"apikey:a", b})
+		turnedAway(t, l, limit, of("apikey:a", b))
 	}
 	if len(l.tallies) != 0 {
 		t.Errorf("%d tallies are left", len(l.tallies))
@@ -205,7 +217,8 @@ func TestArriveZeroBlocks(t *testing.T) {
 // No call that Redis would admit is refused for longer than a second: limits are
 // raised, tokens given back, counters deleted, windows end.
 func TestArriveForgets(t *testing.T) {
-	full := Bucket{"apikey:a", resource.RateLimit{TPD: n(100)}}
+	limit := resource.RateLimit{TPD: n(100)}
+	full := of("apikey:a", limit)
 	for name, test := range map[string]struct {
 		change func(t *testing.T, c *redis.Client, other *Limiter, mine, theirs *Reservation)
 		limit  resource.RateLimit
@@ -213,27 +226,27 @@ func TestArriveForgets(t *testing.T) {
 	}{
 		"a raised limit":          {limit: resource.RateLimit{TPD: n(200)}},
 		"a limit taken away":      {limit: resource.RateLimit{TPM: n(100)}},
-		"tokens that I gave back": {change: func(_ *testing.T, _ *redis.Client, _ *Limiter, mine, _ *Reservation) { mine.Settle(1) }, limit: full.Limit},
+		"tokens that I gave back": {change: func(_ *testing.T, _ *redis.Client, _ *Limiter, mine, _ *Reservation) { mine.Settle(Amount{1}) }, limit: limit},
 		"tokens that others gave back": {change: func(t *testing.T, _ *redis.Client, other *Limiter, _, theirs *Reservation) {
-			theirs.Settle(1)
+			theirs.Settle(Amount{1})
 			if err := other.flush(ctx); err != nil {
 				t.Fatal(err)
 			}
-		}, limit: full.Limit, wait: recheck},
+		}, limit: limit, wait: recheck},
 		"deleted counters": {change: func(_ *testing.T, c *redis.Client, _ *Limiter, _, _ *Reservation) {
-			c.Del(ctx, countersKey("apikey:a"))
-		}, limit: full.Limit, wait: recheck},
+			c.Del(ctx, countersKey(named("apikey:a")))
+		}, limit: limit, wait: recheck},
 	} {
 		t.Run(name, func(t *testing.T) {
 			c := redistest.Start(t).Client()
-			var clock later
-			l, other := limiter(t, c, Options{Now: clock.now, Probe: time.Hour}), limiter(t, c, Options{Probe: time.Hour})
+			clock := frozen{now: time.Now()}
+			l, other := limiter(t, c, Options{Now: clock.Now, Probe: time.Hour}), limiter(t, c, Options{Probe: time.Hour})
 			theirs, mine := reserve(t, other, 50, full), reserve(t, l, 50, full)
 			turnedAway(t, l, "tpd", full)
 			if test.change != nil {
 				test.change(t, c, other, mine, theirs)
 			}
-			b := Bucket{"apikey:a", test.limit}
+			b := of("apikey:a", test.limit)
 			if test.wait > 0 {
 				turnedAway(t, l, "tpd", b)
 				clock.put(test.wait)
@@ -247,10 +260,10 @@ func TestArriveForgets(t *testing.T) {
 // While a bucket stays full, one call a second goes on to ask.
 func TestArriveLetsOneAsk(t *testing.T) {
 	c := redistest.Start(t).Client()
-	var clock later
-	l := limiter(t, c, Options{Now: clock.now, Probe: time.Hour})
-	b := Bucket{"apikey:a", resource.RateLimit{RPD: n(1)}}
-	reserve(t, l, 0, b).Settle(0)
+	clock := frozen{now: time.Now()}
+	l := limiter(t, c, Options{Now: clock.Now, Probe: time.Hour})
+	b := of("apikey:a", resource.RateLimit{RPD: n(1)})
+	reserve(t, l, 0, b).Settle(Amount{})
 	passed := 0
 	for range 5 {
 		for range 20 {
@@ -267,17 +280,17 @@ func TestArriveLetsOneAsk(t *testing.T) {
 }
 
 func TestArriveKnowsWhenAWindowEnds(t *testing.T) {
-	now := noon
-	l := limiter(t, absent(t), Options{Now: func() time.Time { return now }})
-	b := Bucket{"apikey:a", resource.RateLimit{RPM: n(1)}}
+	clock := frozen{now: noon}
+	l := limiter(t, absent(t), Options{Now: clock.Now})
+	b := of("apikey:a", resource.RateLimit{RPM: n(1)})
 	arrive(t, l, b).Leave()
-	reserve(t, l, 0, b).Settle(0)
+	reserve(t, l, 0, b).Settle(Amount{})
 	turnedAway(t, l, "rpm", b)
-	now = now.Add(3 * time.Second)
+	clock.put(3 * time.Second)
 	if got := turnedAway(t, l, "rpm", b).Fault.RetryAfter; got != "1" {
 		t.Errorf("Retry-After %s", got)
 	}
-	now = now.Add(time.Second)
+	clock.put(time.Second)
 	arrive(t, l, b)
 }
 
@@ -286,8 +299,8 @@ func TestArriveOnRedissClock(t *testing.T) {
 	c := redistest.Start(t).Client()
 	calm(t, c)
 	l := limiter(t, c, Options{Now: func() time.Time { return time.Now().Add(90 * time.Minute) }})
-	b := Bucket{"apikey:a", resource.RateLimit{RPM: n(1)}}
-	reserve(t, l, 0, b).Settle(0)
+	b := of("apikey:a", resource.RateLimit{RPM: n(1)})
+	reserve(t, l, 0, b).Settle(Amount{})
 	look, asked := turnedAway(t, l, "rpm", b), refused(t, l, 0, "rpm", b)
 	one, err1 := time.ParseDuration(look.Headers.Get("x-ratelimit-reset-requests"))
 	two, err2 := time.ParseDuration(asked.Headers.Get("x-ratelimit-reset-requests"))
@@ -297,10 +310,10 @@ func TestArriveOnRedissClock(t *testing.T) {
 }
 
 func TestArrivePolicies(t *testing.T) {
-	b := Bucket{"apikey:a", resource.RateLimit{RPD: n(0), Concurrency: n(0)}}
+	b := of("apikey:a", resource.RateLimit{RPD: n(0), Concurrency: n(0)})
 	away := func(policy string) *Limiter {
 		l := limiter(t, absent(t), Options{OnFailure: policy})
-		l.Reserve(ctx, "", []Bucket{{"apikey:b", resource.RateLimit{RPD: n(9)}}}, 0)
+		l.Reserve(ctx, []Bucket{of("apikey:b", resource.RateLimit{RPD: n(9)})}, Amount{})
 		if !l.Away() {
 			t.Fatal("not away")
 		}
@@ -318,13 +331,13 @@ func TestArrivePolicies(t *testing.T) {
 func TestTalliesAreBounded(t *testing.T) {
 	now := noon
 	l := limiter(t, absent(t), Options{Now: func() time.Time { return now }, Probe: time.Hour})
-	open := Bucket{"apikey:open", resource.RateLimit{RPM: n(1), Concurrency: n(1)}}
+	open := of("apikey:open", resource.RateLimit{RPM: n(1), Concurrency: n(1)})
 	r := reserve(t, l, 0, open)
 	for i := range maxTallies + 1000 {
-		b := Bucket{fmt.Sprintf("apikey:%d", i), resource.RateLimit{RPM: n(1)}}
+		b := of(fmt.Sprintf("apikey:%d", i), resource.RateLimit{RPM: n(1)})
 		a := arrive(t, l, b)
 		l.mu.Lock()
-		l.tally(b.Scope).begin(limits(b.Limit)[0], l.clock()).known = 1
+		l.tally(b.Scope).begin(b.Limits[0], l.clock()).known = 1
 		l.mu.Unlock()
 		a.Leave()
 	}
@@ -343,5 +356,5 @@ func TestTalliesAreBounded(t *testing.T) {
 		t.Errorf("%d tallies are left, of one call", len(l.tallies))
 	}
 	refused(t, l, 0, "concurrency", open)
-	r.Settle(0)
+	r.Settle(Amount{})
 }

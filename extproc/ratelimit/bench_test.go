@@ -15,7 +15,7 @@ func BenchmarkReserve(b *testing.B) {
 		b.Run(name, func(b *testing.B) {
 			b.ReportAllocs()
 			for b.Loop() {
-				reserve(b, l, 1000, Bucket{"apikey:a", limit}, Bucket{"model:m", limit}).Settle(2000)
+				reserve(b, l, 1000, of("apikey:a", limit), of("model:m", limit)).Settle(Amount{2000})
 			}
 		})
 	}

@@ -1,16 +1,19 @@
 package ratelimit
 
 import (
+	"slices"
 	"time"
 
 	"aisix/admin/resource"
 )
 
-// Bucket is a scope and its limits: its counters are shared by every process
-// that names the same scope.
+// Scope is whose limits they are: every process that names it counts together.
+type Scope struct{ Kind, ID string } // "apikey", "model"
+
+// Bucket is a scope and its limits.
 type Bucket struct {
-	Scope string // "apikey:<id>", "model:<id>"
-	Limit resource.RateLimit
+	Scope  Scope
+	Limits []Limit
 }
 
 // Unit is what a limit counts.
@@ -32,33 +35,47 @@ type Limit struct {
 	Max    int64         // 0 blocks
 }
 
-// limits are the limits of l, by their names in the Admin API.
-func limits(l resource.RateLimit) []Limit {
-	var all []Limit
-	for _, d := range []struct {
-		Limit
-		max *int64
-	}{
-		{Limit{Name: "rps", Unit: Requests, Window: time.Second}, l.RPS},
-		{Limit{Name: "rpm", Unit: Requests, Window: time.Minute}, l.RPM},
-		{Limit{Name: "rph", Unit: Requests, Window: time.Hour}, l.RPH},
-		{Limit{Name: "rpd", Unit: Requests, Window: 24 * time.Hour}, l.RPD},
-		{Limit{Name: "tpm", Unit: Tokens, Window: time.Minute}, l.TPM},
-		{Limit{Name: "tpd", Unit: Tokens, Window: 24 * time.Hour}, l.TPD},
-		{Limit{Name: "concurrency", Unit: Slots}, l.Concurrency},
-	} {
-		if d.max != nil {
-			d.Max = *d.max
-			all = append(all, d.Limit)
-		}
+// Amount is what a call uses, besides the one request and the one slot that it is.
+type Amount struct{ Tokens int64 }
+
+func (a Amount) positive() Amount { return Amount{max(0, a.Tokens)} }
+
+// Of is the bucket of a resource's rate_limit, which may be nil. The names of its
+// members stand here and nowhere else.
+func Of(kind, id string, l *resource.RateLimit) Bucket {
+	b := Bucket{Scope: Scope{kind, id}}
+	if l == nil {
+		return b
 	}
-	return all
+	for _, member := range []struct {
+		max    *int64
+		name   string
+		unit   Unit
+		window time.Duration
+	}{
+		{l.RPS, "rps", Requests, time.Second},
+		{l.RPM, "rpm", Requests, time.Minute},
+		{l.RPH, "rph", Requests, time.Hour},
+		{l.RPD, "rpd", Requests, 24 * time.Hour},
+		{l.TPM, "tpm", Tokens, time.Minute},
+		{l.TPD, "tpd", Tokens, 24 * time.Hour},
+		{l.Concurrency, "concurrency", Slots, 0},
+	} {
+		if member.max == nil {
+			continue
+		}
+		if b.Limits == nil {
+			b.Limits = make([]Limit, 0, 4)
+		}
+		b.Limits = append(b.Limits, Limit{member.name, member.unit, member.window, *member.max})
+	}
+	return b
 }
 
-// adds is what a call that uses so many tokens adds to what the limit counts.
-func (l Limit) adds(tokens int64) int64 {
+// adds is what a call adds to what the limit counts.
+func (l Limit) adds(a Amount) int64 {
 	if l.Unit == Tokens {
-		return tokens
+		return a.Tokens
 	}
 	return 1
 }
@@ -95,23 +112,16 @@ func (l Limit) wait(t time.Time) time.Duration {
 
 // bucket is a Bucket that limits something.
 type bucket struct {
-	scope  string
-	limits []Limit
-	keys   []string // the tally's
+	Bucket
+	keys []string // the tally's
 }
 
 // effective leaves out buckets without a limit and counts each scope once.
 func effective(buckets []Bucket) []bucket {
-	var kept []bucket
-next:
+	kept := make([]bucket, 0, len(buckets))
 	for _, b := range buckets {
-		for _, k := range kept {
-			if k.scope == b.Scope {
-				continue next
-			}
-		}
-		if l := limits(b.Limit); len(l) > 0 {
-			kept = append(kept, bucket{scope: b.Scope, limits: l})
+		if len(b.Limits) > 0 && !slices.ContainsFunc(kept, func(k bucket) bool { return k.Scope == b.Scope }) {
+			kept = append(kept, bucket{Bucket: b})
 		}
 	}
 	return kept
@@ -120,15 +130,15 @@ next:
 func total(buckets []bucket) int {
 	n := 0
 	for _, b := range buckets {
-		n += len(b.limits)
+		n += len(b.Limits)
 	}
 	return n
 }
 
 // countersKey and slotsKey are a bucket's two keys: the hash tag puts them in
 // one slot of a cluster.
-func countersKey(scope string) string { return "aisix:limit:{" + scope + "}:windows" }
-func slotsKey(scope string) string    { return "aisix:limit:{" + scope + "}:open" }
+func countersKey(s Scope) string { return "aisix:limit:{" + s.Kind + ":" + s.ID + "}:windows" }
+func slotsKey(s Scope) string    { return "aisix:limit:{" + s.Kind + ":" + s.ID + "}:open" }
 
 // verdict is the answer to a reservation, from Redis or from this process.
 type verdict struct {

@@ -51,27 +51,27 @@ func TestCluster(t *testing.T) {
 	c, node := cluster(t)
 	calm(t, node)
 	l := limiter(t, c, Options{Timeout: 2 * time.Second})
-	key := Bucket{"apikey:a", resource.RateLimit{RPM: n(100), TPM: n(100), Concurrency: n(2)}}
-	model := Bucket{"model:m", resource.RateLimit{RPD: n(2)}}
+	key := of("apikey:a", resource.RateLimit{RPM: n(100), TPM: n(100), Concurrency: n(2)})
+	model := of("model:m", resource.RateLimit{RPD: n(2)})
 	r := reserve(t, l, 10, key, model)
 	if got := r.Headers().Get("x-ratelimit-remaining-requests"); got != "1" {
 		t.Errorf("remaining %s", got)
 	}
-	r.Settle(30)
+	r.Settle(Amount{30})
 	r = reserve(t, l, 10, key, model)
 	before := dump(t, node)
 	x := refused(t, l, 10, "rpd", key, model)
-	if x.Scope != "model:m" {
+	if x.Scope != named("model:m") {
 		t.Errorf("scope %s", x.Scope)
 	}
 	if d := cmp.Diff(before, dump(t, node)); d != "" {
 		t.Errorf("the refusal left a trace: %s", d)
 	}
-	r.Settle(0)
+	r.Settle(Amount{})
 	if err := l.flush(ctx); err != nil {
 		t.Fatal(err)
 	}
-	used := node.HGetAll(ctx, countersKey("apikey:a")).Val()
+	used := node.HGetAll(ctx, countersKey(named("apikey:a"))).Val()
 	for field, want := range map[string]string{"requests:60": ":2", "tokens:60": ":30"} {
 		if !strings.HasSuffix(used[field], want) {
 			t.Errorf("counters %v", used)

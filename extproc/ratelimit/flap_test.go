@@ -7,6 +7,7 @@ import (
 	"strconv"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -96,8 +97,8 @@ func (f *flapper) back(addr string) {
 // try counts how many of n calls in b pass; each is over at once.
 func (f *flapper) try(n int, b Bucket) (admitted int) {
 	for range n {
-		if r, err := f.Reserve(ctx, "", []Bucket{b}, 0); err == nil {
-			r.Settle(0)
+		if r, err := f.Reserve(ctx, []Bucket{b}, Amount{}); err == nil {
+			r.Settle(Amount{})
 			admitted++
 		}
 	}
@@ -113,7 +114,7 @@ func TestFlapping(t *testing.T) {
 			s := redistest.Start(t)
 			c := s.Client()
 			f := newFlapper(t, s.Addr)
-			b := Bucket{"apikey:a", resource.RateLimit{RPD: n(20)}}
+			b := of("apikey:a", resource.RateLimit{RPD: n(20)})
 			admitted := f.try(2, b)
 			for range 9 {
 				admitted += f.shut(b) + f.try(1, b)
@@ -140,7 +141,7 @@ func TestFlappingSlots(t *testing.T) {
 			s := redistest.Start(t)
 			c := s.Client()
 			f := newFlapper(t, s.Addr)
-			b := Bucket{"apikey:a", resource.RateLimit{Concurrency: n(3)}}
+			b := of("apikey:a", resource.RateLimit{Concurrency: n(3)})
 			held := []*Reservation{reserve(t, f.Limiter, 0, b)}
 			f.lead("")
 			held = append(held, reserve(t, f.Limiter, 0, b))
@@ -160,7 +161,7 @@ func TestFlappingSlots(t *testing.T) {
 				f.back(s.Addr)
 			}
 			for _, r := range held {
-				r.Settle(0)
+				r.Settle(Amount{})
 			}
 			if err := f.flush(ctx); err != nil {
 				t.Fatal(err)
@@ -176,7 +177,7 @@ func TestFlappingSlots(t *testing.T) {
 func TestFlappingProcesses(t *testing.T) {
 	s := redistest.Start(t)
 	one, two := newFlapper(t, s.Addr), newFlapper(t, s.Addr)
-	b := Bucket{"apikey:a", resource.RateLimit{RPD: n(10)}}
+	b := of("apikey:a", resource.RateLimit{RPD: n(10)})
 	admitted := one.try(2, b) + two.try(2, b) // one knows of 2, two of 4
 	for range 6 {
 		admitted += one.shut(b) + two.shut(b)
@@ -201,17 +202,17 @@ func TestFlappingTokens(t *testing.T) {
 	s := redistest.Start(t)
 	c := s.Client()
 	f := newFlapper(t, s.Addr)
-	b, m := Bucket{"apikey:a", resource.RateLimit{TPD: n(1000)}}, Bucket{"model:m", resource.RateLimit{TPD: n(1000)}}
+	b, m := of("apikey:a", resource.RateLimit{TPD: n(1000)}), of("model:m", resource.RateLimit{TPD: n(1000)})
 	before := reserve(t, f.Limiter, 10, b, m)
 	f.lead("")
 	doubtful := reserve(t, f.Limiter, 10, b, m)
 	f.await(true)
 	within, after := reserve(t, f.Limiter, 10, b, m), reserve(t, f.Limiter, 10, b, m)
-	within.Settle(100)
-	doubtful.Settle(200)
+	within.Settle(Amount{100})
+	doubtful.Settle(Amount{200})
 	f.back(s.Addr)
-	after.Settle(300)
-	before.Settle(50)
+	after.Settle(Amount{300})
+	before.Settle(Amount{50})
 	if err := f.flush(ctx); err != nil {
 		t.Fatal(err)
 	}
@@ -232,8 +233,8 @@ func TestDoubtfulIsCountedOnce(t *testing.T) {
 	s := redistest.Start(t)
 	c := s.Client()
 	l := limiter(t, c, Options{Timeout: 50 * time.Millisecond, Probe: 5 * time.Millisecond})
-	b := Bucket{"apikey:a", resource.RateLimit{RPD: n(4), Concurrency: n(4)}}
-	reserve(t, l, 0, b).Settle(0) // the scripts are there
+	b := of("apikey:a", resource.RateLimit{RPD: n(4), Concurrency: n(4)})
+	reserve(t, l, 0, b).Settle(Amount{}) // the scripts are there
 	if err := l.flush(ctx); err != nil {
 		t.Fatal(err)
 	}
@@ -251,19 +252,84 @@ func TestDoubtfulIsCountedOnce(t *testing.T) {
 	if got := counter(t, c, "apikey:a", "requests:86400"); got != 4 {
 		t.Errorf("Redis counts %d of 4", got)
 	}
-	if got := c.ZCard(ctx, slotsKey("apikey:a")).Val(); got != 3 {
+	if got := c.ZCard(ctx, slotsKey(named("apikey:a"))).Val(); got != 3 {
 		t.Errorf("%d slots are held, want 3", got)
 	}
 	for _, r := range held {
-		r.Settle(0)
+		r.Settle(Amount{})
 	}
-	eventually(t, "no slot is left", func() bool { return c.ZCard(ctx, slotsKey("apikey:a")).Val() == 0 })
+	eventually(t, "no slot is left", func() bool { return c.ZCard(ctx, slotsKey(named("apikey:a"))).Val() == 0 })
+}
+
+// Many calls at a time while the way to Redis breaks again and again: all that
+// were let in are counted, each once, and they are no more than the limit and
+// what was in flight.
+func TestFlappingUnderLoad(t *testing.T) {
+	const limit, callers = 1000, 8
+	s := redistest.Start(t)
+	f := newFlapper(t, s.Addr)
+	b, m := of("apikey:a", resource.RateLimit{RPD: n(limit), TPD: n(1 << 40), Concurrency: n(callers)}), of("model:m", resource.RateLimit{RPD: n(1 << 40)})
+	var admitted, refused atomic.Int64
+	var done sync.WaitGroup
+	calls := make(chan struct{})
+	for range callers {
+		done.Go(func() {
+			for range calls {
+				r, err := f.Reserve(ctx, []Bucket{b, m}, Amount{5})
+				if err != nil {
+					refused.Add(1)
+					continue
+				}
+				if len(r.Headers()) != 6 {
+					t.Errorf("headers %v", r.Headers())
+				}
+				admitted.Add(1)
+				r.Settle(Amount{7})
+			}
+		})
+	}
+	some := func() {
+		for range 25 {
+			calls <- struct{}{}
+		}
+	}
+	flaps := 0
+	for ; refused.Load() < 100; flaps++ {
+		some()
+		f.lead("")
+		some()
+		f.await(true)
+		some()
+		f.back(s.Addr)
+	}
+	close(calls)
+	done.Wait()
+	if flaps < 10 {
+		t.Errorf("%d flaps only", flaps)
+	}
+	if got := admitted.Load(); got < limit || got > limit+callers {
+		t.Errorf("%d calls were let in, the limit is %d", got, limit)
+	}
+	for f.flush(ctx) != nil || f.Away() {
+	}
+	c := s.Client()
+	for _, at := range []struct {
+		scope, field string
+		want         int64
+	}{{"apikey:a", "requests:86400", admitted.Load()}, {"model:m", "requests:86400", admitted.Load()}, {"apikey:a", "tokens:86400", 7 * admitted.Load()}} {
+		if got := counter(t, c, at.scope, at.field); got != at.want {
+			t.Errorf("%s %s: Redis counts %d of %d, after %d flaps", at.scope, at.field, got, at.want, flaps)
+		}
+	}
+	for range callers { // no slot is lost
+		reserve(t, f.Limiter, 0, m, of("apikey:a", resource.RateLimit{Concurrency: n(callers)}))
+	}
 }
 
 // counter is what Redis has in a bucket's field.
 func counter(t testing.TB, c *redis.Client, scope, field string) int64 {
 	t.Helper()
-	value := c.HGet(ctx, countersKey(scope), field).Val()
+	value := c.HGet(ctx, countersKey(named(scope)), field).Val()
 	_, used, _ := strings.Cut(value, ":")
 	n, err := strconv.ParseInt(used, 10, 64)
 	if err != nil {

@@ -125,9 +125,9 @@ func (l *Limiter) tell(ctx context.Context) error {
 		l.collect()
 		posts := l.posts
 		steps := make([]step, 0, 2*len(posts))
-		seen := map[string]bool{}
+		seen := map[Scope]bool{}
 		for _, p := range posts { // counters that Redis lost begin with what is known, not with this
-			if scope := p.buckets[0].scope; !seen[scope] {
+			if scope := p.buckets[0].Scope; !seen[scope] {
 				seen[scope] = true
 				steps = append(steps, l.repairStep(p.buckets))
 			}
@@ -163,11 +163,10 @@ func (l *Limiter) collect() {
 		delete(l.untold, r)
 		r.state, r.left = telling, len(r.buckets)
 		for i, b := range r.buckets {
-			r.buckets[i].keys = l.tally(b.scope).keys
 			p := &post{buckets: r.buckets[i : i+1], member: r.member, reservation: r}
-			for _, limit := range b.limits {
+			for _, limit := range b.Limits {
 				if limit.Unit != Slots {
-					p.counts = append(p.counts, change{limit, r.verdict.at, limit.adds(r.tokens)})
+					p.counts = append(p.counts, change{limit, r.verdict.at, limit.adds(r.amount)})
 				}
 			}
 			l.posts = append(l.posts, p)
@@ -179,7 +178,7 @@ func (l *Limiter) collect() {
 			return
 		}
 		delete(l.owing, t)
-		p := &post{buckets: []bucket{{scope: t.scope, keys: t.keys}}, member: l.name()}
+		p := &post{buckets: []bucket{{Bucket{Scope: t.scope}, t.keys}}, member: l.name()}
 		for i := range t.counts {
 			c := &t.counts[i]
 			if limit := c.limit(); c.owed != 0 && c.window == limit.window(now) {
@@ -198,7 +197,7 @@ func (l *Limiter) collect() {
 func (l *Limiter) confirmPost(p *post, cmd *redis.Cmd) {
 	now, err := cmd.Int64()
 	r := p.reservation
-	if t := l.tallies[p.buckets[0].scope]; t != nil && err == nil {
+	if t := l.tallies[p.buckets[0].Scope]; t != nil && err == nil {
 		heard := !time.UnixMilli(now).After(t.at) // by a later answer
 		for _, change := range p.counts {
 			c := t.in(change.limit, change.at)
@@ -221,8 +220,8 @@ func (l *Limiter) confirmPost(p *post, cmd *redis.Cmd) {
 	r.state = told
 	if r.over {
 		for _, b := range r.buckets {
-			for _, limit := range b.limits {
-				if c := l.tally(b.scope).in(limit, r.verdict.at); c != nil {
+			for _, limit := range b.Limits {
+				if c := l.tally(b.Scope).in(limit, r.verdict.at); c != nil {
 					c.untold -= r.correction(limit)
 					c.known = max(0, c.known+r.correction(limit))
 				}
@@ -239,17 +238,20 @@ func (l *Limiter) renew() error {
 	if err != nil || len(gone) == 0 {
 		return err
 	}
-	_, err = l.renewed(1, func(r *Reservation, b bucket) bool { return gone[held{b.scope, r.member}] })
+	_, err = l.renewed(1, func(r *Reservation, b bucket) bool { return gone[held{b.Scope, r.member}] })
 	return err
 }
 
 // held is a reservation in a bucket.
-type held struct{ scope, member any }
+type held struct {
+	scope  Scope
+	member any
+}
 
 // renewed runs renew.lua for the open reservations in the buckets that which
 // picks, and gives those that Redis did not have.
 func (l *Limiter) renewed(comeBack int, which func(*Reservation, bucket) bool) (map[held]bool, error) {
-	byScope := map[string]*step{}
+	byScope := map[Scope]*step{}
 	var steps []step
 	l.mu.Lock()
 	for r := range l.open {
@@ -257,14 +259,14 @@ func (l *Limiter) renewed(comeBack int, which func(*Reservation, bucket) bool) (
 			if !which(r, b) {
 				continue
 			}
-			s := byScope[b.scope]
+			s := byScope[b.Scope]
 			if s == nil {
 				s = &step{renewScript, r.buckets[i : i+1], b.keys[1:], []any{l.life, l.grace, comeBack}}
-				byScope[b.scope] = s
+				byScope[b.Scope] = s
 			}
 			if s.args = append(s.args, r.member); len(s.args) > batch {
 				steps = append(steps, *s)
-				delete(byScope, b.scope)
+				delete(byScope, b.Scope)
 			}
 		}
 	}
@@ -283,7 +285,7 @@ func (l *Limiter) renewed(comeBack int, which func(*Reservation, bucket) bool) (
 	for i, cmd := range cmds {
 		names, _ := cmd.StringSlice()
 		for _, name := range names {
-			gone[held{steps[i].buckets[0].scope, name}] = true
+			gone[held{steps[i].buckets[0].Scope, name}] = true
 		}
 	}
 	return gone, nil

@@ -98,7 +98,7 @@ type Limiter struct {
 	era   int                             // counts the times that Redis came back
 	heard struct{ redis, ours time.Time } // when Redis last said its time, on both clocks
 
-	tallies map[string]*tally         // by scope
+	tallies map[Scope]*tally          // by scope
 	open    map[*Reservation]struct{} // not settled; without those that Open let pass
 	due     map[*tally]struct{}       // have settlements
 	waiting int                       // settlements, in all
@@ -132,7 +132,7 @@ func New(client redis.UniversalClient, o Options) *Limiter {
 	l := &Limiter{
 		redis: client, o: o, instance: uuid.NewString(), life: o.SlotTTL.Milliseconds(), grace: grace.Milliseconds(),
 		wake: make(chan struct{}, 1), stop: make(chan struct{}), stopped: make(chan struct{}),
-		tallies: map[string]*tally{}, open: map[*Reservation]struct{}{}, due: map[*tally]struct{}{},
+		tallies: map[Scope]*tally{}, open: map[*Reservation]struct{}{}, due: map[*tally]struct{}{},
 		untold: map[*Reservation]struct{}{}, owing: map[*tally]struct{}{},
 	}
 	switch client.(type) {
@@ -156,19 +156,24 @@ func (l *Limiter) name() string {
 }
 
 // Reserve admits one call to all the buckets, or refuses it and leaves no trace
-// in any. id is the call's, for who looks into Redis; it need not be unique.
-// tokens is what the call is sure to use. The error is a *Rejection, or ctx's.
-// Every Reservation must be settled.
-func (l *Limiter) Reserve(ctx context.Context, id string, buckets []Bucket, tokens int64) (*Reservation, error) {
-	r := &Reservation{limiter: l, buckets: effective(buckets), tokens: max(0, tokens)}
+// in any. amount is what the call is sure to use. The error is a *Rejection, a
+// fault where amount is more than a whole window holds, or ctx's. Every
+// Reservation must be settled.
+func (l *Limiter) Reserve(ctx context.Context, buckets []Bucket, amount Amount) (*Reservation, error) {
+	r := &Reservation{limiter: l, buckets: effective(buckets), amount: amount.positive()}
 	if len(r.buckets) == 0 {
 		return r, nil
 	}
-	r.member = l.name() + " " + id
+	r.member = l.name()
 
 	l.mu.Lock()
 	away, cause := l.away, l.cause
 	l.mu.Unlock()
+	if !away || l.o.OnFailure != Open {
+		if f := tooLarge(r.buckets, r.amount); f != nil {
+			return nil, f
+		}
+	}
 	if !away {
 		v, err := l.reserve(ctx, r)
 		if err == nil {
@@ -209,8 +214,10 @@ func (l *Limiter) conclude(r *Reservation, v verdict, s state) (*Reservation, er
 	if v.refused < 0 {
 		r.verdict, r.state = v, s
 		l.open[r] = struct{}{}
-		for _, b := range r.buckets {
-			l.tally(b.scope).open++
+		for i, b := range r.buckets {
+			t := l.tally(b.Scope)
+			t.open++
+			r.buckets[i].keys = t.keys
 		}
 		if s != told {
 			l.untold[r] = struct{}{}
@@ -286,7 +293,7 @@ func join(steps []step, cmds []*redis.Cmd) (verdict, error) {
 			all = verdict{at: v.at, refused: -1}
 		}
 		if v.refused >= 0 {
-			if wait := steps[i].buckets[0].limits[v.refused].wait(v.at); wait > longest {
+			if wait := steps[i].buckets[0].Limits[v.refused].wait(v.at); wait > longest {
 				all.at, all.refused, longest = v.at, len(all.used)+v.refused, wait
 			}
 		}

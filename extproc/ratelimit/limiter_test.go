@@ -5,6 +5,7 @@ import (
 	"errors"
 	"log/slog"
 	"strconv"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -21,6 +22,15 @@ import (
 var ctx = context.Background()
 
 func n(v int64) *int64 { return &v }
+
+// named is the scope "<kind>:<id>".
+func named(name string) Scope {
+	kind, id, _ := strings.Cut(name, ":")
+	return Scope{kind, id}
+}
+
+// of is the bucket of that scope.
+func of(name string, l resource.RateLimit) Bucket { return Of(named(name).Kind, named(name).ID, &l) }
 
 func limiter(t testing.TB, c redis.UniversalClient, o Options) *Limiter {
 	if o.Log == nil {
@@ -41,16 +51,17 @@ func calm(t testing.TB, c *redis.Client) {
 
 func reserve(t testing.TB, l *Limiter, tokens int64, buckets ...Bucket) *Reservation {
 	t.Helper()
-	r, err := l.Reserve(ctx, "req", buckets, tokens)
+	r, err := l.Reserve(ctx, buckets, Amount{tokens})
 	if err != nil {
 		t.Fatalf("Reserve: %v", err)
 	}
+	r.Headers() // as every caller does, which the race detector is to see
 	return r
 }
 
 func refused(t testing.TB, l *Limiter, tokens int64, limit string, buckets ...Bucket) *Rejection {
 	t.Helper()
-	_, err := l.Reserve(ctx, "req", buckets, tokens)
+	_, err := l.Reserve(ctx, buckets, Amount{tokens})
 	var r *Rejection
 	if !errors.As(err, &r) {
 		t.Fatalf("Reserve gave %v, want a rejection by %s", err, limit)
@@ -75,7 +86,7 @@ func TestEachDimension(t *testing.T) {
 					client = absent(t)
 				}
 				l := limiter(t, client, Options{})
-				bucket := Bucket{"apikey:" + name, b}
+				bucket := of("apikey:"+name, b)
 				first := reserve(t, l, 10, bucket)
 				reserve(t, l, 10, bucket)
 				r := refused(t, l, 10, name, bucket)
@@ -85,7 +96,7 @@ func TestEachDimension(t *testing.T) {
 				if f := fault.From(r); f.Status != 429 || f.Kind != fault.RateLimited {
 					t.Errorf("fault %v", f)
 				}
-				first.Settle(0)
+				first.Settle(Amount{})
 				if name == "tpm" || name == "tpd" || name == "concurrency" {
 					reserve(t, l, 10, bucket)
 				}
@@ -98,30 +109,30 @@ func TestEachDimension(t *testing.T) {
 func TestSecondWindowEnds(t *testing.T) {
 	c := redistest.Start(t).Client()
 	l := limiter(t, c, Options{})
-	b := Bucket{"apikey:a", resource.RateLimit{RPS: n(1)}}
+	b := of("apikey:a", resource.RateLimit{RPS: n(1)})
 	reserve(t, l, 0, b)
-	eventually(t, "the next second admits", func() bool { _, err := l.Reserve(ctx, "", []Bucket{b}, 0); return err == nil })
-	if fields, _ := c.HKeys(ctx, countersKey("apikey:a")).Result(); len(fields) != 1 {
+	eventually(t, "the next second admits", func() bool { _, err := l.Reserve(ctx, []Bucket{b}, Amount{}); return err == nil })
+	if fields, _ := c.HKeys(ctx, countersKey(named("apikey:a"))).Result(); len(fields) != 1 {
 		t.Errorf("old windows stay: %v", fields)
 	}
 }
 
 func TestZeroBlocks(t *testing.T) {
 	l := limiter(t, redistest.Start(t).Client(), Options{})
-	refused(t, l, 0, "tpm", Bucket{"apikey:a", resource.RateLimit{TPM: n(0)}})
-	refused(t, l, 0, "rpd", Bucket{"apikey:b", resource.RateLimit{RPD: n(0)}})
-	refused(t, l, 0, "concurrency", Bucket{"apikey:c", resource.RateLimit{Concurrency: n(0)}})
+	refused(t, l, 0, "tpm", of("apikey:a", resource.RateLimit{TPM: n(0)}))
+	refused(t, l, 0, "rpd", of("apikey:b", resource.RateLimit{RPD: n(0)}))
+	refused(t, l, 0, "concurrency", of("apikey:c", resource.RateLimit{Concurrency: n(0)}))
 }
 
 func TestRefusalLeavesNoTrace(t *testing.T) {
 	c := redistest.Start(t).Client()
 	calm(t, c)
 	l := limiter(t, c, Options{})
-	key := Bucket{"apikey:a", resource.RateLimit{RPM: n(100), TPM: n(100), Concurrency: n(9)}}
+	key := of("apikey:a", resource.RateLimit{RPM: n(100), TPM: n(100), Concurrency: n(9)})
 	reserve(t, l, 10, key)
 	before := dump(t, c)
-	r := refused(t, l, 10, "rpd", key, Bucket{"model:m", resource.RateLimit{RPD: n(0)}})
-	if r.Scope != "model:m" {
+	r := refused(t, l, 10, "rpd", key, of("model:m", resource.RateLimit{RPD: n(0)}))
+	if r.Scope != named("model:m") {
 		t.Errorf("scope %q", r.Scope)
 	}
 	if d := cmp.Diff(before, dump(t, c)); d != "" {
@@ -153,10 +164,10 @@ func TestSettleCorrectsOnce(t *testing.T) {
 	c := redistest.Start(t).Client()
 	calm(t, c)
 	l := limiter(t, c, Options{})
-	b := Bucket{"apikey:a", resource.RateLimit{TPM: n(1000), RPM: n(10)}}
+	b := of("apikey:a", resource.RateLimit{TPM: n(1000), RPM: n(10)})
 	r := reserve(t, l, 10, b)
-	r.Settle(70)
-	r.Settle(500)
+	r.Settle(Amount{70})
+	r.Settle(Amount{500})
 	if err := l.flush(ctx); err != nil {
 		t.Fatal(err)
 	}
@@ -176,7 +187,7 @@ func TestNeverMoreThanTheLimit(t *testing.T) {
 	v := redistest.Start(t)
 	calm(t, v.Client())
 	a, b := limiter(t, v.Client(), Options{}), limiter(t, v.Client(), Options{})
-	bucket := Bucket{"apikey:a", resource.RateLimit{RPM: n(50)}}
+	bucket := of("apikey:a", resource.RateLimit{RPM: n(50)})
 	var admitted atomic.Int64
 	var wg sync.WaitGroup
 	for i := range 200 {
@@ -185,9 +196,9 @@ func TestNeverMoreThanTheLimit(t *testing.T) {
 			if i%2 == 0 {
 				l = b
 			}
-			if r, err := l.Reserve(ctx, "", []Bucket{bucket}, 0); err == nil {
+			if r, err := l.Reserve(ctx, []Bucket{bucket}, Amount{}); err == nil {
 				admitted.Add(1)
-				r.Settle(0)
+				r.Settle(Amount{})
 			}
 		})
 	}
@@ -205,7 +216,7 @@ func absent(t testing.TB) *redis.Client {
 }
 
 func TestPolicies(t *testing.T) {
-	b := Bucket{"apikey:a", resource.RateLimit{RPM: n(0)}}
+	b := of("apikey:a", resource.RateLimit{RPM: n(0)})
 	if r := reserve(t, limiter(t, absent(t), Options{OnFailure: Open}), 1, b); len(r.Headers()) != 0 {
 		t.Errorf("headers %v", r.Headers())
 	}

@@ -40,8 +40,8 @@ func TestLateIsNotAwayUntilItRepeats(t *testing.T) {
 	calm(t, c)
 	var log buffer
 	l := limiter(t, c, Options{Timeout: 50 * time.Millisecond, Probe: 10 * time.Millisecond, Log: slog.New(slog.NewTextHandler(&log, nil))})
-	b := Bucket{"apikey:a", resource.RateLimit{Concurrency: n(9)}}
-	reserve(t, l, 0, b).Settle(0) // the scripts are there
+	b := of("apikey:a", resource.RateLimit{Concurrency: n(9)})
+	reserve(t, l, 0, b).Settle(Amount{}) // the scripts are there
 	if err := l.flush(ctx); err != nil {
 		t.Fatal(err)
 	}
@@ -67,12 +67,12 @@ func TestLateIsNotAwayUntilItRepeats(t *testing.T) {
 	s.Thaw()
 	eventually(t, "back", func() bool { return !l.Away() })
 	for _, r := range held {
-		r.Settle(0)
+		r.Settle(Amount{})
 	}
 	// What the frozen server took after all is given back.
 	eventually(t, "no slot is left", func() bool {
 		_ = l.flush(ctx)
-		return c.ZCard(ctx, slotsKey("apikey:a")).Val() == 0
+		return c.ZCard(ctx, slotsKey(named("apikey:a"))).Val() == 0
 	})
 	if log.count("Redis is away") != 1 || log.count("Redis is back") != 1 {
 		t.Errorf("log: %s", log.b.String())
@@ -92,7 +92,7 @@ func TestDetectionIsBounded(t *testing.T) {
 	l := limiter(t, c, Options{Timeout: 50 * time.Millisecond})
 	start := time.Now()
 	for range 20 {
-		reserve(t, l, 0, Bucket{"apikey:a", resource.RateLimit{RPM: n(100)}})
+		reserve(t, l, 0, of("apikey:a", resource.RateLimit{RPM: n(100)}))
 	}
 	if took := time.Since(start); took > 3*time.Second {
 		t.Errorf("20 calls took %v", took)
@@ -104,7 +104,7 @@ func TestDetectionIsBounded(t *testing.T) {
 
 func TestSlotsOfDeadProcessesExpire(t *testing.T) {
 	s := redistest.Start(t)
-	b := Bucket{"apikey:a", resource.RateLimit{Concurrency: n(1)}}
+	b := of("apikey:a", resource.RateLimit{Concurrency: n(1)})
 	dead := New(s.Client(), Options{SlotTTL: 200 * time.Millisecond, Log: slog.New(slog.DiscardHandler)})
 	reserve(t, dead, 0, b)
 	other := limiter(t, s.Client(), Options{})
@@ -112,26 +112,26 @@ func TestSlotsOfDeadProcessesExpire(t *testing.T) {
 	if err := dead.Close(ctx); err != nil { // nobody renews now
 		t.Fatal(err)
 	}
-	eventually(t, "the slot expires", func() bool { _, err := other.Reserve(ctx, "", []Bucket{b}, 0); return err == nil })
+	eventually(t, "the slot expires", func() bool { _, err := other.Reserve(ctx, []Bucket{b}, Amount{}); return err == nil })
 }
 
 func TestLongCallsKeepTheirSlot(t *testing.T) {
 	s := redistest.Start(t)
 	c := s.Client()
-	b := Bucket{"apikey:a", resource.RateLimit{Concurrency: n(1)}}
+	b := of("apikey:a", resource.RateLimit{Concurrency: n(1)})
 	l := limiter(t, c, Options{SlotTTL: 300 * time.Millisecond})
 	r := reserve(t, l, 0, b)
-	score := func() float64 { return c.ZScore(ctx, slotsKey("apikey:a"), r.member.(string)).Val() }
+	score := func() float64 { return c.ZScore(ctx, slotsKey(named("apikey:a")), r.member.(string)).Val() }
 	first := score()
 	eventually(t, "it is renewed several times", func() bool { return score() > first+600 })
 	refused(t, l, 0, "concurrency", b)
-	r.Settle(0)
+	r.Settle(Amount{})
 	again := reserve(t, l, 0, b)
 	l.renew()
-	if err := c.ZScore(ctx, slotsKey("apikey:a"), r.member.(string)).Err(); err != redis.Nil {
+	if err := c.ZScore(ctx, slotsKey(named("apikey:a")), r.member.(string)).Err(); err != redis.Nil {
 		t.Errorf("a settled reservation came back: %v", err)
 	}
-	again.Settle(0)
+	again.Settle(Amount{})
 }
 
 func TestCallerLeaves(t *testing.T) {
@@ -141,7 +141,7 @@ func TestCallerLeaves(t *testing.T) {
 	s.Freeze()
 	gone, cancel := context.WithCancel(ctx)
 	cancel()
-	if r, err := l.Reserve(gone, "", []Bucket{{"apikey:a", resource.RateLimit{RPM: n(1)}}}, 0); err != context.Canceled {
+	if r, err := l.Reserve(gone, []Bucket{of("apikey:a", resource.RateLimit{RPM: n(1)})}, Amount{}); err != context.Canceled {
 		t.Errorf("%v, %v", r, err)
 	}
 	s.Thaw()
@@ -154,13 +154,13 @@ func TestScriptsForgotten(t *testing.T) {
 	c := redistest.Start(t).Client()
 	calm(t, c)
 	l := limiter(t, c, Options{})
-	b := Bucket{"apikey:a", resource.RateLimit{RPM: n(9), Concurrency: n(1)}}
+	b := of("apikey:a", resource.RateLimit{RPM: n(9), Concurrency: n(1)})
 	for want := range 3 {
 		r := reserve(t, l, 0, b)
 		if got := r.verdict.used[0]; got != int64(want+1) {
 			t.Errorf("used %d", got)
 		}
-		r.Settle(0)
+		r.Settle(Amount{})
 		if err := c.ScriptFlush(ctx).Err(); err != nil {
 			t.Fatal(err)
 		}
@@ -171,7 +171,7 @@ func TestSameReservationTwice(t *testing.T) {
 	c := redistest.Start(t).Client()
 	calm(t, c)
 	l := limiter(t, c, Options{})
-	b := Bucket{"apikey:a", resource.RateLimit{RPM: n(1), TPM: n(10), Concurrency: n(1)}}
+	b := of("apikey:a", resource.RateLimit{RPM: n(1), TPM: n(10), Concurrency: n(1)})
 	r := reserve(t, l, 10, b)
 	before := dump(t, c)
 	v, err := l.reserve(ctx, r) // as go-redis does after a lost answer

@@ -4,7 +4,6 @@ import (
 	"fmt"
 	"net/http"
 	"strconv"
-	"strings"
 	"time"
 
 	"aisix/extproc/fault"
@@ -15,8 +14,8 @@ import (
 type Rejection struct {
 	Fault   *fault.Error
 	Headers http.Header // x-ratelimit-*, of the limit that refused; empty for "closed"
-	Scope   string      // the refusing bucket's; "" for "closed"
-	Limit   string      // its dimension: rps rpm rph rpd tpm tpd concurrency; "" for "closed"
+	Scope   Scope       // the refusing bucket's; none for "closed"
+	Limit   string      // its limit's name; "" for "closed"
 }
 
 func (r *Rejection) Error() string { return r.Fault.Error() }
@@ -28,29 +27,47 @@ func rejection(buckets []bucket, v verdict) *Rejection {
 	place := v.refused
 	b := buckets[0]
 	for _, b = range buckets {
-		if place < len(b.limits) {
+		if place < len(b.Limits) {
 			break
 		}
-		place -= len(b.limits)
+		place -= len(b.Limits)
 	}
-	limit := b.limits[place]
+	limit := b.Limits[place]
 	wait := limit.reset(v.at)
 	seconds := strconv.FormatInt(max(1, int64((wait+time.Second-1)/time.Second)), 10)
-	kind, _, _ := strings.Cut(b.scope, ":")
-	subject := map[string]string{"apikey": "this API key", "model": "this model"}[kind]
-	if subject == "" {
-		subject = "this " + kind
-	}
-	message := fmt.Sprintf("Rate limit reached for %s: limit %s, %d %s. Please try again in %s s.", subject, limit.Name, limit.Max, limit.words(), seconds)
+	message := fmt.Sprintf("Rate limit reached for %s: limit %s, %d %s. Please try again in %s s.", b.Scope.words(), limit.Name, limit.Max, limit.words(), seconds)
 	if limit.Max == 0 {
-		message = fmt.Sprintf("Rate limit reached for %s: limit %s is 0, which blocks all requests.", subject, limit.Name)
+		message = fmt.Sprintf("Rate limit reached for %s: limit %s is 0, which blocks all requests.", b.Scope.words(), limit.Name)
 	}
 	h := http.Header{}
 	set(h, v, buckets, func(i int, _ Limit) bool { return i == v.refused })
 	return &Rejection{
 		Fault:   &fault.Error{Kind: fault.RateLimited, Status: http.StatusTooManyRequests, Message: message, RetryAfter: seconds},
-		Headers: h, Scope: b.scope, Limit: limit.Name,
+		Headers: h, Scope: b.Scope, Limit: limit.Name,
 	}
+}
+
+// tooLarge refuses a call that never fits, whenever it comes.
+func tooLarge(buckets []bucket, a Amount) *fault.Error {
+	for _, b := range buckets {
+		for _, limit := range b.Limits {
+			if limit.Unit != Tokens || limit.Max == 0 || a.Tokens <= limit.Max {
+				continue
+			}
+			f := fault.Invalid("", "Request too large for %s: limit %s, %d %s, requested about %d. Please shorten the request.", b.Scope.words(), limit.Name, limit.Max, limit.words(), a.Tokens)
+			f.Code = "request_too_large"
+			return f
+		}
+	}
+	return nil
+}
+
+// words are the scope's for its caller.
+func (s Scope) words() string {
+	if s.Kind == "apikey" {
+		return "this API key"
+	}
+	return "this " + s.Kind
 }
 
 // words say what the limit counts: "tokens per minute".
@@ -88,7 +105,7 @@ func set(h http.Header, v verdict, buckets []bucket, pick func(place int, l Limi
 	var least [2]*row
 	place := -1
 	for _, b := range buckets {
-		for _, limit := range b.limits {
+		for _, limit := range b.Limits {
 			if place++; !pick(place, limit) {
 				continue
 			}

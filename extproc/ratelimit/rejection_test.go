@@ -1,6 +1,7 @@
 package ratelimit
 
 import (
+	"errors"
 	"net/http"
 	"testing"
 	"time"
@@ -8,6 +9,8 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"aisix/admin/resource"
+	"aisix/admin/store/redistest"
+	"aisix/extproc/fault"
 )
 
 // noon is 12:34:56.750 on some day.
@@ -23,17 +26,17 @@ func TestHeaders(t *testing.T) {
 		want    map[string]string
 	}{
 		"none":             {nil, map[string]string{}},
-		"only concurrency": {[]Bucket{{"apikey:a", resource.RateLimit{Concurrency: n(3)}}}, map[string]string{}},
+		"only concurrency": {[]Bucket{of("apikey:a", resource.RateLimit{Concurrency: n(3)})}, map[string]string{}},
 		"least left wins": {
-			[]Bucket{{"apikey:a", resource.RateLimit{RPM: n(60), RPD: n(1000), TPM: n(500)}}, {"model:m", resource.RateLimit{RPH: n(20), TPD: n(400)}}},
+			[]Bucket{of("apikey:a", resource.RateLimit{RPM: n(60), RPD: n(1000), TPM: n(500)}), of("model:m", resource.RateLimit{RPH: n(20), TPD: n(400)})},
 			map[string]string{"limit-requests": "20", "remaining-requests": "19", "reset-requests": "25m3.25s", "limit-tokens": "400", "remaining-tokens": "300", "reset-tokens": "11h25m3.25s"},
 		},
 		"the later reset wins a tie": {
-			[]Bucket{{"apikey:a", resource.RateLimit{RPS: n(5), RPM: n(5)}}},
+			[]Bucket{of("apikey:a", resource.RateLimit{RPS: n(5), RPM: n(5)})},
 			map[string]string{"limit-requests": "5", "remaining-requests": "4", "reset-requests": "3.25s"},
 		},
 		"a scope counts once": {
-			[]Bucket{{"apikey:a", resource.RateLimit{RPM: n(2)}}, {"apikey:a", resource.RateLimit{RPM: n(2)}}},
+			[]Bucket{of("apikey:a", resource.RateLimit{RPM: n(2)}), of("apikey:a", resource.RateLimit{RPM: n(2)})},
 			map[string]string{"limit-requests": "2", "remaining-requests": "1", "reset-requests": "3.25s"},
 		},
 	} {
@@ -73,7 +76,7 @@ func TestRejection(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			l := limiter(t, absent(t), Options{Now: fixed(noon)})
-			b := Bucket{"apikey:a", test.limit}
+			b := of("apikey:a", test.limit)
 			reserve(t, l, 10, b)
 			r := refused(t, l, 10, test.refuser, b)
 			if r.Fault.RetryAfter != test.retry || r.Fault.Message != test.message {
@@ -93,15 +96,39 @@ func TestRejection(t *testing.T) {
 	}
 }
 
+// A call that no window holds is told so, and nothing of when to come back.
+func TestRequestTooLarge(t *testing.T) {
+	l := limiter(t, redistest.Start(t).Client(), Options{})
+	key, model := of("apikey:a", resource.RateLimit{TPM: n(100), TPD: n(1000)}), of("model:m", resource.RateLimit{TPM: n(50)})
+	for _, test := range []struct {
+		tokens  int64
+		buckets []Bucket
+		message string
+	}{
+		{101, []Bucket{key}, "Request too large for this API key: limit tpm, 100 tokens per minute, requested about 101. Please shorten the request."},
+		{51, []Bucket{key, model}, "Request too large for this model: limit tpm, 50 tokens per minute, requested about 51. Please shorten the request."},
+	} {
+		_, err := l.Reserve(ctx, test.buckets, Amount{test.tokens})
+		if f := fault.From(err); f.Status != 400 || f.Kind != fault.InvalidRequest || f.Code != "request_too_large" || f.RetryAfter != "" || f.Message != test.message {
+			t.Errorf("%d tokens: %v", test.tokens, f)
+		}
+	}
+	reserve(t, l, 50, key, model).Settle(Amount{})
+	refused(t, l, 51, "tpm", of("apikey:b", resource.RateLimit{TPM: n(0)}))
+	away := limiter(t, absent(t), Options{OnFailure: Open})
+	away.failed(errors.New("gone"))
+	reserve(t, away, 101, key)
+}
+
 func TestLocalWindows(t *testing.T) {
 	now := noon
 	l := limiter(t, absent(t), Options{Now: func() time.Time { return now }})
-	b := Bucket{"apikey:a", resource.RateLimit{RPS: n(1), TPM: n(100), TPD: n(1000)}}
+	b := of("apikey:a", resource.RateLimit{RPS: n(1), TPM: n(100), TPD: n(1000)})
 	r := reserve(t, l, 100, b)
 	refused(t, l, 0, "tpm", b)
 	now = now.Add(4 * time.Second) // the next minute
 	reserve(t, l, 10, b)
-	r.Settle(900) // of the minute before: only the day counts it
+	r.Settle(Amount{900}) // of the minute before: only the day counts it
 	now = now.Add(time.Second)
 	refused(t, l, 95, "tpd", b)
 	if got := reserve(t, l, 0, b).verdict.used; got[1] != 10 || got[2] != 910 {

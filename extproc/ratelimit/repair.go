@@ -61,12 +61,12 @@ func refusals(cmds []*redis.Cmd) []int {
 // was anything to do. The error is one of the way to Redis.
 func (l *Limiter) repair(ctx context.Context, harmed []step) (bool, error) {
 	var steps []step
-	seen := map[string]bool{}
+	seen := map[Scope]bool{}
 	l.mu.Lock()
 	for _, s := range harmed {
 		for i, b := range s.buckets {
-			if !seen[b.scope] {
-				seen[b.scope] = true
+			if !seen[b.Scope] {
+				seen[b.Scope] = true
 				steps = append(steps, l.repairStep(s.buckets[i:i+1]))
 			}
 		}
@@ -94,14 +94,14 @@ func (l *Limiter) report(repairs []*redis.Cmd) bool {
 }
 
 // nobody is a bucket that no call is in.
-var nobody = bucket{scope: "probe:limits", limits: []Limit{{Unit: Requests, Window: time.Second, Max: 1 << 52}, {Unit: Slots, Max: 1 << 52}}}
+var nobody = Bucket{Scope{"probe", "limits"}, []Limit{{Unit: Requests, Window: time.Second, Max: 1 << 52}, {Unit: Slots, Max: 1 << 52}}}
 
 // counts fails where Redis does not count, even in a bucket that nobody uses: a
 // replica, or one without memory, answers PING all the same.
 func (l *Limiter) counts(ctx context.Context) error {
-	r := &Reservation{limiter: l, member: l.name(), buckets: []bucket{nobody}}
+	r := &Reservation{limiter: l, member: l.name(), buckets: []bucket{{Bucket: nobody}}}
 	l.mu.Lock()
-	r.buckets[0].keys = l.tally(nobody.scope).keys
+	r.buckets[0].keys = l.tally(nobody.Scope).keys
 	repair := l.repairStep(r.buckets)
 	l.mu.Unlock()
 	cmds, err := run(ctx, l.redis, []step{repair, l.reserveStep(r, r.buckets), l.settleStep(settlement{r, 0})})

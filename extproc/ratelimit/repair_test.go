@@ -18,7 +18,7 @@ import (
 // What somebody else has written to one bucket's keys is repaired: no other
 // bucket's limits are lifted, nor its own, which begin with what is known.
 func TestHarmedKeys(t *testing.T) {
-	counters, slots := countersKey("apikey:a"), slotsKey("apikey:a")
+	counters, slots := countersKey(named("apikey:a")), slotsKey(named("apikey:a"))
 	field := func(value string) func(*redis.Client) error {
 		return func(c *redis.Client) error { return c.HSet(ctx, counters, "requests:86400", value).Err() }
 	}
@@ -51,22 +51,22 @@ func TestHarmedKeys(t *testing.T) {
 			var log buffer
 			o := Options{Repaired: func() { repaired.Add(1) }, Log: slog.New(slog.NewTextHandler(&log, nil))}
 			l, other := limiter(t, c, o), limiter(t, s.Client(), Options{})
-			a := Bucket{"apikey:a", resource.RateLimit{RPD: n(4), TPD: n(1000), Concurrency: n(2)}}
-			m := Bucket{"model:m", resource.RateLimit{RPD: n(6)}}
+			a := of("apikey:a", resource.RateLimit{RPD: n(4), TPD: n(1000), Concurrency: n(2)})
+			m := of("model:m", resource.RateLimit{RPD: n(6)})
 			held := reserve(t, l, 10, a, m)
-			reserve(t, l, 10, a, m).Settle(30)
+			reserve(t, l, 10, a, m).Settle(Amount{30})
 			if err := l.flush(ctx); err != nil {
 				t.Fatal(err)
 			}
 			if err := test.harm(c); err != nil {
 				t.Fatal(err)
 			}
-			reserve(t, l, 10, a, m).Settle(20) // key 3 of 4, model 3 of 6
-			reserve(t, other, 0, m).Settle(0)
+			reserve(t, l, 10, a, m).Settle(Amount{20}) // key 3 of 4, model 3 of 6
+			reserve(t, other, 0, m).Settle(Amount{})
 			reserve(t, l, 10, a, m)
 			refused(t, l, 10, "rpd", a, m)
 			refused(t, other, 10, "rpd", a)
-			reserve(t, other, 0, m).Settle(0)
+			reserve(t, other, 0, m).Settle(Amount{})
 			refused(t, l, 0, "rpd", m)
 			refused(t, other, 0, "rpd", m)
 			if l.Away() || other.Away() {
@@ -92,10 +92,10 @@ func TestHarmedKeysOffThePath(t *testing.T) {
 	s := redistest.Start(t)
 	c := s.Client()
 	f := newFlapper(t, s.Addr)
-	a, b := Bucket{"apikey:a", resource.RateLimit{TPD: n(1000)}}, Bucket{"apikey:b", resource.RateLimit{TPD: n(1000)}}
+	a, b := of("apikey:a", resource.RateLimit{TPD: n(1000)}), of("apikey:b", resource.RateLimit{TPD: n(1000)})
 	harm := func() {
 		t.Helper()
-		if err := c.MSet(ctx, countersKey("apikey:a"), "x", slotsKey("apikey:a"), "x").Err(); err != nil {
+		if err := c.MSet(ctx, countersKey(named("apikey:a")), "x", slotsKey(named("apikey:a")), "x").Err(); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -117,12 +117,12 @@ func TestHarmedKeysOffThePath(t *testing.T) {
 	}
 	want(10)
 	harm()
-	first.Settle(20)
-	second.Settle(20)
+	first.Settle(Amount{20})
+	second.Settle(Amount{20})
 	want(20)
 	f.shut(a)
-	reserve(t, f.Limiter, 10, a).Settle(15)
-	reserve(t, f.Limiter, 10, b).Settle(15)
+	reserve(t, f.Limiter, 10, a).Settle(Amount{15})
+	reserve(t, f.Limiter, 10, b).Settle(Amount{15})
 	harm()
 	f.back(s.Addr)
 	want(35)
@@ -133,27 +133,27 @@ func TestBucketThatRedisRefuses(t *testing.T) {
 	for policy, want := range map[string]int{Local: 2, Open: 5, Closed: 0} {
 		t.Run(policy, func(t *testing.T) {
 			s := redistest.Start(t)
-			if err := s.Client().Do(ctx, "ACL", "SETUSER", "half", "on", "nopass", "+@all", "~aisix:limit:{apikey:good}:*", "~"+countersKey(nobody.scope)+"*", "~"+slotsKey(nobody.scope)+"*").Err(); err != nil {
+			if err := s.Client().Do(ctx, "ACL", "SETUSER", "half", "on", "nopass", "+@all", "~aisix:limit:{apikey:good}:*", "~"+countersKey(nobody.Scope)+"*", "~"+slotsKey(nobody.Scope)+"*").Err(); err != nil {
 				t.Fatal(err)
 			}
 			c := redis.NewClient(&redis.Options{Addr: s.Addr, Username: "half", Password: "x", ContextTimeoutEnabled: true, MaxRetries: -1})
 			t.Cleanup(func() { c.Close() })
 			var log buffer
 			l := limiter(t, c, Options{OnFailure: policy, Log: slog.New(slog.NewTextHandler(&log, nil))})
-			good, bad := Bucket{"apikey:good", resource.RateLimit{RPD: n(3)}}, Bucket{"apikey:bad", resource.RateLimit{RPD: n(2)}}
+			good, bad := of("apikey:good", resource.RateLimit{RPD: n(3)}), of("apikey:bad", resource.RateLimit{RPD: n(2)})
 			admitted := 0
 			for range 5 {
-				if r, err := l.Reserve(ctx, "", []Bucket{bad}, 0); err == nil {
+				if r, err := l.Reserve(ctx, []Bucket{bad}, Amount{}); err == nil {
 					admitted++
-					r.Settle(0)
+					r.Settle(Amount{})
 				}
 			}
 			if admitted != want {
 				t.Errorf("%d of 5 calls in the bad bucket were let in, want %d", admitted, want)
 			}
-			reserve(t, l, 0, good).Settle(0)
-			reserve(t, limiter(t, s.Client(), Options{}), 0, good).Settle(0)
-			reserve(t, l, 0, good).Settle(0)
+			reserve(t, l, 0, good).Settle(Amount{})
+			reserve(t, limiter(t, s.Client(), Options{}), 0, good).Settle(Amount{})
+			reserve(t, l, 0, good).Settle(Amount{})
 			refused(t, l, 0, "rpd", good)
 			if l.Away() {
 				t.Error("Redis is taken to be away")
@@ -178,12 +178,12 @@ func TestRedisThatCannotCount(t *testing.T) {
 			var repaired atomic.Int64
 			f := &flapper{gate: &gate{addr: s.Addr}, t: t, changed: make(chan bool, 1)}
 			f.Limiter = limiter(t, f.client(t), Options{Probe: 2 * time.Millisecond, Changed: func(away bool) { f.changed <- away }, Repaired: func() { repaired.Add(1) }})
-			b := Bucket{"apikey:a", resource.RateLimit{RPD: n(4), TPD: n(1000)}}
+			b := of("apikey:a", resource.RateLimit{RPD: n(4), TPD: n(1000)})
 			r := reserve(t, f.Limiter, 10, b)
 			if err := c.Do(ctx, test.harm...).Err(); err != nil {
 				t.Fatal(err)
 			}
-			r.Settle(30)
+			r.Settle(Amount{30})
 			admitted := 1 + f.try(2, b)
 			f.await(true)
 			if err := c.Do(ctx, test.heal...).Err(); err != nil {
@@ -212,17 +212,17 @@ func TestRedisWithoutMemory(t *testing.T) {
 	s := redistest.Start(t)
 	c := s.Client()
 	l := limiter(t, c, Options{})
-	b := Bucket{"apikey:a", resource.RateLimit{RPD: n(2), TPD: n(1000), Concurrency: n(2)}}
+	b := of("apikey:a", resource.RateLimit{RPD: n(2), TPD: n(1000), Concurrency: n(2)})
 	if err := c.ConfigSet(ctx, "maxmemory", "1").Err(); err != nil {
 		t.Fatal(err)
 	}
-	reserve(t, l, 10, b).Settle(30)
+	reserve(t, l, 10, b).Settle(Amount{30})
 	held := reserve(t, l, 10, b)
 	if err := l.renew(); err != nil {
 		t.Fatal(err)
 	}
 	refused(t, l, 10, "rpd", b)
-	held.Settle(40)
+	held.Settle(Amount{40})
 	if err := l.flush(ctx); err != nil {
 		t.Fatal(err)
 	}
@@ -238,7 +238,7 @@ func FuzzCounter(f *testing.F) {
 	}
 	c := redistest.Start(f).Client()
 	l := limiter(f, c, Options{})
-	b := Bucket{"apikey:a", resource.RateLimit{RPD: n(1), TPD: n(1000)}}
+	b := of("apikey:a", resource.RateLimit{RPD: n(1), TPD: n(1000)})
 	f.Fuzz(func(t *testing.T, value string) {
 		now, err := c.Time(ctx).Result()
 		if err != nil {
@@ -249,15 +249,15 @@ func FuzzCounter(f *testing.F) {
 		l.mu.Unlock()
 		day := strconv.FormatInt(now.Unix()/86400, 10)
 		for _, value := range []string{value, day + ":" + value} {
-			if err := c.HSet(ctx, countersKey("apikey:a"), "requests:86400", value, "tokens:86400", value).Err(); err != nil {
+			if err := c.HSet(ctx, countersKey(named("apikey:a")), "requests:86400", value, "tokens:86400", value).Err(); err != nil {
 				t.Fatal(err)
 			}
-			r, err := l.Reserve(ctx, "", []Bucket{b}, 10)
+			r, err := l.Reserve(ctx, []Bucket{b}, Amount{10})
 			if refusal := (*Rejection)(nil); err != nil && !errors.As(err, &refusal) {
 				t.Fatalf("%q: %v", value, err)
 			}
 			if err == nil {
-				r.Settle(20)
+				r.Settle(Amount{20})
 			}
 			if err := l.flush(ctx); err != nil {
 				t.Fatalf("%q: %v", value, err)

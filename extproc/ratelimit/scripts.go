@@ -95,12 +95,12 @@ func (l *Limiter) reserveStep(r *Reservation, buckets []bucket) step {
 	s.args = append(s.args, r.member, l.life, l.grace)
 	for _, b := range buckets {
 		s.keys = append(s.keys, b.keys...)
-		limits := make([]byte, 0, 48*len(b.limits))
-		for _, limit := range b.limits {
+		limits := make([]byte, 0, 48*len(b.Limits))
+		for _, limit := range b.Limits {
 			limits = limit.appendField(limits)
 			limits = strconv.AppendInt(limits, limit.Max, 10)
 			limits = append(limits, ' ')
-			limits = strconv.AppendInt(limits, limit.adds(r.tokens), 10)
+			limits = strconv.AppendInt(limits, limit.adds(r.amount), 10)
 			limits = append(limits, ' ')
 		}
 		s.args = append(s.args, limits)
@@ -112,7 +112,7 @@ func (l *Limiter) settleStep(s settlement) step {
 	r := s.r
 	buckets := r.buckets[s.bucket : s.bucket+1]
 	var corrections []byte
-	for _, limit := range buckets[0].limits {
+	for _, limit := range buckets[0].Limits {
 		if by := r.correction(limit); by != 0 && limit.Unit != Slots {
 			corrections = appendChange(corrections, limit, r.verdict.at, by)
 		}
@@ -138,7 +138,7 @@ const kept = 24 * time.Hour
 // repairStep gives back what is known of the bucket's counters, should they be
 // gone. The caller holds mu.
 func (l *Limiter) repairStep(one []bucket) step {
-	t := l.tally(one[0].scope)
+	t := l.tally(one[0].Scope)
 	now := l.clock()
 	var known []byte
 	for _, c := range t.counts {

@@ -10,15 +10,15 @@ type Reservation struct {
 	limiter *Limiter
 	member  any // its name, a string
 	buckets []bucket
-	tokens  int64
+	amount  Amount
 	verdict verdict
 
 	// Guarded by the limiter's mu.
 	state  state
-	left   int   // posts that Redis has not confirmed
-	over   bool  // settled
-	undone bool  // as if it had not been
-	final  int64 // tokens used, once it is over
+	left   int    // posts that Redis has not confirmed
+	over   bool   // settled
+	undone bool   // as if it had not been
+	final  Amount // used in all, once it is over
 }
 
 // state is who knows of a reservation.
@@ -42,23 +42,23 @@ func (r *Reservation) Headers() http.Header {
 	return h
 }
 
-// Settle gives the slots back and corrects the reserved tokens to what the call
-// used, in all; 0 where nothing was. It does not wait for Redis. Only the first
+// Settle gives the slots back and corrects the reserved amount to what the call
+// used, in all; zero where nothing was. It does not wait for Redis. Only the first
 // Settle counts. Call it before the last byte of the answer goes out: then a
 // caller that comes straight back finds its slot free.
-func (r *Reservation) Settle(tokens int64) {
+func (r *Reservation) Settle(used Amount) {
 	l := r.limiter
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if r.over || r.state == unlimited {
 		return
 	}
-	r.over, r.final = true, max(0, tokens)
+	r.over, r.final = true, used.positive()
 	delete(l.open, r)
 	for _, b := range r.buckets {
-		t := l.tally(b.scope)
+		t := l.tally(b.Scope)
 		t.open--
-		for _, limit := range b.limits {
+		for _, limit := range b.Limits {
 			c := t.in(limit, r.verdict.at)
 			if limit.Unit == Slots || c == nil {
 				continue
@@ -92,9 +92,9 @@ type settlement struct {
 // correction is what the settlement adds to what limit counts.
 func (r *Reservation) correction(limit Limit) int64 {
 	if r.undone {
-		return -limit.adds(r.tokens)
+		return -limit.adds(r.amount)
 	}
-	return limit.adds(r.final) - limit.adds(r.tokens)
+	return limit.adds(r.final) - limit.adds(r.amount)
 }
 
 const (
@@ -114,7 +114,7 @@ func (l *Limiter) settle(r *Reservation) {
 			l.lost++
 			continue
 		}
-		t := l.tally(b.scope)
+		t := l.tally(b.Scope)
 		t.due = append(t.due, settlement{r, i})
 		l.due[t] = struct{}{}
 		l.waiting++
@@ -147,7 +147,7 @@ func (l *Limiter) ahead(buckets []bucket) (steps []step, due []settlement) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	for i := range buckets {
-		t := l.tally(buckets[i].scope)
+		t := l.tally(buckets[i].Scope)
 		buckets[i].keys = t.keys
 		if t.era != l.era {
 			steps = append(steps, l.repairStep(buckets[i:i+1]))
@@ -163,7 +163,7 @@ func (l *Limiter) ahead(buckets []bucket) (steps []step, due []settlement) {
 // confirm forgets settlements that Redis has. The caller holds mu.
 func (l *Limiter) confirm(done []settlement) {
 	for _, s := range done {
-		t := l.tallies[s.r.buckets[s.bucket].scope]
+		t := l.tallies[s.r.buckets[s.bucket].Scope]
 		if t == nil {
 			continue
 		}

@@ -7,7 +7,7 @@ import "time"
 // are held to it, so that an outage begins with what was known, and the next one
 // with what the last one let in. Guarded by Limiter.mu.
 type tally struct {
-	scope  string
+	scope  Scope
 	keys   []string // counters and slots
 	here   int64    // calls from their headers on (Arrive)
 	open   int64    // reservations, in Redis or not
@@ -31,7 +31,7 @@ type count struct {
 const (
 	// maxTallies bounds what is remembered: beyond it a bucket without calls goes
 	// for each that comes.
-	maxTallies = 1 << 17
+	maxTallies = 1 << 16
 	// recheck is how long a full window is taken as full without asking: then one
 	// call goes through to Redis to see. Others may have given tokens back, or an
 	// operator may have.
@@ -39,7 +39,7 @@ const (
 )
 
 // tally gives the scope's, made where there is none.
-func (l *Limiter) tally(scope string) *tally {
+func (l *Limiter) tally(scope Scope) *tally {
 	t := l.tallies[scope]
 	if t == nil {
 		if len(l.tallies) >= maxTallies {
@@ -130,14 +130,14 @@ func (t *tally) used(l Limit, at time.Time) int64 {
 func (l *Limiter) learn(buckets []bucket, v verdict) {
 	i := 0
 	for _, b := range buckets {
-		t := l.tally(b.scope)
+		t := l.tally(b.Scope)
 		t.asked, t.era = l.heard.ours, l.era
 		// Answers may overtake each other; the clock may have been set back.
 		if v.at.Before(t.at) && t.at.Sub(v.at) < time.Minute {
-			i += len(b.limits)
+			i += len(b.Limits)
 			continue
 		}
-		for _, limit := range b.limits {
+		for _, limit := range b.Limits {
 			if limit.Unit != Slots {
 				c := t.begin(limit, v.at)
 				if c.known < v.used[i] || v.at != t.at {
@@ -165,10 +165,10 @@ func (l *Limiter) local(r *Reservation) verdict {
 	v := verdict{at: l.clock(), refused: -1, used: make([]int64, 0, total(r.buckets))}
 	longest := time.Duration(-1)
 	for _, b := range r.buckets {
-		t := l.tallies[b.scope]
-		for _, limit := range b.limits {
+		t := l.tallies[b.Scope]
+		for _, limit := range b.Limits {
 			used := t.used(limit, v.at)
-			if wait := limit.wait(v.at); limit.full(used, limit.adds(r.tokens)) && wait > longest {
+			if wait := limit.wait(v.at); limit.full(used, limit.adds(r.amount)) && wait > longest {
 				v.refused, longest = len(v.used), wait
 			}
 			v.used = append(v.used, used)
@@ -179,9 +179,9 @@ func (l *Limiter) local(r *Reservation) verdict {
 	}
 	i := 0
 	for _, b := range r.buckets {
-		t := l.tally(b.scope)
-		for _, limit := range b.limits {
-			add := limit.adds(r.tokens)
+		t := l.tally(b.Scope)
+		for _, limit := range b.Limits {
+			add := limit.adds(r.amount)
 			if limit.Unit != Slots {
 				t.begin(limit, v.at).untold += add
 			}

@@ -97,6 +97,20 @@ func (m *Metrics) ConfigLost(lost func() bool) {
 	}))
 }
 
+// Load adds what the process has taken on: calls in flight, and bytes of bodies.
+// Call it once.
+func (m *Metrics) Load(load func() (calls, bytes int64)) {
+	m.registry.MustRegister(
+		prometheus.NewGaugeFunc(prometheus.GaugeOpts{Name: "aisix_calls_in_flight", Help: "Calls to models, from their request headers to the last byte of the answer."}, func() float64 {
+			calls, _ := load()
+			return float64(calls)
+		}),
+		prometheus.NewGaugeFunc(prometheus.GaugeOpts{Name: "aisix_buffered_bytes", Help: "Bytes of request and answer bodies in memory, and of what is made of them."}, func() float64 {
+			_, bytes := load()
+			return float64(bytes)
+		}))
+}
+
 // RedisFailed counts a call to Redis that failed; use is limits or usage.
 func (m *Metrics) RedisFailed(use string) { m.redis.WithLabelValues(use).Inc() }
 

@@ -52,10 +52,12 @@ type Proxy struct {
 	Address        string `key:"address"` // host:port
 	TLSCertFile    string `key:"tls_cert_file"`
 	TLSKeyFile     string `key:"tls_key_file"`
-	MaxBodyBytes   int    `key:"max_body_bytes"`  // of a request, as sent and as decompressed
-	MaxConnections int    `key:"max_connections"` // callers' connections at a time
-	TrustedHops    int    `key:"trusted_hops"`    // proxies in front of Envoy whose x-forwarded-for counts
-	EnvoyAdmin     string `key:"envoy_admin"`     // unix:/path, or empty: off
+	MaxBodyBytes   int    `key:"max_body_bytes"`   // of a request, as sent and as decompressed
+	MinBodyRate    int    `key:"min_body_rate"`    // bytes a second that a body must bring; 0 asks for nothing
+	MaxConnections int    `key:"max_connections"`  // callers' connections at a time
+	MaxMemoryBytes int    `key:"max_memory_bytes"` // of Envoy's heap
+	TrustedHops    int    `key:"trusted_hops"`     // proxies in front of Envoy whose x-forwarded-for counts
+	EnvoyAdmin     string `key:"envoy_admin"`      // unix:/path, or empty: off
 }
 
 // Extproc is where Envoy reaches extproc, and what extproc keeps. Whoever reaches this address can
@@ -66,6 +68,11 @@ type Extproc struct {
 	TLSKeyFile   string `key:"tls_key_file"`
 	ClientCAFile string `key:"client_ca_file"`
 	SnapshotFile string `key:"snapshot_file"` // what is served, for a start while Redis is away; empty: kept nowhere
+
+	// What one process takes on at a time; 0 goes by its memory.
+	MaxCalls         int `key:"max_calls"`          // calls in flight
+	MaxCallsPerKey   int `key:"max_calls_per_key"`  // of one API key without a limit on concurrency
+	MaxBufferedBytes int `key:"max_buffered_bytes"` // request bodies, and what is made of them
 }
 
 // Admin is the Admin API's listener.
@@ -112,7 +119,10 @@ type Images struct {
 
 // Timeouts are the waits that are not a resource's own.
 type Timeouts struct {
+	FirstByte time.Duration `key:"first_byte"` // before a new connection has said anything
+	Idle      time.Duration `key:"idle"`       // of a connection without a request
 	Request   time.Duration `key:"request"`    // for receiving a caller's whole request
+	Body      time.Duration `key:"body"`       // over which a body must keep proxy.min_body_rate
 	Connect   time.Duration `key:"connect"`    // to an upstream
 	Call      time.Duration `key:"call"`       // a whole call, where the model does not say
 	StreamGap time.Duration `key:"stream_gap"` // before the first and between chunks, where the model does not say
@@ -146,15 +156,20 @@ func Default() *Config {
 		Proxy: Proxy{
 			Address:        "0.0.0.0:3000",
 			MaxBodyBytes:   10 << 20,
+			MinBodyRate:    1000,
 			MaxConnections: 10_000,
+			MaxMemoryBytes: 2 << 30,
 		},
-		Extproc: Extproc{Address: "127.0.0.1:3002"},
+		Extproc: Extproc{Address: "unix:/run/aisix/extproc.sock"},
 		Admin:   Admin{Address: "127.0.0.1:3001"},
 		Redis:   Redis{URL: "redis://127.0.0.1:6379", Timeout: time.Second},
 		Limits:  Limits{OnRedisFailure: "local"},
 		Images:  Images{MaxBytes: 5 << 20, MaxTotalBytes: 16 << 20, Timeout: 10 * time.Second},
 		Timeouts: Timeouts{
+			FirstByte: 15 * time.Second,
+			Idle:      10 * time.Minute,
 			Request:   5 * time.Minute,
+			Body:      20 * time.Second,
 			Connect:   5 * time.Second,
 			Call:      10 * time.Minute,
 			StreamGap: 2 * time.Minute,

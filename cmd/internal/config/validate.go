@@ -27,7 +27,9 @@ func (c *Config) problems() []string {
 	check("proxy.address", hostPort(c.Proxy.Address))
 	check("proxy.tls_cert_file", pair(c.Proxy.TLSCertFile, c.Proxy.TLSKeyFile, "proxy.tls_key_file"))
 	check("proxy.max_body_bytes", within(c.Proxy.MaxBodyBytes, 1<<10, 1<<30))
+	check("proxy.min_body_rate", within(c.Proxy.MinBodyRate, 0, 1<<30))
 	check("proxy.max_connections", within(c.Proxy.MaxConnections, 1, 1<<30))
+	check("proxy.max_memory_bytes", within(c.Proxy.MaxMemoryBytes, 64<<20, 1<<40))
 	check("proxy.trusted_hops", within(c.Proxy.TrustedHops, 0, 32))
 	if c.Proxy.EnvoyAdmin != "" {
 		check("proxy.envoy_admin", unixSocket(c.Proxy.EnvoyAdmin))
@@ -35,6 +37,11 @@ func (c *Config) problems() []string {
 
 	check("extproc.tls_cert_file", pair(c.Extproc.TLSCertFile, c.Extproc.TLSKeyFile, "extproc.tls_key_file"))
 	check("extproc.address", c.Extproc.address())
+
+	check("extproc.max_calls", unsetOr(c.Extproc.MaxCalls, 2, 1<<20))
+	check("extproc.max_calls_per_key", unsetOr(c.Extproc.MaxCallsPerKey, 1, 1<<20))
+	// A key gets half at most, and a body stands twice in it for a moment.
+	check("extproc.max_buffered_bytes", unsetOr(c.Extproc.MaxBufferedBytes, 4*c.Proxy.MaxBodyBytes, 1<<50))
 
 	check("admin.address", hostPort(c.Admin.Address))
 	check("admin.tls_cert_file", pair(c.Admin.TLSCertFile, c.Admin.TLSKeyFile, "admin.tls_key_file"))
@@ -57,7 +64,10 @@ func (c *Config) problems() []string {
 	check("images.max_total_bytes", within(c.Images.MaxTotalBytes, 1<<10, 1<<30))
 	check("images.timeout", positive(c.Images.Timeout))
 
+	check("timeouts.first_byte", positive(c.Timeouts.FirstByte))
+	check("timeouts.idle", positive(c.Timeouts.Idle))
 	check("timeouts.request", positive(c.Timeouts.Request))
+	check("timeouts.body", positive(c.Timeouts.Body))
 	check("timeouts.connect", positive(c.Timeouts.Connect))
 	check("timeouts.call", positive(c.Timeouts.Call))
 	check("timeouts.stream_gap", positive(c.Timeouts.StreamGap))
@@ -164,6 +174,17 @@ func pair(cert, key, keyName string) error {
 func within(n, least, most int) error {
 	if n < least || n > most {
 		return fmt.Errorf("must be from %d to %d", least, most)
+	}
+	return nil
+}
+
+// unsetOr is within, or 0.
+func unsetOr(n, least, most int) error {
+	if n == 0 {
+		return nil
+	}
+	if err := within(n, least, most); err != nil {
+		return fmt.Errorf("%w, or 0", err)
 	}
 	return nil
 }

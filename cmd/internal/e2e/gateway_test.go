@@ -9,6 +9,7 @@ import (
 	"path/filepath"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -88,8 +89,11 @@ func start(t *testing.T, o options) *gateway {
 	return g
 }
 
+// sockets counts them.
+var sockets atomic.Int32
+
 func newGateway(o options) (*gateway, error) {
-	addresses := make([]string, 6)
+	addresses := make([]string, 5)
 	for i := range addresses {
 		var err error
 		if addresses[i], err = stack.FreePort(); err != nil {
@@ -107,7 +111,7 @@ func newGateway(o options) (*gateway, error) {
 	}
 	valkey := ""
 	if o.redis == "" {
-		o.redis, valkey = "redis://"+addresses[5], tool("VALKEY_SERVER", "valkey-server")
+		o.redis, valkey = "redis://"+addresses[3], tool("VALKEY_SERVER", "valkey-server")
 	}
 	s, err := stack.New(stack.Options{
 		Dir: o.dir, Bin: bin, Envoy: tool("ENVOY", "envoy"), Valkey: valkey, SimAddress: addresses[4], Parts: o.parts,
@@ -115,8 +119,8 @@ func newGateway(o options) (*gateway, error) {
 			"AISIX_PROXY__ADDRESS=" + addresses[0],
 			"AISIX_ADMIN__ADDRESS=" + addresses[1],
 			"AISIX_ADMIN__KEY=" + adminKey,
-			"AISIX_EXTPROC__ADDRESS=" + addresses[2],
-			"AISIX_METRICS__ADDRESS=" + addresses[3],
+			"AISIX_EXTPROC__ADDRESS=unix:" + filepath.Join(bin, fmt.Sprintf("s%d", sockets.Add(1))), // short, as a socket's path has to be
+			"AISIX_METRICS__ADDRESS=" + addresses[2],
 			"AISIX_REDIS__URL=" + o.redis,
 			"AISIX_SECRETS__MASTER_KEY_FILE=" + o.key,
 			"AISIX_USAGE__SPOOL_DIR=" + filepath.Join(o.dir, "spool"),
@@ -127,7 +131,7 @@ func newGateway(o options) (*gateway, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &gateway{Stack: s, proxy: s.ProxyURL(), admin: s.AdminURL(), metrics: "http://" + addresses[3] + "/metrics"}, nil
+	return &gateway{Stack: s, proxy: s.ProxyURL(), admin: s.AdminURL(), metrics: "http://" + addresses[2] + "/metrics"}, nil
 }
 
 // tool is a binary: what the variable names, else the one that make fetched.

@@ -129,3 +129,19 @@ func TestFlappingValkey(t *testing.T) {
 		return err
 	})
 }
+
+// A request that no window of a token limit holds is told so, and reaches nobody.
+func TestRequestLargerThanALimit(t *testing.T) {
+	t.Parallel()
+	u := newUpstream(t, nil)
+	c := shared(t).tenant(t, u.URL, settings{key: map[string]any{"rate_limit": map[string]any{"tpd": 100}}})
+	a, err := c.chat(t.Context(), strings.Repeat("Hello ", 200))
+	if err != nil {
+		t.Fatal(err)
+	}
+	a.want(t, http.StatusBadRequest, "invalid_request_error")
+	if _, code, _ := a.fault(); code != "request_too_large" || a.header.Get("retry-after") != "" || u.requests() != 0 {
+		t.Errorf("code %q, retry-after %q, %d requests reached the upstream", code, a.header.Get("retry-after"), u.requests())
+	}
+	c.served(t)
+}

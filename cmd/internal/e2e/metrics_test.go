@@ -35,15 +35,15 @@ func TestMetrics(t *testing.T) {
 	c := shared(t).tenant(t, newUpstream(t, nil).URL, settings{key: map[string]any{"rate_limit": map[string]any{"rpd": 1}}})
 	c.served(t)
 	c.chat(t.Context(), "One too many")
-	if all, err := do(t.Context(), http.MethodPost, c.proxy+"/v1/chat/completions", c.key, `{"model":"nobody-has-it","messages":[{"role":"user","content":"x"}]}`); err != nil || all.status != http.StatusNotFound {
+	other := c.gateway.tenant(t, newUpstream(t, nil).URL, settings{})
+	if all, err := do(t.Context(), http.MethodPost, c.proxy+"/v1/chat/completions", other.key, `{"model":"nobody-has-it","messages":[{"role":"user","content":"x"}]}`); err != nil || all.status != http.StatusNotFound {
 		t.Errorf("%d %v", all.status, err)
 	}
 	m := c.scrape(t)
 	labels := `model="` + c.alias + `",`
 	for name, want := range map[string]float64{
 		`aisix_requests_total{` + labels + `outcome="succeeded",provider="amazon-bedrock",status="200"}`:  1,
-		`aisix_requests_total{` + labels + `outcome="refused",provider="amazon-bedrock",status="429"}`:    1,
-		`aisix_request_duration_seconds_count{` + labels + `provider="amazon-bedrock",stream="false"}`:    2,
+		`aisix_request_duration_seconds_count{` + labels + `provider="amazon-bedrock",stream="false"}`:    1,
 		`aisix_time_to_first_token_seconds_count{` + labels + `provider="amazon-bedrock",stream="false"}`: 1,
 		`aisix_tokens_total{kind="prompt",` + labels + `provider="amazon-bedrock"}`:                       3,
 		`aisix_tokens_total{kind="completion",` + labels + `provider="amazon-bedrock"}`:                   2,
@@ -57,6 +57,7 @@ func TestMetrics(t *testing.T) {
 		}
 	}
 	for name, least := range map[string]float64{
+		`aisix_requests_total{model="",outcome="refused",provider="",status="429"}`:        1, // before its body named a model
 		`aisix_requests_total{model="unknown",outcome="refused",provider="",status="404"}`: 1,
 		`aisix_rate_limit_rejections_total{limit="rpd",scope="apikey"}`:                    1,
 		`aisix_config_revision`: 3,

@@ -25,6 +25,7 @@ var may = map[string][]string{
 	"cmd/internal/e2e":              {"..."},
 	"extproc":                       {"extproc/...", "admin/resource", "admin/snapshot", "!extproc"},
 	"extproc/exchange":              {},
+	"extproc/admission":             {},
 	"extproc/chat":                  {"extproc/fault"},
 	"extproc/fetch":                 {"extproc/chat", "extproc/fault", "admin/resource/netaddr"},
 	"extproc/openai":                {"extproc/chat", "extproc/fault", "extproc/sse"},

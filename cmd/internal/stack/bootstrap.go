@@ -6,6 +6,7 @@ import (
 	"net"
 	"os"
 	"path/filepath"
+	"runtime"
 	"strings"
 	"time"
 
@@ -53,7 +54,13 @@ func EnvoyOptions(c *config.Config) (envoy.Options, error) {
 		return o, err
 	}
 	o.MaxRequestBytes, o.MaxConnections, o.TrustedHops = int64(c.Proxy.MaxBodyBytes), c.Proxy.MaxConnections, c.Proxy.TrustedHops
+	o.MaxMemoryBytes = int64(c.Proxy.MaxMemoryBytes)
+	o.FirstByteTimeout, o.IdleTimeout = c.Timeouts.FirstByte, c.Timeouts.Idle
 	o.RequestTimeout, o.ConnectTimeout = c.Timeouts.Request, c.Timeouts.Connect
+	o.StallTimeout = min(o.StallTimeout, c.Timeouts.StreamGap/2)
+	if runtime.GOOS != "linux" {
+		o.StallTimeout = 0
+	}
 	o.StreamIdleTimeout = max(o.StreamIdleTimeout, 2*max(c.Timeouts.Call, c.Timeouts.StreamGap, time.Minute))
 	return o, nil
 }

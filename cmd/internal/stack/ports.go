@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"net"
 	"os"
+	"path/filepath"
 	"strings"
 	"syscall"
 
@@ -27,14 +28,27 @@ func (l listen) free(part string) error {
 	return fmt.Errorf("%s cannot listen on %s: %w", part, l.address, err)
 }
 
-// freeSocket removes the socket of a process that is gone, and refuses one that is served.
+// freeSocket removes the socket of a process that is gone, and refuses one that is served. What is no
+// socket is left alone.
 func (l listen) freeSocket(part string) error {
 	connection, err := net.Dial("unix", l.address)
 	if err == nil {
 		connection.Close()
 		return fmt.Errorf("socket %s is taken: %s wants to listen there. Stop what serves it, or %s", l.address, part, l.otherwise)
 	}
-	if err := os.Remove(l.address); err != nil && !errors.Is(err, os.ErrNotExist) {
+	info, err := os.Lstat(l.address)
+	switch {
+	case errors.Is(err, os.ErrNotExist):
+		if _, err = os.Stat(filepath.Dir(l.address)); err != nil {
+			return fmt.Errorf("%s cannot listen on %s: %w", part, l.address, err)
+		}
+		return nil
+	case err == nil && info.Mode()&os.ModeSocket == 0:
+		return fmt.Errorf("%s cannot listen on %s: the file there is no socket", part, l.address)
+	case err == nil:
+		err = os.Remove(l.address)
+	}
+	if err != nil {
 		return fmt.Errorf("%s: %w", part, err)
 	}
 	return nil

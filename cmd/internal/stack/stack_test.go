@@ -59,6 +59,41 @@ func TestATakenPortIsNamed(t *testing.T) {
 	}
 }
 
+// A socket that a dead process left makes room; what is no socket stays, and is said.
+func TestOnlyASocketMakesRoom(t *testing.T) {
+	dir, err := os.MkdirTemp("", "ports") // short, as a socket's path has to be
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { os.RemoveAll(dir) })
+	l := listen{"unix", filepath.Join(dir, "s"), "move it"}
+	left, err := net.Listen("unix", l.address)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := l.free("extproc"); err == nil || !strings.Contains(err.Error(), "is taken") {
+		t.Errorf("a served socket: %v", err)
+	}
+	left.(*net.UnixListener).SetUnlinkOnClose(false)
+	left.Close()
+	if err := l.free("extproc"); err != nil {
+		t.Errorf("a left socket: %v", err)
+	}
+	if err := os.WriteFile(l.address, []byte("kept"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if err := l.free("extproc"); err == nil || !strings.Contains(err.Error(), "no socket") {
+		t.Errorf("a file: %v", err)
+	}
+	if b, _ := os.ReadFile(l.address); string(b) != "kept" {
+		t.Error("the file is gone")
+	}
+	l.address = filepath.Join(dir, "none", "s")
+	if err := l.free("extproc"); err == nil || !strings.Contains(err.Error(), "no such file") {
+		t.Errorf("no folder: %v", err)
+	}
+}
+
 func TestSuperviseStartsAgainWhatWasKilled(t *testing.T) {
 	s := valkeyStack(t)
 	if err := s.Start(t.Context()); err != nil {
@@ -149,7 +184,9 @@ func TestStopKillsWhatDoesNotEnd(t *testing.T) {
 }
 
 func TestTheShippedConfigurationMakesTheShippedBootstrap(t *testing.T) {
-	s, err := New(Options{Dir: t.TempDir(), ConfigFile: "../../../deploy/config.yaml", Parts: []string{}})
+	const address = "AISIX_EXTPROC__ADDRESS"
+	env := []string{address + "=" + compose(t)["extproc"].Environment[address]} // the bootstrap is compose's
+	s, err := New(Options{Dir: t.TempDir(), ConfigFile: "../../../deploy/config.yaml", Env: env, Parts: []string{}})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -174,6 +211,7 @@ func TestConfigurationReachesTheBootstrap(t *testing.T) {
 	s, err := New(Options{Dir: t.TempDir(), Parts: []string{}, Env: []string{
 		"AISIX_PROXY__ADDRESS=localhost:3100", "AISIX_EXTPROC__ADDRESS=unix:/run/extproc", "AISIX_PROXY__ENVOY_ADMIN=unix:/run/envoy",
 		"AISIX_PROXY__TLS_CERT_FILE=/c", "AISIX_PROXY__TLS_KEY_FILE=/k", "AISIX_PROXY__TRUSTED_HOPS=2", "AISIX_TIMEOUTS__CALL=2h",
+		"AISIX_PROXY__MAX_MEMORY_BYTES=100000000", "AISIX_TIMEOUTS__FIRST_BYTE=5s", "AISIX_TIMEOUTS__IDLE=1m",
 	}})
 	if err != nil {
 		t.Fatal(err)
@@ -185,6 +223,7 @@ func TestConfigurationReachesTheBootstrap(t *testing.T) {
 	want := envoy.Defaults()
 	want.Listen, want.ExtProc, want.AdminSocket = "127.0.0.1:3100", "unix:/run/extproc", "/run/envoy"
 	want.TLSCertFile, want.TLSKeyFile, want.TrustedHops, want.StreamIdleTimeout = "/c", "/k", 2, 4*time.Hour
+	want.MaxMemoryBytes, want.FirstByteTimeout, want.IdleTimeout = 100_000_000, 5*time.Second, time.Minute
 	if got != want {
 		t.Errorf("got  %+v\nwant %+v", got, want)
 	}
