@@ -5,6 +5,8 @@ import (
 	"crypto/subtle"
 	"net/http"
 	"strings"
+
+	"aisix/admin/store"
 )
 
 var (
@@ -22,14 +24,12 @@ const (
 	anyone
 )
 
-// actor is who asks, as logs name them: the admin key, so far.
-type actor string
-
-const adminKeyActor actor = "admin_key"
+// adminKeyActor is who asks with the admin key: all who may, so far.
+const adminKeyActor store.Actor = "admin_key"
 
 // principal is who has the request's key. It is compared with the admin key in constant
 // time; a wrong key's answer waits, a right one's never does.
-func (s *Server) principal(r *http.Request) (actor, error) {
+func (s *Server) principal(r *http.Request) (store.Actor, error) {
 	key := givenKey(r)
 	hash := sha256.Sum256([]byte(key))
 	right := subtle.ConstantTimeCompare(hash[:], s.key[:]) == 1

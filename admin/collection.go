@@ -156,7 +156,7 @@ func (c collection) create(a *answer, r *request) error {
 		}
 		c.Issues.Give(value, hash)
 	}
-	e, err := c.store.Create(r.Context(), value)
+	e, err := c.store.Create(r.Context(), a.actor, value)
 	if err != nil {
 		return err
 	}
@@ -197,7 +197,7 @@ func (c collection) update(a *answer, r *request, change func(*store.Entry) (res
 	if err != nil {
 		return err
 	}
-	e, err := c.store.Update(r.Context(), c.Kind, r.id, cond, change)
+	e, err := c.store.Update(r.Context(), a.actor, c.Kind, r.id, cond, change)
 	if err != nil {
 		return err
 	}
@@ -209,7 +209,7 @@ func (c collection) delete(a *answer, r *request) error {
 	if err != nil {
 		return err
 	}
-	if err := c.store.Delete(r.Context(), c.Kind, r.id, cond); err != nil {
+	if err := c.store.Delete(r.Context(), a.actor, c.Kind, r.id, cond); err != nil {
 		return err
 	}
 	return a.json(http.StatusOK, deleted{true, r.id})

@@ -54,7 +54,7 @@ func (c collection) rotate(a *answer, r *request) error {
 	if grace > 0 {
 		until = c.now().Add(grace).UTC().Truncate(time.Millisecond)
 	}
-	e, err := c.store.Update(r.Context(), c.Kind, r.id, cond, func(old *store.Entry) (resource.Resource, error) {
+	e, err := c.store.Update(r.Context(), a.actor, c.Kind, r.id, cond, func(old *store.Entry) (resource.Resource, error) {
 		return c.Issues.Rotate(old.Value, hash, until), nil
 	})
 	if err != nil {

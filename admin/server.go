@@ -154,7 +154,7 @@ func clip(s string) string {
 // answer writes JSON once.
 type answer struct {
 	http.ResponseWriter
-	actor  actor // who asks; "" where that is not known, or a route is for anyone
+	actor  store.Actor // who asks; "" where that is not known, or a route is for anyone
 	status int
 	unread bool // the request has a body that nobody has read yet
 }

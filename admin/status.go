@@ -72,7 +72,7 @@ func confirmPath(epoch string) string { return base + "store/" + epoch + "/confi
 // confirm puts in force what the store holds now, in place of the store of that
 // epoch, which was lost.
 func (s *Server) confirm(a *answer, r *request) error {
-	revision, err := s.store.Confirm(r.Context(), r.id)
+	revision, err := s.store.Confirm(r.Context(), a.actor, r.id)
 	if err != nil {
 		return err
 	}

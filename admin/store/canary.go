@@ -31,6 +31,9 @@ func (s *Store) CheckMasterKey(ctx context.Context) error {
 	return s.checkCanary(stored)
 }
 
+// masterKeyChange writes what is sealed anew.
+const masterKeyChange Actor = "master_key_change"
+
 // Reseal seals anew, under the sealer's first key, what was sealed under another,
 // and tells how many secrets that were. Afterwards the other key is not needed any
 // more. admin calls it when it starts.
@@ -48,7 +51,7 @@ func (s *Store) Reseal(ctx context.Context) (n int, err error) {
 			if !e.stale {
 				continue
 			}
-			if _, err := s.Update(ctx, row.Kind, e.ID, nil, same); err != nil && !errors.Is(err, ErrNotFound) {
+			if _, err := s.Update(ctx, masterKeyChange, row.Kind, e.ID, nil, same); err != nil && !errors.Is(err, ErrNotFound) {
 				return n, err
 			}
 			n++

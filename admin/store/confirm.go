@@ -17,7 +17,7 @@ var confirmScript = redis.NewScript(confirmSource)
 // Confirm puts what Redis holds now in force, in place of the store of that epoch,
 // which was lost: every process that knows it takes the other from then on. Errors:
 // ErrNothingLost, or the *LostError of what is lost if that has another epoch.
-func (s *Store) Confirm(ctx context.Context, epoch string) (revision int64, err error) {
+func (s *Store) Confirm(ctx context.Context, by Actor, epoch string) (revision int64, err error) {
 	if err := s.useMasterKey(ctx); err != nil {
 		return 0, err
 	}
@@ -41,7 +41,7 @@ func (s *Store) Confirm(ctx context.Context, epoch string) (revision int64, err 
 	switch answer[0] {
 	case "ok":
 		revision = answer[1].(int64)
-		s.log.Warn("an operator confirmed what the store holds now", "replaces", epoch, "epoch", next, "revision", revision)
+		s.log.Warn("an operator confirmed what the store holds now", "by", by, "replaces", epoch, "epoch", next, "revision", revision)
 		s.remember(known, head{next, revision})
 		s.alarm.end(s.log.Info)
 		return revision, nil

@@ -179,12 +179,18 @@ func TestCommandsDoNotGrow(t *testing.T) {
 	}
 	want("a look", commands(poll), map[string]int{"mget": 1})
 
-	e, err := s.Create(ctx, &resource.APIKey{KeyHash: hashed("new"), AllowedModels: []string{}})
+	e, err := s.Create(ctx, "tester", &resource.APIKey{KeyHash: hashed("new"), AllowedModels: []string{}})
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := s.Delete(ctx, resource.APIKeys, fmt.Sprintf("0198c1de-7a10-7000-8000-%012d", 2), nil); err != nil {
+	if err := s.Delete(ctx, "another", resource.APIKeys, fmt.Sprintf("0198c1de-7a10-7000-8000-%012d", 2), nil); err != nil {
 		t.Fatal(err)
+	}
+	for i, by := range []string{"tester", "another"} {
+		m := client.XRange(ctx, logKey(), logID(3001+int64(i)), logID(3001+int64(i))).Val()
+		if len(m) != 1 || m[0].Values["by"] != by || m[0].Values["kind"] != "apikeys" {
+			t.Errorf("the log has %v, want a write by %s", m, by)
+		}
 	}
 	before := w.decoded
 	want("two missed writes", commands(poll), map[string]int{"mget": 3, "multi": 2, "exec": 2, "xrange": 2, "hmget": 1})
@@ -208,7 +214,7 @@ func TestCommandsDoNotGrow(t *testing.T) {
 		}), map[string]int{"zrangebylex": 1, "hmget": (size + 511) / 512, "mget": 1, "hgetall": 1})
 	}
 	want("a write", commands(func() {
-		if _, err := s.Create(ctx, &resource.APIKey{KeyHash: hashed("newer"), AllowedModels: []string{}}); err != nil {
+		if _, err := s.Create(ctx, "tester", &resource.APIKey{KeyHash: hashed("newer"), AllowedModels: []string{}}); err != nil {
 			t.Fatal(err)
 		}
 	}), map[string]int{"evalsha": 1, "get": 2, "hgetall": 1, "hget": 2, "incr": 1, "hset": 2, "zadd": 1, "xadd": 1, "publish": 1})
@@ -222,7 +228,7 @@ func TestWhatTheLogDoesNotTellIsReadWhole(t *testing.T) {
 	s := testStore(t, client)
 	create := func(name string) {
 		t.Helper()
-		if _, err := s.Create(ctx, &resource.APIKey{KeyHash: hashed(name), AllowedModels: []string{}}); err != nil {
+		if _, err := s.Create(ctx, "tester", &resource.APIKey{KeyHash: hashed(name), AllowedModels: []string{}}); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -280,9 +286,9 @@ func TestALoadUnderWrites(t *testing.T) {
 				return
 			default:
 			}
-			k, err := s.Create(ctx, &resource.ProviderKey{DisplayName: fmt.Sprint("k", i), Provider: "amazon-bedrock", Adapter: "bedrock", Credentials: resource.Static{AccessKeyID: "AKIAPLAINTEXT", SecretAccessKey: "secret", Region: "us-west-2"}})
+			k, err := s.Create(ctx, "tester", &resource.ProviderKey{DisplayName: fmt.Sprint("k", i), Provider: "amazon-bedrock", Adapter: "bedrock", Credentials: resource.Static{AccessKeyID: "AKIAPLAINTEXT", SecretAccessKey: "secret", Region: "us-west-2"}})
 			if err == nil {
-				_, err = s.Create(ctx, &resource.Model{DisplayName: fmt.Sprint("m", i), ModelName: "amazon.nova-pro-v1:0", ProviderKeyID: k.ID, Provider: "amazon-bedrock"})
+				_, err = s.Create(ctx, "tester", &resource.Model{DisplayName: fmt.Sprint("m", i), ModelName: "amazon.nova-pro-v1:0", ProviderKeyID: k.ID, Provider: "amazon-bedrock"})
 			}
 			if written += 2; err != nil {
 				done <- err

@@ -11,7 +11,7 @@ func canaryKey() string               { return prefix + "canary" }           // 
 func rowsKey(k resource.Kind) string  { return prefix + string(k) }          // hash: id -> "<revision> <row JSON>"
 func orderKey(k resource.Kind) string { return prefix + string(k) + ":ids" } // zset, all scores 0: ids, in the order of creation
 func namesKey(k resource.Kind) string { return prefix + string(k) + ":names" }
-func logKey() string                  { return prefix + "log" }       // stream: "<revision>-0" -> kind, id; the latest writes
+func logKey() string                  { return prefix + "log" }       // stream: "<revision>-0" -> kind, id, by; the latest writes
 func witnessesKey() string            { return prefix + "witnesses" } // hash: epoch of a lost store -> highest revision that a process holds of it
 func replacedKey() string             { return prefix + "replaced" }  // hash: epoch -> when an operator let it go
 func usesKey() string                 { return prefix + "uses" }      // zset, all scores 0: "<id referred to>/<id>"

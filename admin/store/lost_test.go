@@ -30,8 +30,8 @@ func lost(t *testing.T, s *store.Store) *store.LostError {
 	}
 	_, err := s.Get(ctx, resource.APIKeys, "any")
 	for what, err := range map[string]error{
-		"get": err, "list": second(s.List(ctx, resource.APIKeys, "", 0)), "create": second2(s.Create(ctx, apiKey("f"))),
-		"update": second2(s.Update(ctx, resource.APIKeys, "any", nil, nil)), "delete": s.Delete(ctx, resource.APIKeys, "any", nil),
+		"get": err, "list": second(s.List(ctx, resource.APIKeys, "", 0)), "create": second2(s.Create(ctx, "tester", apiKey("f"))),
+		"update": second2(s.Update(ctx, "tester", resource.APIKeys, "any", nil, nil)), "delete": s.Delete(ctx, "tester", resource.APIKeys, "any", nil),
 	} {
 		var also *store.LostError
 		if !errors.As(err, &also) || also.Epoch != lost.Epoch || also.Revision != lost.Revision {
@@ -86,7 +86,7 @@ var losses = map[string]struct {
 		other := redis.NewClient(&redis.Options{Addr: c.Options().Addr, DB: 1})
 		defer other.Close()
 		for _, digit := range []string{"d", "e"} {
-			must[*store.Entry](t)(newStore(t, other).Create(t.Context(), apiKey(digit)))
+			must[*store.Entry](t)(newStore(t, other).Create(t.Context(), "tester", apiKey(digit)))
 		}
 		if err := c.Do(t.Context(), "SWAPDB", 0, 1).Err(); err != nil {
 			t.Fatal(err)
@@ -127,7 +127,7 @@ func TestALostStore(t *testing.T) {
 			client := server.Client()
 			s := newStore(t, client)
 			for _, digit := range []string{"a", "b", "c"} {
-				must[*store.Entry](t)(s.Create(ctx, apiKey(digit)))
+				must[*store.Entry](t)(s.Create(ctx, "tester", apiKey(digit)))
 			}
 			holder := follow(t, newStore(t, server.Client()))
 			within(t, 5*time.Second, "the snapshot", at(holder, 3))
@@ -151,14 +151,14 @@ func TestALostStore(t *testing.T) {
 				t.Error("what was lost is in force")
 			}
 
-			if _, err := fresh.Confirm(ctx, "another"); !errors.As(err, new(*store.LostError)) {
+			if _, err := fresh.Confirm(ctx, "tester", "another"); !errors.As(err, new(*store.LostError)) {
 				t.Errorf("a confirmation of another loss: %v", err)
 			}
-			revision, err := fresh.Confirm(ctx, e.Epoch)
+			revision, err := fresh.Confirm(ctx, "tester", e.Epoch)
 			if err != nil || revision != 4 {
 				t.Fatalf("confirmed at revision %d, %v; want 4, as no revision stands for two states", revision, err)
 			}
-			if _, err := s.Confirm(ctx, e.Epoch); !errors.Is(err, store.ErrNothingLost) {
+			if _, err := s.Confirm(ctx, "tester", e.Epoch); !errors.Is(err, store.ErrNothingLost) {
 				t.Errorf("confirmed twice: %v", err)
 			}
 			for _, h := range []*snapshot.Holder{holder, newcomer} {
@@ -175,7 +175,7 @@ func TestALostStore(t *testing.T) {
 					t.Errorf("revision %d, %v", n, err)
 				}
 			}
-			must[*store.Entry](t)(s.Create(ctx, apiKey("f")))
+			must[*store.Entry](t)(s.Create(ctx, "tester", apiKey("f")))
 			within(t, 5*time.Second, "the next write", func() bool { return served(holder, "f") && served(newcomer, "f") })
 		})
 	}
@@ -188,7 +188,7 @@ func TestALostStoreIsRestored(t *testing.T) {
 	server := redistest.Start(t)
 	client := server.Client()
 	s := newStore(t, client)
-	must[*store.Entry](t)(s.Create(ctx, apiKey("a")))
+	must[*store.Entry](t)(s.Create(ctx, "tester", apiKey("a")))
 	holder := follow(t, newStore(t, server.Client()))
 	within(t, 5*time.Second, "the snapshot", at(holder, 1))
 	dump := map[string]string{}
@@ -204,10 +204,10 @@ func TestALostStoreIsRestored(t *testing.T) {
 		}
 	}
 	within(t, 5*time.Second, "the restored store", func() bool { return !holder.Lost() })
-	if _, err := s.Confirm(ctx, "any"); !errors.Is(err, store.ErrNothingLost) {
+	if _, err := s.Confirm(ctx, "tester", "any"); !errors.Is(err, store.ErrNothingLost) {
 		t.Errorf("confirmed: %v", err)
 	}
-	must[*store.Entry](t)(s.Create(ctx, apiKey("b")))
+	must[*store.Entry](t)(s.Create(ctx, "tester", apiKey("b")))
 	within(t, 5*time.Second, "a write", func() bool { return served(holder, "a") && served(holder, "b") })
 }
 
@@ -227,7 +227,7 @@ func TestALossIsLoggedOnce(t *testing.T) {
 	server := redistest.Start(t)
 	client := server.Client()
 	s := newStore(t, client)
-	must[*store.Entry](t)(s.Create(ctx, apiKey("a")))
+	must[*store.Entry](t)(s.Create(ctx, "tester", apiKey("a")))
 	holder := follow(t, newStore(t, server.Client()))
 	within(t, 5*time.Second, "the snapshot", at(holder, 1))
 	client.FlushAll(ctx)
@@ -241,7 +241,7 @@ func TestALossIsLoggedOnce(t *testing.T) {
 	if n := said(`"level":"ERROR"`); n != 1 {
 		t.Errorf("%d errors logged, want one: %s", n, &log)
 	}
-	if _, err := s.Confirm(ctx, lost(t, s).Epoch); err != nil {
+	if _, err := s.Confirm(ctx, "tester", lost(t, s).Epoch); err != nil {
 		t.Fatal(err)
 	}
 	within(t, 5*time.Second, "the end of it in the log", func() bool { return said("whole again") >= 1 })
@@ -252,7 +252,7 @@ func TestALossWithReadRightsOnly(t *testing.T) {
 	ctx := t.Context()
 	server := redistest.Start(t)
 	client := server.Client()
-	must[*store.Entry](t)(newStore(t, client).Create(ctx, apiKey("a")))
+	must[*store.Entry](t)(newStore(t, client).Create(ctx, "tester", apiKey("a")))
 	holder := follow(t, newStore(t, reader(t, server)))
 	within(t, 5*time.Second, "the snapshot", at(holder, 1))
 	client.FlushAll(ctx)
@@ -292,15 +292,15 @@ func TestAStartFromTheSnapshotFile(t *testing.T) {
 	server := redistest.Start(t)
 	s := newStore(t, server.Client())
 	file := filepath.Join(t.TempDir(), "deep", "snapshot")
-	k := must[*store.Entry](t)(s.Create(ctx, providerKey("one")))
-	must[*store.Entry](t)(s.Create(ctx, model("claude", k.ID)))
-	gone := must[*store.Entry](t)(s.Create(ctx, apiKey("a")))
+	k := must[*store.Entry](t)(s.Create(ctx, "tester", providerKey("one")))
+	must[*store.Entry](t)(s.Create(ctx, "tester", model("claude", k.ID)))
+	gone := must[*store.Entry](t)(s.Create(ctx, "tester", apiKey("a")))
 	holder, stop := followWith(t, newStore(t, server.Client()), file)
 	within(t, 5*time.Second, "the snapshot", at(holder, 3))
-	if err := s.Delete(ctx, resource.APIKeys, gone.ID, nil); err != nil { // appended, as the next is
+	if err := s.Delete(ctx, "tester", resource.APIKeys, gone.ID, nil); err != nil { // appended, as the next is
 		t.Fatal(err)
 	}
-	must[*store.Entry](t)(s.Create(ctx, apiKey("b")))
+	must[*store.Entry](t)(s.Create(ctx, "tester", apiKey("b")))
 	within(t, 5*time.Second, "the writes", at(holder, 5))
 	stop()
 	if info, err := os.Stat(file); err != nil || info.Mode() != 0o600 {
@@ -328,7 +328,7 @@ func TestAStartFromTheSnapshotFile(t *testing.T) {
 	}
 	server.Restart()
 	within(t, 5*time.Second, "Redis is back", func() bool { return time.Since(holder.Confirmed()) < 100*time.Millisecond })
-	must[*store.Entry](t)(s.Create(ctx, apiKey("c")))
+	must[*store.Entry](t)(s.Create(ctx, "tester", apiKey("c")))
 	within(t, 5*time.Second, "a write after the restart", func() bool { return served(holder, "b") && served(holder, "c") })
 	stop()
 
@@ -352,7 +352,7 @@ func TestASnapshotFileThatCanNotBeUsed(t *testing.T) {
 	ctx := t.Context()
 	server := redistest.Start(t)
 	s := newStore(t, server.Client())
-	must[*store.Entry](t)(s.Create(ctx, apiKey("a")))
+	must[*store.Entry](t)(s.Create(ctx, "tester", apiKey("a")))
 	file := filepath.Join(t.TempDir(), "snapshot")
 	holder, stop := followWith(t, newStore(t, server.Client()), file)
 	within(t, 5*time.Second, "the snapshot", at(holder, 1))

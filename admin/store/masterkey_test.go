@@ -18,7 +18,7 @@ func TestSecretsAreSealedAtRest(t *testing.T) {
 	if err := s.CheckMasterKey(ctx); err != nil {
 		t.Fatal(err)
 	}
-	k := must[*store.Entry](t)(s.Create(ctx, providerKey("one")))
+	k := must[*store.Entry](t)(s.Create(ctx, "tester", providerKey("one")))
 	stored := client.HGet(ctx, "{aisix:config}:provider_keys", k.ID).Val()
 	for _, plain := range []string{"AKIAPLAINTEXT", "s3cr3t-plaintext", "tok3n-plaintext"} {
 		if strings.Contains(stored, plain) {
@@ -53,7 +53,7 @@ func TestReseal(t *testing.T) {
 	client := redistest.Start(t).Client()
 	s := newStore(t, client)
 	ok := must[*store.Entry](t)
-	one, two := ok(s.Create(ctx, providerKey("one"))), ok(s.Create(ctx, providerKey("two")))
+	one, two := ok(s.Create(ctx, "tester", providerKey("one"))), ok(s.Create(ctx, "tester", providerKey("two")))
 	newKey := []byte(strings.Repeat("n", 32))
 	both, _ := store.NewSealer(newKey, masterKey)
 	alone, _ := store.NewSealer(newKey)
@@ -61,7 +61,7 @@ func TestReseal(t *testing.T) {
 		t.Fatalf("the new key alone, before: %v", err)
 	}
 	changing := store.New(client, both)
-	ok(changing.Update(ctx, resource.ProviderKeys, two.ID, nil, func(*store.Entry) (resource.Resource, error) { return providerKey("two"), nil })) // sealed anew by this already
+	ok(changing.Update(ctx, "tester", resource.ProviderKeys, two.ID, nil, func(*store.Entry) (resource.Resource, error) { return providerKey("two"), nil })) // sealed anew by this already
 	for _, want := range []int{1, 0} {
 		if n, err := changing.Reseal(ctx); err != nil || n != want {
 			t.Errorf("%d sealed anew, %v; want %d", n, err, want)
@@ -86,14 +86,14 @@ func TestAnEmptiedStoreIsMarkedAgain(t *testing.T) {
 	ctx := context.Background()
 	client := redistest.Start(t).Client()
 	s := newStore(t, client)
-	must[*store.Entry](t)(s.Create(ctx, providerKey("one")))
+	must[*store.Entry](t)(s.Create(ctx, "tester", providerKey("one")))
 	if err := client.FlushAll(ctx).Err(); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := s.Confirm(ctx, lost(t, s).Epoch); err != nil {
+	if _, err := s.Confirm(ctx, "tester", lost(t, s).Epoch); err != nil {
 		t.Fatal(err)
 	}
-	must[*store.Entry](t)(s.Create(ctx, providerKey("one")))
+	must[*store.Entry](t)(s.Create(ctx, "tester", providerKey("one")))
 	other, _ := store.NewSealer([]byte(strings.Repeat("x", 32)))
 	if err := store.New(client, other).CheckMasterKey(ctx); !errors.Is(err, store.ErrMasterKey) {
 		t.Errorf("another master key: %v", err)

@@ -55,9 +55,9 @@ func TestCreateGetListDelete(t *testing.T) {
 	ctx := context.Background()
 	s := newStore(t, redistest.Start(t).Client())
 	ok := must[*store.Entry](t)
-	k := ok(s.Create(ctx, providerKey("one")))
-	m := ok(s.Create(ctx, model("claude", k.ID)))
-	a := ok(s.Create(ctx, apiKey("a")))
+	k := ok(s.Create(ctx, "tester", providerKey("one")))
+	m := ok(s.Create(ctx, "tester", model("claude", k.ID)))
+	a := ok(s.Create(ctx, "tester", apiKey("a")))
 	if k.Revision != 1 || m.Revision != 2 || a.Revision != 3 {
 		t.Errorf("revisions %d %d %d, want the store-wide counter 1 2 3", k.Revision, m.Revision, a.Revision)
 	}
@@ -68,16 +68,16 @@ func TestCreateGetListDelete(t *testing.T) {
 	if got.Revision != 1 || !got.CreatedAt.Equal(k.CreatedAt) {
 		t.Errorf("got %+v, want %+v", got, k)
 	}
-	if err := s.Delete(ctx, resource.APIKeys, a.ID, nil); err != nil {
+	if err := s.Delete(ctx, "tester", resource.APIKeys, a.ID, nil); err != nil {
 		t.Fatal(err)
 	}
 	if _, err := s.Get(ctx, resource.APIKeys, a.ID); !errors.Is(err, store.ErrNotFound) {
 		t.Errorf("get of a deleted: %v", err)
 	}
-	if err := s.Delete(ctx, resource.APIKeys, a.ID, nil); !errors.Is(err, store.ErrNotFound) {
+	if err := s.Delete(ctx, "tester", resource.APIKeys, a.ID, nil); !errors.Is(err, store.ErrNotFound) {
 		t.Errorf("second delete: %v", err)
 	}
-	ok(s.Create(ctx, apiKey("a"))) // the name is free again
+	ok(s.Create(ctx, "tester", apiKey("a"))) // the name is free again
 }
 
 func TestListIsOldestFirstAndPaged(t *testing.T) {
@@ -85,7 +85,7 @@ func TestListIsOldestFirstAndPaged(t *testing.T) {
 	s := newStore(t, redistest.Start(t).Client())
 	var want []string
 	for i := range 5 {
-		want = append(want, must[*store.Entry](t)(s.Create(ctx, apiKey(fmt.Sprint(i)))).ID)
+		want = append(want, must[*store.Entry](t)(s.Create(ctx, "tester", apiKey(fmt.Sprint(i)))).ID)
 	}
 	ids := func(after string, limit int) string {
 		list, next, err := s.List(ctx, resource.APIKeys, after, limit)
@@ -110,7 +110,7 @@ func TestListIsOldestFirstAndPaged(t *testing.T) {
 	if got := ids(want[2], 2); got != want[3]+" "+want[4] {
 		t.Errorf("last page: %s", got)
 	}
-	if err := s.Delete(ctx, resource.APIKeys, want[1], nil); err != nil {
+	if err := s.Delete(ctx, "tester", resource.APIKeys, want[1], nil); err != nil {
 		t.Fatal(err)
 	}
 	if got := ids(want[1], 2); got != want[2]+" "+want[3] {
@@ -126,7 +126,7 @@ func TestNamesAreUniqueAlsoBetweenConcurrentWriters(t *testing.T) {
 	var wg sync.WaitGroup
 	for i := range 40 {
 		wg.Go(func() {
-			_, err := []*store.Store{one, two}[i%2].Create(ctx, providerKey("same"))
+			_, err := []*store.Store{one, two}[i%2].Create(ctx, "tester", providerKey("same"))
 			var taken *store.TakenError
 			switch {
 			case err == nil:
@@ -148,15 +148,15 @@ func TestRenameFreesTheOldNameAndKeepsToItsOwn(t *testing.T) {
 	ctx := context.Background()
 	s := newStore(t, redistest.Start(t).Client())
 	ok := must[*store.Entry](t)
-	k := ok(s.Create(ctx, providerKey("one")))
+	k := ok(s.Create(ctx, "tester", providerKey("one")))
 	rename := func(name string) func(*store.Entry) (resource.Resource, error) {
 		return func(*store.Entry) (resource.Resource, error) { return providerKey(name), nil }
 	}
-	ok(s.Update(ctx, resource.ProviderKeys, k.ID, nil, rename("one")))
-	ok(s.Update(ctx, resource.ProviderKeys, k.ID, nil, rename("two")))
-	ok(s.Create(ctx, providerKey("one")))
+	ok(s.Update(ctx, "tester", resource.ProviderKeys, k.ID, nil, rename("one")))
+	ok(s.Update(ctx, "tester", resource.ProviderKeys, k.ID, nil, rename("two")))
+	ok(s.Create(ctx, "tester", providerKey("one")))
 	var taken *store.TakenError
-	if _, err := s.Update(ctx, resource.ProviderKeys, k.ID, nil, rename("one")); !errors.As(err, &taken) {
+	if _, err := s.Update(ctx, "tester", resource.ProviderKeys, k.ID, nil, rename("one")); !errors.As(err, &taken) {
 		t.Errorf("rename to a taken name: %v", err)
 	}
 }
@@ -164,11 +164,11 @@ func TestRenameFreesTheOldNameAndKeepsToItsOwn(t *testing.T) {
 func TestUpdatesOfOneResourceLoseNothing(t *testing.T) {
 	ctx := context.Background()
 	s := newStore(t, redistest.Start(t).Client())
-	a := must[*store.Entry](t)(s.Create(ctx, &resource.APIKey{KeyHash: strings.Repeat("a", 64)}))
+	a := must[*store.Entry](t)(s.Create(ctx, "tester", &resource.APIKey{KeyHash: strings.Repeat("a", 64)}))
 	var wg sync.WaitGroup
 	for i := range 16 {
 		wg.Go(func() {
-			_, err := s.Update(ctx, resource.APIKeys, a.ID, nil, func(e *store.Entry) (resource.Resource, error) {
+			_, err := s.Update(ctx, "tester", resource.APIKeys, a.ID, nil, func(e *store.Entry) (resource.Resource, error) {
 				v := *e.Value.(*resource.APIKey)
 				v.AllowedModels = append(v.AllowedModels[:len(v.AllowedModels):len(v.AllowedModels)], fmt.Sprint(i))
 				return &v, nil
@@ -188,16 +188,16 @@ func TestUpdatesOfOneResourceLoseNothing(t *testing.T) {
 func TestConditionHolds(t *testing.T) {
 	ctx := context.Background()
 	s := newStore(t, redistest.Start(t).Client())
-	a := must[*store.Entry](t)(s.Create(ctx, apiKey("a")))
+	a := must[*store.Entry](t)(s.Create(ctx, "tester", apiKey("a")))
 	same := func(e *store.Entry) (resource.Resource, error) { return e.Value, nil }
 	at := func(r int64) store.Condition { return func(got int64) bool { return got == r } }
-	if _, err := s.Update(ctx, resource.APIKeys, a.ID, at(a.Revision), same); err != nil {
+	if _, err := s.Update(ctx, "tester", resource.APIKeys, a.ID, at(a.Revision), same); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := s.Update(ctx, resource.APIKeys, a.ID, at(a.Revision), same); !errors.Is(err, store.ErrMoved) {
+	if _, err := s.Update(ctx, "tester", resource.APIKeys, a.ID, at(a.Revision), same); !errors.Is(err, store.ErrMoved) {
 		t.Errorf("update at an old revision: %v", err)
 	}
-	if err := s.Delete(ctx, resource.APIKeys, a.ID, at(a.Revision)); !errors.Is(err, store.ErrMoved) {
+	if err := s.Delete(ctx, "tester", resource.APIKeys, a.ID, at(a.Revision)); !errors.Is(err, store.ErrMoved) {
 		t.Errorf("delete at an old revision: %v", err)
 	}
 }
@@ -206,19 +206,19 @@ func TestReferences(t *testing.T) {
 	ctx := context.Background()
 	s := newStore(t, redistest.Start(t).Client())
 	ok := must[*store.Entry](t)
-	k1, k2 := ok(s.Create(ctx, providerKey("one"))), ok(s.Create(ctx, providerKey("two")))
+	k1, k2 := ok(s.Create(ctx, "tester", providerKey("one"))), ok(s.Create(ctx, "tester", providerKey("two")))
 	var ref *store.ReferenceError
-	if _, err := s.Create(ctx, model("m", "nowhere")); !errors.As(err, &ref) || ref.Pointer != "/provider_key_id" {
+	if _, err := s.Create(ctx, "tester", model("m", "nowhere")); !errors.As(err, &ref) || ref.Pointer != "/provider_key_id" {
 		t.Errorf("unknown provider key: %v", err)
 	}
 	other := model("m", k1.ID)
 	other.Provider = "other"
-	if _, err := s.Create(ctx, other); !errors.As(err, &ref) || ref.Pointer != "/provider" {
+	if _, err := s.Create(ctx, "tester", other); !errors.As(err, &ref) || ref.Pointer != "/provider" {
 		t.Errorf("another label: %v", err)
 	}
-	m := ok(s.Create(ctx, model("claude", k1.ID)))
+	m := ok(s.Create(ctx, "tester", model("claude", k1.ID)))
 	var used *store.InUseError
-	if err := s.Delete(ctx, resource.ProviderKeys, k1.ID, nil); !errors.As(err, &used) || strings.Join(used.Names, " ") != "claude" {
+	if err := s.Delete(ctx, "tester", resource.ProviderKeys, k1.ID, nil); !errors.As(err, &used) || strings.Join(used.Names, " ") != "claude" {
 		t.Errorf("delete of a used provider key: %v", err)
 	}
 	relabel := func(*store.Entry) (resource.Resource, error) {
@@ -226,17 +226,17 @@ func TestReferences(t *testing.T) {
 		v.Provider = "other"
 		return v, nil
 	}
-	if _, err := s.Update(ctx, resource.ProviderKeys, k1.ID, nil, relabel); !errors.As(err, &used) {
+	if _, err := s.Update(ctx, "tester", resource.ProviderKeys, k1.ID, nil, relabel); !errors.As(err, &used) {
 		t.Errorf("relabel of a used provider key: %v", err)
 	}
-	ok(s.Update(ctx, resource.Models, m.ID, nil, func(*store.Entry) (resource.Resource, error) { return model("claude", k2.ID), nil }))
-	if err := s.Delete(ctx, resource.ProviderKeys, k1.ID, nil); err != nil {
+	ok(s.Update(ctx, "tester", resource.Models, m.ID, nil, func(*store.Entry) (resource.Resource, error) { return model("claude", k2.ID), nil }))
+	if err := s.Delete(ctx, "tester", resource.ProviderKeys, k1.ID, nil); err != nil {
 		t.Errorf("delete after the model moved: %v", err)
 	}
-	if err := s.Delete(ctx, resource.Models, m.ID, nil); err != nil {
+	if err := s.Delete(ctx, "tester", resource.Models, m.ID, nil); err != nil {
 		t.Fatal(err)
 	}
-	if err := s.Delete(ctx, resource.ProviderKeys, k2.ID, nil); err != nil {
+	if err := s.Delete(ctx, "tester", resource.ProviderKeys, k2.ID, nil); err != nil {
 		t.Errorf("delete after the model went: %v", err)
 	}
 }
@@ -246,11 +246,11 @@ func TestReferenceRace(t *testing.T) {
 	ctx := context.Background()
 	s := newStore(t, redistest.Start(t).Client())
 	for i := range 30 {
-		k := must[*store.Entry](t)(s.Create(ctx, providerKey(fmt.Sprint("k", i))))
+		k := must[*store.Entry](t)(s.Create(ctx, "tester", providerKey(fmt.Sprint("k", i))))
 		var created, deleted error
 		var wg sync.WaitGroup
-		wg.Go(func() { _, created = s.Create(ctx, model(fmt.Sprint("m", i), k.ID)) })
-		wg.Go(func() { deleted = s.Delete(ctx, resource.ProviderKeys, k.ID, nil) })
+		wg.Go(func() { _, created = s.Create(ctx, "tester", model(fmt.Sprint("m", i), k.ID)) })
+		wg.Go(func() { deleted = s.Delete(ctx, "tester", resource.ProviderKeys, k.ID, nil) })
 		wg.Wait()
 		if (created == nil) == (deleted == nil) {
 			t.Fatalf("create: %v, delete: %v; exactly one must win", created, deleted)
@@ -262,12 +262,12 @@ func TestRedisAwayIsToldQuickly(t *testing.T) {
 	ctx := context.Background()
 	server := redistest.Start(t)
 	s := newStore(t, server.Client())
-	a := must[*store.Entry](t)(s.Create(ctx, apiKey("a")))
+	a := must[*store.Entry](t)(s.Create(ctx, "tester", apiKey("a")))
 	for name, away := range map[string][2]func(){"stopped": {server.Kill, server.Restart}, "silent": {server.Freeze, server.Thaw}} {
 		t.Run(name, func(t *testing.T) {
 			away[0]()
 			start := time.Now()
-			if _, err := s.Create(ctx, apiKey("b")); !errors.Is(err, store.ErrUnavailable) {
+			if _, err := s.Create(ctx, "tester", apiKey("b")); !errors.Is(err, store.ErrUnavailable) {
 				t.Errorf("create: %v", err)
 			}
 			if _, _, err := s.List(ctx, resource.APIKeys, "", 0); !errors.Is(err, store.ErrUnavailable) {

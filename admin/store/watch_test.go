@@ -64,9 +64,9 @@ func TestWatchFollowsWrites(t *testing.T) {
 
 	ok := must[*store.Entry](t)
 	hash := sha256.Sum256([]byte("sk-bedrock-caller"))
-	k := ok(s.Create(ctx, providerKey("one")))
-	m := ok(s.Create(ctx, model("claude", k.ID)))
-	a := ok(s.Create(ctx, &resource.APIKey{KeyHash: hex.EncodeToString(hash[:]), AllowedModels: []string{"claude"}}))
+	k := ok(s.Create(ctx, "tester", providerKey("one")))
+	m := ok(s.Create(ctx, "tester", model("claude", k.ID)))
+	a := ok(s.Create(ctx, "tester", &resource.APIKey{KeyHash: hex.EncodeToString(hash[:]), AllowedModels: []string{"claude"}}))
 	within(t, 500*time.Millisecond, "the three writes", at(holder, a.Revision))
 	snap := holder.Load()
 	key, found := snap.Key(hash)
@@ -78,7 +78,7 @@ func TestWatchFollowsWrites(t *testing.T) {
 	if holder.Confirmed().IsZero() {
 		t.Error("not confirmed")
 	}
-	if err := s.Delete(ctx, resource.APIKeys, a.ID, nil); err != nil {
+	if err := s.Delete(ctx, "tester", resource.APIKeys, a.ID, nil); err != nil {
 		t.Fatal(err)
 	}
 	within(t, 500*time.Millisecond, "the delete", at(holder, 4))
@@ -106,7 +106,7 @@ func TestWatchMakesUpForMissedAnnouncements(t *testing.T) {
 	}
 	writer := redis.NewClient(&redis.Options{Addr: server.Addr, Username: "writer", Password: "x"})
 	defer writer.Close()
-	must[*store.Entry](t)(newStore(t, writer).Create(ctx, apiKey("a")))
+	must[*store.Entry](t)(newStore(t, writer).Create(ctx, "tester", apiKey("a")))
 	within(t, 500*time.Millisecond, "the missed write", at(holder, 1))
 }
 
@@ -114,7 +114,7 @@ func TestWatchKeepsTheLastSnapshotAndRecovers(t *testing.T) {
 	ctx := context.Background()
 	server := redistest.Start(t)
 	s := newStore(t, server.Client())
-	must[*store.Entry](t)(s.Create(ctx, apiKey("a")))
+	must[*store.Entry](t)(s.Create(ctx, "tester", apiKey("a")))
 	holder := follow(t, newStore(t, server.Client()))
 	within(t, 5*time.Second, "the first snapshot", at(holder, 1))
 	last := holder.Load()
@@ -125,7 +125,7 @@ func TestWatchKeepsTheLastSnapshotAndRecovers(t *testing.T) {
 		t.Error("the snapshot changed, or was confirmed, with Redis away")
 	}
 	server.Restart()
-	must[*store.Entry](t)(s.Create(ctx, apiKey("b")))
+	must[*store.Entry](t)(s.Create(ctx, "tester", apiKey("b")))
 	within(t, 5*time.Second, "a write after the restart", at(holder, 2))
 }
 
@@ -135,10 +135,10 @@ func TestWatchLeavesOutWhatItCanNotRead(t *testing.T) {
 	server := redistest.Start(t)
 	client := server.Client()
 	s := newStore(t, client)
-	k := must[*store.Entry](t)(s.Create(ctx, providerKey("one")))
-	must[*store.Entry](t)(s.Create(ctx, model("claude", k.ID)))
-	other := must[*store.Entry](t)(s.Create(ctx, providerKey("two")))
-	must[*store.Entry](t)(s.Create(ctx, model("nova", other.ID)))
+	k := must[*store.Entry](t)(s.Create(ctx, "tester", providerKey("one")))
+	must[*store.Entry](t)(s.Create(ctx, "tester", model("claude", k.ID)))
+	other := must[*store.Entry](t)(s.Create(ctx, "tester", providerKey("two")))
+	must[*store.Entry](t)(s.Create(ctx, "tester", model("nova", other.ID)))
 	for _, broken := range []string{"", "5", "5 {", `5 {"value":5}`, `5 {"value":{"display_name":"two"}}`, `5 {"value":{},"secret":{"key_id":"x"}}`} {
 		client.HSet(ctx, "{aisix:config}:provider_keys", other.ID, broken)
 		holder := follow(t, newStore(t, server.Client()))
@@ -171,7 +171,7 @@ func reader(t *testing.T, server *redistest.Server) *redis.Client {
 // extproc's user needs no right to write.
 func TestWatchWithReadRightsOnly(t *testing.T) {
 	server := redistest.Start(t)
-	must[*store.Entry](t)(newStore(t, server.Client()).Create(context.Background(), apiKey("a")))
+	must[*store.Entry](t)(newStore(t, server.Client()).Create(context.Background(), "tester", apiKey("a")))
 	holder := follow(t, newStore(t, reader(t, server)))
 	within(t, 5*time.Second, "the snapshot", at(holder, 1))
 }

@@ -16,6 +16,9 @@ import (
 	"aisix/admin/resource"
 )
 
+// Actor is who writes, as the log of writes names them.
+type Actor string
+
 // Condition tells whether a write may go on, given the stored revision. nil always
 // may.
 type Condition func(revision int64) bool
@@ -27,6 +30,7 @@ var writeScript = redis.NewScript(writeSource)
 
 // operation is the first argument of write.lua.
 type operation struct {
+	By     Actor         `json:"by"`
 	Kind   resource.Kind `json:"kind"`
 	ID     string        `json:"id"`
 	Expect string        `json:"expect"`
@@ -53,8 +57,9 @@ type known struct {
 	Revision int64  `json:"revision"`
 }
 
-// Create stores a new resource under a new id.
-func (s *Store) Create(ctx context.Context, value resource.Resource) (*Entry, error) {
+// Create stores a new resource under a new id. Who writes it stands in the log of
+// writes, as with every other write.
+func (s *Store) Create(ctx context.Context, by Actor, value resource.Resource) (*Entry, error) {
 	id, err := uuid.NewV7() // in the order of creation, so that ids sort oldest first
 	if err != nil {
 		return nil, err
@@ -62,7 +67,7 @@ func (s *Store) Create(ctx context.Context, value resource.Resource) (*Entry, er
 	now := s.now().UTC().Truncate(time.Millisecond)
 	e := &Entry{ID: id.String(), CreatedAt: now, UpdatedAt: now, Value: value}
 	for {
-		err := s.write(ctx, nil, e)
+		err := s.write(ctx, by, nil, e)
 		if err == nil {
 			return e, nil
 		}
@@ -79,7 +84,7 @@ func (s *Store) Create(ctx context.Context, value resource.Resource) (*Entry, er
 // Update replaces a resource by what change makes of it, again when somebody else
 // was faster, unless the condition says otherwise. change may run more than once
 // and must not keep or alter the value that it was given.
-func (s *Store) Update(ctx context.Context, kind resource.Kind, id string, cond Condition, change func(*Entry) (resource.Resource, error)) (*Entry, error) {
+func (s *Store) Update(ctx context.Context, by Actor, kind resource.Kind, id string, cond Condition, change func(*Entry) (resource.Resource, error)) (*Entry, error) {
 	for {
 		old, err := s.Get(ctx, kind, id)
 		if err != nil {
@@ -93,7 +98,7 @@ func (s *Store) Update(ctx context.Context, kind resource.Kind, id string, cond 
 			return nil, err
 		}
 		e := &Entry{ID: id, CreatedAt: old.CreatedAt, UpdatedAt: s.now().UTC().Truncate(time.Millisecond), Value: value}
-		if err = s.write(ctx, old, e); err == nil {
+		if err = s.write(ctx, by, old, e); err == nil {
 			return e, nil
 		}
 		if !errors.Is(err, errAgain) {
@@ -103,7 +108,7 @@ func (s *Store) Update(ctx context.Context, kind resource.Kind, id string, cond 
 }
 
 // Delete removes a resource that nothing refers to, also one that can't be read.
-func (s *Store) Delete(ctx context.Context, kind resource.Kind, id string, cond Condition) error {
+func (s *Store) Delete(ctx context.Context, by Actor, kind resource.Kind, id string, cond Condition) error {
 	for {
 		old, err := s.Get(ctx, kind, id)
 		var unreadable *UnreadableError
@@ -116,7 +121,7 @@ func (s *Store) Delete(ctx context.Context, kind resource.Kind, id string, cond 
 		if cond != nil && !cond(old.Revision) {
 			return ErrMoved
 		}
-		op := operation{Kind: kind, ID: id, Expect: strconv.FormatInt(old.Revision, 10)}
+		op := operation{By: by, Kind: kind, ID: id, Expect: strconv.FormatInt(old.Revision, 10)}
 		if len(kind.Row().ReferredBy()) > 0 {
 			op.Unused = id
 		}
@@ -163,9 +168,9 @@ func (s *Store) traces(ctx context.Context, op *operation) error {
 var errAgain = errors.New("read again and write again")
 
 // write stores e in place of old (nil: none), and sets e.Revision.
-func (s *Store) write(ctx context.Context, old, e *Entry) error {
+func (s *Store) write(ctx context.Context, by Actor, old, e *Entry) error {
 	kind := e.Value.Kind()
-	op := operation{Kind: kind, ID: e.ID, Expect: "0", Take: e.Value.Names(), Link: usesOf(e)}
+	op := operation{By: by, Kind: kind, ID: e.ID, Expect: "0", Take: e.Value.Names(), Link: usesOf(e)}
 	if old != nil {
 		op.Expect = strconv.FormatInt(old.Revision, 10)
 		for _, name := range old.Value.Names() {

@@ -2,7 +2,8 @@
 --
 -- KEYS  1 revision  2 epoch  3 canary  4 uses  5 witnesses  6 replaced  7 log
 --       8 rows of the kind  9 its ids  10 its names  11... rows of the kinds of needs, in their order
--- ARGV  1 JSON {kind, id, expect, free, take, unlink, link, needs, unused, epoch, known}
+-- ARGV  1 JSON {by, kind, id, expect, free, take, unlink, link, needs, unused, epoch, known}
+--           by      who writes
 --           expect  the row's revision as a string, "0" if it must not exist
 --           free, take      names to give up and to take
 --           unlink, link    members of uses to remove and to add
@@ -65,8 +66,8 @@ end
 for _, name in ipairs(op.take or {}) do redis.call('HSET', KEYS[10], name, op.id) end
 for _, member in ipairs(op.link or {}) do redis.call('ZADD', KEYS[4], 0, member) end
 
--- For those that miss the announcement. Where it has come to disagree with the revision it tells nothing.
-if redis.pcall('XADD', KEYS[7], 'MAXLEN', '~', 10000, string.format('%d-0', revision), 'kind', op.kind, 'id', op.id).err then
+-- For those that miss the announcement, and who ask who wrote. Where it has come to disagree with the revision it tells nothing.
+if redis.pcall('XADD', KEYS[7], 'MAXLEN', '~', 10000, string.format('%d-0', revision), 'kind', op.kind, 'id', op.id, 'by', op.by).err then
   redis.call('DEL', KEYS[7])
 end
 -- An announcement: "<epoch> <revision> <kind> <id> <row JSON or nothing>".
