@@ -36,6 +36,7 @@ var may = map[string][]string{
 	"extproc/sse":                   {},
 	"admin":                         {"admin/...", "!admin"},
 	"admin/resource":                {},
+	"admin/strict":                  {},
 	"admin/snapshot":                {"admin/resource"},
 	"admin/store":                   {"admin/resource", "admin/snapshot"},
 	"admin/ledger":                  {"admin/resource", "proto/..."},
@@ -52,10 +53,11 @@ var testOnly = []string{"admin/store/redistest", "cmd/internal/certtest", "extpr
 
 // owners are, for every big dependency, the packages that may import it.
 var owners = map[string][]string{
-	"github.com/spf13/viper":    {"cmd/internal/config"},
-	"github.com/aws/...":        {"extproc/bedrock"},
-	"github.com/prometheus/...": {"extproc/usage"},
-	"github.com/redis/...":      {"extproc/ratelimit", "admin/ledger", "admin/store", "admin/store/redistest", "cmd/..."},
+	"github.com/spf13/viper":            {"cmd/internal/config"},
+	"github.com/aws/...":                {"extproc/bedrock"},
+	"github.com/prometheus/...":         {"extproc/usage"},
+	"github.com/go-json-experiment/...": {"admin/strict"},
+	"github.com/redis/...":              {"extproc/ratelimit", "admin/ledger", "admin/store", "admin/store/redistest", "cmd/..."},
 
 	"github.com/envoyproxy/go-control-plane/envoy/service/ext_proc/v3": {"extproc/exchange", "extproc/exchange/exchangetest",
 		"extproc"}, // extproc registers the service

@@ -1,0 +1,95 @@
+// Package strict reads JSON that comes from outside, and says what is wrong with it.
+//
+// It knows how a text becomes a tagged struct (json/v2, which refuses duplicate
+// members, invalid UTF-8 and unpaired surrogates), how much of it there may be, what
+// of it counts as absent, and where in it a value stands. It knows no resource and
+// no dialect: a body is a struct of its package, with a Check for what its tags
+// can't say, and the words for its errors are chosen by who answers.
+//
+// Callers: admin/resource, extproc/openai, extproc/fault.
+package strict
+
+import (
+	"bytes"
+
+	"github.com/go-json-experiment/json"
+)
+
+// What a text may hold. Together they bound the memory that a body of the largest
+// size can take, far above what an honest one needs.
+const (
+	MaxDepth  = 256
+	MaxValues = 1 << 18 // values and member names
+	MaxItems  = 1 << 16 // of one List
+)
+
+// Checker is a struct that says what is wrong with the values that it was given,
+// nil if nothing is. The error's pointer starts at the struct.
+type Checker interface{ Check() *Error }
+
+// Unmarshal reads one JSON text into a struct, and checks it if it is a Checker. A
+// member without a field is refused, null is the same as nothing. The error is an
+// *Error.
+func Unmarshal(body []byte, v any) error { return unmarshal(body, v, true) }
+
+// Peek is Unmarshal of a part: it reads the whole text, but passes over members
+// without a field.
+func Peek(body []byte, v any) error { return unmarshal(body, v, false) }
+
+func unmarshal(body []byte, v any, all bool) error {
+	if err := bounded(body); err != nil {
+		return err
+	}
+	if err := json.Unmarshal(body, v, json.RejectUnknownMembers(all)); err != nil {
+		return explain(body, err)
+	}
+	if c, ok := v.(Checker); ok {
+		if err := c.Check(); err != nil {
+			return err.in(body, "")
+		}
+	}
+	return nil
+}
+
+// bounded counts levels, values and names. It judges nothing else: up to the first
+// place where a text is no JSON it counts right, and there the decoder stops.
+func bounded(body []byte) *Error {
+	depth, values := 0, 1
+	for i := 0; i < len(body); i++ {
+		switch body[i] {
+		case '"':
+			i = endOfString(body, i+1)
+		case ',', ':':
+			values++
+		case '{', '[':
+			values++ // one too many where it is empty
+			if depth++; depth > MaxDepth {
+				return Errorf("", "nests deeper than %d levels", MaxDepth)
+			}
+		case '}', ']':
+			depth--
+		}
+	}
+	if values > MaxValues {
+		return Errorf("", "holds more than %d values and member names", MaxValues)
+	}
+	return nil
+}
+
+// endOfString is where the quote stands that ends a string, which starts at from.
+func endOfString(body []byte, from int) int {
+	for i := from; ; i++ {
+		n := bytes.IndexByte(body[i:], '"')
+		if n < 0 {
+			return len(body)
+		}
+		i += n
+		escapes := 0
+		for i-escapes > from && body[i-escapes-1] == '\\' {
+			escapes++
+		}
+		if escapes%2 == 0 {
+			return i
+		}
+	}
+}
