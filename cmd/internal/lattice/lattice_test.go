@@ -56,7 +56,7 @@ var owners = map[string][]string{
 	"github.com/spf13/viper":            {"cmd/internal/config"},
 	"github.com/aws/...":                {"extproc/bedrock"},
 	"github.com/prometheus/...":         {"extproc/usage"},
-	"github.com/go-json-experiment/...": {"admin/strict"},
+	"github.com/go-json-experiment/...": {"admin/strict", "cmd/bedrocksim/sim"},
 	"github.com/redis/...":              {"extproc/ratelimit", "admin/ledger", "admin/store", "admin/store/redistest", "cmd/..."},
 
 	"github.com/envoyproxy/go-control-plane/envoy/service/ext_proc/v3": {"extproc/exchange", "extproc/exchange/exchangetest",
