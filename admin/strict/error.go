@@ -28,6 +28,7 @@ type kind byte
 const (
 	wrong   kind = iota
 	missing      // what is wrong is that there is nothing
+	variant      // it says to be what is not supported: the rest of it does not matter
 	syntax       // the text is no JSON; there is no Pointer
 )
 
@@ -54,10 +55,31 @@ func Required(pointer string) *Error {
 	return &Error{Pointer: pointer, Message: "is required", kind: missing}
 }
 
-// mismatch is the Error of a value of another type.
+// Variant is the Error of an object that says to be of a kind that is not supported.
+// It outranks what else does not fit: {"type":"custom","custom":{}} is of a type that
+// is not possible, rather than one with an unknown member.
+func Variant(pointer, format string, args ...any) *Error {
+	e := Errorf(pointer, format, args...)
+	e.kind = variant
+	return e
+}
+
+// Mismatch reads the next value, which is none of what is wanted ("a string or an
+// object"), and says so.
+func Mismatch(dec *jsontext.Decoder, want string) error {
+	token, err := dec.ReadToken()
+	if err != nil {
+		return err
+	}
+	return mismatch(want, token.Kind())
+}
+
 func mismatch(want string, got jsontext.Kind) *Error {
 	return Errorf("", "must be %s, not %s", want, noun(got))
 }
+
+// Of places an Error of a whole text.
+func (e *Error) Of(body []byte) *Error { return e.in(body, "") }
 
 // in places an Error of the value at a pointer of a text.
 func (e *Error) in(body []byte, pointer string) *Error {
@@ -139,7 +161,7 @@ func place(body []byte, pointer jsontext.Pointer) (short, path string) {
 	var pointers, paths strings.Builder
 	for name := range pointer.Tokens() {
 		item := enter(dec, name)
-		name = clip(name, 64)
+		name = Clip(name, 64)
 		pointers.WriteByte('/')
 		pointers.WriteString(strings.NewReplacer("~", "~0", "/", "~1").Replace(name))
 		switch {
@@ -150,7 +172,7 @@ func place(body []byte, pointer jsontext.Pointer) (short, path string) {
 		}
 		paths.WriteString(name)
 	}
-	return clip(pointers.String(), 512), clip(paths.String(), 512)
+	return Clip(pointers.String(), 512), Clip(paths.String(), 512)
 }
 
 // enter reads up to the item or member of that name, and reports whether it is an
@@ -175,8 +197,8 @@ func enter(dec *jsontext.Decoder, name string) (item bool) {
 	return false
 }
 
-// clip cuts what a caller wrote to a length fit for an answer.
-func clip(s string, most int) string {
+// Clip cuts what a caller wrote to a length fit for an answer.
+func Clip(s string, most int) string {
 	if len(s) <= most {
 		return s
 	}

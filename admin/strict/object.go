@@ -2,7 +2,7 @@ package strict
 
 import (
 	"errors"
-	"reflect"
+	"slices"
 
 	"github.com/go-json-experiment/json"
 	"github.com/go-json-experiment/json/jsontext"
@@ -13,17 +13,17 @@ import (
 type List[T any] []T
 
 func (l *List[T]) UnmarshalJSONFrom(dec *jsontext.Decoder) error {
-	token, err := dec.ReadToken()
-	if err != nil {
-		return err
-	}
-	switch token.Kind() {
+	switch dec.PeekKind() {
 	case 'n':
 		*l = nil
-		return nil
+		return dec.SkipValue()
 	case '[':
 	default:
-		return mismatch("an array", token.Kind())
+		return Mismatch(dec, "an array")
+	}
+	_, err := dec.ReadToken()
+	if err != nil {
+		return err
 	}
 	list := List[T]{}
 	for dec.PeekKind() != ']' {
@@ -34,9 +34,12 @@ func (l *List[T]) UnmarshalJSONFrom(dec *jsontext.Decoder) error {
 			if err := dec.SkipValue(); err != nil {
 				return err
 			}
-			return &json.SemanticError{JSONPointer: dec.StackPointer(), Err: mismatch(wants(reflect.TypeFor[T]()), 'n')}
+			return &json.SemanticError{JSONPointer: dec.StackPointer(), Err: Errorf("", "must not be null")}
 		}
-		list = append(list, *new(T))
+		if len(list) == cap(list) {
+			list = slices.Grow(list, 4)
+		}
+		list = list[:len(list)+1]
 		item := any(&list[len(list)-1])
 		if c, ok := item.(Checker); ok {
 			err = checked(dec, item, c)
@@ -73,12 +76,9 @@ func checked(dec *jsontext.Decoder, members any, c Checker) error {
 		}
 		return nil
 	}
-	// What Check finds wrong with the members read so far tells more than the first
-	// that does not fit: {"type":"custom","custom":{}} is of a type that is not
-	// possible, rather than one with an unknown member. What it misses may follow.
 	var semantic *json.SemanticError
 	if errors.As(err, &semantic) {
-		if own := c.Check(); own != nil && !own.Missing() {
+		if own := c.Check(); own != nil && own.kind == variant {
 			return &json.SemanticError{JSONPointer: upTo(semantic.JSONPointer, depth), Err: own}
 		}
 	}

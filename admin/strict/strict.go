@@ -20,6 +20,7 @@ import (
 const (
 	MaxDepth  = 256
 	MaxValues = 1 << 18 // values and member names
+	MaxName   = 1 << 18 // bytes of a member's name
 	MaxItems  = 1 << 16 // of one List
 )
 
@@ -51,15 +52,25 @@ func unmarshal(body []byte, v any, all bool) error {
 	return nil
 }
 
-// bounded counts levels, values and names. It judges nothing else: up to the first
-// place where a text is no JSON it counts right, and there the decoder stops.
+// bounded counts levels, values and names, and measures names. It judges nothing
+// else: up to the first place where a text is no JSON it counts right, and there the
+// decoder stops.
 func bounded(body []byte) *Error {
-	depth, values := 0, 1
+	if len(body) <= min(MaxValues, MaxName) && bytes.Count(body, []byte("{"))+bytes.Count(body, []byte("[")) <= MaxDepth {
+		return nil // most are short
+	}
+	depth, values, length := 0, 1, 0
 	for i := 0; i < len(body); i++ {
 		switch body[i] {
 		case '"':
+			start := i
 			i = endOfString(body, i+1)
-		case ',', ':':
+			length = i - start - 1
+		case ':':
+			if values++; length > MaxName {
+				return Errorf("", "has a member name of more than %d bytes", MaxName)
+			}
+		case ',':
 			values++
 		case '{', '[':
 			values++ // one too many where it is empty
@@ -78,18 +89,21 @@ func bounded(body []byte) *Error {
 
 // endOfString is where the quote stands that ends a string, which starts at from.
 func endOfString(body []byte, from int) int {
-	for i := from; ; i++ {
-		n := bytes.IndexByte(body[i:], '"')
-		if n < 0 {
-			return len(body)
-		}
-		i += n
-		escapes := 0
-		for i-escapes > from && body[i-escapes-1] == '\\' {
-			escapes++
-		}
-		if escapes%2 == 0 {
+	end := bytes.IndexByte(body[from:], '"')
+	if end < 0 {
+		return len(body)
+	}
+	escape := bytes.IndexByte(body[from:from+end], '\\')
+	if escape < 0 {
+		return from + end
+	}
+	for i := from + escape; i < len(body); i++ {
+		switch body[i] {
+		case '\\':
+			i++
+		case '"':
 			return i
 		}
 	}
+	return len(body)
 }

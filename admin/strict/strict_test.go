@@ -86,6 +86,12 @@ func TestBounds(t *testing.T) {
 			t.Errorf("%s: %v", name, err)
 		}
 	}
+	for n, good := range map[int]bool{MaxName: true, MaxName + 1: false} {
+		var v jsontext.Value
+		if err := Unmarshal([]byte(`{"`+strings.Repeat("n", n)+`":"`+strings.Repeat("v", MaxName+1)+`"}`), &v); (err == nil) != good {
+			t.Errorf("a name of %d bytes: %v", n, err)
+		}
+	}
 	var l List[Number]
 	if err := Unmarshal(zeros(MaxItems), &l); err != nil || len(l) != MaxItems {
 		t.Errorf("%d items: %v", len(l), err)
@@ -104,6 +110,8 @@ type thing struct {
 	Whole   int            `json:"whole"`
 	Raw     jsontext.Value `json:"raw"`
 	Labels  map[string]int `json:"labels"`
+	Any     Raw            `json:"any"`
+	Object  RawObject      `json:"object"`
 	Things  List[thing]    `json:"things"`
 	Names   List[string]   `json:"names"`
 	Sub     sub            `json:"sub"`
@@ -137,7 +145,7 @@ func (s *sub) Check() *Error {
 	case "":
 		return Required("/type")
 	case "odd":
-		return Errorf("/type", "must not be odd")
+		return Variant("/type", "must not be odd")
 	}
 	return nil
 }
@@ -155,13 +163,14 @@ func TestPlaces(t *testing.T) {
 		`{"labels":[]}`:  {Pointer: "/labels", Path: "labels", Message: "must be an object, not an array"},
 		`{"things":{}}`:  {Pointer: "/things", Path: "things", Message: "must be an array, not an object"},
 		`{"name":"c"}`:   {Pointer: "/name", Path: "name", Message: "must be one of a, b"},
+		`{"object":[1]}`: {Pointer: "/object", Path: "object", Message: "must be an object, not an array"},
 		`{"what":1}`:     {Pointer: "/what", Path: "what", Message: "unknown member"},
 		`{"":{}}`:        {Pointer: "/", Path: "", Message: "unknown member"},
 		`{"things":[{},{"things":[{"text":5}]}]}`:                     {Pointer: "/things/1/things/0/text", Path: "things[1].things[0].text", Message: "must be a string, not a number"},
 		`{"things":[{},{"text":"bad","things":[{}]}]}`:                {Pointer: "/things/1/text", Path: "things[1].text", Message: "must be good"},
-		`{"things":[{},null]}`:                                        {Pointer: "/things/1", Path: "things[1]", Message: "must be an object, not null"},
+		`{"things":[{},null]}`:                                        {Pointer: "/things/1", Path: "things[1]", Message: "must not be null"},
 		`{"things":[{},[]]}`:                                          {Pointer: "/things/1", Path: "things[1]", Message: "must be an object, not an array"},
-		`{"names":["a",null]}`:                                        {Pointer: "/names/1", Path: "names[1]", Message: "must be a string, not null"},
+		`{"names":["a",null]}`:                                        {Pointer: "/names/1", Path: "names[1]", Message: "must not be null"},
 		`{"labels":{"0":1,"1":"x"}}`:                                  {Pointer: "/labels/1", Path: "labels.1", Message: "must be an integer, not a string"},
 		`{"labels":{"a/b~c":"x"}}`:                                    {Pointer: "/labels/a~1b~0c", Path: "labels.a/b~c", Message: "must be an integer, not a string"},
 		`{"raw":{"a":[0,{"b":1,"b":2}]}}`:                             {Pointer: "/raw/a/1/b", Path: "raw.a[1].b", Message: "duplicate member"},
@@ -170,8 +179,8 @@ func TestPlaces(t *testing.T) {
 		`{"sub":{}}`:                                                  {Pointer: "/sub/type", Path: "sub.type", Message: "is required", kind: missing},
 		`{"pointer":{"type":null}}`:                                   {Pointer: "/pointer/type", Path: "pointer.type", Message: "is required", kind: missing},
 		`{"sub":{"type":"a","what":null}}`:                            {Pointer: "/sub/what", Path: "sub.what", Message: "unknown member"},
-		`{"sub":{"type":"odd","what":1}}`:                             {Pointer: "/sub/type", Path: "sub.type", Message: "must not be odd"},
-		`{"things":[{"sub":{"type":"odd","what":1}}]}`:                {Pointer: "/things/0/sub/type", Path: "things[0].sub.type", Message: "must not be odd"},
+		`{"sub":{"type":"odd","what":1}}`:                             {Pointer: "/sub/type", Path: "sub.type", Message: "must not be odd", kind: variant},
+		`{"things":[{"sub":{"type":"odd","what":1}}]}`:                {Pointer: "/things/0/sub/type", Path: "things[0].sub.type", Message: "must not be odd", kind: variant},
 		`{"sub":{"what":1,"type":"odd"}}`:                             {Pointer: "/sub/what", Path: "sub.what", Message: "unknown member"},
 		`{"text":1,"` + strings.Repeat("é", 100) + `":1}`:             {Pointer: "/text", Path: "text", Message: "must be a string, not a number"},
 		`{"` + strings.Repeat("é", 100) + `":1}`:                      {Pointer: "/" + strings.Repeat("é", 32) + "…", Path: strings.Repeat("é", 32) + "…", Message: "unknown member"},
@@ -193,7 +202,7 @@ func TestPlaces(t *testing.T) {
 // TestNothing: null is the same as an absent member.
 func TestNothing(t *testing.T) {
 	for _, body := range []string{`{}`, `null`,
-		`{"name":null,"text":null,"flag":null,"number":null,"whole":null,"labels":null,"things":null,"names":null,"sub":null,"pointer":null,"skipped":null}`} {
+		`{"name":null,"text":null,"flag":null,"number":null,"whole":null,"labels":null,"any":null,"object":null,"things":null,"names":null,"sub":null,"pointer":null,"skipped":null}`} {
 		var v thing
 		if err := Unmarshal([]byte(body), &v); err != nil {
 			t.Errorf("%s: %v", body, err)
@@ -202,7 +211,8 @@ func TestNothing(t *testing.T) {
 		}
 	}
 	var v thing
-	if err := Unmarshal([]byte(`{"what":null,"skipped":{"any":[1]},"things":[]}`), &v); err != nil || !v.Skipped || v.Things == nil {
+	if err := Unmarshal([]byte(`{"what":null,"skipped":{"any":[1]},"things":[],"any": [ 1.0],"object":{ }}`), &v); err != nil || !v.Skipped || v.Things == nil ||
+		string(v.Any) != `[ 1.0]` || string(v.Object) != `{ }` {
 		t.Errorf("%+v, %v", v, err)
 	}
 }
@@ -261,7 +271,7 @@ func TestPeek(t *testing.T) {
 }
 
 // stricter is why we refuse what encoding/json takes.
-var stricter = []string{"invalid UTF-8", "surrogate", "escape sequence", "duplicate member", "nests deeper than", "holds more than"}
+var stricter = []string{"invalid UTF-8", "surrogate", "escape sequence", "duplicate member", "nests deeper than", "holds more than", "member name of"}
 
 // FuzzUnmarshal holds Unmarshal against encoding/json: what we accept it accepts, and
 // reads the same; what we refuse it refuses, but for what we are stricter about. No
@@ -269,7 +279,7 @@ var stricter = []string{"invalid UTF-8", "surrogate", "escape sequence", "duplic
 func FuzzUnmarshal(f *testing.F) {
 	for _, s := range []string{`{"a":[1,"x\n\ud83d\ude00",{"b":null}]}`, `[1e5,-0.1]`, `{"a":1,"a":2}`, `"\ud800"`, "\"\xff\"", `[[[[`, `{"":""}`, "\ufeff{}",
 		`[NaN]`, `{} {}`, `-0`, `1E+2`, `"\u0000"`, `"\\"`, `["\\\"",{"a":"\""}]`,
-		`{"name":"a","text":"b","flag":true,"number":1e0,"whole":5,"raw":[{}],"labels":{"x":1},"things":[{"sub":{"type":"odd","x":1}}],"names":["n"],"sub":{"type":"t"},"pointer":{"type":"p"},"skipped":{},"what":null}`} {
+		`{"name":"a","text":"b","flag":true,"number":1e0,"whole":5,"raw":[{}],"labels":{"x":1},"any":1,"object":{"a":[]},"things":[{"sub":{"type":"odd","x":1}}],"names":["n"],"sub":{"type":"t"},"pointer":{"type":"p"},"skipped":{},"what":null}`} {
 		f.Add([]byte(s))
 	}
 	f.Fuzz(func(t *testing.T, body []byte) {
@@ -337,6 +347,9 @@ func worst() map[string][]byte {
 		"unknown nulls": []byte(`{"model":"m"` + names.String() + `}`),
 		"one string":    []byte(`{"model":"` + strings.Repeat("a", 10<<20) + `"}`),
 		"escapes":       []byte(`{"model":"` + strings.Repeat(`\"`, 5<<20) + `"}`),
+		"long name":     []byte(`{"` + strings.Repeat("n", MaxName-1) + `":[` + strings.Repeat(" ", 10<<20) + `]}`),
+		"longer name":   []byte(`{"` + strings.Repeat("n", 10<<20) + `":1}`),
+		"escaped names": []byte(`{"m":"m"` + strings.ReplaceAll(names.String(), `,"`, `,"\u0061`) + `}`),
 		"deep":          []byte(strings.Repeat("[", 10<<20)),
 		"too many":      many("[", "1", "]", 5<<20),
 	}

@@ -40,6 +40,27 @@ func skip(dec *jsontext.Decoder) (given bool, err error) {
 	return given, dec.SkipValue()
 }
 
+// Raw is any value as it was written, nil where there is none.
+type Raw []byte
+
+func (r *Raw) UnmarshalJSONFrom(dec *jsontext.Decoder) error {
+	v, err := dec.ReadValue()
+	if *r = nil; v.Kind() != 'n' {
+		*r = Raw(v.Clone())
+	}
+	return err
+}
+
+// RawObject is an object as it was written, nil where there is none.
+type RawObject []byte
+
+func (o *RawObject) UnmarshalJSONFrom(dec *jsontext.Decoder) error {
+	if k := dec.PeekKind(); k != '{' && k != 'n' {
+		return Mismatch(dec, "an object")
+	}
+	return (*Raw)(o).UnmarshalJSONFrom(dec)
+}
+
 // Number is a number as it was written, "" where there is none.
 type Number string
 
@@ -59,8 +80,11 @@ func (n *Number) UnmarshalJSONFrom(dec *jsontext.Decoder) error {
 	return nil
 }
 
-// Float is the number's value; it is not ok beyond float64.
+// Float is the number's value; it is not ok beyond float64, or where there is none.
 func (n Number) Float() (f float64, ok bool) {
+	if n == "" {
+		return 0, false
+	}
 	f, err := strconv.ParseFloat(string(n), 64)
 	return f, err == nil
 }
@@ -68,6 +92,9 @@ func (n Number) Float() (f float64, ok bool) {
 // Int is the number's value where that is an integer, however it is written: 5.0 and
 // 1e2 are, as in JSON Schema.
 func (n Number) Int() (i int64, ok bool) {
+	if n == "" {
+		return 0, false
+	}
 	if i, err := strconv.ParseInt(string(n), 10, 64); err == nil {
 		return i, true
 	}
@@ -77,10 +104,10 @@ func (n Number) Int() (i int64, ok bool) {
 
 // Within is the Error of a number out of bounds, nil where there is none.
 func (n Number) Within(pointer string, least, most float64) *Error {
-	if f, ok := n.Float(); n != "" && (!ok || f < least || f > most) {
-		return Errorf(pointer, "must be between %g and %g", least, most)
+	if f, ok := n.Float(); n == "" || ok && f >= least && f <= most {
+		return nil
 	}
-	return nil
+	return Errorf(pointer, "must be between %g and %g", least, most)
 }
 
 // IntWithin is the Error of a number that is no integer or out of bounds, nil where
