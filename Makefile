@@ -50,10 +50,10 @@ test: tools ## Run everything: format, vet, race tests, the end-to-end tests on 
 	go test -race -count=1 -timeout 14m ./...
 
 .PHONY: check
-check: generate ## Everything, before a push: generated code, modules, staticcheck, then make test
-	@git diff --exit-code --stat -- proto || { echo "commit what make generate wrote"; exit 1; }
+check: generate ## Everything, as CI runs it: generated code, modules, staticcheck, then make test
+	@git diff --exit-code --stat -- proto admin/openapi.json || { echo "commit what make generate wrote"; exit 1; }
 	go mod tidy -diff
-	go run honnef.co/go/tools/cmd/staticcheck@v0.8.2 ./...
+	go tool staticcheck ./...
 	$(MAKE) test
 
 .PHONY: bench
@@ -64,7 +64,11 @@ bench: ## Run the benchmarks: time and allocations of what each request passes t
 clean-data: ## Forget what `make run` kept: the resources, the usage, the master key
 	rm -rf .data
 
+# Records of before are what HEAD says, or where proto is as HEAD has it what was said before its last change.
 .PHONY: generate
-generate: ## Write the generated code anew (pinned buf, protoc-gen-go of go.mod), and check that records of before stay readable
-	@before=$$(mktemp -d) && trap 'rm -rf "$$before"' EXIT && git archive HEAD proto | tar -x -C "$$before" && cd proto && \
+generate: ## Write what is generated anew (openapi.json; protobuf by pinned buf, protoc-gen-go of go.mod), and check that records of before stay readable
+	go run ./admin/internal/openapi
+	@before=$$(mktemp -d) && trap 'rm -rf "$$before"' EXIT && \
+	base=HEAD && { ! git diff --quiet HEAD -- proto || base=$$(git rev-parse --verify --quiet "$$(git log -1 --format=%H -- proto)~" || echo HEAD); } && \
+	git archive "$$base" proto | tar -x -C "$$before" && cd proto && \
 	$(BUF) lint && $(BUF) breaking --against "$$before/proto" && $(BUF) generate

@@ -11,7 +11,7 @@ import (
 
 // body reads a request's JSON text; it is empty if the request has none. types are
 // the media types that it may have.
-func body(a *answer, r *http.Request, types ...string) ([]byte, error) {
+func body(a *answer, r *request, types ...string) ([]byte, error) {
 	if r.ContentLength > MaxBody {
 		return nil, tooLarge
 	}
@@ -36,7 +36,7 @@ func body(a *answer, r *http.Request, types ...string) ([]byte, error) {
 }
 
 // neededBody is body where there must be one.
-func neededBody(a *answer, r *http.Request, types ...string) ([]byte, error) {
+func neededBody(a *answer, r *request, types ...string) ([]byte, error) {
 	text, err := body(a, r, types...)
 	if err == nil && len(text) == 0 {
 		return nil, badRequest("", "a JSON body is needed")
@@ -44,7 +44,7 @@ func neededBody(a *answer, r *http.Request, types ...string) ([]byte, error) {
 	return text, err
 }
 
-func checkType(r *http.Request, types []string) error {
+func checkType(r *request, types []string) error {
 	given, params, err := mime.ParseMediaType(r.Header.Get("Content-Type"))
 	charset, has := params["charset"]
 	encoding := r.Header.Get("Content-Encoding")

@@ -103,8 +103,11 @@ func TestThePageNamesEveryMember(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	for _, schema := range []string{"ProviderKey", "SecretInfo", "Model", "APIKey", "RateLimit", "Cost", "GuardrailConfig", "PerformanceConfig", "ServiceTier", "Capabilities", "Rotation", "Problem"} {
-		for member := range d.Components.Schemas[schema].Properties {
+	for schema, described := range d.Components.Schemas {
+		if strings.HasSuffix(schema, "Entry") || slices.Contains([]string{"RotatedAPIKey", "UsageRow", "Status", "Deleted"}, schema) {
+			continue // shown by the page's answers
+		}
+		for member := range described.Properties {
 			if schema != "SecretInfo" && !strings.Contains(string(text), "`"+member+"`") || !strings.Contains(string(text), member) {
 				t.Errorf("%s does not name %s of %s", page, member, schema)
 			}

@@ -46,7 +46,7 @@ func startOn(t testing.TB, valkey *redistest.Server) *api {
 		DialTimeout: time.Second, ReadTimeout: time.Second, WriteTimeout: time.Second})
 	t.Cleanup(func() { client.Close() })
 	a := &api{t: t, valkey: valkey, log: &bytes.Buffer{}}
-	a.server, err = New(Options{Store: store.New(client, sealer), Usage: ledger.New(client), Key: adminKey,
+	a.server, err = New(Options{Store: store.New(client, sealer), Usage: ledger.New(client), Key: adminKey, After: at(time.Time{}),
 		Log: slog.New(slog.NewJSONHandler(a.log, nil)), Random: rand.NewChaCha8([32]byte{})})
 	if err != nil {
 		t.Fatal(err)
@@ -55,6 +55,15 @@ func startOn(t testing.TB, valkey *redistest.Server) *api {
 	t.Cleanup(h.Close)
 	a.url = h.URL
 	return a
+}
+
+// at is a time.After whose time has come.
+func at(now time.Time) func(time.Duration) <-chan time.Time {
+	return func(time.Duration) <-chan time.Time {
+		c := make(chan time.Time, 1)
+		c <- now
+		return c
+	}
 }
 
 // reply is an answer, read whole.

@@ -10,9 +10,12 @@ import (
 
 // problem is an error as an administrator sees it.
 type problem struct {
+	// What is wrong, for people. It never repeats a value of the request.
 	Message string `json:"error_msg"`
-	Code    string `json:"code,omitempty"`
-	Pointer string `json:"pointer,omitempty"` // JSON pointer of the bad field
+	// What is wrong, for programs.
+	Code string `json:"code,omitempty" of:"invalid_request not_found method_not_allowed conflict precondition_failed body_too_large unsupported_media_type host_not_allowed origin_not_allowed sample_key store_unavailable store_lost draining unreadable internal_error"`
+	// JSON pointer of the member at fault, where one is.
+	Pointer string `json:"pointer,omitempty"`
 
 	status int
 	header http.Header
@@ -36,6 +39,7 @@ func asProblem(err error) *problem {
 		taken     *store.TakenError
 		used      *store.InUseError
 		harmed    *store.UnreadableError
+		lost      *store.LostError
 	)
 	switch {
 	case errors.As(err, &p):
@@ -51,6 +55,11 @@ func asProblem(err error) *problem {
 	case errors.As(err, &harmed):
 		return &problem{status: http.StatusInternalServerError, Code: "unreadable", cause: err,
 			Message: "the stored row of " + string(harmed.Kind) + "/" + harmed.ID + " can't be read; the log says why. Delete it and make it anew"}
+	case errors.As(err, &lost):
+		return &problem{status: http.StatusServiceUnavailable, Code: "store_lost", header: retryAfter, cause: err,
+			Message: lost.Error() + ". The proxy goes on serving what was in force. Restore the data of Redis, or put in force what it holds now: POST " + confirmPath(lost.Epoch)}
+	case errors.Is(err, store.ErrNothingLost):
+		return &problem{status: http.StatusConflict, Code: "conflict", Message: "nothing to confirm: the store has lost nothing"}
 	case errors.Is(err, store.ErrNotFound):
 		return &problem{status: http.StatusNotFound, Code: "not_found", Message: "resource not found"}
 	case errors.Is(err, store.ErrMoved):

@@ -23,7 +23,7 @@ func TestWritesAreInForceSoon(t *testing.T) {
 	holder := &snapshot.Holder{}
 	ctx, cancel := context.WithCancel(context.Background())
 	done := make(chan error)
-	go func() { done <- store.New(a.valkey.Client(), sealer).Watch(ctx, holder) }()
+	go func() { done <- store.New(a.valkey.Client(), sealer).Watch(ctx, holder, "") }()
 	defer func() {
 		cancel()
 		if err := <-done; err != nil {
@@ -93,6 +93,39 @@ func TestRedisAway(t *testing.T) {
 			a.must("PATCH", location, `{"team_id":"`+name+`"}`)
 		})
 	}
+}
+
+// A store that came back empty is a 503 that says what to do, on every path, until an
+// operator has confirmed it.
+func TestALostStore(t *testing.T) {
+	a := start(t)
+	location := a.must("POST", "/admin/v1/apikeys", `{"allowed_models":[]}`).header.Get("Location")
+	if got := a.do("POST", "/admin/v1/store/any/confirm", ""); got.status != http.StatusConflict {
+		t.Errorf("nothing is lost: %d %s", got.status, got.body)
+	}
+	a.valkey.Client().FlushAll(t.Context())
+	confirm := ""
+	for _, x := range []struct{ method, path, body string }{
+		{"GET", "/admin/v1/models", ""}, {"GET", "/admin/v1/apikeys?limit=1", ""}, {"GET", location, ""}, {"POST", "/admin/v1/provider_keys", fmt.Sprintf(aProviderKey, "one")},
+		{"PUT", location, `{"allowed_models":[]}`}, {"PATCH", location, `{}`}, {"DELETE", location, ""}, {"POST", location + "/rotate", ""},
+		{"GET", "/admin/v1/usage", ""}, {"GET", "/admin/v1/health", ""}, {"GET", "/readyz", ""}, {"POST", "/admin/v1/store/another/confirm", ""},
+	} {
+		got := a.do(x.method, x.path, x.body)
+		if got.status != http.StatusServiceUnavailable || !strings.Contains(got.body, `"code":"store_lost"`) {
+			t.Errorf("%s %s: %d %s", x.method, x.path, got.status, got.body)
+		}
+		_, after, _ := strings.Cut(got.body, "POST ")
+		confirm, _, _ = strings.Cut(after, `"`)
+	}
+	a.must("GET", "/livez", "")
+	if got := a.must("POST", confirm, ""); got.body != `{"status":"ok","revision":2}` {
+		t.Errorf("POST %s: %s", confirm, got.body)
+	}
+	a.must("GET", "/readyz", "")
+	if got := a.do("GET", location, ""); got.status != http.StatusNotFound {
+		t.Errorf("%d %s", got.status, got.body)
+	}
+	a.must("POST", "/admin/v1/apikeys", `{"allowed_models":[]}`)
 }
 
 // A row that was harmed at rest hides none of the others, and can be got rid of.

@@ -9,44 +9,52 @@ import (
 	"aisix/admin/resource"
 )
 
-// handler answers one request; id is the {id} of the path, if it has one. What it
-// returns is answered as JSON.
-type handler func(a *answer, r *http.Request, id string) error
+// request is one request as a handler has it.
+type request struct {
+	*http.Request
+	id string // what stands for {id} in the path
+}
+
+// handler answers one request; an error that it returns is answered as JSON.
+type handler func(a *answer, r *request) error
 
 // route is one HTTP path and what each method does there.
 type route struct {
-	path    string   // may hold one {id}
-	public  bool     // needs no admin key
-	query   []string // the parameters that its GET takes, sorted
-	methods map[string]handler
+	path    string // may hold one {id}
+	aliasOf string // the path that this is another of, "" if none
+	idText  string // what stands for {id}, "" if it is a resource's
+	role    role   // whom it is for
+	probe   bool   // asked by whatever name an orchestrator has for it
+	methods map[string]action
+}
+
+// action is what a method does at a path, and what openapi.json says of it.
+type action struct {
+	do      handler
+	name    string // its operationId
+	tag     string
+	summary string
+	text    string // more, where there is more to say
+	query   []parameter
+	takes   *content // its body; nil: it has none
+	ifMatch bool     // it may be conditional
+	gives   given
+	fails   []int // with which statuses, beside those of its route
 }
 
 // table is every path of the Admin API.
 func (s *Server) table() []route {
-	table := []route{
-		{path: "/livez", public: true, methods: map[string]handler{"GET": s.livez}},
-		{path: "/readyz", public: true, methods: map[string]handler{"GET": s.readyz}},
-		{path: "/admin/openapi.json", public: true, methods: map[string]handler{"GET": s.openapi}},
-		{path: "/admin/v1/health", methods: map[string]handler{"GET": s.health}},
-	}
-	if s.usage != nil {
-		table = append(table, route{path: "/admin/v1/usage", query: []string{"from", "group_by", "to"}, methods: map[string]handler{"GET": s.totals}})
-	}
-	for _, c := range []struct {
-		path string
-		kind resource.Kind
-	}{{"provider_keys", resource.ProviderKeys}, {"models", resource.Models}, {"apikeys", resource.APIKeys}, {"api_keys", resource.APIKeys}} {
-		resources := collection{Server: s, kind: c.kind, path: "/admin/v1/" + c.path}
-		table = append(table,
-			route{path: resources.path, query: []string{"after", "limit"}, methods: map[string]handler{"GET": resources.list, "POST": resources.create}},
-			route{path: resources.path + "/{id}", methods: map[string]handler{
-				"GET": resources.get, "PUT": resources.put, "PATCH": resources.patch, "DELETE": resources.delete}})
-		if c.kind == resource.APIKeys {
-			table = append(table, route{path: resources.path + "/{id}/rotate", methods: map[string]handler{"POST": resources.rotate}})
+	table := slices.Concat(s.statusRoutes(), s.usageRoutes())
+	for _, row := range resource.Table {
+		table = append(table, collection{Server: s, Row: row, path: base + string(row.Kind)}.routes()...)
+		if row.Alias != "" {
+			table = append(table, collection{Server: s, Row: row, path: base + row.Alias}.routes()...)
 		}
 	}
 	return table
 }
+
+const base = "/admin/v1/"
 
 // match finds the route of a path.
 func (s *Server) match(r *http.Request) (*route, string, error) {
@@ -71,21 +79,37 @@ func (r *route) id(path string) (id string, ok bool) {
 	return id, ok && id != "" && !strings.Contains(id, "/")
 }
 
-// queryOf are the query parameters that a method of the route takes.
-func (r *route) queryOf(method string) []string {
-	if method == http.MethodGet || method == http.MethodHead {
-		return r.query
+// action is what the route does for a method; HEAD is a GET without a body.
+func (r *route) action(method string) (action, error) {
+	if method == http.MethodHead {
+		method = http.MethodGet
 	}
-	return nil
+	if does, ok := r.methods[method]; ok {
+		return does, nil
+	}
+	allow := []string{}
+	for m := range r.methods {
+		allow = append(allow, m)
+		if m == http.MethodGet {
+			allow = append(allow, http.MethodHead)
+		}
+	}
+	slices.Sort(allow)
+	return action{}, &problem{status: http.StatusMethodNotAllowed, Code: "method_not_allowed", Message: "method not allowed",
+		header: http.Header{"Allow": {strings.Join(allow, ", ")}}}
 }
 
 // checkQuery refuses query parameters that would have no effect.
-func (r *route) checkQuery(q *http.Request) error {
-	takes := r.queryOf(q.Method)
-	given, err := url.ParseQuery(q.URL.RawQuery)
+func (does *action) checkQuery(r *http.Request) error {
+	given, err := url.ParseQuery(r.URL.RawQuery)
 	if err != nil {
 		return badRequest("", "the query string is malformed")
 	}
+	var takes []string
+	for _, p := range does.query {
+		takes = append(takes, p.Name)
+	}
+	slices.Sort(takes)
 	for name, values := range given {
 		switch {
 		case len(takes) == 0:
@@ -97,24 +121,4 @@ func (r *route) checkQuery(q *http.Request) error {
 		}
 	}
 	return nil
-}
-
-// handler is what the route does for a method; HEAD is a GET without a body.
-func (r *route) handler(method string) (handler, error) {
-	if method == http.MethodHead {
-		method = http.MethodGet
-	}
-	if h, ok := r.methods[method]; ok {
-		return h, nil
-	}
-	allow := []string{}
-	for m := range r.methods {
-		allow = append(allow, m)
-		if m == http.MethodGet {
-			allow = append(allow, http.MethodHead)
-		}
-	}
-	slices.Sort(allow)
-	return nil, &problem{status: http.StatusMethodNotAllowed, Code: "method_not_allowed", Message: "method not allowed",
-		header: http.Header{"Allow": {strings.Join(allow, ", ")}}}
 }

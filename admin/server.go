@@ -15,6 +15,7 @@ import (
 	"log/slog"
 	"net/http"
 	"runtime/debug"
+	"strings"
 	"sync/atomic"
 	"time"
 
@@ -26,24 +27,31 @@ const MaxBody = 2 << 20
 
 // Server is the Admin API as an http.Handler.
 type Server struct {
-	store    *store.Store
-	usage    Usage
-	key      [sha256.Size]byte // of the admin key
-	log      *slog.Logger
-	now      func() time.Time
-	random   io.Reader
-	routes   []route
-	draining atomic.Bool
+	store     *store.Store
+	usage     Usage
+	key       [sha256.Size]byte // of the admin key
+	sampleKey bool
+	hosts     hosts
+	brake     *brake
+	log       *slog.Logger
+	now       func() time.Time
+	random    io.Reader
+	routes    []route
+	draining  atomic.Bool
 }
 
 // Options are what a Server needs. Store and Key are required.
 type Options struct {
-	Store  *store.Store
-	Usage  Usage  // nil: GET /admin/v1/usage is 404
-	Key    string // the admin key
-	Log    *slog.Logger
-	Now    func() time.Time // default time.Now
-	Random io.Reader        // of generated keys; default crypto/rand
+	Store        *store.Store
+	Usage        Usage    // nil: GET /admin/v1/usage is 404
+	Key          string   // the admin key
+	SampleKey    bool     // Key is the one that everybody knows: only requests of this machine may use it
+	Address      string   // host:port where the API is reached: requests may name its host
+	AllowedHosts []string // further hosts that requests may name; "*" is any
+	Log          *slog.Logger
+	Now          func() time.Time                     // default time.Now
+	After        func(time.Duration) <-chan time.Time // what the answer to a wrong key waits for; default time.After
+	Random       io.Reader                            // of generated keys; default crypto/rand
 }
 
 // New makes a server.
@@ -51,7 +59,8 @@ func New(o Options) (*Server, error) {
 	if o.Key == "" {
 		return nil, errors.New("no admin key is configured: set admin.key")
 	}
-	s := &Server{store: o.Store, usage: o.Usage, key: sha256.Sum256([]byte(o.Key)), log: o.Log, now: o.Now, random: o.Random}
+	s := &Server{store: o.Store, usage: o.Usage, key: sha256.Sum256([]byte(o.Key)), sampleKey: o.SampleKey,
+		hosts: newHosts(o.Address, o.AllowedHosts), log: o.Log, now: o.Now, random: o.Random}
 	if s.log == nil {
 		s.log = slog.Default()
 	}
@@ -61,12 +70,20 @@ func New(o Options) (*Server, error) {
 	if s.random == nil {
 		s.random = rand.Reader
 	}
+	if o.After == nil {
+		o.After = time.After
+	}
+	s.brake = newBrake(s.now, o.After)
 	s.routes = s.table()
 	return s, nil
 }
 
 // Drain makes /readyz fail from now on; everything else goes on being served.
-func (s *Server) Drain() { s.draining.Store(true) }
+func (s *Server) Drain() {
+	if !s.draining.Swap(true) {
+		close(s.brake.released)
+	}
+}
 
 // ServeHTTP answers one request, and logs it once.
 func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
@@ -81,8 +98,8 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		if probe := r.URL.Path == "/livez" || r.URL.Path == "/readyz"; probe && a.status == http.StatusOK {
 			level = slog.LevelDebug // health checks come all the time
 		}
-		s.log.Log(context.Background(), level, "admin request", "method", r.Method, "path", r.URL.Path, "status", a.status,
-			"client_address", r.RemoteAddr, "duration_ms", s.now().Sub(start).Milliseconds())
+		s.log.Log(context.Background(), level, "admin request", "method", clip(r.Method), "path", clip(r.URL.Path), "status", a.status,
+			"actor", a.actor, "client_address", r.RemoteAddr, "host", clip(r.Host), "duration_ms", s.now().Sub(start).Milliseconds())
 	}()
 	h := a.Header()
 	h.Set("Cache-Control", "no-store")
@@ -90,7 +107,7 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	if err := s.serve(a, r); err != nil {
 		p := asProblem(err)
 		if p.status >= 500 && r.Context().Err() == nil {
-			s.log.Error("admin request failed", "method", r.Method, "path", r.URL.Path, "error", err)
+			s.log.Error("admin request failed", "method", r.Method, "path", clip(r.URL.Path), "error", err)
 		}
 		a.fail(p)
 	}
@@ -99,29 +116,45 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 // serve is the story of one request.
 func (s *Server) serve(a *answer, r *http.Request) error {
 	route, id, err := s.match(r)
-	if route == nil || !route.public {
-		if !s.authorized(r) {
-			return unauthorized
-		}
-	}
-	if err != nil {
-		return err
-	}
-	handle, err := route.handler(r.Method)
-	if err != nil {
-		return err
-	}
-	if !route.public { // probes may add what they like
-		if err := route.checkQuery(r); err != nil {
+	if route == nil || !route.probe {
+		if err := s.hosts.check(r); err != nil {
 			return err
 		}
 	}
-	return handle(a, r, id)
+	if route == nil || route.role != anyone {
+		var err error
+		if a.actor, err = s.principal(r); err != nil {
+			return err
+		}
+	}
+	if err != nil {
+		return err
+	}
+	action, err := route.action(r.Method)
+	if err != nil {
+		return err
+	}
+	if route.role != anyone { // probes may add what they like
+		if err := action.checkQuery(r); err != nil {
+			return err
+		}
+	}
+	return action.do(a, &request{Request: r, id: id})
+}
+
+// clip is s as far as a log line holds what anybody may send.
+func clip(s string) string {
+	const most = 256
+	if len(s) > most {
+		return strings.ToValidUTF8(s[:most], "") + "…"
+	}
+	return s
 }
 
 // answer writes JSON once.
 type answer struct {
 	http.ResponseWriter
+	actor  actor // who asks; "" where that is not known, or a route is for anyone
 	status int
 	unread bool // the request has a body that nobody has read yet
 }

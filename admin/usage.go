@@ -6,9 +6,11 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"reflect"
 	"time"
 
 	"aisix/admin/ledger"
+	"aisix/admin/resource"
 )
 
 // Usage answers what calls have cost; ledger.Ledger does.
@@ -18,20 +20,57 @@ type Usage interface {
 
 // usageRow is one group's totals. Its group is a member named as group_by.
 type usageRow struct {
-	Requests         int64 `json:"requests"`
-	Succeeded        int64 `json:"succeeded"`
-	Refused          int64 `json:"refused"`
-	Failed           int64 `json:"failed"`
-	PromptTokens     int64 `json:"prompt_tokens"`
-	CompletionTokens int64 `json:"completion_tokens"`
-	CachedTokens     int64 `json:"cached_tokens"`
-	ReasoningTokens  int64 `json:"reasoning_tokens"`
-	TotalTokens      int64 `json:"total_tokens"`
+	// All calls: succeeded, refused and failed.
+	Requests int64 `json:"requests" min:"0"`
+	// Answered whole.
+	Succeeded int64 `json:"succeeded" min:"0"`
+	// Refused before any upstream was asked.
+	Refused int64 `json:"refused" min:"0"`
+	// Failed, or left by the caller.
+	Failed int64 `json:"failed" min:"0"`
+	// Read by the model, from a cache or not.
+	PromptTokens int64 `json:"prompt_tokens" min:"0"`
+	// Written by the model.
+	CompletionTokens int64 `json:"completion_tokens" min:"0"`
+	// Of prompt_tokens, those read from a cache.
+	CachedTokens int64 `json:"cached_tokens" min:"0"`
+	// Of completion_tokens, those spent on reasoning.
+	ReasoningTokens int64 `json:"reasoning_tokens" min:"0"`
+	// prompt_tokens and completion_tokens.
+	TotalTokens int64 `json:"total_tokens" min:"0"`
+}
+
+func (s *Server) usageRoutes() []route {
+	if s.usage == nil {
+		return nil
+	}
+	day := resource.Schema{"type": "string", "anyOf": []any{resource.Schema{"format": "date"}, resource.Schema{"format": "date-time"}}}
+	return []route{{path: base + "usage", methods: map[string]action{http.MethodGet: {do: s.totals, name: "usage", tag: "usage", summary: "Totals of what calls cost",
+		text: "For the UTC days from that of from to that of to, both included, at most 400 of them. Sorted by group.",
+		query: []parameter{
+			{Name: "group_by", Text: "Default key.", Schema: resource.Schema{"enum": []string{ledger.ByKey, ledger.ByModel}}},
+			{Name: "from", Text: "A day, or a time in it. Default today.", Schema: day},
+			{Name: "to", Text: "A day, or a time in it. Default today.", Schema: day},
+		},
+		gives: given{text: "One row a group.", schema: usageRows}, fails: []int{503}}}}}
+}
+
+// usageRows is a list of usageRow with its group.
+func usageRows(all *resource.Schemas) resource.Schema {
+	row := all.Answer(reflect.TypeFor[usageRow]())
+	if s := all.Named["UsageRow"]; s["oneOf"] == nil {
+		s["properties"] = append(resource.Properties{
+			{Name: ledger.ByKey, Schema: resource.Schema{"type": "string", "description": "The API key's id, with group_by=key. Empty where a call had none."}},
+			{Name: ledger.ByModel, Schema: resource.Schema{"type": "string", "description": "The model's alias as its resource has it, with group_by=model. Empty where a call had none."}},
+		}, s["properties"].(resource.Properties)...)
+		s["oneOf"] = []any{resource.Schema{"required": []string{ledger.ByKey}}, resource.Schema{"required": []string{ledger.ByModel}}}
+	}
+	return resource.Schema{"type": "array", "items": row}
 }
 
 // totals answers GET /admin/v1/usage?from=&to=&group_by=key|model: a bare array of
 // rows for the UTC days from that of from to that of to.
-func (s *Server) totals(a *answer, r *http.Request, _ string) error {
+func (s *Server) totals(a *answer, r *request) error {
 	query := r.URL.Query()
 	today := s.now().UTC()
 	from, to := today, today
@@ -53,6 +92,9 @@ func (s *Server) totals(a *answer, r *http.Request, _ string) error {
 	}
 	ctx, cancel := context.WithTimeout(r.Context(), 5*time.Second)
 	defer cancel()
+	if _, err := s.store.Revision(ctx); err != nil { // what lost the resources has lost usage too
+		return err
+	}
 	found, err := s.usage.Totals(ctx, from, to, groupBy)
 	var refused *ledger.QueryError
 	if errors.As(err, &refused) {

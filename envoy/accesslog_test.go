@@ -24,7 +24,7 @@ func TestAccessLog(t *testing.T) {
 			r.Details = "aisix_reject"
 			return decision{reject: r}
 		case "unreachable":
-			return decision{set: map[string]string{envoy.EgressHeader: envoy.EgressPlaintext, ":authority": "127.0.0.1:1"}}
+			return decision{set: map[string]string{envoy.EgressHeader: envoy.EgressPlaintext, envoy.HostHeader: "127.0.0.1:1"}}
 		case "fail":
 			return decision{fail: true}
 		}

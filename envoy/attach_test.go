@@ -62,21 +62,15 @@ func TestAttached(t *testing.T) {
 				w.Header().Set("x-amzn-requestid", "r")
 				fmt.Fprint(w, "from Bedrock")
 			})
-			// *.localhost is this machine to Envoy's resolver, and "bedrock-runtime.*" is a
-			// host of Bedrock's to the fragments.
+			// *.localhost is this machine to Envoy's resolver; bedrock.localhost is a domain
+			// of their shop's, too.
 			_, port, _ := net.SplitHostPort(bedrock.host())
-			endpoint := "bedrock-runtime.localhost:" + port
+			endpoint := "bedrock.localhost:" + port
 			p := &extProc{buffered: o.BodyMode == envoy.Buffered, decide: func(h map[string]string) decision {
-				switch h["x-test"] {
-				case "forward":
-					d := forward(bedrock)
-					d.set[":authority"] = endpoint
-					return d
-				case "unreachable":
-					d := forward(bedrock)
-					d.set[":authority"] = "bedrock-runtime.localhost:1"
-					return d
-				case "fail":
+				if host := h["x-host"]; host != "" {
+					return forward(bedrock, envoy.HostHeader, host)
+				}
+				if h["x-test"] == "fail" {
 					return decision{fail: true}
 				}
 				return decision{reject: immediate(401, "application/json", `{"error":"ours"}`)}
@@ -97,29 +91,42 @@ func TestAttached(t *testing.T) {
 			}
 
 			large := strings.Repeat("x", 3<<20)
-			if a := post(t, address, large, "Host", domain, "x-test", "forward"); a.status != 200 || a.body != "from Bedrock" {
-				t.Errorf("through the gateway: %d %s", a.status, a.body)
+			for i, host := range []string{bedrock.host(), endpoint, "localhost:" + port} {
+				if a := post(t, address, large, "Host", domain, "x-host", host); a.status != 200 || a.body != "from Bedrock" {
+					t.Errorf("to %s: %d %s", host, a.status, a.body)
+				}
+				bedrock.mu.Lock()
+				if len(bedrock.size) != i+1 || bedrock.size[i] != int64(len(large)) || bedrock.seen[i].Host != host {
+					t.Errorf("Bedrock got bodies of %v: %+v", bedrock.size, bedrock.seen)
+				}
+				for name := range bedrock.seen[i].Header {
+					if strings.HasPrefix(name, "X-Aisix") || strings.HasPrefix(name, "X-Envoy") {
+						t.Errorf("%s went to Bedrock", name)
+					}
+				}
+				bedrock.mu.Unlock()
 			}
-			bedrock.mu.Lock()
-			if len(bedrock.size) != 1 || bedrock.size[0] != int64(len(large)) || bedrock.seen[0].Host != endpoint {
-				t.Errorf("Bedrock got bodies of %v: %+v", bedrock.size, bedrock.seen)
-			}
-			bedrock.mu.Unlock()
 			if a := post(t, address, `{}`, "Host", domain); a.status != 401 || a.body != `{"error":"ours"}` {
 				t.Errorf("an answer of extproc's: %d %s", a.status, a.body)
 			}
-			wantShape(t, post(t, address, `{}`, "Host", domain, "x-test", "unreachable"), 502, "transport_error")
+			for _, host := range []string{"bedrock.localhost:1", "no-such-host.invalid", "not a host"} {
+				wantShape(t, post(t, address, `{}`, "Host", domain, "x-host", host), 502, "transport_error")
+			}
 			wantShape(t, post(t, address, `{}`, "Host", domain, "x-test", "fail"), 503, "gateway_unavailable")
 
 			// Nobody but extproc opens the way out.
-			for _, host := range []string{domain, endpoint, "bedrock-runtime.us-west-2.amazonaws.com", "x.vpce.amazonaws.com", "shop.example.com"} {
-				before := len(bedrock.requests())
-				if a := post(t, address, `{}`, "Host", host, "x-aisix-egress", "plaintext"); a.status == 200 && host != "shop.example.com" {
+			before := len(bedrock.requests())
+			for _, host := range []string{domain, bedrock.host(), "bedrock-runtime.us-west-2.amazonaws.com", "shop.example.com"} {
+				if a := post(t, address, `{}`, "Host", host, "x-aisix-egress", "plaintext", "x-aisix-host", bedrock.host()); a.status == 200 && host != "shop.example.com" {
 					t.Errorf("%s: %d %s", host, a.status, a.body)
 				}
-				if len(bedrock.requests()) != before {
-					t.Errorf("%s: a caller sent a request to Bedrock", host)
-				}
+			}
+			if n := len(bedrock.requests()) - before; n != 0 {
+				t.Errorf("callers sent %d requests to Bedrock", n)
+			}
+			// Of all these only their own two went to their application, and without our headers.
+			if r := shop.requests(); len(r) != 2 || r[1].Header.Get(envoy.HostHeader)+r[1].Header.Get(envoy.EgressHeader) != "" {
+				t.Errorf("their application got %d requests: %+v", len(r), r)
 			}
 		})
 	}
@@ -142,9 +149,7 @@ func TestBesideAnotherProcessor(t *testing.T) {
 			})
 			_, port, _ := net.SplitHostPort(bedrock.host())
 			ours := &extProc{decide: func(map[string]string) decision {
-				d := forward(bedrock)
-				d.set[":authority"] = "bedrock-runtime.localhost:" + port
-				return d
+				return forward(bedrock, envoy.HostHeader, "bedrock.localhost:"+port)
 			}}
 			theirs := &extProc{decide: func(map[string]string) decision { return decision{} }}
 			_, theirPort, _ := net.SplitHostPort(theirs.serve(t, "tcp", "127.0.0.1:0"))

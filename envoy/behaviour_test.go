@@ -324,9 +324,9 @@ func TestUpstreamFails(t *testing.T) {
 		d := forward(resets)
 		switch h["x-test"] {
 		case "nobody":
-			d.set[":authority"] = nobody
+			d.set[envoy.HostHeader] = nobody
 		case "no such name":
-			d.set[":authority"] = "no-such-host.invalid"
+			d.set[envoy.HostHeader] = "no-such-host.invalid"
 		}
 		return d
 	})

@@ -29,6 +29,7 @@ import (
 // Names that extproc, the fragments and operators' statistics meet.
 const (
 	EgressHeader     = "x-aisix-egress" // set by extproc, picks the cluster; stripped from callers
+	HostHeader       = "x-aisix-host"   // set by extproc, names the upstream; stripped from callers
 	EgressTLS        = "tls"
 	EgressPlaintext  = "plaintext"
 	RequestIDHeader  = "x-aisix-request-id"

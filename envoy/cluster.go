@@ -12,14 +12,18 @@ import (
 	corev3 "github.com/envoyproxy/go-control-plane/envoy/config/core/v3"
 	dfpclusterv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/clusters/dynamic_forward_proxy/v3"
 	dfpcommonv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/common/dynamic_forward_proxy/v3"
+	headermutationv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/http/header_mutation/v3"
+	upstreamcodecv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/http/upstream_codec/v3"
+	hcmv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/network/http_connection_manager/v3"
 	tlsv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/transport_sockets/tls/v3"
 	upstreamsv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/upstreams/http/v3"
 	matcherv3 "github.com/envoyproxy/go-control-plane/envoy/type/matcher/v3"
+
+	"aisix/admin/resource/netaddr"
 )
 
-// bedrockCluster reaches whatever host extproc put into :authority: with TLS
-// (SNI and the certificate's name follow the host) or, for an http:// api_base,
-// in the clear.
+// bedrockCluster reaches whatever host extproc has named: with TLS (SNI and the
+// certificate's name follow the host) or, for an http:// api_base, in the clear.
 func bedrockCluster(o Options, name string) *clusterv3.Cluster {
 	c := &clusterv3.Cluster{
 		Name:            name,
@@ -38,6 +42,7 @@ func bedrockCluster(o Options, name string) *clusterv3.Cluster {
 				IdleTimeout: dur(50 * time.Second), // let go before AWS does: a reused dead connection is a failed call
 			},
 			UpstreamHttpProtocolOptions: &corev3.UpstreamHttpProtocolOptions{AutoSni: true, AutoSanValidation: true},
+			HttpFilters:                 toUpstream(),
 			// HTTP/1.1, as AWS's own SDKs talk to Bedrock: one request per connection, so a
 			// reset takes nobody else's stream along.
 			UpstreamProtocolOptions: &upstreamsv3.HttpProtocolOptions_ExplicitHttpConfig_{
@@ -58,6 +63,17 @@ func bedrockCluster(o Options, name string) *clusterv3.Cluster {
 		}})
 	}
 	return c
+}
+
+// toUpstream removes what leads the way out and what Envoy's router adds, last of
+// all: the router has read the host by then.
+func toUpstream() []*hcmv3.HttpFilter {
+	return []*hcmv3.HttpFilter{
+		filter("envoy.filters.http.header_mutation", &headermutationv3.HeaderMutation{
+			Mutations: &headermutationv3.Mutations{RequestMutations: removePrefixes("x-aisix-", "x-envoy-")},
+		}),
+		filter("envoy.filters.http.upstream_codec", &upstreamcodecv3.UpstreamCodec{}),
+	}
 }
 
 // dnsCache must be the same in the filter and in both clusters: they share it
@@ -81,13 +97,11 @@ func dnsCache(o Options) *dfpcommonv3.DnsCacheConfig {
 // there, by whatever name it got the address; the Admin API refuses literal ones
 // already.
 func metadataServices() *matcherv3.AddressMatcher {
-	return &matcherv3.AddressMatcher{Ranges: []*xdscorev3.CidrRange{
-		{AddressPrefix: "169.254.0.0", PrefixLen: u32(16)},
-		{AddressPrefix: "fe80::", PrefixLen: u32(10)},
-		{AddressPrefix: "fd00:ec2::", PrefixLen: u32(32)}, // AWS's metadata service over IPv6
-		{AddressPrefix: "::ffff:169.254.0.0", PrefixLen: u32(112)},
-		{AddressPrefix: "64:ff9b::169.254.0.0", PrefixLen: u32(112)}, // through NAT64
-	}}
+	m := &matcherv3.AddressMatcher{}
+	for _, block := range netaddr.ServiceBlocks() {
+		m.Ranges = append(m.Ranges, &xdscorev3.CidrRange{AddressPrefix: block.Addr().String(), PrefixLen: u32(block.Bits())})
+	}
+	return m
 }
 
 // CABundle joins PEM bundles into the one that Envoy can take: the public CAs

@@ -38,11 +38,11 @@ func processor(o Options) *extprocv3.ExternalProcessor {
 		AllowContentLengthHeader: o.since(38), // before, a buffered body may have its length
 		RequestAttributes:        []string{"source.address"},
 		ResponseAttributes:       []string{"response.code_details"}, // tells Envoy's own answer from the upstream's
-		// extproc sets :authority and removes Envoy's headers from answers; both take
-		// leave. A mutation that Envoy will not make (a host that is none) is an error,
-		// not ignored: a request half changed would go to the caller's own host.
-		MutationRules: &mutationv3.HeaderMutationRules{AllowAllRouting: yes(), AllowEnvoy: yes(), DisallowIsError: yes()},
-		// The egress header that extproc sets decides the route.
+		// extproc removes Envoy's headers from answers, which takes leave; :authority and
+		// :method it has no business with. A mutation that Envoy will not make is an
+		// error, not ignored: a request half changed must not go on.
+		MutationRules: &mutationv3.HeaderMutationRules{AllowEnvoy: yes(), DisallowIsError: yes()},
+		// The headers that extproc sets decide the route.
 		RouteCacheAction: extprocv3.ExternalProcessor_CLEAR,
 		// Runs in buffered phases only; full duplex has no such clock, and every deadline
 		// there is extproc's. Envoy's default, 200 ms, is one slow Redis call.

@@ -139,10 +139,12 @@ func filter(name string, m proto.Message) *hcmv3.HttpFilter {
 	return &hcmv3.HttpFilter{Name: name, ConfigType: &hcmv3.HttpFilter_TypedConfig{TypedConfig: pack(m)}}
 }
 
+const forwardProxyName = "envoy.filters.http.dynamic_forward_proxy"
+
 // forwardProxy resolves the hosts of the Bedrock clusters; requests to others'
 // clusters pass it by.
 func forwardProxy(o Options) *hcmv3.HttpFilter {
-	return filter("envoy.filters.http.dynamic_forward_proxy", &dfpfilterv3.FilterConfig{
+	return filter(forwardProxyName, &dfpfilterv3.FilterConfig{
 		ImplementationSpecifier: &dfpfilterv3.FilterConfig_DnsCacheConfig{DnsCacheConfig: dnsCache(o)},
 	})
 }
@@ -162,10 +164,15 @@ func disabled(f *hcmv3.HttpFilter) *hcmv3.HttpFilter {
 }
 
 // fromCallers removes, before anything reads the headers, what steers Envoy
-// (x-envoy-*), picks an egress (x-aisix-egress) or is part of a signature
+// (x-envoy-*), leads out (x-aisix-egress, x-aisix-host) or is part of a signature
 // (x-amz-*). x-aisix-request-id is the one header of ours a caller may send.
 func fromCallers() []*mutationv3.HeaderMutation {
-	return append(removePrefixes("x-envoy-", "x-amz-", "x-amzn-"), remove(EgressHeader))
+	return append(removePrefixes("x-envoy-", "x-amz-", "x-amzn-"), waysOut()...)
+}
+
+// waysOut removes the headers that are extproc's to set.
+func waysOut() []*mutationv3.HeaderMutation {
+	return []*mutationv3.HeaderMutation{remove(EgressHeader), remove(HostHeader)}
 }
 
 // fromUpstream removes what tells callers who answered. extproc drops

@@ -22,12 +22,11 @@ var remarks = map[string]string{
 	"envoy.filters.http.header_mutation": "First in, so last on the way back: nothing tells callers who answered.",
 	processorName:                        "Asks extproc, and fails closed. Off but on the route \"nothing\", which is that of every request from outside.",
 	"connect":                            "Never an open proxy, never a tunnel.",
-	"egress_tls":                         "Only what extproc has signed goes out: callers can't set this header (early_header_mutation_extensions).",
+	"egress_tls":                         "Only what extproc has signed goes out: callers can't set these headers (early_header_mutation_extensions).",
 	"nothing":                            "What extproc gave no way out.",
 	attached:                             "The gateway, for its callers. The domain is yours to choose.",
-	attached + "_egress":                 "Its ways out. Each host that a provider key's api_base names must be among the domains.",
 	ClusterExtProc:                       "extproc, on this machine.",
-	ClusterTLS:                           "Whatever host extproc has put into :authority, over TLS; its certificate must be for that host.",
+	ClusterTLS:                           "Whatever host extproc has named, over TLS; its certificate must be for that host.",
 	ClusterPlaintext:                     "The same, for provider keys with an http:// api_base.",
 }
 

@@ -9,6 +9,8 @@ import (
 	"strings"
 	"sync/atomic"
 	"testing"
+
+	"aisix/envoy"
 )
 
 // A connection that failed before the request was on it is tried once more, with
@@ -40,7 +42,7 @@ func TestRetryOfConnecting(t *testing.T) {
 	_, port, _ := net.SplitHostPort(u.host())
 	p := &extProc{decide: func(map[string]string) decision {
 		d := forward(u)
-		d.set["x-aisix-egress"], d.set[":authority"] = "tls", "localhost:"+port
+		d.set[envoy.EgressHeader], d.set[envoy.HostHeader] = envoy.EgressTLS, "localhost:"+port
 		return d
 	}}
 	o := options(t)
@@ -57,8 +59,8 @@ func TestRetryOfConnecting(t *testing.T) {
 			t.Errorf("%d bytes: %d handshakes", size, n)
 		}
 		u.mu.Lock()
-		if last := len(u.size) - 1; last < 0 || u.size[last] != int64(size) {
-			t.Errorf("%d bytes: the upstream got %v", size, u.size)
+		if last := len(u.size) - 1; last < 0 || u.size[last] != int64(size) || u.seen[last].Host != "localhost:"+port {
+			t.Errorf("%d bytes: the upstream got %v of %+v", size, u.size, u.seen)
 		}
 		u.mu.Unlock()
 	}

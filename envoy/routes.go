@@ -2,6 +2,7 @@ package envoy
 
 import (
 	routev3 "github.com/envoyproxy/go-control-plane/envoy/config/route/v3"
+	dfpfilterv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/http/dynamic_forward_proxy/v3"
 	extprocv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/http/ext_proc/v3"
 	matcherv3 "github.com/envoyproxy/go-control-plane/envoy/type/matcher/v3"
 	"google.golang.org/protobuf/types/known/anypb"
@@ -9,9 +10,9 @@ import (
 	"google.golang.org/protobuf/types/known/wrapperspb"
 )
 
-// routes leads to Bedrock only what carries extproc's egress header. Everything
-// else is an error that Envoy makes by itself, so that nothing leaves, whatever
-// happens to the ext_proc filter.
+// routes leads to Bedrock only what carries extproc's headers, the egress and the
+// host. Everything else is an error that Envoy makes by itself, so that nothing
+// leaves, whatever happens to the ext_proc filter.
 //
 // That filter is off but where a route enables it. Envoy runs its answers to
 // broken HTTP (400, 431) through every filter that is on, and closes the
@@ -20,7 +21,9 @@ import (
 // have one, which leaves extproc out.
 //
 // Routes are looked up twice: for the request as the caller sent it, which never
-// has the egress header, and again after extproc has answered.
+// has those headers, and again after extproc has answered. The host of the request
+// is the caller's both times, so that the second look ends in the virtual host of
+// the first, in an Envoy that has others too.
 func routes() *routev3.RouteConfiguration {
 	all := virtualHost("all", []string{"*"}, append([]*routev3.Route{connect(), upgrade()}, append(egresses(), ask())...)...)
 	return &routev3.RouteConfiguration{Name: "routes", VirtualHosts: []*routev3.VirtualHost{all}}
@@ -62,8 +65,8 @@ func asking() map[string]*anypb.Any {
 	})}
 }
 
-// egresses are the ways out. They ask extproc too: should a caller's own egress
-// header get this far, extproc's answer still comes first, and replaces it.
+// egresses are the ways out. They ask extproc too: should a caller's own headers
+// get this far, extproc's answer still comes first, and replaces them.
 func egresses() []*routev3.Route {
 	return []*routev3.Route{egress(EgressTLS, ClusterTLS), egress(EgressPlaintext, ClusterPlaintext)}
 }
@@ -79,25 +82,43 @@ func anyPath(headers ...*routev3.HeaderMatcher) *routev3.RouteMatch {
 func egress(value, cluster string) *routev3.Route {
 	return &routev3.Route{
 		Name: "egress_" + value,
-		Match: anyPath(&routev3.HeaderMatcher{
-			Name: EgressHeader,
-			HeaderMatchSpecifier: &routev3.HeaderMatcher_StringMatch{StringMatch: &matcherv3.StringMatcher{
-				MatchPattern: &matcherv3.StringMatcher_Exact{Exact: value},
-			}},
-		}),
+		Match: anyPath(
+			header(EgressHeader, &matcherv3.StringMatcher{MatchPattern: &matcherv3.StringMatcher_Exact{Exact: value}}),
+			// One host: without it the forward proxy would go to the caller's.
+			header(HostHeader, &matcherv3.StringMatcher{MatchPattern: &matcherv3.StringMatcher_SafeRegex{SafeRegex: &matcherv3.RegexMatcher{Regex: "[^,]+"}}}),
+		),
 		Action: &routev3.Route_Route{Route: &routev3.RouteAction{
 			ClusterSpecifier: &routev3.RouteAction_Cluster{Cluster: cluster},
-			Timeout:          &durationpb.Duration{}, // off: a model's own timeout is extproc's to watch
+			// As the forward proxy has done (see leaving). In an Envoy that lacks that filter,
+			// or has it in a wrong place, the request would go to the caller's host without this.
+			HostRewriteSpecifier: &routev3.RouteAction_HostRewriteHeader{HostRewriteHeader: HostHeader},
+			Timeout:              &durationpb.Duration{}, // off: a model's own timeout is extproc's to watch
 			// Only what never reached the upstream: a body that did may not go twice.
 			RetryPolicy: &routev3.RetryPolicy{RetryOn: "connect-failure,refused-stream", NumRetries: wrapperspb.UInt32(1)},
 		}},
 		// What a caller sent and Envoy added that AWS has no use for; extproc removes the
-		// rest. Never authorization: that is the signature by now.
+		// rest. Never authorization: that is the signature by now. The host's header stays:
+		// it would be gone before it is read. The cluster removes it.
 		RequestHeadersToRemove: []string{
 			EgressHeader, RequestIDHeader, "x-request-id", "x-forwarded-for", "x-forwarded-proto",
 			"x-envoy-external-address", "x-envoy-internal",
 			"x-api-key", "api-key", "cookie", "proxy-authorization",
 		},
-		TypedPerFilterConfig: asking(),
+		TypedPerFilterConfig: leaving(),
 	}
+}
+
+// leaving asks extproc, and has the forward proxy take its host from extproc's
+// header: the host that it resolves and connects to, that SNI and certificate
+// follow, and that goes out.
+func leaving() map[string]*anypb.Any {
+	c := asking()
+	c[forwardProxyName] = pack(&dfpfilterv3.PerRouteConfig{
+		HostRewriteSpecifier: &dfpfilterv3.PerRouteConfig_HostRewriteHeader{HostRewriteHeader: HostHeader},
+	})
+	return c
+}
+
+func header(name string, value *matcherv3.StringMatcher) *routev3.HeaderMatcher {
+	return &routev3.HeaderMatcher{Name: name, HeaderMatchSpecifier: &routev3.HeaderMatcher_StringMatch{StringMatch: value}}
 }

@@ -126,7 +126,7 @@ func TestUpstreamTLS(t *testing.T) {
 	plain := newUpstream(t, httptest.NewServer, ok)
 
 	p := &extProc{decide: func(h map[string]string) decision {
-		d := decision{set: map[string]string{envoy.EgressHeader: envoy.EgressTLS, ":authority": h["x-test"], ":path": "/"}}
+		d := decision{set: map[string]string{envoy.EgressHeader: envoy.EgressTLS, envoy.HostHeader: h["x-test"], ":path": "/"}}
 		if h["x-egress"] != "" {
 			d.set[envoy.EgressHeader] = h["x-egress"]
 		}

@@ -46,7 +46,7 @@ func (s *Server) admit(ctx context.Context, c *call) error {
 		return err
 	}
 	// All that can be wrong with the request is said here, before any limit is touched.
-	if c.upstream, err = bedrock.NewCall(c.request, target); err != nil {
+	if c.upstream, err = bedrock.NewCall(ctx, c.request, target, s.Config.MaxBodyBytes); err != nil {
 		return err
 	}
 	return s.reserve(ctx, c)

@@ -44,7 +44,7 @@ func snapshotOf(t testing.TB, model string) *snapshot.Holder {
 	}
 	return holderOf(t,
 		snapshot.Row{ID: providerKeyID, Value: &resource.ProviderKey{DisplayName: "p", Provider: "amazon-bedrock", Adapter: "bedrock",
-			Credentials: resource.Credentials{AccessKeyID: "AKIAIOSFODNN7EXAMPLE", SecretAccessKey: "secret", Region: "us-west-2"}}},
+			Credentials: resource.Static{AccessKeyID: "AKIAIOSFODNN7EXAMPLE", SecretAccessKey: "secret", Region: "us-west-2"}}},
 		snapshot.Row{ID: "20000000-0000-4000-8000-000000000000", Value: m},
 		snapshot.Row{ID: "30000000-0000-4000-8000-000000000000", Value: &resource.APIKey{KeyHash: hashOf(plaintext), AllowedModels: []string{"*"}}},
 		snapshot.Row{ID: "40000000-0000-4000-8000-000000000000", Value: &resource.APIKey{KeyHash: hashOf("sk-narrow"), AllowedModels: []string{"nothing"}}})

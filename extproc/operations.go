@@ -59,5 +59,8 @@ func (s *Server) readyz(_ context.Context, c *call) error {
 	if !s.Ready() {
 		return unavailable("not ready: no configuration read yet, or stopping")
 	}
+	if s.Snapshots.Lost() { // callers are served all the same
+		return c.reply([]byte(`{"status":"ok","configuration":"lost: Redis was emptied or rolled back, and what was in force before is served"}`))
+	}
 	return c.reply([]byte(`{"status":"ok"}`))
 }

@@ -39,8 +39,12 @@ type Config struct {
 	Timeout, StreamTimeout time.Duration
 }
 
-// snapshots gives the resources in force, nil before the first were read.
-type snapshots interface{ Load() *snapshot.Snapshot }
+// snapshots gives the resources in force, nil before the first were read, and tells
+// whether Redis has lost them.
+type snapshots interface {
+	Load() *snapshot.Snapshot
+	Lost() bool
+}
 
 // limiter reserves the limits of a call.
 type limiter interface {
@@ -74,6 +78,7 @@ type Server struct {
 
 	table    map[string]map[string]operation
 	draining atomic.Bool
+	unready  atomic.Bool // what /readyz last said
 }
 
 // New builds a server.

@@ -2,6 +2,7 @@ package extproc
 
 import (
 	"context"
+	"crypto/sha256"
 	"log/slog"
 	"net/http"
 	"strings"
@@ -16,8 +17,8 @@ func (s *Server) settle(c *call) {
 	c.release()
 	if c.probe {
 		level := slog.LevelDebug
-		if c.status != http.StatusOK {
-			level = slog.LevelInfo
+		if bad := c.status != http.StatusOK; c.operation == "readyz" && s.unready.Swap(bad) != bad {
+			level = slog.LevelInfo // once: anybody may ask, and as often as they like
 		}
 		s.Log.Log(context.Background(), level, "probe", "path", c.path, "status", c.status)
 		return
@@ -34,6 +35,7 @@ func (s *Server) settle(c *call) {
 		Outcome:   c.outcome(),
 		Panicked:  c.panicked,
 		Latency:   s.Now().Sub(c.started),
+		IsKey:     c.isKey,
 	}
 	u.Usage, u.Partial = c.cost()
 	if a := c.header.ClientAddress; a.IsValid() {
@@ -66,6 +68,16 @@ func (s *Server) settle(c *call) {
 		u.FirstByte = c.firstByte.Sub(c.started)
 	}
 	s.Recorder.Record(u)
+}
+
+// isKey reports whether text is the plaintext of an API key, one that is disabled or
+// has expired too.
+func (c *call) isKey(text string) bool {
+	if c.snapshot == nil {
+		return false
+	}
+	_, known := c.snapshot.Key(sha256.Sum256([]byte(text)))
+	return known
 }
 
 // outcome is how the call ended, for totals.

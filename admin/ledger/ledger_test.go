@@ -3,6 +3,7 @@ package ledger
 import (
 	"context"
 	"errors"
+	"math"
 	"testing"
 	"time"
 
@@ -100,17 +101,29 @@ func TestStreamHoldsTheBytes(t *testing.T) {
 	}
 }
 
+// batch is records as a batch of their own.
+func batch(t *testing.T, records ...*usagev1.Record) Batch {
+	t.Helper()
+	entries := make([]Entry, len(records))
+	for i, r := range records {
+		var err error
+		if entries[i], err = NewEntry(r); err != nil {
+			t.Fatal(err)
+		}
+	}
+	return NewBatch(entries)
+}
+
 func TestBatchCountsOnce(t *testing.T) {
 	c := redistest.Start(t).Client()
 	l := New(c)
-	b := NewBatch([]*usagev1.Record{record(1, "k\n1", "m", usagev1.Outcome_OUTCOME_SUCCEEDED, 1, 1)})
+	b := batch(t, record(1, "k\n1", "m", usagev1.Outcome_OUTCOME_SUCCEEDED, 1, 1))
 	for range 2 {
 		if err := l.AppendBatch(ctx, b); err != nil {
 			t.Fatal(err)
 		}
 	}
-	day := time.Date(2026, 3, 1, 0, 0, 0, 0, time.UTC)
-	rows, err := l.Totals(ctx, day, day, ByKey)
+	rows, err := l.Totals(ctx, march, march, ByKey)
 	if err != nil || len(rows) != 1 || rows[0].Requests != 1 || rows[0].Group != "k 1" {
 		t.Errorf("%+v, %v", rows, err)
 	}
@@ -119,5 +132,28 @@ func TestBatchCountsOnce(t *testing.T) {
 	}
 	if err := l.Append(ctx, nil); err != nil {
 		t.Error(err)
+	}
+}
+
+var march = time.Date(2026, 3, 1, 0, 0, 0, 0, time.UTC)
+
+// A summed record counts for all the calls that it stands for; what no call has is
+// not believed.
+func TestSummedRecords(t *testing.T) {
+	l := New(redistest.Start(t).Client())
+	summed := record(1, "k", "m", usagev1.Outcome_OUTCOME_REFUSED, 0, 0)
+	summed.Count = 950
+	wild := record(1, "k", "m", usagev1.Outcome_OUTCOME_FAILED, math.MaxInt64, -7)
+	wild.Count = -3
+	if err := l.Append(ctx, []*usagev1.Record{summed, wild, record(1, "k", "m", usagev1.Outcome_OUTCOME_CANCELLED, 1, 1)}); err != nil {
+		t.Fatal(err)
+	}
+	for _, by := range []string{ByKey, ByModel} {
+		rows, err := l.Totals(ctx, march, march, by)
+		want := []Row{{Group: map[string]string{ByKey: "k", ByModel: "m"}[by], Requests: 952, Refused: 950, Failed: 2,
+			PromptTokens: maxAmount + 1, CompletionTokens: 1, CachedTokens: 3, ReasoningTokens: 6, TotalTokens: maxAmount + 2}}
+		if d := cmp.Diff(want, rows); d != "" || err != nil {
+			t.Error(d, err)
+		}
 	}
 }

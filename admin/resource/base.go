@@ -7,6 +7,9 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"unicode"
+
+	"aisix/admin/resource/netaddr"
 )
 
 var (
@@ -32,19 +35,25 @@ func cleanBase(raw string) (base, problem string) {
 		return "", "must not have user info"
 	}
 	host := strings.ToLower(strings.TrimSuffix(u.Hostname(), "."))
-	ip, isIP := address(host)
-	switch {
-	case isIP && linkLocal(ip):
-		return "", "must not be a link-local address"
-	case strings.HasPrefix(u.Host, "["):
-		if !isIP || ip.Zone() != "" {
-			return "", "must be an http or https origin"
+	ip, isIP := netaddr.Parse(host)
+	if isIP {
+		if problem := checkAddress(ip); problem != "" {
+			return "", problem
 		}
+	}
+	switch {
+	case isIP && ip.Is6() && ip.Zone() == "":
 		host = "[" + ip.String() + "]"
-	case isIP:
+	case isIP && ip.Is4():
 		host = ip.String()
-	case !hostShape.MatchString(host), len(host) > 253:
+	case strings.HasPrefix(u.Host, "["):
 		return "", "must be an http or https origin"
+	case netaddr.ServiceName(host):
+		return "", "must not be the name of a cloud's metadata service"
+	case strings.ContainsFunc(host, func(r rune) bool { return r > unicode.MaxASCII }):
+		return "", "must have an ASCII host: write an internationalized name as xn--…"
+	case !hostShape.MatchString(host), len(host) > 253, strings.Contains(host, ".."), netaddr.Numeric(host):
+		return "", "must have a host name or an IP address"
 	}
 	if port := u.Port(); port != "" {
 		if n, err := strconv.ParseUint(port, 10, 16); err != nil || n == 0 {
@@ -61,43 +70,21 @@ func cleanBase(raw string) (base, problem string) {
 	return u.Scheme + "://" + host + path, ""
 }
 
-// address reads an IP address in any spelling that a resolver takes: 169.254.1.1
-// is 2851995905 too, and 0xa9.0xfe.1.1.
-func address(host string) (netip.Addr, bool) {
-	if ip, err := netip.ParseAddr(host); err == nil {
-		return ip.Unmap(), true
+// checkAddress tells what is wrong with an address as an upstream's, "" if nothing
+// is. Loopback and private networks are where private endpoints are.
+func checkAddress(ip netip.Addr) string {
+	switch {
+	case ip.IsLinkLocalUnicast():
+		return "must not be a link-local address"
+	case netaddr.Service(ip):
+		return "must not be the address of a cloud's metadata service"
+	case thisNetwork.Contains(ip), ip.IsUnspecified(), ip.IsMulticast(), ip == broadcast:
+		return "must be the address of one host: not an unspecified, multicast or broadcast address"
 	}
-	parts := strings.Split(host, ".")
-	if len(parts) > 4 {
-		return netip.Addr{}, false
-	}
-	var value uint64
-	for i, part := range parts {
-		n, err := strconv.ParseUint(part, 0, 32)
-		if err != nil || strings.ContainsAny(part, "_b") && !strings.HasPrefix(part, "0x") || strings.HasPrefix(part, "0o") {
-			return netip.Addr{}, false
-		}
-		bits := 8
-		if i == len(parts)-1 { // the last part fills the rest
-			bits = 8 * (5 - len(parts))
-		}
-		if n >= 1<<bits {
-			return netip.Addr{}, false
-		}
-		value = value<<bits | n
-	}
-	return netip.AddrFrom4([4]byte{byte(value >> 24), byte(value >> 16), byte(value >> 8), byte(value)}), true
+	return ""
 }
 
 var (
-	ec2Metadata = netip.MustParseAddr("fd00:ec2::254") // the metadata service's IPv6 address, unique local but not link-local
-	nat64       = netip.MustParsePrefix("64:ff9b::/96")
+	thisNetwork = netip.MustParsePrefix("0.0.0.0/8")
+	broadcast   = netip.AddrFrom4([4]byte{255, 255, 255, 255})
 )
-
-func linkLocal(ip netip.Addr) bool {
-	if nat64.Contains(ip) {
-		b := ip.As16()
-		ip = netip.AddrFrom4([4]byte(b[12:]))
-	}
-	return ip.IsLinkLocalUnicast() || ip.IsLinkLocalMulticast() || ip.WithZone("") == ec2Metadata
-}

@@ -10,6 +10,7 @@ import (
 
 var (
 	rawType    = reflect.TypeFor[json.RawMessage]()
+	shownType  = reflect.TypeFor[shown]()
 	numberType = reflect.TypeFor[json.Number]()
 	timeType   = reflect.TypeFor[time.Time]()
 )
@@ -23,7 +24,7 @@ func fill(v reflect.Value, n *node, pointer string) *Invalid {
 	}
 	wrong := func(want string) *Invalid { return &Invalid{Pointer: pointer, Message: "must be " + want} }
 	switch v.Type() {
-	case rawType:
+	case rawType, shownType:
 		v.SetBytes(n.json())
 		return nil
 	case numberType:
@@ -96,57 +97,57 @@ func fill(v reflect.Value, n *node, pointer string) *Invalid {
 		if n.kind != '{' {
 			return wrong("an object")
 		}
-		for _, m := range n.members {
-			field := fieldNamed(v, m.name)
-			if !field.IsValid() {
-				return &Invalid{Pointer: below(pointer, m.name), Message: "unknown member"}
-			}
-			if invalid := fill(field, m.value, below(pointer, m.name)); invalid != nil {
-				return invalid
-			}
-		}
+		return fillMembers(v, n, pointer)
 	default:
 		panic("resource: no way to fill a " + v.Type().String())
 	}
 	return nil
 }
 
-// unknown finds a member that a struct of type t has no field for, nulls included.
-func unknown(t reflect.Type, n *node, pointer string) *Invalid {
-	for t.Kind() == reflect.Pointer {
-		t = t.Elem()
-	}
-	if t.Kind() != reflect.Struct {
-		return nil
-	}
-	v := reflect.New(t).Elem()
-	for _, m := range n.members {
-		field := fieldNamed(v, m.name)
-		if !field.IsValid() {
-			return &Invalid{Pointer: below(pointer, m.name), Message: "unknown member"}
+// fillMembers fills a struct, and holds every member to what its tags say.
+func fillMembers(v reflect.Value, n *node, pointer string) *Invalid {
+	for _, given := range n.members {
+		f, pointer := fieldNamed(v.Type(), given.name), below(pointer, given.name)
+		if f == nil {
+			return &Invalid{Pointer: pointer, Message: "unknown member"}
 		}
-		if invalid := unknown(field.Type(), m.value, below(pointer, m.name)); invalid != nil {
+		if given.value.kind == 'n' {
+			continue
+		}
+		if f.rule == rules["secret"] && given.value.kind == '{' {
+			return &Invalid{Pointer: pointer, Message: "must be a string with the JSON object's text, not the object itself"}
+		}
+		into := v.FieldByIndex(f.index)
+		if invalid := fill(into, given.value, pointer); invalid != nil {
 			return invalid
+		}
+		if invalid := f.check(into, pointer); invalid != nil {
+			return invalid
+		}
+	}
+	for _, f := range fieldsOf(v.Type()) {
+		if given := n.member(f.name); f.required && (given == nil || given.kind == 'n') {
+			return &Invalid{Pointer: below(pointer, f.name), Message: f.missing()}
 		}
 	}
 	return nil
 }
 
-// fieldNamed is the field of a struct whose json tag has the name, in embedded
-// structs too; the zero Value if there is none.
-func fieldNamed(v reflect.Value, name string) reflect.Value {
-	for i := range v.NumField() {
-		f := v.Type().Field(i)
-		tag, _, _ := strings.Cut(f.Tag.Get("json"), ",")
-		if f.Anonymous && tag == "" {
-			if found := fieldNamed(v.Field(i), name); found.IsValid() {
-				return found
-			}
-		} else if tag == name && tag != "-" {
-			return v.Field(i)
+// unknown finds a member that a struct of type t has no field for, nulls included.
+func unknown(t reflect.Type, n *node, pointer string) *Invalid {
+	if t.Kind() != reflect.Struct {
+		return nil
+	}
+	for _, given := range n.members {
+		f, pointer := fieldNamed(t, given.name), below(pointer, given.name)
+		if f == nil {
+			return &Invalid{Pointer: pointer, Message: "unknown member"}
+		}
+		if invalid := unknown(f.kind, given.value, pointer); invalid != nil {
+			return invalid
 		}
 	}
-	return reflect.Value{}
+	return nil
 }
 
 func at(pointer string, i int) string { return pointer + "/" + strconv.Itoa(i) }

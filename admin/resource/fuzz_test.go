@@ -23,15 +23,13 @@ func seeds(f *testing.F, file string, add func(line string)) {
 	}
 }
 
-var kinds = []Kind{ProviderKeys, Models, APIKeys}
-
 // What decodes can be shown, and what is shown can be written back and is the same
-// then.
+// then; so is what a store keeps.
 func FuzzDecode(f *testing.F) {
 	for _, file := range []string{"testdata/refused.txt", "testdata/accepted.txt"} {
 		seeds(f, file, func(line string) {
 			kind, body := parseCase(f, line)
-			for i, k := range kinds {
+			for i, k := range Kinds {
 				if k == kind {
 					f.Add(i, body)
 				}
@@ -39,10 +37,10 @@ func FuzzDecode(f *testing.F) {
 		})
 	}
 	f.Fuzz(func(t *testing.T, n int, body string) {
-		if n < 0 || n >= len(kinds) {
+		if n < 0 || n >= len(Kinds) {
 			return
 		}
-		kind := kinds[n]
+		kind := Kinds[n]
 		r, err := Decode(kind, []byte(body), nil)
 		if err != nil {
 			if _, ok := err.(*Invalid); !ok || r != nil {
@@ -64,6 +62,17 @@ func FuzzDecode(f *testing.F) {
 		if err != nil {
 			t.Fatalf("%s can't be written back: %v", shown, err)
 		}
+		kept, err := Keep(r)
+		if err != nil {
+			t.Fatal(err)
+		}
+		back, err := kept.Resource(kind)
+		if err != nil {
+			t.Fatalf("%s was kept and does not come back: %v", shown, err)
+		}
+		if shownBack, _ := Show(back); string(shownBack) != string(shown) {
+			t.Errorf("%s was kept and comes back as %s", shown, shownBack)
+		}
 		shownAgain, err := Show(again)
 		if err != nil {
 			t.Fatal(err)
@@ -82,7 +91,7 @@ func FuzzPatch(f *testing.F) {
 		f.Add(body, patch)
 	})
 	f.Fuzz(func(t *testing.T, body, patch string) {
-		for _, kind := range kinds {
+		for _, kind := range Kinds {
 			old, err := Decode(kind, []byte(body), nil)
 			if err != nil {
 				continue

@@ -1,19 +1,75 @@
 package resource
 
-// Kind names a collection of resources, as the Admin API spells it.
+import (
+	"reflect"
+	"strings"
+	"time"
+)
+
+// Kind names a kind of resource, and its collection, as the Admin API spells it.
 type Kind string
 
-// The collections.
+// The kinds, for those to whom one means something of its own.
 const (
 	ProviderKeys Kind = "provider_keys"
 	Models       Kind = "models"
 	APIKeys      Kind = "apikeys"
 )
 
-// Kinds are all collections; a kind stands behind those that it refers to.
-var Kinds = []Kind{ProviderKeys, Models, APIKeys}
+// Table is all kinds; one stands behind those that it refers to. A new kind is a file
+// with its struct and its row, and a line here.
+var Table = []*Row{&providerKeys, &models, &apiKeys}
 
-// Resource is a *ProviderKey, a *Model or an *APIKey.
+// A Row is what there is to know about a kind. What treats all kinds alike (decoding
+// here, the routes and openapi.json in admin) reads it and knows none by name.
+type Row struct {
+	Kind   Kind
+	Alias  string // another name of its collection, "" if none
+	One    string // of them, for people: provider key
+	Many   string
+	Refers []Reference
+	Secret *Sealed // nil: it has none
+	Issues *Issue  // nil: the server makes no secrets for it
+
+	body func() body     // a new one
+	new  func() Resource // an empty one
+
+	// What is kept beside the value, in clear, and not shown; nil: nothing is.
+	beside func(Resource) any
+	adjoin func(r Resource, beside []byte) error
+}
+
+// A Reference is a member that holds the id of a resource of another kind.
+type Reference struct {
+	Member string
+	To     Kind
+}
+
+// Sealed is how a kind has a secret that no read shows: the members of a write that
+// may hold it, and what a read shows of it instead, as secret_info.
+type Sealed struct {
+	Members []string
+	info    func(Resource) any
+	shows   reflect.Type                   // what info gives
+	reveal  func(Resource) ([]byte, error) // the secret as JSON, to be sealed
+	take    func(r Resource, secret []byte) error
+}
+
+// An Issue is how a kind has a secret of which only the hash is kept, so that whoever
+// made it shows it once. The server makes it for a resource that was written without.
+type Issue struct {
+	Lacks  func(Resource) bool
+	Give   func(r Resource, hash string)
+	Rotate func(old Resource, hash string, grace time.Time) Resource // zero: old's secret ends at once
+}
+
+// body is what a write may hold, as a struct for fill. It becomes a resource in place
+// of old, nil if there is none, and stays of no further use.
+type body interface {
+	resource(old Resource) (Resource, *Invalid)
+}
+
+// Resource is a value of one of the kinds.
 type Resource interface {
 	Kind() Kind
 	// Names are the names that no other resource of the kind may have.
@@ -21,22 +77,35 @@ type Resource interface {
 	sealed()
 }
 
-func (*ProviderKey) Kind() Kind { return ProviderKeys }
-func (*Model) Kind() Kind       { return Models }
-func (*APIKey) Kind() Kind      { return APIKeys }
-
-func (k *ProviderKey) Names() []string { return []string{k.DisplayName} }
-func (m *Model) Names() []string       { return []string{m.DisplayName} }
-
-// Names of an API key are the hashes that it answers to: while a rotation's grace
-// lasts, two.
-func (k *APIKey) Names() []string {
-	if k.Previous != nil && k.Previous.KeyHash != k.KeyHash {
-		return []string{k.KeyHash, k.Previous.KeyHash}
+// Kinds are the kinds of the table, in its order.
+var Kinds = func() (kinds []Kind) {
+	for _, row := range Table {
+		kinds = append(kinds, row.Kind)
 	}
-	return []string{k.KeyHash}
+	return kinds
+}()
+
+// Title is One as one word, for programs: ProviderKey. It is also the name of the
+// kind's struct.
+func (r *Row) Title() string { return title(r.One) }
+
+// Titles is Many as one word.
+func (r *Row) Titles() string { return title(r.Many) }
+
+func title(words string) string {
+	one := ""
+	for word := range strings.FieldsSeq(words) {
+		one += strings.ToUpper(word[:1]) + word[1:]
+	}
+	return one
 }
 
-func (*ProviderKey) sealed() {}
-func (*Model) sealed()       {}
-func (*APIKey) sealed()      {}
+// Row is the kind's row, nil if there is no such kind.
+func (k Kind) Row() *Row {
+	for _, row := range Table {
+		if row.Kind == k {
+			return row
+		}
+	}
+	return nil
+}

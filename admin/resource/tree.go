@@ -55,15 +55,44 @@ func parse(body []byte) (*node, *Invalid) {
 	}
 	p := parser{body: body, tokens: json.NewDecoder(bytes.NewReader(body))}
 	p.tokens.UseNumber()
-	return p.value("", 0)
+	return p.value(0)
 }
 
 type parser struct {
 	body   []byte
 	tokens *json.Decoder
+	path   []step // to what is being read
 }
 
-func (p *parser) value(pointer string, depth int) (*node, *Invalid) {
+// step is one level of a path: a member's name, or the list whose next item it is.
+type step struct {
+	name string
+	list *node
+}
+
+// pointer is where the parser stands. It is made for errors only: a pointer for
+// each value would weigh a thousand times what a deep body does.
+func (p *parser) pointer() string {
+	pointer := ""
+	for _, s := range p.path {
+		if s.list != nil {
+			pointer = at(pointer, len(s.list.items))
+		} else {
+			pointer = below(pointer, s.name)
+		}
+	}
+	return pointer
+}
+
+// below reads the value one step further down.
+func (p *parser) below(s step, depth int) (*node, *Invalid) {
+	p.path = append(p.path, s)
+	n, invalid := p.value(depth + 1)
+	p.path = p.path[:len(p.path)-1]
+	return n, invalid
+}
+
+func (p *parser) value(depth int) (*node, *Invalid) {
 	if depth > maxDepth {
 		return nil, &Invalid{Message: "body nests too deep"}
 	}
@@ -77,7 +106,7 @@ func (p *parser) value(pointer string, depth int) (*node, *Invalid) {
 	case json.Delim:
 		n.kind = byte(t)
 		for p.tokens.More() {
-			if invalid := p.child(n, pointer, depth); invalid != nil {
+			if invalid := p.child(n, depth); invalid != nil {
 				return nil, invalid
 			}
 		}
@@ -97,9 +126,9 @@ func (p *parser) value(pointer string, depth int) (*node, *Invalid) {
 	return n, nil
 }
 
-func (p *parser) child(n *node, pointer string, depth int) *Invalid {
+func (p *parser) child(n *node, depth int) *Invalid {
 	if n.kind == '[' {
-		item, invalid := p.value(at(pointer, len(n.items)), depth+1)
+		item, invalid := p.below(step{list: n}, depth)
 		n.items = append(n.items, item)
 		return invalid
 	}
@@ -108,11 +137,10 @@ func (p *parser) child(n *node, pointer string, depth int) *Invalid {
 	if err != nil || !ok {
 		return &Invalid{Message: "body is not valid JSON"}
 	}
-	pointer = below(pointer, name)
 	if n.member(name) != nil {
-		return &Invalid{Pointer: pointer, Message: "member stands twice"}
+		return &Invalid{Pointer: below(p.pointer(), name), Message: "member stands twice"}
 	}
-	value, invalid := p.value(pointer, depth+1)
+	value, invalid := p.below(step{name: name}, depth)
 	n.add(name, value)
 	return invalid
 }
@@ -156,6 +184,17 @@ func (n *node) add(name string, value *node) {
 	}
 	n.places[name] = len(n.members)
 	n.members = append(n.members, member{name, value})
+}
+
+// without is an object but for one member.
+func (n *node) without(name string) *node {
+	rest := &node{kind: n.kind}
+	for _, m := range n.members {
+		if m.name != name {
+			rest.add(m.name, m.value)
+		}
+	}
+	return rest
 }
 
 // merge is RFC 7396's MergePatch; target may be nil.

@@ -9,6 +9,7 @@ import (
 type Holder struct {
 	current atomic.Pointer[Snapshot]
 	seen    atomic.Int64 // Unix nanoseconds
+	lost    atomic.Bool
 }
 
 // Load is the snapshot in force, nil before the first.
@@ -28,3 +29,10 @@ func (h *Holder) Confirmed() time.Time {
 	}
 	return time.Time{}
 }
+
+// SetLost records whether the store no longer holds what the snapshot in force was
+// read from.
+func (h *Holder) SetLost(lost bool) { h.lost.Store(lost) }
+
+// Lost tells whether that is so: the snapshot in force is all that is left of it.
+func (h *Holder) Lost() bool { return h.lost.Load() }

@@ -162,9 +162,11 @@ func (s *Snapshot) Model(alias string) (*Match, bool) {
 // maxCapture is the longest capture of a wildcard alias, in bytes.
 const maxCapture = 128
 
-// capturable tells whether a wildcard alias may capture s: [A-Za-z0-9._:-]{1,128}.
+// capturable tells whether a wildcard alias may capture s: [A-Za-z0-9._:-]{1,128},
+// but for what means another place where the model id goes out as a segment of a
+// path.
 func capturable(s string) bool {
-	if len(s) < 1 || len(s) > maxCapture {
+	if len(s) < 1 || len(s) > maxCapture || dots(s) {
 		return false
 	}
 	for i := range len(s) {
@@ -174,6 +176,10 @@ func capturable(s string) bool {
 	}
 	return true
 }
+
+// dots tells whether s is one of the two segments that every reader of a path takes
+// out, escaped or not.
+func dots(s string) bool { return s == "." || s == ".." }
 
 func inCapture(c byte) bool {
 	return 'a' <= c && c <= 'z' || 'A' <= c && c <= 'Z' || '0' <= c && c <= '9' || c == '.' || c == '_' || c == ':' || c == '-'

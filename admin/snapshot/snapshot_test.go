@@ -56,6 +56,7 @@ func TestModel(t *testing.T) {
 		"a*=front.*",
 		"*a=back.*",
 		"fixed-*=meta.llama3-3-70b-instruct-v1:0",
+		"any/*=*",
 		"deep/*/x=deep.*",
 	})
 	for alias, want := range map[string]string{
@@ -74,6 +75,11 @@ func TestModel(t *testing.T) {
 		"claude-a/b":                         "",
 		"claude-a.B_c:d":                     "claude-* anthropic.claude-a.B_c:d",
 		"deep/y/x":                           "deep/*/x deep.y",
+		"any/x":                              "any/* x",
+		"any/.":                              "", // as a segment of a path it would lead to another place
+		"any/..":                             "",
+		"any/...":                            "any/* ...",
+		"claude-..":                          "",
 		"":                                   "",
 		"claude-" + strings.Repeat("x", 128): "claude-* anthropic.claude-" + strings.Repeat("x", 128),
 		"claude-" + strings.Repeat("x", 129): "",
@@ -156,7 +162,7 @@ func TestList(t *testing.T) {
 // A wildcard alias is listed where, and only where, there is a name that both the
 // alias and a pattern have: every one of up to eight letters is tried.
 func TestMeetsAgainstAllNames(t *testing.T) {
-	const alphabet = "ab/" // the last is no part of a capture
+	const alphabet = "a./" // the last is no part of a capture, and the second none alone or twice
 	var names []string
 	for level := []string{""}; len(level[0]) < 8; {
 		var next []string

@@ -90,6 +90,9 @@ func TestAnEmptiedStoreIsMarkedAgain(t *testing.T) {
 	if err := client.FlushAll(ctx).Err(); err != nil {
 		t.Fatal(err)
 	}
+	if _, err := s.Confirm(ctx, lost(t, s).Epoch); err != nil {
+		t.Fatal(err)
+	}
 	must[*store.Entry](t)(s.Create(ctx, providerKey("one")))
 	other, _ := store.NewSealer([]byte(strings.Repeat("x", 32)))
 	if err := store.New(client, other).CheckMasterKey(ctx); !errors.Is(err, store.ErrMasterKey) {

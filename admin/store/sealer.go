@@ -10,6 +10,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"strings"
@@ -115,11 +116,14 @@ func loadMasterKey(text, path string) ([]byte, error) {
 		if path == "" {
 			return nil, errors.New("no master key is configured" + remedy)
 		}
-		b, err := os.ReadFile(path)
-		if err != nil {
+		b, err := readKeyFile(path)
+		if errors.Is(err, fs.ErrNotExist) {
 			return nil, fmt.Errorf("read the master key: %w%s", err, remedy)
 		}
-		text, source = string(b), "the master key in "+path
+		if err != nil {
+			return nil, fmt.Errorf("read the master key: %w", err)
+		}
+		text, source = b, "the master key in "+path
 	}
 	text = strings.TrimSpace(text)
 	for _, decode := range []func(string) ([]byte, error){hex.DecodeString, base64.StdEncoding.DecodeString, base64.RawURLEncoding.DecodeString} {

@@ -41,7 +41,9 @@ type Store struct {
 	now    func() time.Time
 	log    *slog.Logger
 
-	masterKey atomic.Bool // it was seen to fit
+	masterKey atomic.Bool          // it was seen to fit
+	known     atomic.Pointer[head] // the store that was read from or written to, nil before; admin's, a watch keeps its own
+	alarm     alarm                // of a lost store
 }
 
 // New makes a store. The client should have ContextTimeoutEnabled, so that a silent
@@ -52,16 +54,17 @@ func New(client redis.UniversalClient, sealer *Sealer) *Store {
 
 // Get reads one resource; ErrNotFound if there is none.
 func (s *Store) Get(ctx context.Context, kind resource.Kind, id string) (*Entry, error) {
-	ctx, cancel := context.WithTimeout(ctx, timeout)
-	defer cancel()
-	stored, err := s.redis.HGet(ctx, rowsKey(kind), id).Result()
-	if errors.Is(err, redis.Nil) {
+	var stored *redis.StringCmd
+	if _, err := s.look(ctx, "get", func(p redis.Pipeliner) { stored = p.HGet(ctx, rowsKey(kind), id) }); err != nil {
+		return nil, err
+	}
+	if errors.Is(stored.Err(), redis.Nil) {
 		return nil, ErrNotFound
 	}
-	if err != nil {
-		return nil, unavailable("get", err)
+	if stored.Err() != nil {
+		return nil, unavailable("get", stored.Err())
 	}
-	return s.decode(kind, id, stored)
+	return s.decode(kind, id, stored.Val())
 }
 
 // List reads up to limit resources (0: all), oldest first, behind the id after (""
@@ -69,8 +72,6 @@ func (s *Store) Get(ctx context.Context, kind resource.Kind, id string) (*Entry,
 // those that follow, "" if none do. What can't be read is logged and left out: the
 // others must stay within reach.
 func (s *Store) List(ctx context.Context, kind resource.Kind, after string, limit int) (list []*Entry, next string, err error) {
-	ctx, cancel := context.WithTimeout(ctx, timeout)
-	defer cancel()
 	by := &redis.ZRangeBy{Min: "-", Max: "+"}
 	if after != "" {
 		by.Min = "(" + after
@@ -78,9 +79,9 @@ func (s *Store) List(ctx context.Context, kind resource.Kind, after string, limi
 	if limit > 0 {
 		by.Count = int64(limit) + 1 // one more tells whether others follow
 	}
-	ids, err := s.redis.ZRangeByLex(ctx, orderKey(kind), by).Result()
+	ids, err := s.ids(ctx, kind, by)
 	if err != nil {
-		return nil, "", unavailable("list", err)
+		return nil, "", err
 	}
 	if limit > 0 && len(ids) > limit {
 		ids = ids[:limit]
@@ -88,9 +89,9 @@ func (s *Store) List(ctx context.Context, kind resource.Kind, after string, limi
 	}
 	list = []*Entry{}
 	for batch := range slices.Chunk(ids, 512) {
-		rows, err := s.redis.HMGet(ctx, rowsKey(kind), batch...).Result()
+		rows, err := s.rows(ctx, kind, batch)
 		if err != nil {
-			return nil, "", unavailable("list", err)
+			return nil, "", err
 		}
 		for i, stored := range rows {
 			if stored == nil { // deleted meanwhile
@@ -104,21 +105,40 @@ func (s *Store) List(ctx context.Context, kind resource.Kind, after string, limi
 			list = append(list, e)
 		}
 	}
+	if _, err := s.look(ctx, "list", nil); err != nil {
+		return nil, "", err
+	}
 	return list, next, nil
+}
+
+func (s *Store) ids(ctx context.Context, kind resource.Kind, by *redis.ZRangeBy) ([]string, error) {
+	ctx, cancel := context.WithTimeout(ctx, timeout)
+	defer cancel()
+	ids, err := s.redis.ZRangeByLex(ctx, orderKey(kind), by).Result()
+	if err != nil {
+		return nil, unavailable("list", err)
+	}
+	return ids, nil
+}
+
+// rows reads some rows, nil for those that are not there.
+func (s *Store) rows(ctx context.Context, kind resource.Kind, ids []string) ([]any, error) {
+	ctx, cancel := context.WithTimeout(ctx, timeout)
+	defer cancel()
+	rows, err := s.redis.HMGet(ctx, rowsKey(kind), ids...).Result()
+	if err != nil {
+		return nil, unavailable("list", err)
+	}
+	return rows, nil
 }
 
 // Revision is the store-wide write counter, 0 before the first write. It is also
 // the question whether the store can be used: Redis answers, and holds what the
-// sealer opens.
+// sealer opens, and what it held before.
 func (s *Store) Revision(ctx context.Context) (int64, error) {
 	if err := s.useMasterKey(ctx); err != nil {
 		return 0, err
 	}
-	ctx, cancel := context.WithTimeout(ctx, timeout)
-	defer cancel()
-	n, err := s.redis.Get(ctx, revisionKey()).Int64()
-	if err != nil && !errors.Is(err, redis.Nil) {
-		return 0, unavailable("revision", err)
-	}
-	return n, nil
+	found, err := s.look(ctx, "revision", nil)
+	return found.revision, err
 }

@@ -30,7 +30,7 @@ func newStore(t *testing.T, client redis.UniversalClient) *store.Store {
 
 func providerKey(name string) *resource.ProviderKey {
 	return &resource.ProviderKey{DisplayName: name, Provider: "amazon-bedrock", Adapter: "bedrock",
-		Credentials: resource.Credentials{AccessKeyID: "AKIAPLAINTEXT", SecretAccessKey: "s3cr3t-plaintext", SessionToken: "tok3n-plaintext", Region: "us-west-2"}}
+		Credentials: resource.Static{AccessKeyID: "AKIAPLAINTEXT", SecretAccessKey: "s3cr3t-plaintext", SessionToken: "tok3n-plaintext", Region: "us-west-2"}}
 }
 
 func model(name, providerKeyID string) *resource.Model {

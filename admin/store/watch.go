@@ -3,6 +3,7 @@ package store
 import (
 	"context"
 	"errors"
+	"io/fs"
 	"strconv"
 	"strings"
 	"time"
@@ -18,13 +19,19 @@ const pollEvery = 250 * time.Millisecond
 
 // Watch keeps holder at the store's latest revision until ctx ends: announced
 // changes are applied, missed ones are noticed by polling the revision and loaded
-// whole. While Redis is away the last snapshot stays in force. It returns nil at
-// ctx's end, and ErrMasterKey if the store was written with another master key
-// before there was any snapshot.
-func (s *Store) Watch(ctx context.Context, holder *snapshot.Holder) error {
+// whole. While Redis is away, or has lost what it held, the last snapshot stays in
+// force; it is kept in file too ("": nowhere), and stands there for a start without
+// Redis. Watch returns nil at ctx's end, and ErrMasterKey if the store was written
+// with another master key before there was any snapshot.
+func (s *Store) Watch(ctx context.Context, holder *snapshot.Holder, file string) error {
 	sub := s.redis.Subscribe(ctx, channel())
 	defer sub.Close()
 	w := &watch{store: s, holder: holder}
+	if file != "" {
+		var stop func()
+		w.saved, stop = w.open(file)
+		defer stop()
+	}
 	changes := sub.Channel(redis.WithChannelSize(1024))
 	tick := time.NewTicker(pollEvery)
 	defer tick.Stop()
@@ -48,13 +55,28 @@ func (s *Store) Watch(ctx context.Context, holder *snapshot.Holder) error {
 
 // watch is what Watch knows between two looks.
 type watch struct {
-	store    *Store
-	holder   *snapshot.Holder
-	epoch    string
-	revision int64
-	rows     map[resource.Kind]map[string]snapshot.Row
-	away     bool // Redis did not answer the last time
-	polled   time.Time
+	store  *Store
+	holder *snapshot.Holder
+	at     head                                      // of rows; before there are any, of saved
+	rows   map[resource.Kind]map[string]snapshot.Row // nil before the first load
+	away   bool                                      // Redis did not answer the last time
+	polled time.Time
+	saved  *state  // of an earlier process, until there is a snapshot
+	keeper *keeper // nil where nothing is kept
+}
+
+// open begins to keep the snapshot in a file, and gives what an earlier process left
+// there, nil if nothing that can be used.
+func (w *watch) open(file string) (saved *state, stop func()) {
+	w.keeper = newKeeper(file, w.store)
+	saved, err := readFile(file, w.store.sealer)
+	switch {
+	case err == nil:
+		w.at = saved.at
+	case !errors.Is(err, fs.ErrNotExist):
+		w.store.log.Error("the snapshot file can't be used and is ignored", "file", file, "error", err)
+	}
+	return saved, w.keeper.start()
 }
 
 // poll compares revisions, and loads everything when there is a newer one than
@@ -65,32 +87,54 @@ func (w *watch) poll(ctx context.Context) error {
 	}
 	err := w.refresh(ctx)
 	w.polled = time.Now()
+	var lost *LostError
+	isLost := errors.As(err, &lost)
+	w.holder.SetLost(isLost || w.holder.Lost() && err != nil) // Redis away says nothing about what it holds
 	switch {
 	case err == nil:
 		if w.away {
-			w.store.log.Info("the store of resources is back", "revision", w.revision)
+			w.store.log.Info("the store of resources is back", "revision", w.at.revision)
 		}
 		w.away = false
+		return nil
 	case ctx.Err() != nil:
+		return nil
+	case isLost: // the alarm was sounded
 	case errors.Is(err, ErrMasterKey) && w.holder.Load() == nil:
 		return err
 	case !w.away:
 		w.away = true
-		w.store.log.Error("the store of resources is away: the last snapshot stays in force", "revision", w.revision, "error", err)
+		w.store.log.Error("the store of resources is away: the last snapshot stays in force", "revision", w.at.revision, "error", err)
 	}
+	w.restore()
 	return nil
+}
+
+// restore puts what an earlier process kept in force, where there is nothing better.
+func (w *watch) restore() {
+	if w.saved == nil || w.rows != nil {
+		return
+	}
+	w.take(w.saved.rows)
+	w.holder.Confirm(w.saved.time)
+	w.keeper.whole(w.saved) // else what is announced before the next load would be in force, and in no file
+	w.store.log.Warn("the snapshot file is in force until the store can be read", "revision", w.at.revision, "of", w.saved.time)
+	w.saved = nil
 }
 
 func (w *watch) refresh(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, timeout)
 	defer cancel()
 	at := time.Now()
-	found, err := w.store.redis.MGet(ctx, epochKey(), revisionKey()).Result()
+	values, err := w.store.redis.MGet(ctx, epochKey(), revisionKey()).Result()
 	if err != nil {
 		return unavailable("poll", err)
 	}
-	epoch, revision := text(found[0]), number(text(found[1]))
-	if w.rows == nil || epoch != w.epoch || revision != w.revision {
+	found := headOf(values)
+	if err := w.examine(ctx, found); err != nil {
+		return err
+	}
+	if w.rows == nil || found != w.at || w.keeper.wants() {
 		if err := w.load(ctx); err != nil {
 			return err
 		}
@@ -99,35 +143,64 @@ func (w *watch) refresh(ctx context.Context) error {
 	return nil
 }
 
+// examine is a *LostError if the store, at found, does not follow what is known. Who
+// knows nothing asks those that do, and does not serve an emptied store.
+func (w *watch) examine(ctx context.Context, found head) error {
+	claims := []head{w.at}
+	if w.at.epoch == "" {
+		witnesses, err := w.store.redis.HGetAll(ctx, witnessesKey()).Result()
+		if err != nil {
+			return unavailable("look for witnesses", err)
+		}
+		claims = claimsOf(witnesses)
+	}
+	return w.store.examine(ctx, found, claims)
+}
+
 // load reads everything at one revision.
 func (w *watch) load(ctx context.Context) error {
-	var head *redis.SliceCmd
-	all := map[resource.Kind]*redis.MapStringStringCmd{}
+	var values *redis.SliceCmd
+	all := state{time: time.Now(), rows: map[resource.Kind]map[string]string{}}
+	read := map[resource.Kind]*redis.MapStringStringCmd{}
 	_, err := w.store.redis.TxPipelined(ctx, func(p redis.Pipeliner) error {
-		head = p.MGet(ctx, epochKey(), revisionKey(), canaryKey())
+		values = p.MGet(ctx, epochKey(), revisionKey(), canaryKey())
 		for _, kind := range resource.Kinds {
-			all[kind] = p.HGetAll(ctx, rowsKey(kind))
+			read[kind] = p.HGetAll(ctx, rowsKey(kind))
 		}
 		return nil
 	})
 	if err != nil {
 		return unavailable("load", err)
 	}
-	found := head.Val()
-	if err := w.store.checkCanary(text(found[2])); err != nil {
+	all.at = headOf(values.Val())
+	if err := w.examine(ctx, all.at); err != nil { // again: it may have been lost since
 		return err
 	}
-	w.epoch, w.revision = text(found[0]), number(text(found[1]))
+	if err := w.store.checkCanary(text(values.Val()[2])); err != nil {
+		return err
+	}
+	for _, kind := range resource.Kinds {
+		all.rows[kind] = map[string]string{}
+		for id, stored := range read[kind].Val() {
+			_, all.rows[kind][id], _ = strings.Cut(stored, " ")
+		}
+	}
+	w.at, w.saved = all.at, nil
+	w.take(all.rows)
+	w.keeper.whole(&all)
+	return nil
+}
+
+// take puts rows in force, in place of all others.
+func (w *watch) take(rows map[resource.Kind]map[string]string) {
 	w.rows = map[resource.Kind]map[string]snapshot.Row{}
 	for _, kind := range resource.Kinds {
 		w.rows[kind] = map[string]snapshot.Row{}
-		for id, stored := range all[kind].Val() {
-			_, body, _ := strings.Cut(stored, " ")
+		for id, body := range rows[kind] {
 			w.put(kind, id, body)
 		}
 	}
 	w.publish()
-	return nil
 }
 
 // apply takes an announcement, and every other that waits behind it, in turn.
@@ -158,17 +231,18 @@ func (w *watch) applyOne(payload string) bool {
 	if len(parts) != 5 || w.rows == nil {
 		return false
 	}
-	revision, kind, id, body := number(parts[1]), resource.Kind(parts[2]), parts[3], parts[4]
-	if parts[0] != w.epoch || revision != w.revision+1 || w.rows[kind] == nil {
+	at, kind, id, body := head{parts[0], number(parts[1])}, resource.Kind(parts[2]), parts[3], parts[4]
+	if at != (head{w.at.epoch, w.at.revision + 1}) || w.rows[kind] == nil {
 		w.polled = time.Time{} // look at once
 		return false
 	}
-	w.revision = revision
+	w.at = at
 	if body == "" {
 		delete(w.rows[kind], id)
 	} else {
 		w.put(kind, id, body)
 	}
+	w.keeper.change(at, change{kind, id, body})
 	return true
 }
 
@@ -191,7 +265,7 @@ func (w *watch) publish() {
 			rows = append(rows, r)
 		}
 	}
-	next, dropped := snapshot.Build(w.revision, rows)
+	next, dropped := snapshot.Build(w.at.revision, rows)
 	for _, d := range dropped {
 		w.store.log.Error("a resource is left out of the snapshot", "resource", d)
 	}

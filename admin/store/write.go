@@ -37,11 +37,17 @@ type operation struct {
 	Need   *need         `json:"need,omitempty"`
 	Unused string        `json:"unused,omitempty"`
 	Epoch  string        `json:"epoch"`
+	Known  *known        `json:"known,omitempty"`
 }
 
 type need struct {
 	ID       string `json:"id"`
 	Revision string `json:"revision"`
+}
+
+type known struct {
+	Epoch    string `json:"epoch"`
+	Revision int64  `json:"revision"`
 }
 
 // Create stores a new resource under a new id.
@@ -216,20 +222,32 @@ func (s *Store) apply(ctx context.Context, op operation, row string) (revision i
 		return 0, err
 	}
 	op.Epoch = uuid.NewString()
+	at := s.known.Load()
+	if at != nil {
+		op.Known = &known{at.epoch, at.revision}
+	}
 	arg, err := json.Marshal(op)
 	if err != nil {
 		return 0, err
 	}
-	ctx, cancel := context.WithTimeout(ctx, timeout)
+	bounded, cancel := context.WithTimeout(ctx, timeout)
 	defer cancel()
-	keys := []string{revisionKey(), epochKey(), rowsKey(op.Kind), orderKey(op.Kind), namesKey(op.Kind), rowsKey(resource.ProviderKeys), usesKey(), canaryKey()}
-	answer, err := writeScript.Run(ctx, s.redis, keys, arg, row, channel(), canary.text()).Slice()
+	keys := []string{revisionKey(), epochKey(), rowsKey(op.Kind), orderKey(op.Kind), namesKey(op.Kind), rowsKey(resource.ProviderKeys), usesKey(), canaryKey(),
+		witnessesKey(), replacedKey()}
+	answer, err := writeScript.Run(bounded, s.redis, keys, arg, row, channel(), canary.text()).Slice()
 	if err != nil {
 		return 0, unavailable("write", err)
 	}
 	switch answer[0] {
 	case "ok":
-		return answer[1].(int64), nil
+		revision = answer[1].(int64)
+		s.remember(at, head{answer[2].(string), revision})
+		return revision, nil
+	case "lost":
+		if _, err := s.look(ctx, "write", nil); err != nil {
+			return 0, err
+		}
+		return 0, errAgain // its data came back meanwhile
 	case "taken":
 		e := &TakenError{Name: answer[1].(string), Pointer: "/display_name"}
 		if op.Kind == resource.APIKeys {

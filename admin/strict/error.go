@@ -175,6 +175,17 @@ func place(body []byte, pointer jsontext.Pointer) (short, path string) {
 	return Clip(pointers.String(), 512), Clip(paths.String(), 512)
 }
 
+// at places an Error of the value that begins at an offset of a text.
+func at(body []byte, offset int, e *Error) *Error {
+	dec := jsontext.NewDecoder(bytes.NewBuffer(body), jsontext.AllowDuplicateNames(true))
+	for dec.InputOffset() <= int64(offset) {
+		if _, err := dec.ReadToken(); err != nil {
+			return explain(body, err)
+		}
+	}
+	return e.in(body, string(dec.StackPointer()))
+}
+
 // enter reads up to the item or member of that name, and reports whether it is an
 // item.
 func enter(dec *jsontext.Decoder, name string) (item bool) {

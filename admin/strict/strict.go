@@ -15,8 +15,8 @@ import (
 	"github.com/go-json-experiment/json"
 )
 
-// What a text may hold. Together they bound the memory that a body of the largest
-// size can take, far above what an honest one needs.
+// What a text may hold, far above what an honest one needs: together this bounds the
+// memory that the largest one can take.
 const (
 	MaxDepth  = 256
 	MaxValues = 1 << 18 // values and member names
@@ -59,33 +59,42 @@ func bounded(body []byte) *Error {
 	if len(body) <= min(MaxValues, MaxName) && bytes.Count(body, []byte("{"))+bytes.Count(body, []byte("[")) <= MaxDepth {
 		return nil // most are short
 	}
-	depth, values, length := 0, 1, 0
+	depth, values, length := 0, 0, 0
 	for i := 0; i < len(body); i++ {
-		switch body[i] {
-		case '"':
-			start := i
-			i = endOfString(body, i+1)
-			length = i - start - 1
+		switch c := body[i]; c {
+		case ' ', '\t', '\r', '\n', ',':
+			continue
 		case ':':
-			if values++; length > MaxName {
+			if length > MaxName {
 				return Errorf("", "has a member name of more than %d bytes", MaxName)
 			}
-		case ',':
-			values++
+			continue
+		case '}', ']':
+			depth--
+			continue
+		}
+		if values++; values > MaxValues {
+			return at(body, i, Errorf("", "the body holds more than %d values and member names", MaxValues))
+		}
+		switch start := i; body[i] {
 		case '{', '[':
-			values++ // one too many where it is empty
 			if depth++; depth > MaxDepth {
 				return Errorf("", "nests deeper than %d levels", MaxDepth)
 			}
-		case '}', ']':
-			depth--
+		case '"':
+			i = endOfString(body, i+1)
+			length = i - start - 1
+		default: // a number, true, false or null
+			for i+1 < len(body) && !delimiter[body[i+1]] {
+				i++
+			}
 		}
-	}
-	if values > MaxValues {
-		return Errorf("", "holds more than %d values and member names", MaxValues)
 	}
 	return nil
 }
+
+// delimiter are the bytes that end a number, true, false or null.
+var delimiter = [256]bool{' ': true, '\t': true, '\r': true, '\n': true, ',': true, ':': true, '{': true, '}': true, '[': true, ']': true, '"': true}
 
 // endOfString is where the quote stands that ends a string, which starts at from.
 func endOfString(body []byte, from int) int {

@@ -73,17 +73,20 @@ func TestBounds(t *testing.T) {
 		}
 		return []byte("{" + b.String()[1:] + "}")
 	}
-	for name, test := range map[string]struct{ most, more []byte }{
-		"items":   {zeros(MaxValues - 1), zeros(MaxValues)},
-		"members": {members(MaxValues/2 - 1), members(MaxValues / 2)},
+	for name, test := range map[string]struct {
+		most, more []byte
+		path       string
+	}{
+		"items":   {zeros(MaxValues - 1), zeros(MaxValues), "[262143]"},
+		"members": {members(MaxValues/2 - 1), members(MaxValues / 2), "131071"},
 	} {
 		var v jsontext.Value
 		if err := Unmarshal(test.most, &v); err != nil {
 			t.Errorf("%s: %v", name, err)
 		}
 		var e *Error
-		if err := Unmarshal(test.more, &v); !errors.As(err, &e) || e.Syntax() || e.Message != "holds more than 262144 values and member names" {
-			t.Errorf("%s: %v", name, err)
+		if err := Unmarshal(test.more, &v); !errors.As(err, &e) || e.Syntax() || e.Path != test.path || e.Message != "the body holds more than 262144 values and member names" {
+			t.Errorf("%s: %+v", name, err)
 		}
 	}
 	for n, good := range map[int]bool{MaxName: true, MaxName + 1: false} {

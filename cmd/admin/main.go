@@ -74,7 +74,9 @@ func serve(ctx context.Context, c *config.Config, log *slog.Logger) error {
 	}
 	defer client.Close()
 	resources := store.New(client, sealer)
-	server, err := admin.New(admin.Options{Store: resources, Usage: ledger.New(client), Key: c.Admin.Key.Reveal(), Log: log})
+	sample := c.Admin.Key.Reveal() == config.SampleAdminKey
+	server, err := admin.New(admin.Options{Store: resources, Usage: ledger.New(client), Key: c.Admin.Key.Reveal(), SampleKey: sample,
+		Address: c.Admin.Address, AllowedHosts: c.Admin.AllowedHosts, Log: log})
 	if err != nil {
 		return err
 	}
@@ -88,6 +90,9 @@ func serve(ctx context.Context, c *config.Config, log *slog.Logger) error {
 	}
 	if tlsConfig != nil {
 		listener = tls.NewListener(listener, tlsConfig)
+	}
+	if sample {
+		log.Warn("the sample admin key is in use: it opens the Admin API to requests of this machine; set admin.key to a key of your own")
 	}
 	log.Info("the Admin API listens", "address", listener.Addr().String())
 

@@ -109,7 +109,7 @@ func (p *process) status(client *http.Client, method, path, body string) int {
 	if err != nil {
 		p.t.Fatal(err)
 	}
-	r.Header.Set("Authorization", "Bearer the-key")
+	r.Header.Set("Authorization", "Bearer the-key-of-the-test")
 	r.Header.Set("Content-Type", "application/json")
 	response, err := client.Do(r)
 	if err != nil {
@@ -144,7 +144,7 @@ func masterKeyFile(t *testing.T) string {
 }
 
 func environment(redisURL, keyFile string) map[string]string {
-	return map[string]string{"AISIX_ADMIN__KEY": "the-key", "AISIX_ADMIN__ADDRESS": "127.0.0.1:0", "AISIX_REDIS__URL": redisURL,
+	return map[string]string{"AISIX_ADMIN__KEY": "the-key-of-the-test", "AISIX_ADMIN__ADDRESS": "127.0.0.1:0", "AISIX_REDIS__URL": redisURL,
 		"AISIX_SECRETS__MASTER_KEY_FILE": keyFile}
 }
 
@@ -182,6 +182,9 @@ func TestAStartThatCannotWorkSaysWhatToDo(t *testing.T) {
 	good := masterKeyFile(t)
 	broken := filepath.Join(t.TempDir(), "broken.key")
 	os.WriteFile(broken, []byte("hunter2"), 0o600)
+	public := filepath.Join(t.TempDir(), "public.key")
+	os.WriteFile(public, []byte("hunter2"), 0o600)
+	os.Chmod(public, 0o644)
 	cert, _ := certtest.New(t)
 	taken, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
@@ -193,19 +196,21 @@ func TestAStartThatCannotWorkSaysWhatToDo(t *testing.T) {
 		args []string
 		want string
 	}{
-		"no master key":       {env: map[string]string{"AISIX_SECRETS__MASTER_KEY_FILE": ""}, want: "admin -create-master-key"},
-		"no such file":        {env: map[string]string{"AISIX_SECRETS__MASTER_KEY_FILE": "/nowhere/master.key"}, want: "/nowhere/master.key: no such file or directory: make one with `admin -create-master-key"},
-		"a broken file":       {env: map[string]string{"AISIX_SECRETS__MASTER_KEY_FILE": broken}, want: "is not base64 or hex of 32 bytes"},
-		"a broken text":       {env: map[string]string{"AISIX_SECRETS__MASTER_KEY_FILE": "", "AISIX_SECRETS__MASTER_KEY": "hunter2"}, want: "secrets.master_key is not base64 or hex of 32 bytes"},
-		"no admin key":        {env: map[string]string{"AISIX_ADMIN__KEY": ""}, want: "admin.key"},
-		"the sample key":      {env: map[string]string{"AISIX_ADMIN__KEY": "admin-local-only-change-me", "AISIX_ADMIN__ADDRESS": "0.0.0.0:0"}, want: "admin.allow_sample_key"},
-		"an address in use":   {env: map[string]string{"AISIX_ADMIN__ADDRESS": taken.Addr().String()}, want: "admin.address: "},
-		"a cert without key":  {env: map[string]string{"AISIX_ADMIN__TLS_CERT_FILE": cert}, want: "admin.tls_key_file"},
-		"a cert that is none": {env: map[string]string{"AISIX_ADMIN__TLS_CERT_FILE": broken, "AISIX_ADMIN__TLS_KEY_FILE": broken}, want: "admin.tls_cert_file: "},
-		"an unknown key":      {env: map[string]string{"AISIX_ADMIN__COLOUR": "hunter2"}, want: "AISIX_ADMIN__COLOUR"},
-		"no such config":      {args: []string{"-config", "/nowhere/config.yaml"}, want: "/nowhere/config.yaml"},
-		"an argument":         {args: []string{"start"}, want: `"start"`},
-		"a flag":              {args: []string{"-colour"}, want: "-colour"},
+		"no master key":        {env: map[string]string{"AISIX_SECRETS__MASTER_KEY_FILE": ""}, want: "admin -create-master-key"},
+		"no such file":         {env: map[string]string{"AISIX_SECRETS__MASTER_KEY_FILE": "/nowhere/master.key"}, want: "/nowhere/master.key: no such file or directory: make one with `admin -create-master-key"},
+		"a broken file":        {env: map[string]string{"AISIX_SECRETS__MASTER_KEY_FILE": broken}, want: "is not base64 or hex of 32 bytes"},
+		"a file for everybody": {env: map[string]string{"AISIX_SECRETS__MASTER_KEY_FILE": public}, want: "(mode 0644): chmod 600 it"},
+		"a broken text":        {env: map[string]string{"AISIX_SECRETS__MASTER_KEY_FILE": "", "AISIX_SECRETS__MASTER_KEY": "hunter2"}, want: "secrets.master_key is not base64 or hex of 32 bytes"},
+		"no admin key":         {env: map[string]string{"AISIX_ADMIN__KEY": ""}, want: "admin.key"},
+		"the sample key":       {env: map[string]string{"AISIX_ADMIN__KEY": "admin-local-only-change-me", "AISIX_ADMIN__ADDRESS": "0.0.0.0:0"}, want: "admin.allow_sample_key"},
+		"a short admin key":    {env: map[string]string{"AISIX_ADMIN__KEY": "hunter2"}, want: "admin.key: must have at least 16 characters: make one with `openssl rand"},
+		"an address in use":    {env: map[string]string{"AISIX_ADMIN__ADDRESS": taken.Addr().String()}, want: "admin.address: "},
+		"a cert without key":   {env: map[string]string{"AISIX_ADMIN__TLS_CERT_FILE": cert}, want: "admin.tls_key_file"},
+		"a cert that is none":  {env: map[string]string{"AISIX_ADMIN__TLS_CERT_FILE": broken, "AISIX_ADMIN__TLS_KEY_FILE": broken}, want: "admin.tls_cert_file: "},
+		"an unknown key":       {env: map[string]string{"AISIX_ADMIN__COLOUR": "hunter2"}, want: "AISIX_ADMIN__COLOUR"},
+		"no such config":       {args: []string{"-config", "/nowhere/config.yaml"}, want: "/nowhere/config.yaml"},
+		"an argument":          {args: []string{"start"}, want: `"start"`},
+		"a flag":               {args: []string{"-colour"}, want: "-colour"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			env := environment(server.URL, good)
@@ -305,7 +310,7 @@ func TestGracefulStop(t *testing.T) {
 	defer c.Close()
 	c.SetDeadline(time.Now().Add(20 * time.Second))
 	const body = `{"allowed_models":[]}`
-	fmt.Fprintf(c, "POST /admin/v1/apikeys HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer the-key\r\nContent-Type: application/json\r\nContent-Length: %d\r\nExpect: 100-continue\r\n\r\n", len(body))
+	fmt.Fprintf(c, "POST /admin/v1/apikeys HTTP/1.1\r\nHost: localhost\r\nAuthorization: Bearer the-key-of-the-test\r\nContent-Type: application/json\r\nContent-Length: %d\r\nExpect: 100-continue\r\n\r\n", len(body))
 	r := bufio.NewReader(c)
 	if line, err := r.ReadString('\n'); err != nil || !strings.Contains(line, "100") { // the handler waits for the body
 		t.Fatal(line, err)

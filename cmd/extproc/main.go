@@ -84,8 +84,9 @@ func serve(c *config.Config, log *slog.Logger, signals <-chan os.Signal) error {
 	group, ctx := errgroup.WithContext(ctx)
 
 	holder := new(snapshot.Holder)
-	group.Go(func() error { return store.New(client, sealer).Watch(ctx, holder) })
+	group.Go(func() error { return store.New(client, sealer).Watch(ctx, holder, c.Extproc.SnapshotFile) })
 	metrics := usage.NewMetrics()
+	metrics.ConfigLost(holder.Lost)
 	metrics.Config(func() (int64, time.Time) {
 		if s := holder.Load(); s != nil {
 			return s.Revision, holder.Confirmed()
@@ -97,11 +98,13 @@ func serve(c *config.Config, log *slog.Logger, signals <-chan os.Signal) error {
 		Log:       log,
 		Failed:    func(error) { metrics.RedisFailed("limits") },
 		Changed:   metrics.RedisAway,
+		Repaired:  metrics.LimitRepaired,
 	})
 	writer, err := usage.NewWriter(ledger.New(client), usage.WriterOptions{SpoolDir: c.Usage.SpoolDir, Log: log, Metrics: metrics})
 	if err != nil {
 		return err
 	}
+	recorder := usage.NewRecorder(log, log, metrics, writer)
 
 	server := extproc.New(extproc.Parts{
 		Config: extproc.Config{
@@ -118,15 +121,16 @@ func serve(c *config.Config, log *slog.Logger, signals <-chan os.Signal) error {
 			MaxTotalBytes: int64(c.Images.MaxTotalBytes),
 			Timeout:       c.Images.Timeout,
 		}),
-		Recorder: usage.NewRecorder(log, log, metrics, writer),
+		Recorder: recorder,
 		Log:      log,
 	})
 	g, err := serveEnvoy(group, server, c.Extproc)
 	if err != nil {
 		return err
 	}
+	release := func() {}
 	if c.Metrics.Address != "" {
-		if err := serveMetrics(ctx, group, metrics, c.Metrics.Address); err != nil {
+		if release, err = serveMetrics(ctx, group, metrics, c.Metrics.Address); err != nil {
 			return err
 		}
 	}
@@ -134,6 +138,7 @@ func serve(c *config.Config, log *slog.Logger, signals <-chan os.Signal) error {
 
 	select {
 	case s := <-signals:
+		release() // first: the process that comes after this one needs the port
 		log.Info("stopping: calls in flight end first", "signal", s.String(), "deadline", c.Timeouts.Drain.String())
 		server.Drain()
 		drain(g, c.Timeouts.Drain, signals)
@@ -144,6 +149,7 @@ func serve(c *config.Config, log *slog.Logger, signals <-chan os.Signal) error {
 	// What the last calls left to be written goes out before the process ends.
 	flush, cancel := context.WithTimeout(context.Background(), flushTimeout)
 	defer cancel()
+	recorder.Close()
 	if err := errors.Join(limiter.Close(flush), writer.Close(flush)); err != nil {
 		log.Error("not all was written", "error", err)
 	}
@@ -173,16 +179,18 @@ func serveEnvoy(group *errgroup.Group, server *extproc.Server, c config.Extproc)
 	return g, nil
 }
 
-// serveMetrics serves /metrics until ctx ends: it is scraped while calls drain.
-func serveMetrics(ctx context.Context, group *errgroup.Group, metrics *usage.Metrics, address string) error {
+// serveMetrics serves /metrics until ctx ends. release gives the port back before
+// that: whoever connects anew finds the next process, and a scraper that keeps its
+// connection, as Prometheus does, goes on reading this one while calls drain.
+func serveMetrics(ctx context.Context, group *errgroup.Group, metrics *usage.Metrics, address string) (release func(), err error) {
 	listener, err := net.Listen("tcp", address)
 	if err != nil {
-		return fmt.Errorf("metrics.address: %w", err)
+		return nil, fmt.Errorf("metrics.address: %w", err)
 	}
-	m := &http.Server{Handler: metrics.Handler(), ReadHeaderTimeout: 5 * time.Second}
+	m := &http.Server{Handler: metrics.Handler(), ReadHeaderTimeout: 5 * time.Second, WriteTimeout: 30 * time.Second, IdleTimeout: 5 * time.Minute}
 	group.Go(func() error { return ignoreClosed(m.Serve(listener)) })
 	group.Go(func() error { <-ctx.Done(); return m.Close() })
-	return nil
+	return func() { listener.Close() }, nil
 }
 
 // drain lets calls in flight end; a second signal or the deadline cuts them.
@@ -222,7 +230,7 @@ func listen(network, address string) (net.Listener, error) {
 }
 
 func ignoreClosed(err error) error {
-	if errors.Is(err, http.ErrServerClosed) {
+	if errors.Is(err, http.ErrServerClosed) || errors.Is(err, net.ErrClosed) {
 		return nil
 	}
 	return err

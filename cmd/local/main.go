@@ -162,8 +162,8 @@ func announce(s *stack.Stack, stdout io.Writer) error {
 	return err
 }
 
-// complete is env with what a first start makes: a master key and a folder for the spool, both in the
-// data folder. What the configuration names stays.
+// complete is env with what a first start makes: a master key, a folder for the spool and a place for
+// the snapshot file, all in the data folder. What the configuration names stays.
 func complete(configFile string, env []string, data string) ([]string, error) {
 	c, err := config.Load(configFile, env)
 	if err != nil {
@@ -183,6 +183,9 @@ func complete(configFile string, env []string, data string) ([]string, error) {
 			return nil, err
 		}
 		env = append(env, "AISIX_USAGE__SPOOL_DIR="+path)
+	}
+	if c.Extproc.SnapshotFile == "" {
+		env = append(env, "AISIX_EXTPROC__SNAPSHOT_FILE="+filepath.Join(data, "resources.snapshot"))
 	}
 	return env, nil
 }

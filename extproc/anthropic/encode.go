@@ -153,13 +153,26 @@ func encodeDocument(b chat.Document, param string) (*block, error) {
 	case "pdf":
 		return &block{Type: "document", Title: b.Name, Source: &source{Type: "base64", MediaType: "application/pdf", Data: b.Data}}, nil
 	case "txt", "md", "csv", "html":
-		if !utf8.Valid(b.Data) {
+		if !isText(b.Data) {
 			return nil, fault.Invalid(param, "the document is not UTF-8 text")
 		}
 		return &block{Type: "document", Title: b.Name, Source: &source{Type: "text", MediaType: "text/plain", Data: string(b.Data)}}, nil
 	default:
 		return nil, fault.Invalid(param, "this model takes no %s documents: send PDF or plain text", b.Format)
 	}
+}
+
+// isText tells whether data is text in UTF-8. A few control characters are (those
+// that color a terminal, say); more than one in sixteen are not, and would weigh
+// six times as much once escaped.
+func isText(data []byte) bool {
+	controls := 0
+	for _, c := range data {
+		if c < ' ' && c != '\n' && c != '\r' && c != '\t' {
+			controls++
+		}
+	}
+	return controls <= len(data)/16+64 && utf8.Valid(data)
 }
 
 func encodeTools(tools []chat.Tool, o Options) []tool {
@@ -252,19 +265,13 @@ func decodeRedacted(s string) []byte {
 // marshal gives r's JSON with the extra members behind it, in the order of their
 // names.
 func marshal(r request, extra map[string]json.RawMessage) ([]byte, error) {
-	var buf bytes.Buffer
-	enc := json.NewEncoder(&buf)
-	enc.SetEscapeHTML(false)
-	if err := enc.Encode(r); err != nil {
-		return nil, fmt.Errorf("anthropic: encode request: %w", err)
+	body, err := unescaped(r)
+	if err != nil || len(extra) == 0 {
+		return body, err
 	}
-	body := bytes.TrimSuffix(buf.Bytes(), []byte("\n"))
-	if len(extra) == 0 {
-		return body, nil
-	}
-	var own map[string]json.RawMessage
-	if err := json.Unmarshal(body, &own); err != nil {
-		return nil, fmt.Errorf("anthropic: encode request: %w", err)
+	own, err := r.members()
+	if err != nil {
+		return nil, err
 	}
 	body = body[:len(body)-1]
 	for _, name := range slices.Sorted(maps.Keys(extra)) {
@@ -277,13 +284,35 @@ func marshal(r request, extra map[string]json.RawMessage) ([]byte, error) {
 		if own[name] != nil {
 			continue
 		}
-		key, err := json.Marshal(name)
+		key, err := unescaped(name)
 		if err != nil {
-			return nil, fmt.Errorf("anthropic: encode request: %w", err)
+			return nil, err
 		}
 		body = append(append(append(append(body, ','), key...), ':'), extra[name]...)
 	}
 	return append(body, '}'), nil
+}
+
+// members are those that r has, without those that are the request itself: they
+// may be long, and are never extended.
+func (r request) members() (own map[string]json.RawMessage, err error) {
+	r.System, r.Messages, r.Tools = nil, nil, nil
+	short, err := unescaped(r)
+	if err != nil {
+		return nil, err
+	}
+	return own, json.Unmarshal(short, &own)
+}
+
+// unescaped is v's JSON without HTML escapes.
+func unescaped(v any) ([]byte, error) {
+	var buf bytes.Buffer
+	enc := json.NewEncoder(&buf)
+	enc.SetEscapeHTML(false)
+	if err := enc.Encode(v); err != nil {
+		return nil, fmt.Errorf("anthropic: encode request: %w", err)
+	}
+	return bytes.TrimSuffix(buf.Bytes(), []byte("\n")), nil
 }
 
 func or(a, b string) string {

@@ -154,6 +154,7 @@ func TestEncodeRequestRefuses(t *testing.T) {
 		{name: "an image by URL", param: "messages[0].content[1]", req: user(chat.Image{URL: "https://x.invalid/a.png", Param: "messages[0].content[1]"})},
 		{name: "a spreadsheet", param: "messages[0]", req: user(chat.Document{Format: "xlsx", Data: []byte("PK")})},
 		{name: "text that is none", param: "messages[0]", req: user(chat.Document{Format: "txt", Data: []byte{0xff}})},
+		{name: "text of control characters", param: "messages[0]", req: user(chat.Document{Format: "csv", Data: make([]byte, 4096)})},
 		{name: "a spreadsheet in a result", param: "messages[3]", req: user(chat.ToolResult{Param: "messages[3]", Blocks: []chat.Block{chat.Document{Format: "doc"}}})},
 		{name: "an extra that is the request", param: "messages", o: Options{Extra: map[string]json.RawMessage{"messages": json.RawMessage("[]")}}},
 		{name: "an extra that is not JSON", param: "top_k", o: Options{Extra: map[string]json.RawMessage{"top_k": json.RawMessage("4,")}}},
@@ -165,6 +166,26 @@ func TestEncodeRequestRefuses(t *testing.T) {
 				t.Errorf("err = %v, want a 400 for %s", err, c.param)
 			}
 		})
+	}
+}
+
+// What the caller sent goes out at its own size, or little more: a < is not escaped,
+// and a document of characters that must be is none of text.
+func TestEncodeRequestDoesNotGrow(t *testing.T) {
+	const n = 1 << 20
+	colored := []byte(strings.Repeat("\x1b[31mfailed\x1b[0m: a longer line of a log\n", n/45))
+	r := chat.Request{Messages: []chat.Message{{Role: chat.User, Blocks: []chat.Block{chat.Text{Text: strings.Repeat("<&>", n/3)}, chat.Document{Format: "txt", Data: colored}}}}}
+	name, value := strings.Repeat("<", n), json.RawMessage(`"`+strings.Repeat(">", n)+`"`)
+	body, err := EncodeRequest(&r, Options{Extra: map[string]json.RawMessage{name: value, "max_tokens": json.RawMessage("7"), "temperature": json.RawMessage("1")}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if most := 4*n + n/2; len(body) > most {
+		t.Errorf("%d bytes, want at most %d", len(body), most)
+	}
+	var got map[string]json.RawMessage
+	if err := json.Unmarshal(body, &got); err != nil || string(got["max_tokens"]) != "7" || string(got["temperature"]) != "1" || len(got[name]) != len(value) {
+		t.Errorf("%v, %.200s", err, body)
 	}
 }
 

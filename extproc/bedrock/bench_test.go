@@ -33,7 +33,7 @@ func BenchmarkWhole(b *testing.B) {
 			r, to, reply := conversation(), target(x.model), []byte(x.reply)
 			b.ReportAllocs()
 			for b.Loop() {
-				c, err := NewCall(r, to)
+				c, err := NewCall(b.Context(), r, to, bodyLimit)
 				if err != nil {
 					b.Fatal(err)
 				}

@@ -2,6 +2,7 @@ package bedrock
 
 import (
 	"bytes"
+	"context"
 	"io"
 	"mime"
 	"net/http"
@@ -24,7 +25,7 @@ type Call struct {
 	header http.Header
 	body   []byte
 
-	request *chat.Request     // as encoded; for what a message may quote of it
+	request *chat.Request     // as the caller sent it; for what a message may quote of it
 	names   map[string]string // tool aliases of this request → the caller's names
 	output  string            // the tool that stands in for structured output
 
@@ -36,13 +37,17 @@ type Call struct {
 
 // NewCall normalizes req, checks it against what the target's model can do, and
 // encodes it. req stays as it is: another target may be tried after this one.
-// Errors are *fault.Error, a 400 that names the member at fault.
-func NewCall(req *chat.Request, t Target) (*Call, error) {
+// Errors are *fault.Error, a 400 that names the member at fault, or ctx's own once
+// that is done.
+//
+// What is sent may weigh more than what the caller sent: the references of schemas
+// are written out for some families. limit bounds, in bytes, what that may add.
+func NewCall(ctx context.Context, req *chat.Request, t Target, limit int64) (*Call, error) {
 	base, err := t.base()
 	if err != nil {
 		return nil, fault.From(err)
 	}
-	p, err := prepare(req, t)
+	p, err := prepare(ctx, req, t, limit)
 	if err != nil {
 		return nil, err
 	}
@@ -50,8 +55,11 @@ func NewCall(req *chat.Request, t Target) (*Call, error) {
 	if t.invokes() {
 		encode = encodeInvoke
 	}
-	w, err := encode(p, t)
-	if err != nil {
+	w, err := encode(ctx, p, t)
+	switch {
+	case ctx.Err() != nil:
+		return nil, ctx.Err()
+	case err != nil:
 		return nil, fault.From(err)
 	}
 	c := &Call{
@@ -60,7 +68,7 @@ func NewCall(req *chat.Request, t Target) (*Call, error) {
 		url:     &url.URL{Scheme: base.Scheme, Host: base.Host, Path: base.Path + w.path, RawPath: base.EscapedPath() + w.rawPath},
 		header:  w.header,
 		body:    w.body,
-		request: p.req,
+		request: req,
 		names:   p.names,
 		output:  p.output,
 		notes:   p.notes,

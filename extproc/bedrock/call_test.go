@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"io"
 	"net/http"
+	"runtime"
 	"strings"
 	"testing"
 	"time"
@@ -16,10 +17,22 @@ import (
 	"github.com/aws/aws-sdk-go-v2/aws/protocol/eventstream"
 )
 
-var creds = resource.Credentials{AccessKeyID: "AKIDEXAMPLE", SecretAccessKey: "secret", SessionToken: "token", Region: "us-west-2"}
+var creds = resource.Static{AccessKeyID: "AKIDEXAMPLE", SecretAccessKey: "secret", SessionToken: "token", Region: "us-west-2"}
+
+// bodyLimit is what the proxy takes by default.
+const bodyLimit = 10 << 20
 
 func target(id string) Target {
 	return Target{ModelID: id, Publisher: Publisher(id), Region: "us-west-2"}
+}
+
+// allocated is how many bytes f allocates.
+func allocated(f func()) uint64 {
+	var before, after runtime.MemStats
+	runtime.ReadMemStats(&before)
+	f()
+	runtime.ReadMemStats(&after)
+	return after.TotalAlloc - before.TotalAlloc
 }
 
 func userSays(text string) *chat.Request {
@@ -50,7 +63,7 @@ func frame(t testing.TB, kind, name, payload string) []byte {
 
 func newCall(t testing.TB, req *chat.Request, to Target) *Call {
 	t.Helper()
-	c, err := NewCall(req, to)
+	c, err := NewCall(t.Context(), req, to, bodyLimit)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -1,6 +1,7 @@
 package bedrock
 
 import (
+	"context"
 	"encoding/json"
 	"math"
 
@@ -13,8 +14,8 @@ import (
 )
 
 // encodeConverse is the request of Converse or ConverseStream.
-func encodeConverse(p *prepared, t Target) (wireRequest, error) {
-	in, err := converseInput(p, t)
+func encodeConverse(ctx context.Context, p *prepared, t Target) (wireRequest, error) {
+	in, err := converseInput(ctx, p, t)
 	if err != nil {
 		return wireRequest{}, err
 	}
@@ -35,7 +36,7 @@ func encodeConverse(p *prepared, t Target) (wireRequest, error) {
 	return serialize(converseStreamSchema, stream)
 }
 
-func converseInput(p *prepared, t Target) (*bedrockruntime.ConverseInput, error) {
+func converseInput(ctx context.Context, p *prepared, t Target) (*bedrockruntime.ConverseInput, error) {
 	in := &bedrockruntime.ConverseInput{
 		ModelId:         &t.ModelID,
 		InferenceConfig: inference(p),
@@ -70,6 +71,9 @@ func converseInput(p *prepared, t Target) (*bedrockruntime.ConverseInput, error)
 	}
 	docs := documentNames{}
 	for _, m := range p.req.Messages {
+		if ctx.Err() != nil {
+			return nil, ctx.Err()
+		}
 		message := types.Message{Role: types.ConversationRole(m.Role)}
 		for _, b := range m.Blocks {
 			block, err := contentBlock(b, m.Param, docs)

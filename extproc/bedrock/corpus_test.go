@@ -74,7 +74,7 @@ func (g generator) answer() made {
 
 // quoted is s as JSON, with or without escapes for what is not ASCII.
 func (g generator) quoted(s string) string {
-	q := text(s)
+	q := marshal(s)
 	if g.IntN(2) == 0 {
 		return string(q)
 	}

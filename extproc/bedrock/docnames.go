@@ -2,7 +2,6 @@ package bedrock
 
 import (
 	"maps"
-	"regexp"
 	"slices"
 	"strconv"
 	"strings"
@@ -12,9 +11,9 @@ import (
 	"github.com/aws/aws-sdk-go-v2/service/bedrockruntime/types"
 )
 
-// documentNames are the names in use in one request, lower-cased, each with the
-// number that its latest namesake got: Converse wants them unique without regard
-// to case.
+// documentNames are the names in use in one request, lower-cased, and what long
+// ones were cut to, each with the number that its latest namesake got: Converse
+// wants them unique without regard to case.
 type documentNames map[string]int
 
 func (n documentNames) block(d chat.Document) types.DocumentBlock {
@@ -24,32 +23,48 @@ func (n documentNames) block(d chat.Document) types.DocumentBlock {
 
 // Converse takes letters, digits, single spaces, hyphens, parentheses and square
 // brackets, up to 200.
-var (
-	notInName = regexp.MustCompile(`[^a-zA-Z0-9 ()\[\]-]+`)
-	spaces    = regexp.MustCompile(` {2,}`)
+const (
+	maxDocumentName = 200
+	maxNameSuffix   = len(" (1000000)") // more than a request can hold
 )
 
-const maxDocumentName = 200
-
 func (n documentNames) unique(name string) string {
-	clean := strings.TrimSpace(spaces.ReplaceAllString(notInName.ReplaceAllString(name, " "), " "))
-	if clean == "" {
-		clean = "document"
+	clean := cleanName(name)
+	if plain := strings.ToLower(clean); n[plain] == 0 {
+		n[plain] = 1
+		return clean
 	}
-	clean = strings.TrimSpace(clean[:min(len(clean), maxDocumentName)])
-	plain := strings.ToLower(clean)
-	for {
-		n[plain]++
-		if n[plain] == 1 {
-			return clean
-		}
-		suffix := " (" + strconv.Itoa(n[plain]) + ")"
-		candidate := strings.TrimSpace(clean[:min(len(clean), maxDocumentName-len(suffix))]) + suffix
+	// Namesakes count on from each other, long ones whatever was cut off: to begin
+	// anew for each would try all numbers before its own.
+	stem := strings.TrimSpace(clean[:min(len(clean), maxDocumentName-maxNameSuffix)])
+	count := strings.ToLower(stem)
+	for n[count] = max(n[count], 1); ; {
+		n[count]++
+		candidate := stem + " (" + strconv.Itoa(n[count]) + ")"
 		if key := strings.ToLower(candidate); n[key] == 0 {
 			n[key] = 1
 			return candidate
 		}
 	}
+}
+
+// cleanName is name with a space for all that may not stand in one, cut where it
+// is long.
+func cleanName(name string) string {
+	clean := make([]byte, 0, min(len(name), maxDocumentName)+1)
+	for i := 0; i < len(name) && len(clean) < maxDocumentName; i++ {
+		c := name[i]
+		if !alphanumeric(rune(c)) && strings.IndexByte("()[]-", c) < 0 {
+			c = ' '
+		}
+		if c != ' ' || len(clean) > 0 && clean[len(clean)-1] != ' ' {
+			clean = append(clean, c)
+		}
+	}
+	if s := strings.TrimSpace(string(clean)); s != "" {
+		return s
+	}
+	return "document"
 }
 
 // onlyDocuments is the name of the first document of a turn that has no text: it

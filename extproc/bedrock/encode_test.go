@@ -218,7 +218,7 @@ func TestEncoding(t *testing.T) {
 	} {
 		to := target(tt.model)
 		to.Options = tt.options
-		c, err := NewCall(tt.req, to)
+		c, err := NewCall(t.Context(), tt.req, to, bodyLimit)
 		if tt.refused != "" {
 			var f *fault.Error
 			if !errors.As(err, &f) || f.Status != 400 || f.Param != tt.refused {

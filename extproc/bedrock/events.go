@@ -10,6 +10,9 @@ import (
 	"aisix/extproc/fault"
 )
 
+// maxNotes is after how many notes on one answer the operator knows enough.
+const maxNotes = 16
+
 // Events reads an event stream as chat.Events. Not for concurrent use.
 type Events struct {
 	call    *Call
@@ -58,7 +61,9 @@ func (e *Events) Next() ([]chat.Event, error) {
 	if err != nil {
 		return nil, e.fail(e.call.decodeFault(err))
 	}
-	e.call.notes = append(e.call.notes, notes...)
+	if len(e.call.notes) < maxNotes {
+		e.call.notes = append(e.call.notes, notes...)
+	}
 	return e.restore.events(events), nil
 }
 

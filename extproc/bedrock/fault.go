@@ -34,16 +34,26 @@ func (e *Exception) Error() string {
 	return s
 }
 
+// What is read of an exception. Longer bodies are none, and longer names and
+// messages are cut before anything looks into them.
+const (
+	maxException     = 1 << 20
+	maxExceptionName = 128
+)
+
 // RequestID is AWS's request id of a reply, "" where it has none.
 func RequestID(header http.Header) string { return header.Get("X-Amzn-Requestid") }
 
 // exceptionOf reads name and message; the header wins over the body.
 func exceptionOf(status int, header http.Header, body []byte) *Exception {
 	e := &Exception{Status: status, RequestID: RequestID(header)}
+	if len(body) > maxException {
+		body = nil
+	}
 	// AWS spells it message and Message; encoding/json matches both.
 	var b struct {
-		Type    any             `json:"__type"`
-		Code    any             `json:"code"`
+		Type    json.RawMessage `json:"__type"`
+		Code    json.RawMessage `json:"code"`
 		Message json.RawMessage `json:"message"`
 	}
 	if json.Unmarshal(body, &b) == nil {
@@ -51,8 +61,9 @@ func exceptionOf(status int, header http.Header, body []byte) *Exception {
 		if json.Unmarshal(b.Message, &message) == nil {
 			e.Message = message
 		}
-		for _, v := range []any{b.Type, b.Code} {
-			if s, ok := v.(string); ok && e.Type == "" {
+		for _, v := range []json.RawMessage{b.Type, b.Code} {
+			var s string
+			if json.Unmarshal(v, &s) == nil && e.Type == "" {
 				e.Type = exceptionName(s)
 			}
 		}
@@ -79,7 +90,15 @@ func exceptionName(s string) string {
 	if i := strings.LastIndexByte(s, '#'); i >= 0 {
 		s = s[i+1:]
 	}
-	return strings.TrimSpace(s)
+	return cut(strings.TrimSpace(s), maxExceptionName)
+}
+
+// cut is s without what stands after most bytes.
+func cut(s string, most int) string {
+	if len(s) <= most {
+		return s
+	}
+	return strings.ToValidUTF8(s[:most], "")
 }
 
 // streamFault is the fault of an error that the event codec returned: an
@@ -187,6 +206,7 @@ func answerByStatus(s int) answer {
 
 // fault is what the caller may see of e; e itself is for the log from here on.
 func (c *Call) fault(e *Exception, header http.Header) *fault.Error {
+	e.Message = e.Message[:min(len(e.Message), maxCleaned+1)] // a longer one is not passed on
 	a, known := answers[e.Type]
 	if !known {
 		a = answerByStatus(e.Status)
@@ -207,7 +227,7 @@ func (c *Call) fault(e *Exception, header http.Header) *fault.Error {
 		f.RetryAfter = retryAfter(header)
 	}
 	e.Hint = hint(e)
-	e.Message = unquote(e.Message, spoken(c.request))
+	e.Message = unquote(shorten(e.Message), spoken(c.request))
 	return f
 }
 

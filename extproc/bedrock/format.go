@@ -32,7 +32,7 @@ func (p *prepared) structuredOutput(ignored func(string) bool) error {
 			p.format = &chat.Format{Name: f.Name, Description: f.Description, Schema: schema, Strict: f.Strict}
 			return nil
 		case !errors.Is(err, errOpen) || denies(c.Tools):
-			return fault.Invalid("response_format", "the schema %s", err)
+			return formatFault(f.Param, err)
 		}
 	}
 	if r.ToolChoice.Mode == chat.ToolChoiceTool || r.ToolChoice.Mode == chat.ToolChoiceAny {
@@ -56,15 +56,17 @@ func (p *prepared) outputTool(f *chat.Format) error {
 	}
 	schema, err := toolSchema(schema)
 	if err != nil {
-		return fault.Invalid("response_format", "the schema %s", err)
+		return formatFault(f.Param, err)
 	}
 	if r.ToolChoice.Mode == chat.ToolChoiceNone && len(usedTools(r.Messages)) == 0 {
 		r.Tools = nil // only ours may be called
 	}
 	others := len(r.Tools) > 0 && r.ToolChoice.Mode != chat.ToolChoiceNone
-	t := chat.Tool{Name: outputTool, Description: description, Schema: schema}
-	if closed, err := nativeSchema(schema); err == nil && f.Strict && has(p.family.Capabilities.StrictTools) {
-		t.Schema, t.Strict = closed, true
+	t := chat.Tool{Name: outputTool, Description: description, Schema: schema, Param: f.Param}
+	if f.Strict && has(p.family.Capabilities.StrictTools) {
+		if closed, err := nativeSchema(schema); err == nil {
+			t.Schema, t.Strict = closed, true
+		}
 	}
 	r.Tools = append(slices.Clip(r.Tools), t)
 	r.ToolChoice = p.outputChoice(others)

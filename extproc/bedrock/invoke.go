@@ -1,6 +1,7 @@
 package bedrock
 
 import (
+	"context"
 	"encoding/json"
 	"errors"
 	"net/http"
@@ -18,7 +19,7 @@ const contentType = "application/json"
 
 // encodeInvoke is the request of InvokeModel or InvokeModelWithResponseStream:
 // an Anthropic body, with Bedrock's knobs as headers.
-func encodeInvoke(p *prepared, t Target) (wireRequest, error) {
+func encodeInvoke(_ context.Context, p *prepared, t Target) (wireRequest, error) {
 	body, err := anthropicBody(p)
 	if err != nil {
 		return wireRequest{}, err

@@ -3,13 +3,23 @@ package bedrock
 import (
 	"crypto/sha256"
 	"encoding/hex"
-	"regexp"
 	"strconv"
 	"strings"
 )
 
-// legal is what Bedrock takes as a tool's name and as a tool use's id.
-var legal = regexp.MustCompile(`^[a-zA-Z0-9_-]{1,64}$`)
+// maxName is how long a name may be at Bedrock, in bytes.
+const maxName = 64
+
+// legal tells whether Bedrock takes s as a tool's name and as a tool use's id.
+func legal(s string) bool {
+	return s != "" && len(s) <= maxName && strings.IndexFunc(s, notInName) < 0
+}
+
+func notInName(c rune) bool { return !alphanumeric(c) && c != '_' && c != '-' }
+
+func alphanumeric(c rune) bool {
+	return 'a' <= c && c <= 'z' || 'A' <= c && c <= 'Z' || '0' <= c && c <= '9'
+}
 
 // aliases gives tool names that Bedrock does not take another one, reversibly.
 type aliases struct {
@@ -23,12 +33,12 @@ type aliases struct {
 func newAliases(names []string) *aliases {
 	a := &aliases{taken: map[string]bool{}, alias: map[string]string{}, origin: map[string]string{}}
 	for _, n := range names {
-		if legal.MatchString(n) {
+		if legal(n) {
 			a.taken[n] = true
 		}
 	}
 	for _, n := range names {
-		if _, done := a.alias[n]; done || legal.MatchString(n) {
+		if _, done := a.alias[n]; done || legal(n) {
 			continue
 		}
 		alias := a.free(sanitize(n), n)
@@ -49,10 +59,11 @@ func (a *aliases) wire(name string) string {
 // same for the same name in every request, so that caches of prompts hit.
 func (a *aliases) free(stem, seed string) string {
 	for i := 0; ; i++ {
-		if i > 0 {
-			seed += "#" + strconv.Itoa(i)
+		once := seed
+		if i > 0 { // somebody's own name ends so
+			once += "#" + strconv.Itoa(i)
 		}
-		name := stem + "_" + digest(seed)[:8]
+		name := stem + "_" + digest(once)[:8]
 		if !a.taken[name] {
 			a.taken[name] = true
 			return name
@@ -69,11 +80,9 @@ func (a *aliases) reserve(stem string) string {
 	return a.free(stem, stem)
 }
 
-var illegal = regexp.MustCompile(`[^a-zA-Z0-9_-]+`)
-
 // sanitize leaves room for a digest.
 func sanitize(name string) string {
-	s := strings.Trim(illegal.ReplaceAllString(name, "_"), "_")
+	s := strings.Trim(strings.Join(strings.FieldsFunc(name, notInName), "_"), "_")
 	if len(s) > 55 {
 		s = s[:55]
 	}
@@ -88,17 +97,15 @@ func sanitize(name string) string {
 // Bedrock made for their own calls.
 func callID(id string, length *int) string {
 	switch {
-	case length != nil && len(id) == *length && alphanumeric.MatchString(id):
+	case length != nil && len(id) == *length && strings.IndexFunc(id, func(c rune) bool { return !alphanumeric(c) }) < 0:
 		return id
 	case length != nil:
 		return digest(id)[:*length]
-	case legal.MatchString(id):
+	case legal(id):
 		return id
 	}
 	return "call_" + digest(id)[:32]
 }
-
-var alphanumeric = regexp.MustCompile(`^[a-zA-Z0-9]+$`)
 
 func digest(s string) string {
 	sum := sha256.Sum256([]byte(s))

@@ -1,10 +1,13 @@
 package bedrock
 
 import (
+	"context"
 	"encoding/json"
-	"errors"
+	"fmt"
 	"slices"
 	"strings"
+
+	"aisix/extproc/chat"
 )
 
 // plainRoot is all that a plain tool schema may hold at its root: anything else
@@ -12,113 +15,294 @@ import (
 // names the first three; recorded answers show that the others pass.
 var plainRoot = []string{"type", "properties", "required", "additionalProperties", "title"}
 
-// maxPlainSize bounds what references may add to all schemas of a request, in
-// schemas.
-const maxPlainSize = 1 << 16
+// What is wrong with a schema whose references are to be written out.
+var (
+	errReference = fmt.Errorf("has a $ref longer than %d bytes", chat.MaxReference)
+	errPointer   = fmt.Errorf("has a $ref of more than %d tokens", chat.MaxPointerTokens)
+	errChain     = fmt.Errorf("has more than %d $refs that lead from one to the next", chat.MaxReferences)
+)
 
-var errTooLarge = errors.New("is too large once its references are written out")
+// errTooLarge is a schema that grows by more than may be sent.
+type errTooLarge int64
+
+func (e errTooLarge) Error() string {
+	return fmt.Sprintf("grows by more than %d bytes when its $refs are written out, which this model needs: refer less often to large definitions", int64(e))
+}
 
 // plainSchema is a tool's schema for families that take no more than plainRoot at
-// its root: what references point at is written where
-// they stand, and the root's other members are left out. They bind no model that
-// is not held to a schema anyway. Schemas written out are taken from left.
-func plainSchema(raw json.RawMessage, left *int) (json.RawMessage, error) {
-	root, err := parseTree(raw)
-	if err != nil || root.kind != '{' {
-		return nil, errNoObject
+// its root: what references point at is written where they stand, and the root's
+// other members are left out. They bind no model that is not held to a schema
+// anyway. What references cost is taken from the budget of the request's schemas.
+func plainSchema(ctx context.Context, raw json.RawMessage, b *budget) (json.RawMessage, error) {
+	root, err := parseObject(raw)
+	if err != nil {
+		return nil, err
 	}
-	in := inliner{root: root, left: left, found: map[string]*tree{}}
-	resolved, trail := in.resolve(root, nil)
-	out := tree{kind: '{'}
-	if resolved.get("type") == nil {
-		out.members = append(out.members, member{"type", textTree("object")})
+	in := inliner{ctx: ctx, root: root, budget: b, out: make([]byte, 0, len(raw)), found: map[string]*tree{}, open: map[string]bool{}, names: map[*tree]map[string]*tree{}}
+	if err := in.plainRoot(); err != nil {
+		return nil, err
 	}
-	for _, x := range resolved.members {
-		if !slices.Contains(plainRoot, x.name) {
-			continue
-		}
-		if x.value, err = schemasIn(x, func(t tree) (tree, error) { return in.schema(t, trail, 1) }); err != nil {
-			return nil, err
-		}
-		out.members = append(out.members, x)
-	}
-	return out.json(), nil
+	return in.out, nil
 }
 
-// inliner writes references out.
+// budget is by how many bytes the schemas of one request may still grow. Work that
+// a reference makes is paid for in bytes too: it may be much and write little.
+type budget struct{ most, left int64 }
+
+const (
+	schemaCost = 64 // of a subschema that a reference led to, beside its bytes
+	memberCost = 16 // of a member that had to be compared with those beside a reference
+)
+
+func (b *budget) take(n int) error {
+	if b.left -= int64(n); b.left < 0 {
+		return errTooLarge(b.most)
+	}
+	return nil
+}
+
+// inliner writes one schema with its references written out.
 type inliner struct {
-	root  tree
-	left  *int             // schemas
-	found map[string]*tree // by reference; nil is nowhere
+	ctx    context.Context
+	root   tree
+	budget *budget
+	out    []byte
+	steps  int
+
+	found map[string]*tree           // by reference; nil is nowhere
+	names map[*tree]map[string]*tree // members of objects that have many
+	open  map[string]bool            // references that are being written: one that leads back to itself says nothing any more where it does
 }
 
-// schema is t, a schema or what may stand in its place, without references. trail
-// are those that are being written: one that leads back to itself says nothing any
-// more where it does.
-func (in *inliner) schema(t tree, trail []string, depth int) (tree, error) {
-	if *in.left--; *in.left < 0 {
-		return tree{}, errTooLarge
+func (in *inliner) plainRoot() error {
+	members, refs, err := in.resolve(&in.root)
+	if err != nil {
+		return err
 	}
-	if depth > maxSchemaDepth {
-		return tree{}, errTooDeep
+	kept := make([]member, 0, len(plainRoot)+1)
+	if !slices.ContainsFunc(members, func(x member) bool { return x.name == "type" }) {
+		kept = append(kept, member{"type", textTree("object")})
+	}
+	for _, x := range members {
+		if slices.Contains(plainRoot, x.name) {
+			kept = append(kept, x)
+		}
+	}
+	return in.object(kept, refs, 0)
+}
+
+// schema writes t, a schema or what may stand in its place, without references.
+func (in *inliner) schema(t *tree, depth int) error {
+	if in.steps++; in.steps%1024 == 0 && in.ctx.Err() != nil {
+		return in.ctx.Err() // the caller has left
+	}
+	if err := in.spend(schemaCost); err != nil {
+		return err
+	}
+	if depth > chat.MaxSchemaDepth {
+		return errTooDeep
 	}
 	if t.kind != '{' {
-		return t, nil
+		return in.write(t.raw)
 	}
-	t, trail = in.resolve(t, trail)
-	out := tree{kind: '{'}
-	for _, x := range t.members {
+	members, refs, err := in.resolve(t)
+	if err != nil {
+		return err
+	}
+	return in.object(members, refs, depth)
+}
+
+// object writes a schema's members, which refs led to.
+func (in *inliner) object(members []member, refs []string, depth int) error {
+	in.out = append(in.out, '{')
+	first := true
+	for i := range members {
+		x := &members[i]
 		if x.name == "$defs" || x.name == "definitions" {
 			continue
 		}
-		var err error
-		if x.value, err = schemasIn(x, func(s tree) (tree, error) { return in.schema(s, trail, depth+1) }); err != nil {
-			return tree{}, err
+		if err := in.name(x.name, first); err != nil {
+			return err
 		}
-		out.members = append(out.members, x)
+		first = false
+		if err := in.value(x, depth); err != nil {
+			return err
+		}
 	}
-	return out, nil
+	err := in.end('}')
+	for _, ref := range refs {
+		delete(in.open, ref)
+	}
+	return err
 }
 
-// resolve replaces a reference by the members that it points at, under those that
-// stand beside it.
-func (in *inliner) resolve(t tree, trail []string) (tree, []string) {
-	for {
-		ref, ok := t.get("$ref").text()
-		if !ok {
-			return t, trail
+// value writes the value of a keyword.
+func (in *inliner) value(x *member, depth int) error {
+	v := &x.value
+	switch holds(*x) {
+	case noSchema:
+		return in.write(v.raw)
+	case oneSchema:
+		return in.schema(v, depth+1)
+	}
+	in.out = append(in.out, v.kind)
+	for i := range v.members {
+		var err error
+		if v.kind == '{' {
+			err = in.name(v.members[i].name, i == 0)
+		} else if i > 0 {
+			err = in.write([]byte{','})
 		}
-		beside := tree{kind: '{', members: slices.DeleteFunc(slices.Clone(t.members), func(x member) bool { return x.name == "$ref" })}
-		target := in.at(ref)
-		if target == nil || slices.Contains(trail, ref) {
-			return beside, trail
+		if err == nil {
+			err = in.schema(&v.members[i].value, depth+1)
 		}
-		trail = append(slices.Clip(trail), ref)
-		t = *target
-		for _, x := range beside.members {
-			t = t.with(x.name, x.value)
+		if err != nil {
+			return err
 		}
 	}
+	return in.end(v.kind + 2)
+}
+
+// spend pays for n bytes, unless the caller wrote them where they stand: those
+// are in the body's limit.
+func (in *inliner) spend(n int) error {
+	if len(in.open) == 0 {
+		return nil
+	}
+	return in.budget.take(n)
+}
+
+func (in *inliner) write(raw []byte) error {
+	if err := in.spend(len(raw)); err != nil {
+		return err
+	}
+	if free := cap(in.out) - len(in.out); free < len(raw) { // append alone would copy a long one five times
+		in.out = slices.Grow(in.out, len(raw)+len(in.out))
+	}
+	in.out = append(in.out, raw...)
+	return nil
+}
+
+// name writes a member's name.
+func (in *inliner) name(name string, first bool) error {
+	if err := in.spend(len(name) + len(`,"":`)); err != nil {
+		return err
+	}
+	if !first {
+		in.out = append(in.out, ',')
+	}
+	in.out = append(appendText(in.out, name), ':')
+	return nil
+}
+
+// end closes an object or a list.
+func (in *inliner) end(c byte) error {
+	in.out = append(in.out, c)
+	return in.spend(len(`{}`))
+}
+
+// resolve gives the members of a schema: those that its reference leads to, over
+// any number of further ones, under those that stand beside a reference. refs are
+// open until the members are written.
+func (in *inliner) resolve(t *tree) (members []member, refs []string, err error) {
+	ref, ok := t.get("$ref").text()
+	if !ok {
+		return t.members, nil, nil
+	}
+	layers := []*tree{t}
+	for ok {
+		target, err := in.at(ref)
+		if err != nil {
+			return nil, nil, err
+		}
+		if target == nil || in.open[ref] {
+			break
+		}
+		if len(refs) == chat.MaxReferences {
+			return nil, nil, errChain
+		}
+		in.open[ref] = true
+		refs, layers = append(refs, ref), append(layers, target)
+		ref, ok = target.get("$ref").text()
+	}
+	members, err = in.merge(layers)
+	return members, refs, err
+}
+
+// merge gives the members of the last layer with those of the ones before it over
+// them, without references.
+func (in *inliner) merge(layers []*tree) ([]member, error) {
+	last := layers[len(layers)-1]
+	if _, ok := last.get("$ref").text(); !ok && !slices.ContainsFunc(layers[:len(layers)-1], func(t *tree) bool { return len(t.members) > 1 }) {
+		return last.members, nil
+	}
+	var out []member
+	places := map[string]int{}
+	for _, t := range slices.Backward(layers) {
+		if err := in.budget.take(memberCost * len(t.members)); err != nil {
+			return nil, err
+		}
+		for i := range t.members {
+			x := &t.members[i]
+			if _, isText := x.value.text(); isText && x.name == "$ref" {
+				continue
+			}
+			place, there := places[x.name]
+			if !there {
+				place = len(out)
+				places[x.name], out = place, append(out, member{name: x.name})
+			}
+			out[place].value = x.value
+		}
+	}
+	return out, nil
 }
 
 var pointerToken = strings.NewReplacer("~1", "/", "~0", "~")
 
 // at is the object that a reference within the document points at, or nil.
-func (in *inliner) at(ref string) *tree {
+func (in *inliner) at(ref string) (*tree, error) {
+	if len(ref) > chat.MaxReference {
+		return nil, errReference
+	}
 	if t, ok := in.found[ref]; ok {
-		return t
+		return t, nil
+	}
+	pointer, here := strings.CutPrefix(ref, "#")
+	tokens := strings.Split(pointer, "/")
+	if len(tokens)-1 > chat.MaxPointerTokens {
+		return nil, errPointer
 	}
 	var t *tree
-	if ref == "#" {
+	if here && tokens[0] == "" {
 		t = &in.root
-	} else if slash := strings.LastIndexByte(ref, '/'); slash > 0 {
-		if parent := in.at(ref[:slash]); parent != nil {
-			t = parent.get(pointerToken.Replace(ref[slash+1:]))
+	}
+	for _, token := range tokens[1:] {
+		if t != nil {
+			t = in.member(t, pointerToken.Replace(token))
 		}
 	}
 	if t != nil && t.kind != '{' {
 		t = nil
 	}
 	in.found[ref] = t
-	return t
+	return t, nil
+}
+
+// member is the object's member of that name, or nil. An object that has many is
+// not gone through for each reference.
+func (in *inliner) member(t *tree, name string) *tree {
+	const few = 16
+	if t.kind != '{' || len(t.members) <= few {
+		return t.get(name)
+	}
+	names, ok := in.names[t]
+	if !ok {
+		names = make(map[string]*tree, len(t.members))
+		for i := range t.members {
+			names[t.members[i].name] = &t.members[i].value
+		}
+		in.names[t] = names
+	}
+	return names[name]
 }

@@ -1,6 +1,8 @@
 package bedrock
 
 import (
+	"bytes"
+	"context"
 	"encoding/json"
 	"slices"
 	"strings"
@@ -30,7 +32,7 @@ type prepared struct {
 }
 
 // prepare checks and rewrites; req stays as it is.
-func prepare(req *chat.Request, t Target) (*prepared, error) {
+func prepare(ctx context.Context, req *chat.Request, t Target, limit int64) (*prepared, error) {
 	normal, err := chat.Normalize(req)
 	if err != nil {
 		return nil, err
@@ -52,14 +54,17 @@ func prepare(req *chat.Request, t Target) (*prepared, error) {
 		func() error { return p.foreignReasoning(t) },
 		p.checkContent,
 		func() error { return p.sampling(ignored) },
-		func() error { return p.tools(t) },
+		func() error { return p.tools(ctx, t) },
 		func() error { return p.reasoning(t, ignored) },
 		func() error { return p.structuredOutput(ignored) },
-		p.plainSchemas,
+		func() error { return p.plainSchemas(ctx, limit) },
 		p.separateTools,
 		p.rename,
 		p.cache,
 	} {
+		if ctx.Err() != nil {
+			return nil, ctx.Err()
+		}
 		if err := step(); err != nil {
 			return nil, err
 		}
@@ -223,20 +228,20 @@ func place(fields map[string]json.RawMessage, path []string, raw json.RawMessage
 	fields[path[0]] = object(inner)
 }
 
+// marshal is v's JSON, without HTML escapes: a < would weigh six times what the
+// caller sent.
 func marshal(v any) json.RawMessage {
-	raw, err := json.Marshal(v)
-	if err != nil {
+	var buf bytes.Buffer
+	enc := json.NewEncoder(&buf)
+	enc.SetEscapeHTML(false)
+	if enc.Encode(v) != nil {
 		return json.RawMessage("null") // only for a number that is none; dialects refuse it
 	}
-	return raw
+	return bytes.TrimSuffix(buf.Bytes(), []byte("\n"))
 }
 
 func object(fields map[string]json.RawMessage) json.RawMessage {
-	raw, err := json.Marshal(fields)
-	if err != nil {
-		return json.RawMessage("{}") // only for members that are no JSON, which decoding refused
-	}
-	return raw
+	return marshal(fields) // of members that are JSON: decoding saw to that
 }
 
 func or(a, b string) string {

@@ -1,6 +1,7 @@
 package bedrock
 
 import (
+	"encoding/binary"
 	"iter"
 	"maps"
 	"slices"
@@ -18,26 +19,20 @@ const (
 )
 
 // unquote is message without what it quotes of the texts. It reads each once,
-// however often they repeat themselves.
+// however often they repeat themselves, and no further than there is something
+// left to find.
 func unquote(message string, texts iter.Seq[string]) string {
-	windows := map[[quoteSize]byte]bool{} // those of message; true: in a text too
-	for i := 0; i+quoteSize <= len(message); i++ {
-		windows[window(message, i)] = false
-	}
-	if len(windows) == 0 {
-		return message
-	}
+	q := newQuotes(message)
 	for text := range texts {
-		for i := 0; i+quoteSize <= len(text); i++ {
-			if _, said := windows[window(text, i)]; said {
-				windows[window(text, i)] = true
-			}
+		if q.left == 0 {
+			break
 		}
+		q.read(text)
 	}
 	var b strings.Builder
 	end := 0 // of the quote so far
 	for i := range len(message) {
-		if i+quoteSize <= len(message) && windows[window(message, i)] {
+		if i+quoteSize <= len(message) && q.said[window(message, i)] {
 			if i == 0 || i > end {
 				b.WriteString(quoted)
 			}
@@ -49,6 +44,49 @@ func unquote(message string, texts iter.Seq[string]) string {
 	}
 	return strings.ToValidUTF8(b.String(), "")
 }
+
+// quotes are all pieces of quoteSize bytes of a message.
+type quotes struct {
+	said map[[quoteSize]byte]bool // true: in a text too
+	left int                      // pieces that no text had yet
+	// wanted counts those by a hash of their last eight bytes. A text is as long as
+	// a body may be: looking for each of its pieces in the map would take a second.
+	wanted [1 << 15]uint32
+}
+
+func newQuotes(message string) *quotes {
+	q := &quotes{said: map[[quoteSize]byte]bool{}}
+	for i := 0; i+quoteSize <= len(message); i++ {
+		q.said[window(message, i)] = false
+	}
+	q.left = len(q.said)
+	for piece := range q.said {
+		q.wanted[hash(binary.BigEndian.Uint64(piece[quoteSize-8:]))]++
+	}
+	return q
+}
+
+func (q *quotes) read(text string) {
+	last := uint64(0) // the last eight bytes
+	for i := range len(text) {
+		last = last<<8 | uint64(text[i])
+		h := hash(last)
+		if q.wanted[h] == 0 || i+1 < quoteSize {
+			continue
+		}
+		piece := window(text, i+1-quoteSize)
+		if found, there := q.said[piece]; there && !found {
+			q.said[piece] = true
+			q.wanted[h]--
+			if q.left--; q.left == 0 {
+				return
+			}
+		}
+	}
+}
+
+// hash is Fibonacci's: the upper bits of a product.
+func hash(last uint64) uint64 { return last * 0x9e3779b97f4a7c15 >> 49 }
 
 func window(s string, at int) [quoteSize]byte { return [quoteSize]byte([]byte(s[at : at+quoteSize])) }
 
@@ -88,13 +126,25 @@ func eachText(blocks []chat.Block, yield func(string) bool) bool {
 		case chat.Thinking:
 			more = yield(b.Text)
 		case chat.Document:
-			more = yield(b.Name) && yield(string(b.Data))
+			more = yield(b.Name) && eachPart(b.Data, yield)
 		case chat.ToolUse:
 			more = yield(string(b.Input))
 		case chat.ToolResult:
 			more = eachText(b.Blocks, yield)
 		}
 		if !more {
+			return false
+		}
+	}
+	return true
+}
+
+// eachPart yields data in parts, so that a long document is not copied whole.
+// Each begins with the end of the one before: a quote may stand across.
+func eachPart(data []byte, yield func(string) bool) bool {
+	const size = 64 << 10
+	for from := 0; from < len(data); from += size - quoteSize {
+		if !yield(string(data[from:min(from+size, len(data))])) {
 			return false
 		}
 	}

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"aisix/extproc/chat"
+	"aisix/extproc/fault"
 )
 
 // The operator's log may hold AWS's words, and no word of the conversation.
@@ -44,7 +45,7 @@ func TestLogKeepsNoPrompt(t *testing.T) {
 		"at start":  {"it sank on Tuesday: bad", "[quoted from the request]: bad"},
 	} {
 		t.Run(name, func(t *testing.T) {
-			call, err := NewCall(request, Target{ModelID: "amazon.nova-pro-v1:0", Publisher: "amazon", Region: "us-west-2"})
+			call, err := NewCall(t.Context(), request, Target{ModelID: "amazon.nova-pro-v1:0", Publisher: "amazon", Region: "us-west-2"}, bodyLimit)
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -76,5 +77,35 @@ func TestUnquoteIsLinear(t *testing.T) {
 		}
 	case <-time.After(20 * time.Second): // each letter by each: 2^37 steps
 		t.Fatal("still at it")
+	}
+}
+
+// However much AWS says, and however long the prompt is that it may quote, the
+// operator's log gets a line.
+func TestLongExceptions(t *testing.T) {
+	secret := "the treasure lies under the third palm"
+	data := []byte(strings.Repeat("d", 65_529) + secret + strings.Repeat("d", 1<<20)) // across the end of a part
+	r := &chat.Request{Messages: []chat.Message{{Role: chat.User, Blocks: []chat.Block{chat.Document{Name: "a", Format: "txt", Data: data}, chat.Text{Text: strings.Repeat("a", 8<<20)}}}}}
+	c := newCall(t, r, target("amazon.nova-pro-v1:0"))
+	exception := func(said string) (e *Exception, f *fault.Error) {
+		body, _ := json.Marshal(map[string]string{"message": said, "__type": strings.Repeat("T", 1000)})
+		f = c.Fault(http.StatusBadRequest, nil, body)
+		if !errors.As(f.Err, &e) {
+			t.Fatal(f)
+		}
+		return e, f
+	}
+	var e *Exception
+	bytes := allocated(func() { e, _ = exception("Value '" + secret + "' at 'messages' is bad, " + strings.Repeat("a", 1500)) })
+	if e.Message != "Value '"+quoted+"' at 'messages' is bad, "+quoted || len(e.Type) > maxExceptionName {
+		t.Errorf("logged %q: %q", e.Type, e.Message)
+	}
+	if bytes > 4<<20 { // the texts are 9 MiB
+		t.Errorf("%d bytes to find a quote", bytes)
+	}
+	for what, said := range map[string]string{"long": strings.Repeat("Value too long. ", 50_000), "longer than any": strings.Repeat("x", maxException)} {
+		if e, f := exception(said); f.Message != canned || len(e.Message) > maxMessage+100 || f.Status != 400 {
+			t.Errorf("%s: the caller reads %.100q, the log gets %d bytes", what, f.Message, len(e.Message))
+		}
 	}
 }

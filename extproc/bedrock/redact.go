@@ -238,4 +238,11 @@ func shorten(s string) string {
 	return strings.ToValidUTF8(head, "") + " […]" + strings.ToValidUTF8(tail, "")
 }
 
-func quote(s string) string { return strconv.Quote(s) }
+// quote is s as a message shows it: what others wrote may be long.
+func quote(s string) string {
+	const most = 128
+	if len(s) > most {
+		s = cut(s, most) + "…"
+	}
+	return strconv.Quote(s)
+}

@@ -178,7 +178,7 @@ func TestAStrictServerTakesWhatWeSend(t *testing.T) {
 			to := target(model)
 			to.Options = g.options()
 			before, _ := json.Marshal(req)
-			c, err := NewCall(req, to)
+			c, err := NewCall(t.Context(), req, to, bodyLimit)
 			if after, _ := json.Marshal(req); !bytes.Equal(before, after) {
 				t.Fatalf("%s, seed %d: the request was changed", model, seed)
 			}
@@ -193,7 +193,7 @@ func TestAStrictServerTakesWhatWeSend(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			again, err := NewCall(req, to)
+			again, err := NewCall(t.Context(), req, to, bodyLimit)
 			if err != nil || canonical(t, again.Body()) != canonical(t, c.Body()) {
 				t.Fatalf("%s, seed %d: encoded twice, it differs", model, seed)
 			}
@@ -266,7 +266,7 @@ func FuzzNewCall(f *testing.F) {
 		}
 		to := target(models[int(model)%len(models)])
 		to.Options = g.options()
-		c, err := NewCall(req, to)
+		c, err := NewCall(t.Context(), req, to, bodyLimit)
 		var fe *fault.Error
 		if errors.As(err, &fe) {
 			if fe.Status != 400 {
@@ -281,7 +281,7 @@ func FuzzNewCall(f *testing.F) {
 		if err := json.Unmarshal(c.Body(), &body); err != nil {
 			t.Fatalf("%v in %s", err, c.Body())
 		}
-		if again, err := NewCall(req, to); err != nil || canonical(t, again.Body()) != canonical(t, c.Body()) {
+		if again, err := NewCall(t.Context(), req, to, bodyLimit); err != nil || canonical(t, again.Body()) != canonical(t, c.Body()) {
 			t.Errorf("encoded twice, it differs: %v", err)
 		}
 	})

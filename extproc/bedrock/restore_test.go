@@ -35,14 +35,14 @@ func TestToolNamesBothWays(t *testing.T) {
 					found = alias
 				}
 			}
-			if !legal.MatchString(found) {
+			if !legal(found) {
 				t.Errorf("%s: %q goes out as %q", model, name, found)
 			}
 			if slices.Contains(wire, found) {
 				t.Errorf("%s: two tools are %q", model, found)
 			}
 			wire = append(wire, found)
-			if legal.MatchString(name) && found != name {
+			if legal(name) && found != name {
 				t.Errorf("%s: %q is legal and goes out as %q", model, name, found)
 			}
 		}
@@ -93,7 +93,7 @@ func FuzzAliases(f *testing.F) {
 		wire := map[string]string{reserved: "\x00reserved"}
 		for _, n := range names {
 			w := aliases.wire(n)
-			if !legal.MatchString(w) {
+			if !legal(w) {
 				t.Errorf("%q goes out as %q", n, w)
 			}
 			if other, taken := wire[w]; taken && other != n {

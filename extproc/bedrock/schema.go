@@ -4,29 +4,33 @@ import (
 	"bytes"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"slices"
 	"strings"
+
+	"aisix/extproc/chat"
 )
 
-// What is wrong with a schema, behind "the schema".
+// What is wrong with a schema, after "the schema".
 var (
 	errNoObject = errors.New("must be a JSON object")
 	errNoRoot   = errors.New("must describe an object")
-	errTooDeep  = errors.New("is nested too deeply")
+	errTooMany  = fmt.Errorf("has more than %d values and member names, too many to be rewritten for this model", chat.MaxSchemaValues)
+	errTooDeep  = fmt.Errorf("nests deeper than %d levels", chat.MaxSchemaDepth)
 	errOpen     = errors.New("has an object of any members, which this model can't be held to")
-)
 
-const maxSchemaDepth = 64
+	errStrictSize  = fmt.Errorf("is larger than %d bytes, too large for a strict one", chat.MaxStrictSchema)
+	errStrictCount = fmt.Errorf("has more than %d properties, items, alternatives and definitions, too many for a strict one", chat.MaxSubschemas)
+)
 
 // toolSchema is the caller's schema as the input schema of a tool: Bedrock wants
 // type object at its root, and nothing but that word.
 func toolSchema(raw json.RawMessage) (json.RawMessage, error) {
-	var root map[string]json.RawMessage
-	if json.Unmarshal(raw, &root) != nil || root == nil {
+	kind, err := rootType(raw)
+	if err != nil {
 		return nil, errNoObject
 	}
-	kind, said := root["type"]
-	if !said {
+	if kind == nil {
 		rest := bytes.TrimSpace(bytes.TrimSpace(raw)[1:])
 		if rest[0] == '}' {
 			return json.RawMessage(`{"type":"object"}`), nil
@@ -41,11 +45,47 @@ func toolSchema(raw json.RawMessage) (json.RawMessage, error) {
 	if json.Unmarshal(kind, &several) != nil || !slices.Contains(several, "object") {
 		return nil, errNoRoot
 	}
-	t, err := parseTree(raw)
+	t, err := parseObject(raw)
 	if err != nil {
+		return nil, err
+	}
+	t = t.with("type", textTree("object"))
+	return t.json(), nil
+}
+
+// rootType is the member type of an object, nil if it has none. It reads no
+// further than that.
+func rootType(raw json.RawMessage) (json.RawMessage, error) {
+	tokens := json.NewDecoder(bytes.NewReader(raw))
+	if open, err := tokens.Token(); err != nil || open != json.Delim('{') {
 		return nil, errNoObject
 	}
-	return t.with("type", textTree("object")).json(), nil
+	var value json.RawMessage
+	for tokens.More() {
+		name, err := tokens.Token()
+		if err != nil {
+			return nil, err
+		}
+		if err := tokens.Decode(&value); err != nil {
+			return nil, err
+		}
+		if name == "type" {
+			return value, nil
+		}
+	}
+	_, err := tokens.Token()
+	return nil, err
+}
+
+func parseObject(raw json.RawMessage) (tree, error) {
+	t, err := parseTree(raw)
+	switch {
+	case errors.Is(err, errTooMany), errors.Is(err, errTooDeep):
+		return tree{}, err
+	case err != nil, t.kind != '{':
+		return tree{}, errNoObject
+	}
+	return t, nil
 }
 
 // nativeSchema is the caller's schema as constrained decoding takes it: objects
@@ -53,24 +93,32 @@ func toolSchema(raw json.RawMessage) (json.RawMessage, error) {
 // told in the description instead. An object that the caller left open has no
 // native form (errOpen): closed, it would mean something else.
 func nativeSchema(raw json.RawMessage) (json.RawMessage, error) {
-	t, err := parseTree(raw)
-	if err != nil || t.kind != '{' {
-		return nil, errNoObject
+	if len(raw) > chat.MaxStrictSchema {
+		return nil, errStrictSize
 	}
-	if t, err = native(t, 0); err != nil {
+	t, err := parseObject(raw)
+	if err != nil {
+		return nil, err
+	}
+	left := chat.MaxSubschemas
+	if t, err = native(t, 0, &left); err != nil {
 		return nil, err
 	}
 	return t.json(), nil
 }
 
-func native(t tree, depth int) (tree, error) {
-	if depth > maxSchemaDepth {
+// native is nativeSchema of one schema; left is how many may still come.
+func native(t tree, depth int, left *int) (tree, error) {
+	if *left--; *left < 0 {
+		return tree{}, errStrictCount
+	}
+	if depth > chat.MaxSchemaDepth {
 		return tree{}, errTooDeep
 	}
 	if t.kind != '{' { // true, false, or what Bedrock will refuse
 		return t, nil
 	}
-	out := tree{kind: '{'}
+	out := tree{kind: '{', members: make([]member, 0, len(t.members)+1)}
 	var moved []member
 	for _, x := range t.members {
 		if x.name == "additionalProperties" && string(x.value.raw) != "false" {
@@ -80,17 +128,17 @@ func native(t tree, depth int) (tree, error) {
 			moved = append(moved, x)
 			continue
 		}
+		value, err := nativeValue(x, depth, left)
+		if err != nil {
+			return tree{}, err
+		}
 		if x.name == "oneOf" {
 			x.name = "anyOf"
 		}
-		var err error
-		if x.value, err = schemasIn(x, func(s tree) (tree, error) { return native(s, depth+1) }); err != nil {
-			return tree{}, err
-		}
-		out.members = append(out.members, x)
+		out.members = append(out.members, member{x.name, value})
 	}
-	if isObject(out) && out.get("additionalProperties") == nil {
-		out = out.with("additionalProperties", tree{raw: json.RawMessage("false")})
+	if isObject(&out) && out.get("additionalProperties") == nil {
+		out.members = append(out.members, member{"additionalProperties", tree{raw: json.RawMessage("false")}})
 	}
 	if len(moved) > 0 {
 		out = out.with("description", describe(out.get("description"), moved))
@@ -98,39 +146,50 @@ func native(t tree, depth int) (tree, error) {
 	return out, nil
 }
 
-// Keywords that hold schemas: one, a list, or a map of them.
-var (
-	oneSchema      = []string{"items", "additionalProperties", "not"}
-	listsOfSchemas = []string{"anyOf", "oneOf", "allOf", "prefixItems"}
-	mapsOfSchemas  = []string{"properties", "patternProperties", "$defs", "definitions"}
-)
-
-// schemasIn is the value of a keyword with f applied to the schemas that it holds.
-func schemasIn(x member, f func(tree) (tree, error)) (tree, error) {
-	v := x.value
-	var err error
-	switch {
-	case v.kind == '{' && slices.Contains(mapsOfSchemas, x.name):
-		v.members = slices.Clone(v.members)
+// nativeValue is the value of a keyword, its subschemas made native.
+func nativeValue(x member, depth int, left *int) (v tree, err error) {
+	v = x.value
+	switch holds(x) {
+	case oneSchema:
+		return native(v, depth+1, left)
+	case severalSchemas:
+		v.raw, v.members = nil, slices.Clone(v.members)
 		for i := range v.members {
-			if v.members[i].value, err = f(v.members[i].value); err != nil {
+			if v.members[i].value, err = native(v.members[i].value, depth+1, left); err != nil {
 				return tree{}, err
 			}
 		}
-	case v.kind == '[' && slices.Contains(listsOfSchemas, x.name):
-		v.items = slices.Clone(v.items)
-		for i := range v.items {
-			if v.items[i], err = f(v.items[i]); err != nil {
-				return tree{}, err
-			}
-		}
-	case slices.Contains(oneSchema, x.name):
-		return f(v)
 	}
 	return v, nil
 }
 
-func isObject(t tree) bool {
+// subschemas says what of a keyword's value is a schema: nothing, all of it, or
+// each member or item.
+type subschemas int
+
+const (
+	noSchema subschemas = iota
+	oneSchema
+	severalSchemas
+)
+
+func holds(x member) subschemas {
+	switch x.name {
+	case "items", "additionalProperties", "not":
+		return oneSchema
+	case "anyOf", "oneOf", "allOf", "prefixItems":
+		if x.value.kind == '[' {
+			return severalSchemas
+		}
+	case "properties", "patternProperties", "$defs", "definitions":
+		if x.value.kind == '{' {
+			return severalSchemas
+		}
+	}
+	return noSchema
+}
+
+func isObject(t *tree) bool {
 	kind := t.get("type")
 	if kind == nil {
 		return t.get("properties") != nil
@@ -138,7 +197,7 @@ func isObject(t tree) bool {
 	if s, ok := kind.text(); ok {
 		return s == "object"
 	}
-	return slices.ContainsFunc(kind.items, func(x tree) bool { s, _ := x.text(); return s == "object" })
+	return kind.kind == '[' && slices.ContainsFunc(kind.members, func(x member) bool { s, _ := x.value.text(); return s == "object" })
 }
 
 // notNative are keywords that constrained decoding does not take.

@@ -7,6 +7,8 @@ import (
 	"runtime"
 	"strings"
 	"testing"
+
+	"aisix/extproc/chat"
 )
 
 func TestToolSchema(t *testing.T) {
@@ -63,9 +65,9 @@ func TestNativeSchema(t *testing.T) {
 	}
 	for in, want := range map[string]error{
 		`[]`: errNoObject, `true`: errNoObject, `{"a":`: errNoObject,
-		`{"type":"object","additionalProperties":true}`:                                              errOpen,
-		`{"type":"object","properties":{"m":{"type":"object","additionalProperties":{"type":"x"}}}}`: errOpen,
-		strings.Repeat(`{"items":`, maxSchemaDepth+2) + `{}` + strings.Repeat(`}`, maxSchemaDepth+2): errTooDeep,
+		`{"type":"object","additionalProperties":true}`:                                                        errOpen,
+		`{"type":"object","properties":{"m":{"type":"object","additionalProperties":{"type":"x"}}}}`:           errOpen,
+		strings.Repeat(`{"items":`, chat.MaxSchemaDepth+2) + `{}` + strings.Repeat(`}`, chat.MaxSchemaDepth+2): errTooDeep,
 	} {
 		if _, err := nativeSchema(json.RawMessage(in)); !errors.Is(err, want) {
 			t.Errorf("%s: %v, want %v", in, err, want)
@@ -75,14 +77,13 @@ func TestNativeSchema(t *testing.T) {
 
 // A long schema many levels deep is read once, not once for each level.
 func TestSchemasAreReadOnce(t *testing.T) {
-	long := `{"type":"string","description":"` + strings.Repeat("x", 1<<20) + `"}`
+	long := `{"type":"string","description":"` + strings.Repeat("x", 1<<19) + `"}`
 	for range 30 {
 		long = `{"type":"object","properties":{"a":` + long + `}}`
 	}
 	var before, after runtime.MemStats
 	runtime.ReadMemStats(&before)
-	left := 1000
-	if _, err := plainSchema(json.RawMessage(long), &left); err != nil {
+	if _, err := plainSchema(t.Context(), json.RawMessage(long), &budget{}); err != nil {
 		t.Fatal(err)
 	}
 	if _, err := nativeSchema(json.RawMessage(long)); err != nil {
@@ -94,10 +95,15 @@ func TestSchemasAreReadOnce(t *testing.T) {
 	}
 }
 
+// FuzzSchema: no schema makes us panic; what comes out of one is a JSON object and
+// weighs little more than what went in, whatever its references lead to.
 func FuzzSchema(f *testing.F) {
 	for _, s := range []string{
 		`{}`, `{"type":"object","properties":{"a":{"minimum":1}}}`, `{"$ref":"#"}`, `{"$ref":"#/$defs/A","$defs":{"A":{"$ref":"#/$defs/B"},"B":{"$ref":"#/$defs/A"}}}`,
 		`{"type":["object"],"oneOf":[{"items":{"not":{}}}],"definitions":{"x~/y":{"$ref":"#/definitions/x~0~1y"}}}`, `[1,"\ud800",null]`, `{"a":1,"a":2}`, `{"additionalProperties":{}}`,
+		`{"properties":{"a":{"$ref":"#/$defs/0"}},"$defs":{"0":{"items":{"$ref":"#/$defs/1"},"not":{"$ref":"#/$defs/1"}},"1":{"items":{"$ref":"#/$defs/2"},"not":{"$ref":"#/$defs/2"}},"2":{"description":"xxxxxxxxxxxxxxxx"}}}`,
+		`{"$ref":"#//////////////////////////////////////////////////////////////////","properties":{"r":{"$ref":"#/properties/r/x","x":{"$ref":"#"}}}}`,
+		`{"properties":{"a":{"$ref":"#/$defs/b","x":1,"y":2,"z":3}},"$defs":{"b":{"$ref":"#/$defs/c","x":4},"c":{"z":{"$ref":1},"$ref":{}}},"not":{"enum":["\\\"\u0001"]}}`,
 	} {
 		f.Add([]byte(s))
 	}
@@ -106,19 +112,33 @@ func FuzzSchema(f *testing.F) {
 			return // dialects see to the first
 		}
 		whole, err := parseTree(raw)
+		if errors.Is(err, errTooDeep) {
+			return
+		}
 		if err != nil {
 			t.Fatalf("%s: %v", raw, err)
 		}
 		if again, err := parseTree(whole.json()); err != nil || !bytes.Equal(again.json(), whole.json()) {
 			t.Errorf("%s became %s", whole.json(), again.json())
 		}
-		left := 1000
-		for _, shape := range []func(json.RawMessage) (json.RawMessage, error){
-			toolSchema, nativeSchema, func(raw json.RawMessage) (json.RawMessage, error) { return plainSchema(raw, &left) },
+		const grow = 1 << 16
+		plain := func(raw json.RawMessage) (json.RawMessage, error) {
+			return plainSchema(t.Context(), raw, &budget{most: grow, left: grow})
+		}
+		for _, x := range []struct {
+			shape func(json.RawMessage) (json.RawMessage, error)
+			most  int
+		}{
+			{toolSchema, len(raw) + 16},     // {"type":"object",
+			{nativeSchema, 4*len(raw) + 64}, // objects are closed, and keywords move
+			{plain, 2*len(raw) + grow + 16}, // names get escapes of their own
 		} {
-			got, err := shape(raw)
+			got, err := x.shape(raw)
 			if err != nil {
 				continue
+			}
+			if len(got) > x.most {
+				t.Errorf("%d bytes became %d: %s became %s", len(raw), len(got), raw, got)
 			}
 			if !json.Valid(got) || bytes.TrimSpace(got)[0] != '{' {
 				t.Errorf("%s became %s", raw, got)

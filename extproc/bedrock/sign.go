@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/sha256"
 	"encoding/hex"
+	"fmt"
 	"net/http"
 	"strings"
 	"time"
@@ -27,6 +28,10 @@ var signer = v4.NewSigner()
 // may add or change stays out, content-length and accept too. Each attempt is
 // signed anew.
 func (c *Call) Sign(creds resource.Credentials, now time.Time) (http.Header, error) {
+	keys, ok := creds.(resource.Static)
+	if !ok {
+		return nil, fmt.Errorf("no way to sign with %T", creds)
+	}
 	sum := sha256.Sum256(c.body)
 	hash := hex.EncodeToString(sum[:])
 	u := *c.url
@@ -43,17 +48,17 @@ func (c *Call) Sign(creds resource.Credentials, now time.Time) (http.Header, err
 	}
 	region := c.target.Region
 	if region == "" {
-		region = creds.Region
+		region = keys.Region
 	}
 	err := signer.SignHTTP(context.Background(), aws.Credentials{
-		AccessKeyID:     creds.AccessKeyID,
-		SecretAccessKey: creds.SecretAccessKey.Reveal(),
-		SessionToken:    creds.SessionToken.Reveal(),
+		AccessKeyID:     keys.AccessKeyID,
+		SecretAccessKey: keys.SecretAccessKey.Reveal(),
+		SessionToken:    keys.SessionToken.Reveal(),
 	}, req, hash, signingName, region, now)
 	if err != nil {
 		return nil, err
 	}
-	c.keyID, c.signed = creds.AccessKeyID, now
+	c.keyID, c.signed = keys.AccessKeyID, now
 	for name, values := range c.header {
 		req.Header[name] = values
 	}

@@ -68,7 +68,7 @@ func TestSignaturesHoldForAnIndependentVerifier(t *testing.T) {
 		{name: "IPv6, a default port", model: "amazon.nova-pro-v1:0", endpoint: "https://[fd00::1]:443/x", host: "[fd00::1]", path: "/x/model/amazon.nova-pro-v1%3A0/converse"},
 	} {
 		for _, stream := range []bool{false, true} {
-			for _, keys := range []resource.Credentials{long, temporary} {
+			for _, keys := range []resource.Static{long, temporary} {
 				to := Target{ModelID: tt.model, Publisher: Publisher(tt.model), Region: "us-west-2", Endpoint: tt.endpoint, Options: tt.options}
 				req := userSays("hi")
 				req.Stream = stream

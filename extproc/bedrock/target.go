@@ -26,7 +26,7 @@ func NewTarget(m *resource.Model, modelID string, k *resource.ProviderKey) (Targ
 	t := Target{
 		ModelID:   modelID,
 		Publisher: m.Publisher,
-		Region:    k.Credentials.Region,
+		Region:    k.Region(),
 		Endpoint:  strings.TrimRight(k.APIBase, "/"),
 		Options:   m.Bedrock,
 	}

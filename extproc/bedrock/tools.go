@@ -1,6 +1,8 @@
 package bedrock
 
 import (
+	"bytes"
+	"context"
 	"encoding/json"
 	"errors"
 	"slices"
@@ -14,7 +16,7 @@ var looseSchema = json.RawMessage(`{"type":"object","properties":{}}`)
 
 // tools settles definitions and choice: the subset that may be called, none,
 // and definitions for a history whose tools are gone.
-func (p *prepared) tools(t Target) error {
+func (p *prepared) tools(ctx context.Context, t Target) error {
 	r, c := p.req, p.family.Capabilities
 	used := usedTools(r.Messages)
 	if len(r.Tools) > 0 && denies(c.Tools) {
@@ -44,12 +46,18 @@ func (p *prepared) tools(t Target) error {
 		r.ToolChoice = chat.ToolChoice{Mode: chat.ToolChoiceNone} // the caller offers none: nobody would run a call
 	}
 	for i := range tools {
+		if ctx.Err() != nil {
+			return ctx.Err()
+		}
 		if isNull(tools[i].Schema) {
 			tools[i].Schema = looseSchema
+			if !tools[i].Strict {
+				continue
+			}
 		}
 		schema, err := toolSchema(tools[i].Schema)
 		if err != nil {
-			return fault.Invalid("tools", "the schema of the tool %s %s", quote(tools[i].Name), err)
+			return schemaFault(tools[i], err)
 		}
 		tools[i].Schema = schema
 		if tools[i].Strict = tools[i].Strict && has(c.StrictTools); tools[i].Strict {
@@ -59,7 +67,7 @@ func (p *prepared) tools(t Target) error {
 				continue
 			}
 			if err != nil {
-				return fault.Invalid("tools", "the schema of the strict tool %s %s", quote(tools[i].Name), err)
+				return schemaFault(tools[i], err)
 			}
 			tools[i].Schema = schema
 		}
@@ -79,24 +87,39 @@ func (p *prepared) tools(t Target) error {
 
 // plainSchemas writes the tools' schemas as a family wants them that takes plain
 // ones only. Ours for structured output is the last one.
-func (p *prepared) plainSchemas() error {
+func (p *prepared) plainSchemas(ctx context.Context, limit int64) error {
 	if p.family.Capabilities.ToolSchema != "plain" {
 		return nil
 	}
 	p.req.Tools = slices.Clone(p.req.Tools)
-	left := maxPlainSize
+	most := min(limit, chat.MaxExpansion)
+	b := budget{most: most, left: most}
 	for i, t := range p.req.Tools {
-		left += len(t.Schema) // as many as it can hold itself
-		schema, err := plainSchema(t.Schema, &left)
+		if bytes.Equal(t.Schema, looseSchema) { // ours, where the caller gave none
+			continue
+		}
+		schema, err := plainSchema(ctx, t.Schema, &b)
 		switch {
-		case err != nil && t.Name == p.output:
-			return fault.Invalid("response_format", "the schema %s", err)
+		case ctx.Err() != nil:
+			return ctx.Err()
+		case err != nil && p.output != "" && i == len(p.req.Tools)-1:
+			return formatFault(t.Param, err)
 		case err != nil:
-			return fault.Invalid("tools", "the schema of the tool %s %s", quote(t.Name), err)
+			return schemaFault(t, err)
 		}
 		p.req.Tools[i].Schema = schema
 	}
 	return nil
+}
+
+// schemaFault says what is wrong with a tool's schema.
+func schemaFault(t chat.Tool, err error) error {
+	return fault.Invalid(or(t.Param, "tools"), "the schema of the tool %s %s", quote(t.Name), err)
+}
+
+// formatFault says what is wrong with the schema of structured output.
+func formatFault(param string, err error) error {
+	return fault.Invalid(or(param, "response_format"), "the schema %s", err)
 }
 
 // canChoose tells whether the family takes a tool choice; not said is yes.

@@ -80,8 +80,7 @@ func TestPlainSchema(t *testing.T) {
 		"a reference to nowhere": {`{"type":"object","properties":{"a":{"$ref":"#/$defs/X","title":"t"},"b":{"$ref":"https://example.com/s"}}}`,
 			`{"type":"object","properties":{"a":{"title":"t"},"b":{}}}`},
 	} {
-		left := 1000
-		got, err := plainSchema(json.RawMessage(test.in), &left)
+		got, err := plainSchema(t.Context(), json.RawMessage(test.in), &budget{most: 1000, left: 1000})
 		if err != nil || string(got) != test.want {
 			t.Errorf("%s: %s, %v; want %s", name, got, err, test.want)
 		}
@@ -96,8 +95,7 @@ func TestPlainSchemaIsBounded(t *testing.T) {
 		fmt.Fprintf(&b, `"%d":{"anyOf":[{"$ref":"#/$defs/%d"},{"$ref":"#/$defs/%d"}]},`, i, i+1, i+1)
 	}
 	b.WriteString(`"40":{}}}`)
-	left := 100_000
-	if _, err := plainSchema(json.RawMessage(b.String()), &left); err == nil {
+	if _, err := plainSchema(t.Context(), json.RawMessage(b.String()), &budget{most: 100_000, left: 100_000}); err == nil {
 		t.Error("want an error: the schema has no end")
 	}
 }

@@ -3,16 +3,19 @@ package bedrock
 import (
 	"bytes"
 	"encoding/json"
+	"slices"
+
+	"aisix/admin/strict"
+	"aisix/extproc/chat"
 )
 
 // tree is a JSON value that was read once: an object's members in their order
-// (that in which a model writes them), a list's items, or any other value as it
-// was written.
+// (that in which a model writes them), a list's items, or any other value. raw is
+// its text as it was written, of objects and lists too; nil of one that we made.
 type tree struct {
 	kind    byte // '{', '[', or 0
-	members []member
-	items   []tree
 	raw     json.RawMessage
+	members []member // of a list without names
 }
 
 type member struct {
@@ -20,55 +23,68 @@ type member struct {
 	value tree
 }
 
-// parseTree reads JSON that a dialect has checked.
+// parseTree reads a schema, JSON that a dialect has checked, and shares its bytes.
+// The errors say what is wrong with it, after "the schema".
 func parseTree(raw json.RawMessage) (tree, error) {
-	dec := json.NewDecoder(bytes.NewReader(raw))
-	dec.UseNumber()
-	return nextTree(dec)
+	r := treeReader{raw: raw, tokens: json.NewDecoder(bytes.NewReader(raw))}
+	r.tokens.UseNumber()
+	return r.next(0)
 }
 
-func nextTree(dec *json.Decoder) (tree, error) {
-	token, err := dec.Token()
+type treeReader struct {
+	raw    json.RawMessage
+	tokens *json.Decoder
+	values int // and member names, so far
+}
+
+func (r *treeReader) next(depth int) (tree, error) {
+	if r.values++; r.values > chat.MaxSchemaValues {
+		return tree{}, errTooMany
+	}
+	if depth > strict.MaxDepth {
+		return tree{}, errTooDeep
+	}
+	from := r.tokens.InputOffset()
+	token, err := r.tokens.Token()
 	if err != nil {
 		return tree{}, err
 	}
-	switch x := token.(type) {
-	case json.Delim:
-		t := tree{kind: byte(x)}
-		for dec.More() {
-			var name string
+	var t tree
+	if open, ok := token.(json.Delim); ok {
+		t.kind = byte(open)
+		for r.tokens.More() {
+			var x member
 			if t.kind == '{' {
-				key, err := dec.Token()
+				name, err := r.tokens.Token()
 				if err != nil {
 					return tree{}, err
 				}
-				name, _ = key.(string) // keys are strings
+				x.name, _ = name.(string) // names are strings
+				r.values++
 			}
-			v, err := nextTree(dec)
-			if err != nil {
+			if x.value, err = r.next(depth + 1); err != nil {
 				return tree{}, err
 			}
-			if t.kind == '{' {
-				t.members = append(t.members, member{name, v})
-			} else {
-				t.items = append(t.items, v)
+			if len(t.members) == cap(t.members) { // append alone would copy a long list five times
+				t.members = slices.Grow(t.members, max(4, len(t.members)))
 			}
+			t.members = append(t.members, x)
 		}
-		_, err := dec.Token() // the end
-		return t, err
-	case json.Number:
-		return tree{raw: json.RawMessage(x)}, nil
-	case string:
-		return textTree(x), nil
-	default: // true, false, null
-		return tree{raw: marshal(x)}, nil
+		if _, err := r.tokens.Token(); err != nil { // the end
+			return tree{}, err
+		}
 	}
+	t.raw = bytes.TrimLeft(r.raw[from:r.tokens.InputOffset()], " \t\r\n,:")
+	return t, nil
 }
 
-func textTree(s string) tree { return tree{raw: text(s)} }
+func textTree(s string) tree { return tree{raw: appendText(nil, s)} }
 
 // get is the member of that name, or nil.
-func (t tree) get(name string) *tree {
+func (t *tree) get(name string) *tree {
+	if t.kind != '{' {
+		return nil
+	}
 	for i := range t.members {
 		if t.members[i].name == name {
 			return &t.members[i].value
@@ -87,7 +103,7 @@ func (t *tree) text() (s string, ok bool) {
 
 // with is t with a member replaced, or added.
 func (t tree) with(name string, value tree) tree {
-	t.members = append([]member(nil), t.members...)
+	t.raw, t.members = nil, append([]member(nil), t.members...)
 	if at := t.get(name); at != nil {
 		*at = value
 	} else {
@@ -96,44 +112,33 @@ func (t tree) with(name string, value tree) tree {
 	return t
 }
 
-func (t tree) json() json.RawMessage {
-	var buf bytes.Buffer
-	t.write(&buf)
-	return buf.Bytes()
-}
+func (t *tree) json() json.RawMessage { return t.append(nil) }
 
-func (t tree) write(buf *bytes.Buffer) {
-	switch t.kind {
-	case '{':
-		buf.WriteByte('{')
-		for i, x := range t.members {
-			if i > 0 {
-				buf.WriteByte(',')
-			}
-			buf.Write(text(x.name))
-			buf.WriteByte(':')
-			x.value.write(buf)
-		}
-		buf.WriteByte('}')
-	case '[':
-		buf.WriteByte('[')
-		for i, x := range t.items {
-			if i > 0 {
-				buf.WriteByte(',')
-			}
-			x.write(buf)
-		}
-		buf.WriteByte(']')
-	default:
-		buf.Write(t.raw)
+func (t *tree) append(dst []byte) []byte {
+	if t.raw != nil {
+		return append(dst, t.raw...)
 	}
+	dst = append(dst, t.kind)
+	for i := range t.members {
+		if i > 0 {
+			dst = append(dst, ',')
+		}
+		if t.kind == '{' {
+			dst = append(appendText(dst, t.members[i].name), ':')
+		}
+		dst = t.members[i].value.append(dst)
+	}
+	return append(dst, t.kind+2) // ] and } stand two behind [ and {
 }
 
-// text is s as JSON, without HTML escapes.
-func text(s string) json.RawMessage {
-	var buf bytes.Buffer
-	enc := json.NewEncoder(&buf)
-	enc.SetEscapeHTML(false)
-	_ = enc.Encode(s) // a string always encodes
-	return bytes.TrimSpace(buf.Bytes())
+// appendText appends s as JSON, without HTML escapes.
+func appendText(dst []byte, s string) []byte {
+	for i := range len(s) {
+		if c := s[i]; c < ' ' || c > '~' || c == '"' || c == '\\' {
+			return append(dst, marshal(s)...)
+		}
+	}
+	dst = append(dst, '"')
+	dst = append(dst, s...)
+	return append(dst, '"')
 }

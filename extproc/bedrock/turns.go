@@ -2,6 +2,8 @@ package bedrock
 
 import (
 	"slices"
+	"strconv"
+	"strings"
 
 	"aisix/extproc/chat"
 )
@@ -18,6 +20,7 @@ func (p *prepared) separateTools() error {
 		return nil
 	}
 	r.Messages = slices.Clone(r.Messages)
+	var left []string // where text was left out
 	for i, m := range r.Messages {
 		var tools, rest []chat.Block
 		for _, b := range m.Blocks {
@@ -37,11 +40,23 @@ func (p *prepared) separateTools() error {
 			last.Blocks = append(slices.Clip(last.Blocks), rest...)
 			tools[len(tools)-1] = last
 		case chat.ToolUse:
-			p.notes = append(p.notes, "the model takes no text beside tool calls: that of "+m.Param+" was left out")
+			left = append(left, m.Param)
 		default: // reasoning alone
 			continue
 		}
 		r.Messages[i].Blocks = tools
 	}
+	if len(left) > 0 {
+		p.notes = append(p.notes, "the model takes no text beside tool calls: that of "+some(left)+" was left out")
+	}
 	return nil
+}
+
+// some names the first few of many places.
+func some(places []string) string {
+	const few = 8
+	if len(places) <= few {
+		return strings.Join(places, ", ")
+	}
+	return strings.Join(places[:few], ", ") + " and " + strconv.Itoa(len(places)-few) + " more"
 }

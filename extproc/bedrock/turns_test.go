@@ -2,6 +2,7 @@ package bedrock
 
 import (
 	"encoding/json"
+	"strconv"
 	"strings"
 	"testing"
 
@@ -65,4 +66,22 @@ func capabilities(t testing.TB, raw string) *resource.Capabilities {
 		t.Fatal(err)
 	}
 	return &c
+}
+
+// Notes for the operator do not grow with the conversation.
+func TestNotesAreBounded(t *testing.T) {
+	r := &chat.Request{}
+	for i := range 1000 {
+		id := strconv.Itoa(i)
+		r.Messages = append(r.Messages,
+			chat.Message{Role: chat.User, Blocks: []chat.Block{chat.Text{Text: "q"}}},
+			chat.Message{Role: chat.Assistant, Param: "messages[" + id + "]", Blocks: []chat.Block{chat.Text{Text: "let me see"}, chat.ToolUse{ID: id, Name: "f"}}},
+			chat.Message{Role: chat.User, Blocks: []chat.Block{chat.ToolResult{ID: id}}},
+			chat.Message{Role: chat.Assistant, Blocks: []chat.Block{chat.Text{Text: "so"}}})
+	}
+	r.Messages = append(r.Messages, chat.Message{Role: chat.User, Blocks: []chat.Block{chat.Text{Text: "q"}}})
+	notes := newCall(t, r, target(llama)).Notes()
+	if len(notes) != 1 || len(notes[0]) > 300 || !strings.HasSuffix(notes[0], "messages[7] and 992 more was left out") {
+		t.Errorf("%q", notes)
+	}
 }

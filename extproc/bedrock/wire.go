@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
+	"fmt"
 	"io"
 	"net/http"
 
@@ -44,11 +45,14 @@ func serialize(op *smithy.OperationSchema, in smithy.Serializable) (wireRequest,
 	}
 	w := wireRequest{path: req.URL.Path, rawPath: req.URL.EscapedPath(), header: req.Header}
 	if s := req.GetStream(); s != nil {
-		body, err := io.ReadAll(s)
-		if err != nil {
+		size, known, err := req.StreamLength()
+		if err != nil || !known {
+			return wireRequest{}, fmt.Errorf("bedrock: length of the encoded request: known %t, %w", known, err)
+		}
+		w.body = make([]byte, size) // at once: io.ReadAll would copy a long one several times
+		if _, err := io.ReadFull(s, w.body); err != nil {
 			return wireRequest{}, err
 		}
-		w.body = body
 	}
 	return w, nil
 }

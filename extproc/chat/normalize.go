@@ -237,7 +237,7 @@ func (t *turn) pair(calls []call) error {
 	place := make(map[string]int, len(calls))
 	for i, c := range calls {
 		if _, ok := place[c.id]; ok {
-			return fault.Invalid(c.param+".tool_calls", "%s: two tool calls have the id %q", c.param, c.id)
+			return fault.Invalid(c.param+".tool_calls", "%s: two tool calls have the id %q", c.param, clip(c.id))
 		}
 		place[c.id] = i
 	}
@@ -252,17 +252,17 @@ func (t *turn) pair(calls []call) error {
 		}
 		i, ok := place[r.ID]
 		if !ok {
-			return fault.Invalid(g.where(), "a tool message must answer a tool call of the assistant message before it: there is no tool call %q", r.ID)
+			return fault.Invalid(g.where(), "a tool message must answer a tool call of the assistant message before it: there is no tool call %q", clip(r.ID))
 		}
 		if results[i] != nil {
-			return fault.Invalid(g.where(), "the tool call %q has two results", r.ID)
+			return fault.Invalid(g.where(), "the tool call %q has two results", clip(r.ID))
 		}
 		results[i] = g
 	}
 	ordered := make(groupList, 0, len(t.groups))
 	for i, g := range results {
 		if g == nil {
-			return fault.Invalid(calls[i].param+".tool_calls", "an assistant message with tool calls must be followed by tool messages that answer each of them: %q has no answer", calls[i].id)
+			return fault.Invalid(calls[i].param+".tool_calls", "an assistant message with tool calls must be followed by tool messages that answer each of them: %q has no answer", clip(calls[i].id))
 		}
 		ordered = append(ordered, *g)
 	}
@@ -282,11 +282,22 @@ func object(input json.RawMessage) json.RawMessage {
 	if text[0] == '{' && json.Valid(text) {
 		return json.RawMessage(text)
 	}
-	wrapped, err := json.Marshal(map[string]string{"arguments": string(input)})
-	if err != nil { // a map of strings always marshals
+	var buf bytes.Buffer
+	enc := json.NewEncoder(&buf)
+	enc.SetEscapeHTML(false)                                                          // a < would weigh six times what the caller sent
+	if err := enc.Encode(map[string]string{"arguments": string(input)}); err != nil { // a map of strings always marshals
 		return json.RawMessage("{}")
 	}
-	return wrapped
+	return bytes.TrimSuffix(buf.Bytes(), []byte("\n"))
+}
+
+// clip cuts an id to a length fit for an error message.
+func clip(id string) string {
+	const most = 64
+	if len(id) <= most {
+		return id
+	}
+	return strings.ToValidUTF8(id[:most], "") + "…"
 }
 
 // result leaves blank text out of a tool result, but never leaves it empty.

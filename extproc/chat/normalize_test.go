@@ -157,6 +157,31 @@ func TestNormalizeRefuses(t *testing.T) {
 	}
 }
 
+// What a caller sent does not grow where it is kept as text, nor in what is said of
+// it.
+func TestNormalizeDoesNotGrow(t *testing.T) {
+	input := strings.Repeat("<&>", 100_000)
+	got, err := Normalize(&Request{Messages: placed([]Message{says(Assistant, use("a", input)), says(User, answers("a", text("1")))})})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if kept := got.Messages[0].Blocks[0].(ToolUse).Input; len(kept) != len(input)+len(`{"arguments":""}`) {
+		t.Errorf("arguments of %d bytes became %d", len(input), len(kept))
+	}
+	id := strings.Repeat("ü", 1<<20)
+	for name, messages := range map[string][]Message{
+		"no call":     {says(User, answers(id, text("1")))},
+		"no result":   {says(Assistant, use(id, "")), says(User, text("q"))},
+		"two results": {says(Assistant, use(id, "")), says(User, answers(id), answers(id))},
+		"two calls":   {says(Assistant, use(id, ""), use(id, "")), says(User, answers(id))},
+	} {
+		_, err := Normalize(&Request{Messages: placed(messages)})
+		if f := fault.From(err); f.Status != 400 || len(f.Message) > 400 || !strings.Contains(f.Message, id[:60]) {
+			t.Errorf("%s: %d %.500s", name, f.Status, f.Message)
+		}
+	}
+}
+
 func TestImageFormat(t *testing.T) {
 	for data, want := range map[string]string{
 		"\x89PNG\r\n\x1a\n...": "png", "\xff\xd8\xff\xe0": "jpeg", "GIF89a": "gif", "GIF87a": "gif",

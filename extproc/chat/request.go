@@ -132,6 +132,7 @@ type Tool struct {
 	Schema      json.RawMessage // a JSON Schema whose type is object
 	Strict      bool
 	Cache       *CachePoint // a cache point after this definition
+	Param       string      // where the caller wrote the schema
 }
 
 // ToolChoice says whether and which tool must be called.
@@ -160,6 +161,7 @@ type Format struct {
 	Description string
 	Schema      json.RawMessage
 	Strict      bool
+	Param       string // where the caller wrote the schema
 }
 
 // Reasoning asks the model to think, or not to.

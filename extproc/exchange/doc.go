@@ -30,7 +30,7 @@
 //	  response trailers SEND (and request trailers, in full duplex)
 //	request_attributes:  [source.address]
 //	response_attributes: [response.code_details]
-//	mutation_rules that allow :authority, :path, :method and x-envoy-*
+//	mutation_rules that allow x-envoy-* (:path and x-aisix-* are allowed unasked)
 //	allow_content_length_header: true (Envoy ≥ 1.38)
 //
 // # Goroutines

@@ -10,9 +10,17 @@ import (
 	extprocv3 "github.com/envoyproxy/go-control-plane/envoy/service/ext_proc/v3"
 )
 
-// EgressHeader picks Envoy's egress cluster: "tls" or "plaintext". Envoy strips
-// it from callers' requests, and without it no route leaves the gateway.
-const EgressHeader = "x-aisix-egress"
+// The headers that lead a request out. EgressHeader picks Envoy's egress cluster,
+// "tls" or "plaintext"; HostHeader names the upstream, host or host:port, which
+// Envoy resolves, connects to and puts into Host. Envoy strips both from callers'
+// requests, without both no route leaves the gateway, and neither goes out.
+//
+// The upstream is not named by :authority: Envoy looks the route up again, and
+// under that name it may have one that is not ours.
+const (
+	EgressHeader = "x-aisix-egress"
+	HostHeader   = "x-aisix-host"
+)
 
 // attributes is where Envoy puts the attributes that the filter's configuration
 // asks for.
@@ -162,10 +170,10 @@ func (x *Exchange) holdRequestTrailers(t *extprocv3.HttpTrailers) {
 	x.requestEnded = true
 }
 
-// Request is what goes to the upstream in place of the caller's request.
+// Request is what goes to the upstream in place of the caller's request. The
+// method stays the caller's.
 type Request struct {
-	Method string // "" keeps the caller's
-	Host   string // becomes :authority, which a dynamic forward proxy resolves; "" keeps the caller's, and takes no Egress
+	Host   string // value of HostHeader; "" sets none, and takes no Egress
 	Path   string // with the query, escaped; "" keeps the caller's
 	Egress string // value of EgressHeader: "tls" or "plaintext"; "" sets none
 	// Header are the only fields that go out: every field of the caller that is not
@@ -228,10 +236,10 @@ func (x *Exchange) answerRequestTrailers() error {
 }
 
 func (x *Exchange) requestMutation(r Request) *extprocv3.HeaderMutation {
-	set := make([]KeyValue, 0, len(r.Header)+5)
+	set := make([]KeyValue, 0, len(r.Header)+4)
 	set = append(set, r.Header...)
-	for _, kv := range []KeyValue{{":method", r.Method}, {":authority", r.Host}, {":path", r.Path}, {EgressHeader, r.Egress}} {
-		if kv.Value != "" && !(kv.Key == ":method" && kv.Value == x.header.Method) {
+	for _, kv := range []KeyValue{{":path", r.Path}, {EgressHeader, r.Egress}, {HostHeader, r.Host}} {
+		if kv.Value != "" {
 			set = append(set, kv)
 		}
 	}

@@ -1,16 +1,20 @@
 package fetch
 
-import "net/netip"
+import (
+	"net/netip"
+
+	"aisix/admin/resource/netaddr"
+)
 
 // special are address blocks that look public and are not for strangers: they
 // lead back into a network, to a cloud's own services, or nowhere. From IANA's
 // registries of special-purpose addresses; ranges that netip knows by itself
-// (private, loopback, link-local, multicast) are not repeated.
+// (private, loopback, link-local, multicast), and the metadata services that package
+// address knows, are not repeated.
 var special = prefixes(
 	"0.0.0.0/8",         // this network
-	"100.64.0.0/10",     // carrier-grade NAT; Alibaba's metadata service
-	"168.63.129.16/32",  // Azure's platform service
-	"192.0.0.0/24",      // protocol assignments; Oracle's metadata service
+	"100.64.0.0/10",     // carrier-grade NAT
+	"192.0.0.0/24",      // protocol assignments
 	"192.0.2.0/24",      // documentation
 	"192.31.196.0/24",   // AS112
 	"192.52.193.0/24",   // AMT
@@ -34,7 +38,7 @@ var unicast6 = netip.MustParsePrefix("2000::/3")
 // public tells whether a is an address that a caller may send us to.
 func public(a netip.Addr) bool {
 	a = a.Unmap() // ::ffff:10.0.0.1 reaches 10.0.0.1
-	if !a.IsValid() || a.Zone() != "" || !a.IsGlobalUnicast() || a.IsPrivate() {
+	if !a.IsValid() || a.Zone() != "" || !a.IsGlobalUnicast() || a.IsPrivate() || netaddr.Service(a) {
 		return false
 	}
 	if a.Is6() && !unicast6.Contains(a) {

@@ -2,12 +2,10 @@ package openai
 
 import (
 	"encoding/base64"
-	"runtime"
 	"strings"
 	"testing"
 	"time"
 
-	"aisix/admin/strict"
 	"aisix/extproc/chat"
 )
 
@@ -74,35 +72,5 @@ func TestAllocations(t *testing.T) {
 	out, _ := s.Append(make([]byte, 0, 1<<12), e)
 	if n := testing.AllocsPerRun(100, func() { out, _ = s.Append(out[:0], e) }); n > 0 {
 		t.Errorf("a chunk of text: %.0f allocations, want none", n)
-	}
-}
-
-// TestHostileBodies holds what a body of the largest size may allocate, whether it is
-// refused or not: each has as many small things as it may hold.
-func TestHostileBodies(t *testing.T) {
-	const most = strict.MaxValues - 100
-	messages := func(items string) string { return `{"model":"m","messages":[` + items + `]}` }
-	for name, body := range map[string]string{
-		"messages":    messages(join(most/6, func(int) string { return `{"role":"user","content":""}` })),
-		"no messages": messages(join(most/2, func(int) string { return `{}` })),
-		"parts":       messages(`{"role":"user","content":[` + join(most/6, func(int) string { return `{"type":"text","text":""}` }) + `]}`),
-		"images":      messages(`{"role":"user","content":[` + join(most/8, func(int) string { return imagePart("https://a") }) + `]}`),
-		"calls":       messages(`{"role":"assistant","tool_calls":[` + join(most/12, func(int) string { return `{"id":"a","type":"function","function":{"name":"f"}}` }) + `]}`),
-		"results":     messages(join(most/8, func(int) string { return `{"role":"tool","tool_call_id":"a","content":""}` })),
-		"nulls":       messages(`{"role":"user","content":"a",` + join(most/2, func(i int) string { return `"` + itoa(i) + `":null` }) + `}`),
-		"tools":       body(`,"tools":[` + join(most/10, func(i int) string { return `{"type":"function","function":{"name":"f` + itoa(i) + `"}}` }) + `]`),
-		"metadata":    body(`,"metadata":{` + join(most/2, func(i int) string { return `"\u0061` + itoa(i) + `":""` }) + `}`),
-		"a name":      `{"model":"m","` + strings.Repeat("n", strict.MaxName) + `":1}`,
-		"values":      messages(join(5<<20, func(int) string { return `1` })),
-		"levels":      messages(strings.Repeat("[", 5<<20)),
-		"text":        messages(`{"role":"user","content":"` + strings.Repeat(`\n`, 5<<20-64) + `"}`),
-	} {
-		var before, after runtime.MemStats
-		runtime.ReadMemStats(&before)
-		_, _ = Chat{}.Decode([]byte(body))
-		runtime.ReadMemStats(&after)
-		if n := after.TotalAlloc - before.TotalAlloc - uint64(len(body)); n > 64<<20 {
-			t.Errorf("%s: %d bytes", name, n)
-		}
 	}
 }

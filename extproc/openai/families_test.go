@@ -126,11 +126,11 @@ func call(t *testing.T, model string, body map[string]any) ([]byte, *fault.Error
 func encode(t *testing.T, model string, request *chat.Request) ([]byte, *fault.Error) {
 	t.Helper()
 	m := &resource.Model{Bedrock: resource.Bedrock{AllowOverride: resource.Overridable}}
-	target, err := bedrock.NewTarget(m, model, &resource.ProviderKey{Credentials: resource.Credentials{Region: "us-east-1"}})
+	target, err := bedrock.NewTarget(m, model, &resource.ProviderKey{Credentials: resource.Static{Region: "us-east-1"}})
 	if err != nil {
 		t.Fatal(err)
 	}
-	c, err := bedrock.NewCall(request, target)
+	c, err := bedrock.NewCall(t.Context(), request, target, 10<<20)
 	if err != nil {
 		return nil, fault.From(err)
 	}

@@ -48,7 +48,7 @@ func (f *responseFormat) toChat() *chat.Format {
 		return &chat.Format{}
 	}
 	s := f.JSONSchema
-	out := &chat.Format{Name: s.Name, Description: s.Description, Schema: json.RawMessage(s.Schema), Strict: s.Strict}
+	out := &chat.Format{Name: s.Name, Description: s.Description, Schema: json.RawMessage(s.Schema), Strict: s.Strict, Param: "response_format.json_schema.schema"}
 	if s.Schema == nil {
 		out.Schema = json.RawMessage(`{"type":"object"}`) // OpenAI's "any object"
 	}

@@ -66,7 +66,7 @@ func TestParameters(t *testing.T) {
 		}},
 		{`,"response_format":{"type":"json_object"}`, func(r *chat.Request) { r.Format = &chat.Format{} }},
 		{`,"response_format":{"type":"json_schema","json_schema":{"name":"n","description":"d","strict":true,"schema":{"type":"object"}}}`, func(r *chat.Request) {
-			r.Format = &chat.Format{Name: "n", Description: "d", Strict: true, Schema: json.RawMessage(`{"type":"object"}`)}
+			r.Format = &chat.Format{Name: "n", Description: "d", Strict: true, Schema: json.RawMessage(`{"type":"object"}`), Param: "response_format.json_schema.schema"}
 		}},
 		{`,"top_k":5,"guardrailConfig":{"guardrailIdentifier":"g"},"performanceConfig":{"latency":"optimized"},"serviceTier":{"type":"flex"},
 		  "additionalModelRequestFields":{"k":1e2},"requestMetadata":{"a":"b"},"anthropic_beta":["x"]`, func(r *chat.Request) {
@@ -81,8 +81,8 @@ func TestParameters(t *testing.T) {
 		{`,"tools":[{"type":"function","function":{"name":"f","description":"d","strict":true,"parameters":{"type":"object","required":["a"]}},"cache_control":{"type":"ephemeral","ttl":"1h"}},
 		  {"type":"function","function":{"name":"g.h","parameters":{},"cache_control":{"type":"ephemeral"}}}],"tool_choice":"auto"`, func(r *chat.Request) {
 			r.Tools = []chat.Tool{
-				{Name: "f", Description: "d", Strict: true, Schema: json.RawMessage(`{"type":"object","required":["a"]}`), Cache: &chat.CachePoint{TTL: "1h"}},
-				{Name: "g.h", Schema: json.RawMessage(`{"type":"object","properties":{}}`), Cache: &chat.CachePoint{}},
+				{Name: "f", Description: "d", Strict: true, Schema: json.RawMessage(`{"type":"object","required":["a"]}`), Param: "tools[0].function.parameters", Cache: &chat.CachePoint{TTL: "1h"}},
+				{Name: "g.h", Schema: json.RawMessage(`{"type":"object","properties":{}}`), Param: "tools[1].function.parameters", Cache: &chat.CachePoint{}},
 			}
 			r.ToolChoice.Mode = chat.ToolChoiceAuto
 		}},

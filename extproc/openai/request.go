@@ -1,6 +1,7 @@
 package openai
 
 import (
+	"cmp"
 	"encoding/json"
 	"maps"
 	"math"
@@ -103,8 +104,13 @@ func (r *chatRequest) Check() *strict.Error {
 		return strict.Required("/messages")
 	case len(r.Messages) == 0:
 		return strict.Errorf("/messages", "must not be empty")
+	case len(r.Metadata) > chat.MaxLabels:
+		return strict.Errorf("/metadata", "may hold at most %d members", chat.MaxLabels)
 	}
 	for _, err := range []*strict.Error{
+		r.checkMessages(),
+		atMost("/tools", len(r.Tools), chat.MaxTools, "tools"),
+		atMost("/stop", len(r.Stop), chat.MaxStop, "stop sequences"),
 		r.MaxTokens.IntWithin("/max_tokens", 1, math.MaxInt32),
 		r.MaxCompletionTokens.IntWithin("/max_completion_tokens", 1, math.MaxInt32),
 		r.Temperature.Within("/temperature", 0, 2),
@@ -143,6 +149,37 @@ func (r *chatRequest) Check() *strict.Error {
 		}
 	}
 	return nil
+}
+
+// checkMessages counts what a request may hold so many of, over all messages.
+func (r *chatRequest) checkMessages() *strict.Error {
+	if err := atMost("/messages", len(r.Messages), chat.MaxMessages, "messages"); err != nil {
+		return err
+	}
+	parts, calls, thoughts := 0, 0, 0
+	for i := range r.Messages {
+		m := &r.Messages[i]
+		parts += len(m.Content.parts)
+		calls += len(m.ToolCalls)
+		thoughts += len(m.ThinkingBlocks)
+		if parts <= chat.MaxParts && calls <= chat.MaxToolCalls && thoughts <= chat.MaxThinkingBlocks {
+			continue
+		}
+		place := "/messages/" + strconv.Itoa(i)
+		return cmp.Or(
+			atMost(place+"/content", parts, chat.MaxParts, "content parts"),
+			atMost(place+"/tool_calls", calls, chat.MaxToolCalls, "tool calls"),
+			atMost(place+"/thinking_blocks", thoughts, chat.MaxThinkingBlocks, "thinking blocks"),
+		)
+	}
+	return nil
+}
+
+func atMost(pointer string, n, most int, what string) *strict.Error {
+	if n <= most {
+		return nil
+	}
+	return strict.Errorf(pointer, "a request may hold at most %d %s", most, what)
 }
 
 // only is the Error of a value that is not the one that changes nothing.
@@ -214,7 +251,7 @@ func (r *chatRequest) toChat(model string, ignore []string) (*chat.Request, erro
 		out.Metadata[name] = *label
 	}
 	for i := range r.Tools {
-		out.Tools = append(out.Tools, r.Tools[i].toChat())
+		out.Tools = append(out.Tools, r.Tools[i].toChat("tools["+strconv.Itoa(i)+"]"))
 	}
 	out.Extensions = r.extensions()
 	c := conversation{request: out, anonymous: slices.Contains(ignore, "name"), anyDetail: slices.Contains(ignore, "detail")}

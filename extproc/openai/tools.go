@@ -34,6 +34,8 @@ func (t *typed) check(what string, name *string) *strict.Error {
 		return strict.Required("/function")
 	case *name == "":
 		return strict.Required("/function/name")
+	case len(*name) > chat.MaxToolName:
+		return strict.Errorf("/function/name", "must be at most %d bytes long", chat.MaxToolName)
 	}
 	return nil
 }
@@ -75,18 +77,19 @@ func (t *tool) Check() *strict.Error {
 	switch f := t.Function; {
 	case f.Parameters == nil, strict.Peek(f.Parameters, &root) == nil && root.Type == "object":
 	case strict.Unmarshal(f.Parameters, &nothing) == nil:
-		f.Parameters = nil
+		f.Parameters = strict.RawObject(anyObject)
 	default:
 		return strict.Errorf("/function/parameters", "must be a JSON Schema whose type is object")
 	}
 	return nil
 }
 
-func (t *tool) toChat() chat.Tool {
+// toChat gives the tool that stands at param.
+func (t *tool) toChat(param string) chat.Tool {
 	f := t.Function
-	out := chat.Tool{Name: f.Name, Description: f.Description, Strict: f.Strict, Schema: json.RawMessage(f.Parameters), Cache: f.CacheControl.toChat()}
-	if f.Parameters == nil {
-		out.Schema = json.RawMessage(anyObject)
+	out := chat.Tool{Name: f.Name, Description: f.Description, Strict: f.Strict, Schema: json.RawMessage(anyObject), Cache: f.CacheControl.toChat()}
+	if f.Parameters != nil {
+		out.Schema, out.Param = json.RawMessage(f.Parameters), param+".function.parameters"
 	}
 	if out.Cache == nil {
 		out.Cache = t.CacheControl.toChat()
@@ -228,6 +231,9 @@ func (r *chatRequest) checkTools() *strict.Error {
 	case c.Type == "function":
 		return asked("/tool_choice", c.Function)
 	case c.Type == "allowed_tools":
+		if err := atMost("/tool_choice/allowed_tools/tools", len(c.AllowedTools.Tools), chat.MaxTools, "tools"); err != nil {
+			return err
+		}
 		for i := range c.AllowedTools.Tools {
 			if err := asked("/tool_choice/allowed_tools/tools/"+strconv.Itoa(i), c.AllowedTools.Tools[i].Function); err != nil {
 				return err

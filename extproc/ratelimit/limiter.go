@@ -7,7 +7,7 @@
 // reservations, in one hash slot. A call is checked in all its buckets and added
 // to all or none. Tokens: an estimate is reserved and Settle corrects it, in the
 // windows of the reservation: a limit of N lets no more than N pass, plus what
-// was in flight.
+// was in flight. Arrive is the look before: no round trip, nothing taken.
 //
 // One server (or a primary with replicas): one script takes all buckets, in one
 // round trip, atomically. Redis Cluster: buckets live in different slots, so
@@ -18,10 +18,16 @@
 //
 // Redis away is told apart from Redis slow: a refused or broken connection counts
 // at once, an answer that is only late has to be late three times in a row.
-// While Redis is away nobody waits for it; a probe finds it back, which drops
-// the local counters.
+// While Redis is away nobody waits for it; a probe finds it back. Under the policy
+// "local" each process then holds limits to what it knows (tally): what Redis last
+// said, and what it has let in itself. That is told to Redis once it is back, and
+// counters that Redis lost begin with what is known: an outage, or many, adds no
+// more than each process's own share of a limit to a window.
 //
-// extproc calls it: Reserve in admit, Settle at every exit.
+// An error that concerns one bucket is that bucket's: see deliver.
+//
+// extproc calls it: Arrive at the headers, Reserve in admit, Settle and Leave at
+// every exit.
 package ratelimit
 
 import (
@@ -59,9 +65,11 @@ type Options struct {
 	Now       func() time.Time
 	Log       *slog.Logger
 	// Failed hears of every call to Redis that failed; Changed of going away (true)
-	// and coming back (false). Both must not block.
-	Failed  func(error)
-	Changed func(away bool)
+	// and coming back (false); Repaired of every key of a bucket that somebody
+	// else had written to. None may block.
+	Failed   func(error)
+	Changed  func(away bool)
+	Repaired func()
 }
 
 // lateLimit is how many answers in a row must be late for Redis to be away.
@@ -75,20 +83,30 @@ type Limiter struct {
 	o        Options
 	instance string
 	sequence atomic.Uint64
+	life     any // arguments of the scripts: SlotTTL and grace, ms
+	grace    any
 	wake     chan struct{}
 	stop     chan struct{}
 	stopped  chan struct{}
 	closing  sync.Once
+	teller   sync.Mutex // held by who tells
 
-	mu      sync.Mutex
-	away    bool
-	late    int
-	cause   error // of being away
-	local   *local
-	pending map[string][]*settlement // by scope: not yet confirmed by Redis
-	waiting int                      // settlements in pending
-	lost    int
-	open    map[*Reservation]struct{} // reserved in Redis, not settled
+	mu    sync.Mutex
+	away  bool
+	late  int
+	cause error                           // of being away
+	era   int                             // counts the times that Redis came back
+	heard struct{ redis, ours time.Time } // when Redis last said its time, on both clocks
+
+	tallies map[string]*tally         // by scope
+	open    map[*Reservation]struct{} // not settled; without those that Open let pass
+	due     map[*tally]struct{}       // have settlements
+	waiting int                       // settlements, in all
+	lost    int                       // settlements given up
+	untold  map[*Reservation]struct{} // admitted here, and Redis was not told yet
+	owing   map[*tally]struct{}       // have calls that are over and that Redis was not told of
+	posts   []*post                   // what Redis is being told
+	blamed  time.Time                 // when a bucket's error was last logged
 }
 
 // New starts a Limiter. Close stops it.
@@ -108,10 +126,14 @@ func New(client redis.UniversalClient, o Options) *Limiter {
 	if o.Changed == nil {
 		o.Changed = func(bool) {}
 	}
+	if o.Repaired == nil {
+		o.Repaired = func() {}
+	}
 	l := &Limiter{
-		redis: client, o: o, instance: uuid.NewString(),
+		redis: client, o: o, instance: uuid.NewString(), life: o.SlotTTL.Milliseconds(), grace: grace.Milliseconds(),
 		wake: make(chan struct{}, 1), stop: make(chan struct{}), stopped: make(chan struct{}),
-		local: newLocal(), pending: map[string][]*settlement{}, open: map[*Reservation]struct{}{},
+		tallies: map[string]*tally{}, open: map[*Reservation]struct{}{}, due: map[*tally]struct{}{},
+		untold: map[*Reservation]struct{}{}, owing: map[*tally]struct{}{},
 	}
 	switch client.(type) {
 	case *redis.ClusterClient, *redis.Ring:
@@ -128,6 +150,11 @@ func setDefault[T comparable](p *T, value T) {
 	}
 }
 
+// name is unique over all processes.
+func (l *Limiter) name() string {
+	return l.instance + "-" + strconv.FormatUint(l.sequence.Add(1), 36)
+}
+
 // Reserve admits one call to all the buckets, or refuses it and leaves no trace
 // in any. id is the call's, for who looks into Redis; it need not be unique.
 // tokens is what the call is sure to use. The error is a *Rejection, or ctx's.
@@ -137,7 +164,7 @@ func (l *Limiter) Reserve(ctx context.Context, id string, buckets []Bucket, toke
 	if len(r.buckets) == 0 {
 		return r, nil
 	}
-	r.member = l.instance + "-" + strconv.FormatUint(l.sequence.Add(1), 36) + " " + id
+	r.member = l.name() + " " + id
 
 	l.mu.Lock()
 	away, cause := l.away, l.cause
@@ -145,10 +172,10 @@ func (l *Limiter) Reserve(ctx context.Context, id string, buckets []Bucket, toke
 	if !away {
 		v, err := l.reserve(ctx, r)
 		if err == nil {
-			return l.conclude(r, v)
+			return l.conclude(r, v, told)
 		}
-		l.settle(r.corrections(time.Time{}, 0)) // if Redis did take it, the slot is given back
 		if ctx.Err() != nil {
+			l.takeBack(r)
 			return nil, context.Cause(ctx)
 		}
 		l.failed(err)
@@ -156,25 +183,48 @@ func (l *Limiter) Reserve(ctx context.Context, id string, buckets []Bucket, toke
 	}
 	switch l.o.OnFailure {
 	case Open:
+		if !away {
+			l.takeBack(r)
+		}
 		return r, nil
 	case Closed:
+		if !away {
+			l.takeBack(r)
+		}
 		return nil, unavailable(cause)
 	}
-	l.mu.Lock()
-	r.local = l.local
-	l.mu.Unlock()
-	return l.conclude(r, r.local.reserve(l.o.Now(), r.buckets, r.tokens))
+	if away {
+		return l.conclude(r, verdict{}, untold)
+	}
+	return l.conclude(r, verdict{}, doubtful)
 }
 
-func (l *Limiter) conclude(r *Reservation, v verdict) (*Reservation, error) {
-	if v.refused {
-		return nil, rejection(r.buckets, v)
+// conclude makes a reservation or a rejection of the verdict: Redis's, or this
+// process's own where Redis was not asked (untold) or gave no answer (doubtful).
+func (l *Limiter) conclude(r *Reservation, v verdict, s state) (*Reservation, error) {
+	l.mu.Lock()
+	if s != told {
+		v = l.local(r)
 	}
-	r.verdict, r.counted = v, true
-	if r.local == nil {
-		l.mu.Lock()
+	if v.refused < 0 {
+		r.verdict, r.state = v, s
 		l.open[r] = struct{}{}
-		l.mu.Unlock()
+		for _, b := range r.buckets {
+			l.tally(b.scope).open++
+		}
+		if s != told {
+			l.untold[r] = struct{}{}
+		}
+	}
+	l.mu.Unlock()
+	if s == doubtful {
+		if v.refused >= 0 {
+			l.takeBack(r)
+		}
+		l.poke()
+	}
+	if v.refused >= 0 {
+		return nil, rejection(r.buckets, v)
 	}
 	return r, nil
 }
@@ -185,71 +235,99 @@ func (l *Limiter) conclude(r *Reservation, v verdict) (*Reservation, error) {
 func (l *Limiter) reserve(ctx context.Context, r *Reservation) (verdict, error) {
 	ctx, cancel := context.WithTimeout(ctx, l.o.Timeout)
 	defer cancel()
-	due := l.due(r.buckets)
-	steps := make([]step, 0, len(due)+len(r.buckets))
-	for _, s := range due {
-		steps = append(steps, settleStep(s))
-	}
+	steps, due := l.ahead(r.buckets)
+	first := len(steps)
 	if l.cluster {
 		for i := range r.buckets {
-			steps = append(steps, reserveStep(r, r.buckets[i:i+1], l.o.SlotTTL))
+			steps = append(steps, l.reserveStep(r, r.buckets[i:i+1]))
 		}
 	} else {
-		steps = append(steps, reserveStep(r, r.buckets, l.o.SlotTTL))
+		steps = append(steps, l.reserveStep(r, r.buckets))
 	}
-	cmds, err := run(ctx, l.redis, steps)
+	sent := l.o.Now()
+	cmds, err := l.deliver(ctx, steps)
 	if err != nil {
 		return verdict{}, err
 	}
-	l.confirm(due)
+	v, err := join(steps[first:], cmds[first:])
+	if err != nil {
+		return verdict{}, &bucketError{err}
+	}
 	l.mu.Lock()
 	l.late = 0
+	l.heard.redis, l.heard.ours = v.at, sent
+	l.confirm(due)
+	l.learn(r.buckets, v)
 	l.mu.Unlock()
-	cmds = cmds[len(due):]
-	if !l.cluster {
-		return parse(cmds[0], len(r.buckets))
+	l.report(cmds[:first-len(due)])
+	if l.cluster && v.refused >= 0 {
+		l.undo(ctx, r, v)
 	}
-	return l.join(ctx, r, cmds)
+	return v, nil
 }
 
-// join makes one verdict of one per bucket, and takes back what was admitted if
-// any refused.
-func (l *Limiter) join(ctx context.Context, r *Reservation, cmds []*redis.Cmd) (verdict, error) {
-	all := verdict{}
-	var admitted []*settlement
+// join makes one verdict of the answers: on a cluster there is one per bucket.
+func join(steps []step, cmds []*redis.Cmd) (verdict, error) {
+	var all verdict
+	longest := time.Duration(-1)
 	for i, cmd := range cmds {
-		v, err := parse(cmd, 1)
+		text, err := cmd.Text()
 		if err != nil {
 			return verdict{}, err
 		}
+		v, err := parse(text, total(steps[i].buckets))
+		if err != nil {
+			return verdict{}, err
+		}
+		if i == 0 && len(cmds) == 1 {
+			return v, nil
+		}
 		if i == 0 {
-			all.at = v.at
+			all = verdict{at: v.at, refused: -1}
 		}
-		all.used = append(all.used, v.used[0])
-		if !v.refused {
-			admitted = append(admitted, r.undo(i, v.at))
-		} else if !all.refused || reset(v.at, v.dim) > reset(all.at, all.dim) {
-			all.refused, all.bucket, all.dim, all.at = true, i, v.dim, v.at
+		if v.refused >= 0 {
+			if wait := steps[i].buckets[0].limits[v.refused].wait(v.at); wait > longest {
+				all.at, all.refused, longest = v.at, len(all.used)+v.refused, wait
+			}
 		}
+		all.used = append(all.used, v.used...)
 	}
-	if !all.refused || len(admitted) == 0 {
-		return all, nil
+	return all, nil
+}
+
+// undo takes r back from single buckets of a cluster that admitted it while
+// another refused. Those that refused do not know it.
+func (l *Limiter) undo(ctx context.Context, r *Reservation, v verdict) {
+	r.verdict.at = v.at
+	l.takeBack(r)
+	steps, due := make([]step, len(r.buckets)), make([]settlement, len(r.buckets))
+	for i := range r.buckets {
+		due[i] = settlement{r, i}
+		steps[i] = l.settleStep(due[i])
 	}
-	l.settle(admitted)
-	steps := make([]step, len(admitted))
-	for i, s := range admitted {
-		steps[i] = settleStep(s)
+	if _, err := l.deliver(ctx, steps); err == nil { // else the flusher goes on trying
+		l.mu.Lock()
+		l.confirm(due)
+		l.mu.Unlock()
 	}
-	if _, err := run(ctx, l.redis, steps); err == nil {
-		l.confirm(admitted)
-	}
-	return all, nil // else the flusher goes on trying
 }
 
 // failed decides whether Redis is away, after a call that did not go through.
 func (l *Limiter) failed(err error) {
 	l.o.Failed(err)
+	now := l.o.Now()
 	l.mu.Lock()
+	if b := (*bucketError)(nil); errors.As(err, &b) {
+		blame := now.Sub(l.blamed) >= time.Second
+		if blame {
+			l.blamed = now
+		}
+		l.mu.Unlock()
+		if blame {
+			l.o.Log.Error("Redis does not count for a bucket: its limits follow the policy, those of others do not", "policy", l.o.OnFailure, "error", err)
+		}
+		return
+	}
 	var timeout net.Error
 	if errors.Is(err, context.DeadlineExceeded) || errors.Is(err, os.ErrDeadlineExceeded) || errors.As(err, &timeout) && timeout.Timeout() {
 		l.late++
@@ -274,7 +352,7 @@ func (l *Limiter) back() {
 	was := l.away
 	l.away, l.late, l.cause = false, 0, nil
 	if was {
-		l.local = newLocal()
+		l.era++
 	}
 	l.mu.Unlock()
 	if was {

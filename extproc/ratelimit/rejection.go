@@ -24,28 +24,50 @@ func (r *Rejection) Error() string { return r.Fault.Error() }
 // Unwrap gives the fault.
 func (r *Rejection) Unwrap() error { return r.Fault }
 
-var wording = [dimensions]string{"requests per second", "requests per minute", "requests per hour", "requests per day", "tokens per minute", "tokens per day", "requests at a time"}
-
 func rejection(buckets []bucket, v verdict) *Rejection {
-	b := buckets[v.bucket]
-	wait := reset(v.at, v.dim)
+	place := v.refused
+	b := buckets[0]
+	for _, b = range buckets {
+		if place < len(b.limits) {
+			break
+		}
+		place -= len(b.limits)
+	}
+	limit := b.limits[place]
+	wait := limit.reset(v.at)
 	seconds := strconv.FormatInt(max(1, int64((wait+time.Second-1)/time.Second)), 10)
 	kind, _, _ := strings.Cut(b.scope, ":")
 	subject := map[string]string{"apikey": "this API key", "model": "this model"}[kind]
 	if subject == "" {
 		subject = "this " + kind
 	}
-	limit := *b.limits[v.dim]
-	message := fmt.Sprintf("Rate limit reached for %s: limit %s, %d %s. Please try again in %s s.", subject, names[v.dim], limit, wording[v.dim], seconds)
-	if limit == 0 {
-		message = fmt.Sprintf("Rate limit reached for %s: limit %s is 0, which blocks all requests.", subject, names[v.dim])
+	message := fmt.Sprintf("Rate limit reached for %s: limit %s, %d %s. Please try again in %s s.", subject, limit.Name, limit.Max, limit.words(), seconds)
+	if limit.Max == 0 {
+		message = fmt.Sprintf("Rate limit reached for %s: limit %s is 0, which blocks all requests.", subject, limit.Name)
 	}
 	h := http.Header{}
-	set(h, v, buckets, func(i, d int) bool { return i == v.bucket && d == v.dim })
+	set(h, v, buckets, func(i int, _ Limit) bool { return i == v.refused })
 	return &Rejection{
 		Fault:   &fault.Error{Kind: fault.RateLimited, Status: http.StatusTooManyRequests, Message: message, RetryAfter: seconds},
-		Headers: h, Scope: b.scope, Limit: names[v.dim],
+		Headers: h, Scope: b.scope, Limit: limit.Name,
 	}
+}
+
+// words say what the limit counts: "tokens per minute".
+func (l Limit) words() string {
+	switch l.Window {
+	case 0:
+		return "requests at a time"
+	case time.Second:
+		return string(l.Unit) + " per second"
+	case time.Minute:
+		return string(l.Unit) + " per minute"
+	case time.Hour:
+		return string(l.Unit) + " per hour"
+	case 24 * time.Hour:
+		return string(l.Unit) + " per day"
+	}
+	return string(l.Unit) + " per " + l.Window.String()
 }
 
 func unavailable(cause error) *Rejection {
@@ -58,22 +80,23 @@ func unavailable(cause error) *Rejection {
 // set writes the x-ratelimit headers as OpenAI sends them: for requests and for
 // tokens, of the limit with least left among those that pick takes. A
 // concurrency limit shows only where it refused.
-func set(h http.Header, v verdict, buckets []bucket, pick func(i, d int) bool) {
+func set(h http.Header, v verdict, buckets []bucket, pick func(place int, l Limit) bool) {
 	type row struct {
 		limit, remaining int64
 		reset            time.Duration
 	}
 	var least [2]*row
-	for i, b := range buckets {
-		for d, limit := range b.limits {
-			if limit == nil || !pick(i, d) {
+	place := -1
+	for _, b := range buckets {
+		for _, limit := range b.limits {
+			if place++; !pick(place, limit) {
 				continue
 			}
 			unit := 0
-			if d == tpm || d == tpd {
+			if limit.Unit == Tokens {
 				unit = 1
 			}
-			r := &row{*limit, max(0, *limit-v.used[i][d]), reset(v.at, d)}
+			r := &row{limit.Max, max(0, limit.Max-v.used[place]), limit.reset(v.at)}
 			if l := least[unit]; l == nil || r.remaining < l.remaining || r.remaining == l.remaining && r.reset > l.reset {
 				least[unit] = r
 			}

@@ -104,7 +104,7 @@ func TestLocalWindows(t *testing.T) {
 	r.Settle(900) // of the minute before: only the day counts it
 	now = now.Add(time.Second)
 	refused(t, l, 95, "tpd", b)
-	if got := reserve(t, l, 0, b).verdict.used[0]; got[tpm] != 10 || got[tpd] != 910 {
+	if got := reserve(t, l, 0, b).verdict.used; got[1] != 10 || got[2] != 910 {
 		t.Errorf("used %v", got)
 	}
 }

@@ -3,8 +3,10 @@ package ratelimit
 import (
 	"context"
 	_ "embed"
+	"errors"
 	"fmt"
 	"strconv"
+	"strings"
 	"time"
 
 	"github.com/redis/go-redis/v9"
@@ -16,25 +18,35 @@ var reserveSource string
 //go:embed settle.lua
 var settleSource string
 
+//go:embed tell.lua
+var tellSource string
+
 //go:embed renew.lua
 var renewSource string
+
+//go:embed repair.lua
+var repairSource string
 
 var (
 	reserveScript = redis.NewScript(reserveSource)
 	settleScript  = redis.NewScript(settleSource)
+	tellScript    = redis.NewScript(tellSource)
 	renewScript   = redis.NewScript(renewSource)
+	repairScript  = redis.NewScript(repairSource)
 )
 
-// step is one script run.
+// step is one script run, in buckets.
 type step struct {
-	script *redis.Script
-	keys   []string
-	args   []any
+	script  *redis.Script
+	buckets []bucket
+	keys    []string
+	args    []any
 }
 
 // run sends the steps in one round trip, in order on each node. Every step may
 // run twice without harm, so a server that has forgotten the scripts gets the
-// whole lot again with their source.
+// whole lot again with their source. The error is one of getting there: what
+// Redis answered, errors too, is in the commands.
 func run(ctx context.Context, client redis.UniversalClient, steps []step) ([]*redis.Cmd, error) {
 	send := func(source bool) ([]*redis.Cmd, error) {
 		cmds := make([]*redis.Cmd, len(steps))
@@ -56,49 +68,131 @@ func run(ctx context.Context, client redis.UniversalClient, steps []step) ([]*re
 	}
 	for _, c := range cmds {
 		if redis.HasErrorPrefix(c.Err(), "NOSCRIPT") {
-			return send(true)
+			cmds, err = send(true)
+			break
 		}
 	}
-	return cmds, err
+	for _, c := range cmds {
+		if c.Err() != nil && !isReply(c.Err()) {
+			return nil, c.Err()
+		}
+	}
+	if err != nil && !isReply(err) {
+		return nil, err
+	}
+	return cmds, nil
 }
 
-func reserveStep(r *Reservation, buckets []bucket, ttl time.Duration) step {
-	s := step{script: reserveScript, keys: make([]string, 0, 2*len(buckets)), args: make([]any, 0, 4+dimensions*len(buckets))}
-	s.args = append(s.args, r.member, r.tokens, ttl.Milliseconds(), grace.Milliseconds())
+// isReply tells an error that Redis answered from one of not getting there.
+func isReply(err error) bool {
+	var reply redis.Error
+	return errors.As(err, &reply)
+}
+
+// reserveStep reserves r in the buckets, some or all of its own.
+func (l *Limiter) reserveStep(r *Reservation, buckets []bucket) step {
+	s := step{script: reserveScript, buckets: buckets, keys: make([]string, 0, 2*len(buckets)), args: make([]any, 0, 3+len(buckets))}
+	s.args = append(s.args, r.member, l.life, l.grace)
 	for _, b := range buckets {
-		s.keys = append(s.keys, countersKey(b.scope), slotsKey(b.scope))
+		s.keys = append(s.keys, b.keys...)
+		limits := make([]byte, 0, 48*len(b.limits))
 		for _, limit := range b.limits {
-			if limit == nil {
-				s.args = append(s.args, "")
-			} else {
-				s.args = append(s.args, strconv.FormatInt(*limit, 10))
-			}
+			limits = limit.appendField(limits)
+			limits = strconv.AppendInt(limits, limit.Max, 10)
+			limits = append(limits, ' ')
+			limits = strconv.AppendInt(limits, limit.adds(r.tokens), 10)
+			limits = append(limits, ' ')
 		}
+		s.args = append(s.args, limits)
 	}
 	return s
 }
 
-func settleStep(s *settlement) step {
-	args := make([]any, 0, 2+windows)
-	args = append(args, s.member, s.at.UnixMilli())
-	for _, c := range s.corrections {
-		args = append(args, c)
+func (l *Limiter) settleStep(s settlement) step {
+	r := s.r
+	buckets := r.buckets[s.bucket : s.bucket+1]
+	var corrections []byte
+	for _, limit := range buckets[0].limits {
+		if by := r.correction(limit); by != 0 && limit.Unit != Slots {
+			corrections = appendChange(corrections, limit, r.verdict.at, by)
+		}
 	}
-	return step{settleScript, []string{countersKey(s.scope), slotsKey(s.scope)}, args}
+	return step{settleScript, buckets, buckets[0].keys, []any{r.member, corrections}}
 }
 
-// parse reads reserve.lua's reply for n buckets.
-func parse(cmd *redis.Cmd, n int) (verdict, error) {
-	reply, err := cmd.Int64Slice()
-	if err != nil {
-		return verdict{}, err
+func (l *Limiter) tellStep(p *post) step {
+	var counts []byte
+	for _, c := range p.counts {
+		counts = appendChange(counts, c.limit, c.at, c.by)
 	}
-	if len(reply) != 3+n*dimensions || reply[1] < 0 || reply[1] > int64(n) || reply[2] < 0 || reply[2] > dimensions {
-		return verdict{}, fmt.Errorf("reserve.lua answered %d numbers for %d buckets", len(reply), n)
+	life := l.life
+	if p.reservation == nil {
+		life = 0
 	}
-	v := verdict{at: time.UnixMilli(reply[0]), refused: reply[1] > 0, bucket: int(reply[1]) - 1, dim: int(reply[2]) - 1, used: make([][dimensions]int64, n)}
-	for i := range n {
-		copy(v.used[i][:], reply[3+i*dimensions:])
+	return step{tellScript, p.buckets, p.buckets[0].keys, []any{p.member, life, l.grace, counts}}
+}
+
+// kept is how long a key that was not ours is kept.
+const kept = 24 * time.Hour
+
+// repairStep gives back what is known of the bucket's counters, should they be
+// gone. The caller holds mu.
+func (l *Limiter) repairStep(one []bucket) step {
+	t := l.tally(one[0].scope)
+	now := l.clock()
+	var known []byte
+	for _, c := range t.counts {
+		if limit := c.limit(); c.window == limit.window(now) && c.known > 0 {
+			known = appendChange(known, limit, now, c.known)
+		}
+	}
+	return step{repairScript, one, []string{t.keys[0], t.keys[1], t.keys[0] + ":broken", t.keys[1] + ":broken"},
+		[]any{kept.Milliseconds(), l.grace, known}}
+}
+
+// appendField writes the field of the hash of counters that counts for the limit,
+// and the window's seconds.
+func (l Limit) appendField(b []byte) []byte {
+	seconds := int64(l.Window / time.Second)
+	b = append(b, l.Unit...)
+	b = append(b, ':')
+	b = strconv.AppendInt(b, seconds, 10)
+	b = append(b, ' ')
+	b = strconv.AppendInt(b, seconds, 10)
+	return append(b, ' ')
+}
+
+// appendChange writes what a script does to the limit's counter of the time at.
+func appendChange(b []byte, l Limit, at time.Time, by int64) []byte {
+	b = l.appendField(b)
+	b = strconv.AppendInt(b, l.window(at), 10)
+	b = append(b, ' ')
+	b = strconv.AppendInt(b, by, 10)
+	return append(b, ' ')
+}
+
+// parse reads reserve.lua's answer about so many limits.
+func parse(text string, limits int) (verdict, error) {
+	v := verdict{refused: -1, used: make([]int64, 0, limits)}
+	for i := 0; text != ""; i++ {
+		var word string
+		word, text, _ = strings.Cut(text, " ")
+		n, err := strconv.ParseInt(word, 10, 64)
+		switch {
+		case err != nil:
+			return verdict{}, fmt.Errorf("reserve.lua's answer: %w", err)
+		case i == 0:
+			v.at = time.UnixMilli(n)
+		case i == 1 && n >= 0 && n <= int64(limits):
+			v.refused = int(n) - 1
+		case i > 1 && len(v.used) < limits && n >= 0:
+			v.used = append(v.used, n)
+		default:
+			return verdict{}, fmt.Errorf("reserve.lua's answer: %d in place %d", n, i)
+		}
+	}
+	if len(v.used) < limits {
+		return verdict{}, fmt.Errorf("reserve.lua answered of %d limits, not %d", len(v.used), limits)
 	}
 	return v, nil
 }

@@ -1,30 +1,43 @@
 package ratelimit
 
 import (
-	"context"
 	"net/http"
-	"sync"
-	"time"
+	"slices"
 )
 
 // Reservation is what a call holds until it is settled.
 type Reservation struct {
 	limiter *Limiter
-	member  string
+	member  any // its name, a string
 	buckets []bucket
 	tokens  int64
-	counted bool // verdict is set: in Redis, or in local where that is set
 	verdict verdict
-	local   *local
-	once    sync.Once
+
+	// Guarded by the limiter's mu.
+	state  state
+	left   int   // posts that Redis has not confirmed
+	over   bool  // settled
+	undone bool  // as if it had not been
+	final  int64 // tokens used, once it is over
 }
+
+// state is who knows of a reservation.
+type state int
+
+const (
+	unlimited state = iota // nobody: there is no limit, or none at the moment
+	told                   // Redis
+	untold                 // this process
+	doubtful               // this process, and perhaps Redis: it gave no answer
+	telling                // this process; Redis is being told
+)
 
 // Headers are x-ratelimit-{limit,remaining,reset}-{requests,tokens}, each of the
 // limit with least left; absent where no limit applies.
 func (r *Reservation) Headers() http.Header {
 	h := http.Header{}
-	if r.counted {
-		set(h, r.verdict, r.buckets, func(_, d int) bool { return d != concurrency })
+	if r.verdict.used != nil {
+		set(h, r.verdict, r.buckets, func(_ int, l Limit) bool { return l.Unit != Slots })
 	}
 	return h
 }
@@ -34,52 +47,54 @@ func (r *Reservation) Headers() http.Header {
 // Settle counts. Call it before the last byte of the answer goes out: then a
 // caller that comes straight back finds its slot free.
 func (r *Reservation) Settle(tokens int64) {
-	r.once.Do(func() {
-		l := r.limiter
-		switch {
-		case !r.counted:
-		case r.local != nil:
-			r.local.settle(r.verdict.at, l.o.Now(), r.buckets, max(0, tokens)-r.tokens)
-		default:
-			l.mu.Lock()
-			delete(l.open, r)
-			l.mu.Unlock()
-			l.settle(r.corrections(r.verdict.at, max(0, tokens)-r.tokens))
+	l := r.limiter
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if r.over || r.state == unlimited {
+		return
+	}
+	r.over, r.final = true, max(0, tokens)
+	delete(l.open, r)
+	for _, b := range r.buckets {
+		t := l.tally(b.scope)
+		t.open--
+		for _, limit := range b.limits {
+			c := t.in(limit, r.verdict.at)
+			if limit.Unit == Slots || c == nil {
+				continue
+			}
+			if r.state == told {
+				c.known = max(0, c.known+r.correction(limit))
+			} else {
+				c.untold += r.correction(limit)
+			}
+			if r.state == untold {
+				c.owed += limit.adds(r.final)
+				l.owing[t] = struct{}{}
+			}
 		}
-	})
+	}
+	switch r.state {
+	case told:
+		l.settle(r)
+	case untold:
+		delete(l.untold, r)
+	}
+	// doubtful and telling: once Redis was told (confirmPost).
 }
 
 // settlement is the end of a reservation in one bucket.
 type settlement struct {
-	scope       string
-	member      string
-	at          time.Time // of the reservation, on Redis's clock; zero if unknown
-	corrections [windows]int64
+	r      *Reservation
+	bucket int
 }
 
-func (r *Reservation) corrections(at time.Time, tokens int64) []*settlement {
-	due := make([]*settlement, len(r.buckets))
-	for i, b := range r.buckets {
-		s := &settlement{scope: b.scope, member: r.member, at: at}
-		for _, d := range []int{tpm, tpd} {
-			if b.limits[d] != nil {
-				s.corrections[d] = tokens
-			}
-		}
-		due[i] = s
+// correction is what the settlement adds to what limit counts.
+func (r *Reservation) correction(limit Limit) int64 {
+	if r.undone {
+		return -limit.adds(r.tokens)
 	}
-	return due
-}
-
-// undo takes the reservation in bucket i back as if it had not been.
-func (r *Reservation) undo(i int, at time.Time) *settlement {
-	s := &settlement{scope: r.buckets[i].scope, member: r.member, at: at}
-	for d := range windows {
-		if r.buckets[i].limits[d] != nil {
-			s.corrections[d] = -counted(d, r.tokens)
-		}
-	}
-	return s
+	return limit.adds(r.final) - limit.adds(r.tokens)
 }
 
 const (
@@ -92,18 +107,30 @@ const (
 	batch = 256
 )
 
-func (l *Limiter) settle(due []*settlement) {
-	l.mu.Lock()
-	for _, s := range due {
+// settle hands r's settlements to the flusher. The caller holds mu.
+func (l *Limiter) settle(r *Reservation) {
+	for i, b := range r.buckets {
 		if l.waiting >= maxPending {
 			l.lost++
 			continue
 		}
-		l.pending[s.scope] = append(l.pending[s.scope], s)
+		t := l.tally(b.scope)
+		t.due = append(t.due, settlement{r, i})
+		l.due[t] = struct{}{}
 		l.waiting++
 	}
-	l.mu.Unlock()
 	l.poke()
+}
+
+// takeBack undoes a reservation that Redis may have taken, as if it had not been.
+func (l *Limiter) takeBack(r *Reservation) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if r.verdict.at.IsZero() {
+		r.verdict.at = l.clock()
+	}
+	r.over, r.undone = true, true
+	l.settle(r)
 }
 
 func (l *Limiter) poke() {
@@ -113,162 +140,45 @@ func (l *Limiter) poke() {
 	}
 }
 
-// due is what is to be settled in the buckets, the oldest first. It stays
-// pending until confirmed: sent twice is settled once.
-func (l *Limiter) due(buckets []bucket) []*settlement {
+// ahead is what goes before a reservation in the buckets: counters that Redis may
+// have lost while it was away, then what is to be settled, the oldest first. That
+// stays until confirmed: sent twice is settled once.
+func (l *Limiter) ahead(buckets []bucket) (steps []step, due []settlement) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	var due []*settlement
-	for _, b := range buckets {
-		p := l.pending[b.scope]
-		due = append(due, p[:min(ride, len(p))]...)
+	for i := range buckets {
+		t := l.tally(buckets[i].scope)
+		buckets[i].keys = t.keys
+		if t.era != l.era {
+			steps = append(steps, l.repairStep(buckets[i:i+1]))
+		}
+		due = append(due, t.due[:min(ride, len(t.due))]...)
 	}
-	return due
+	for _, s := range due {
+		steps = append(steps, l.settleStep(s))
+	}
+	return steps, due
 }
 
-func (l *Limiter) confirm(done []*settlement) {
-	if len(done) == 0 {
-		return
-	}
-	sent, scopes := make(map[*settlement]bool, len(done)), map[string]bool{}
+// confirm forgets settlements that Redis has. The caller holds mu.
+func (l *Limiter) confirm(done []settlement) {
 	for _, s := range done {
-		sent[s], scopes[s.scope] = true, true
-	}
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	for scope := range scopes {
-		old := l.pending[scope]
-		var kept []*settlement
-		for _, p := range old {
-			if !sent[p] {
-				kept = append(kept, p)
-			}
+		t := l.tallies[s.r.buckets[s.bucket].scope]
+		if t == nil {
+			continue
 		}
-		l.waiting -= len(old) - len(kept)
-		if len(kept) == 0 {
-			delete(l.pending, scope)
+		i := slices.Index(t.due, s) // 0, unless both the flusher and a call took it along
+		if i < 0 {
+			continue
+		}
+		if i == 0 && len(t.due) > ride {
+			t.due = t.due[1:]
 		} else {
-			l.pending[scope] = kept
+			t.due = slices.Delete(t.due, i, i+1)
+		}
+		l.waiting--
+		if len(t.due) == 0 {
+			delete(l.due, t)
 		}
 	}
-}
-
-// maintain flushes settlements, renews open reservations and looks for a Redis
-// that is away, until Close.
-func (l *Limiter) maintain() {
-	defer close(l.stopped)
-	renew := time.NewTicker(l.o.SlotTTL / 3)
-	defer renew.Stop()
-	probe := time.NewTicker(l.o.Probe)
-	defer probe.Stop()
-	for {
-		select {
-		case <-l.stop:
-			return
-		case <-renew.C:
-			if !l.Away() {
-				l.renew()
-			}
-		case <-probe.C:
-			if l.Away() {
-				l.probe()
-			} else {
-				l.flush(context.Background()) // what an earlier try left
-			}
-		case <-l.wake:
-			select {
-			case <-time.After(l.o.Linger):
-			case <-l.stop:
-				return
-			}
-			if !l.Away() {
-				l.flush(context.Background())
-			}
-		}
-	}
-}
-
-func (l *Limiter) probe() {
-	ctx, cancel := context.WithTimeout(context.Background(), l.o.Timeout)
-	defer cancel()
-	// A write, since a replica that answers PING can still not count.
-	if err := l.redis.Set(ctx, "aisix:limit:probe", l.instance, time.Minute).Err(); err != nil {
-		return
-	}
-	l.back()
-	l.renew()
-	l.flush(context.Background())
-}
-
-// flush settles all that is pending; what fails stays for the next time.
-func (l *Limiter) flush(ctx context.Context) error {
-	for {
-		l.mu.Lock()
-		var due []*settlement
-		for _, p := range l.pending {
-			due = append(due, p[:min(len(p), batch-len(due))]...)
-			if len(due) == batch {
-				break
-			}
-		}
-		lost := l.lost
-		l.lost = 0
-		l.mu.Unlock()
-		if lost > 0 {
-			l.o.Log.Warn("settlements given up: too many were waiting for Redis", "count", lost)
-		}
-		if len(due) == 0 {
-			return nil
-		}
-		steps := make([]step, len(due))
-		for i, s := range due {
-			steps[i] = settleStep(s)
-		}
-		if err := l.send(ctx, steps); err != nil {
-			return err
-		}
-		l.confirm(due)
-	}
-}
-
-// renew keeps the reservations of calls in flight alive.
-func (l *Limiter) renew() {
-	l.mu.Lock()
-	members := map[string][]any{}
-	for r := range l.open {
-		for _, b := range r.buckets {
-			members[b.scope] = append(members[b.scope], r.member)
-		}
-	}
-	l.mu.Unlock()
-	var steps []step
-	for scope, names := range members {
-		for len(names) > 0 {
-			n := min(len(names), batch)
-			args := append([]any{l.o.SlotTTL.Milliseconds(), grace.Milliseconds()}, names[:n]...)
-			steps = append(steps, step{renewScript, []string{slotsKey(scope)}, args})
-			names = names[n:]
-		}
-	}
-	if len(steps) > 0 {
-		_ = l.send(context.Background(), steps)
-	}
-}
-
-func (l *Limiter) send(ctx context.Context, steps []step) error {
-	ctx, cancel := context.WithTimeout(ctx, 4*l.o.Timeout)
-	defer cancel()
-	_, err := run(ctx, l.redis, steps)
-	if err != nil {
-		l.failed(err)
-	}
-	return err
-}
-
-// Close settles what is pending, within ctx, and stops. Reservations that are
-// still open run out by themselves.
-func (l *Limiter) Close(ctx context.Context) error {
-	l.closing.Do(func() { close(l.stop) })
-	<-l.stopped
-	return l.flush(ctx)
 }

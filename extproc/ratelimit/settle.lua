@@ -2,21 +2,23 @@
 -- run finds the reservation gone and changes nothing.
 --
 -- KEYS: [1] hash of counters, [2] sorted set of open reservations (reserve.lua)
--- ARGV: [1] the reservation's name, [2] Redis's clock at the reservation, ms,
---   then six corrections: rps rpm rph rpd tpm tpd, added to the windows of that
---   moment; a window that is over stays so.
--- Returns 1 if the reservation was open, else 0.
-local names = {'rps', 'rpm', 'rph', 'rpd', 'tpm', 'tpd'}
-local sizes = {1, 60, 3600, 86400, 60, 86400}
-if redis.call('ZREM', KEYS[2], ARGV[1]) == 0 then return 0 end
-local seconds = math.floor(tonumber(ARGV[2]) / 1000)
-for d = 1, 6 do
-  local add = ARGV[2 + d]
-  if add ~= '0' then
-    local field = string.format('%s:%d', names[d], math.floor(seconds / sizes[d]))
-    if redis.call('HEXISTS', KEYS[1], field) == 1 then
-      redis.call('HINCRBY', KEYS[1], field, add)
+-- ARGV: [1] the reservation's name, [2] corrections, each "<field> <seconds> <window>
+--   <add> "; a window that is over stays so
+-- Returns 1 if the reservation was open, else 0. Error BADCOUNT: as reserve.lua.
+if not redis.call('ZSCORE', KEYS[2], ARGV[1]) then return 0 end
+local write = {}
+for field, window, add in string.gmatch(ARGV[2], '(%S+) %d+ (%d+) (%-?%d+)') do
+  local value = redis.call('HGET', KEYS[1], field)
+  if value then
+    local of, is = string.match(value, '^(%d+):(%d+)$')
+    if not of or #is > 16 then return redis.error_reply('BADCOUNT in a hash of counters') end
+    if of == window then
+      write[#write + 1] = field
+      write[#write + 1] = string.format('%s:%.0f', window, math.min(math.max(0, is + add), 9007199254740991))
     end
   end
 end
+redis.call('ZREMRANGEBYSCORE', KEYS[2], '-inf', '-inf') -- first, as reserve.lua
+if #write > 0 then redis.call('HSET', KEYS[1], unpack(write)) end
+redis.call('ZREM', KEYS[2], ARGV[1])
 return 1

@@ -27,7 +27,8 @@ func (o Outcome) String() string {
 }
 
 // Call is a finished call, as the one who served it knows it. No member may hold
-// a key, a prompt or an answer.
+// a prompt or an answer. What a caller or an upstream chose may be anything: Record
+// cleans and cuts it, and takes keys out.
 type Call struct {
 	// The request headers.
 	RequestID     string // ours; may be of the caller's choosing
@@ -38,7 +39,7 @@ type Call struct {
 
 	// Admission.
 	KeyID         string // the API key's resource id
-	Alias         string // as the caller wrote it
+	Alias         string // as the caller wrote it, in model
 	ModelAlias    string // as the model's resource has it; "" while unknown
 	ModelID       string // the model's resource id
 	Provider      string // the provider key's label
@@ -64,6 +65,11 @@ type Call struct {
 	Partial   bool          // Usage is what was seen until somebody left
 	Latency   time.Duration // to the last byte
 	FirstByte time.Duration // to the first byte of an answer; 0 if none
+
+	// IsKey reports whether a text is the plaintext of an API key; nil knows none.
+	IsKey func(string) bool
+
+	hidden []string // what no line may show
 }
 
 func (c *Call) outcome() Outcome {
@@ -80,26 +86,14 @@ func (c *Call) outcome() Outcome {
 	return Failed
 }
 
-// longest is how much of a name that the caller chose is kept.
-const longest = 256
-
-func clip(s string, n int) string {
-	if len(s) <= n {
-		return s
-	}
-	for n > 0 && s[n]&0xC0 == 0x80 { // not inside a rune
-		n--
-	}
-	return s[:n] + "…"
-}
-
+// record is the usage record of a call that was cleaned.
 func (c *Call) record() *usagev1.Record {
 	r := &usagev1.Record{
-		RequestId:          clip(c.RequestID, longest),
+		RequestId:          c.RequestID,
 		UpstreamRequestIds: c.UpstreamRequestIDs,
 		Time:               timestamppb.New(c.Time),
 		KeyId:              c.KeyID,
-		Alias:              valid(clip(c.Alias, longest)),
+		Alias:              c.Alias,
 		ModelAlias:         c.ModelAlias,
 		ModelId:            c.ModelID,
 		UpstreamModel:      c.UpstreamModel,

@@ -20,6 +20,7 @@ type Metrics struct {
 	rejections *prometheus.CounterVec
 	redis      *prometheus.CounterVec
 	away       prometheus.Gauge
+	repaired   prometheus.Counter
 	panics     prometheus.Counter
 	pending    prometheus.Gauge
 	lost       prometheus.Counter
@@ -38,21 +39,33 @@ func NewMetrics() *Metrics {
 		rejections: prometheus.NewCounterVec(prometheus.CounterOpts{Name: "aisix_rate_limit_rejections_total", Help: "Requests refused by a limit."}, []string{"scope", "limit"}),
 		redis:      prometheus.NewCounterVec(prometheus.CounterOpts{Name: "aisix_redis_failures_total", Help: "Calls to Redis that failed, by use: limits, usage."}, []string{"use"}),
 		away:       prometheus.NewGauge(prometheus.GaugeOpts{Name: "aisix_redis_away", Help: "1 while limits follow the failure policy because Redis is away."}),
+		repaired:   prometheus.NewCounter(prometheus.CounterOpts{Name: "aisix_limit_keys_repaired_total", Help: "Keys of limits in Redis that were not as the limiter writes them, and were repaired."}),
 		panics:     prometheus.NewCounter(prometheus.CounterOpts{Name: "aisix_panics_total", Help: "Calls that ended in a panic."}),
 		pending:    prometheus.NewGauge(prometheus.GaugeOpts{Name: "aisix_usage_records_pending", Help: "Usage records in memory, not yet in Redis or on the disk."}),
-		lost:       prometheus.NewCounter(prometheus.CounterOpts{Name: "aisix_usage_records_lost_total", Help: "Usage records given up."}),
+		lost:       prometheus.NewCounter(prometheus.CounterOpts{Name: "aisix_usage_records_lost_total", Help: "Calls that are missing in the usage totals: their records found no room, or cannot be read or stored."}),
 	}
 	for _, use := range []string{"limits", "usage"} {
 		m.redis.WithLabelValues(use) // there from the start, at 0
 	}
-	m.registry.MustRegister(m.requests, m.duration, m.firstToken, m.tokens, m.rejections, m.redis, m.away, m.panics, m.pending, m.lost,
+	m.registry.MustRegister(m.requests, m.duration, m.firstToken, m.tokens, m.rejections, m.redis, m.away, m.repaired, m.panics, m.pending, m.lost,
 		collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 	return m
 }
 
-// Handler serves /metrics.
+// Handler serves GET /metrics, and nothing else.
 func (m *Metrics) Handler() http.Handler {
-	return promhttp.HandlerFor(m.registry, promhttp.HandlerOpts{})
+	metrics := promhttp.HandlerFor(m.registry, promhttp.HandlerOpts{})
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		switch {
+		case r.URL.Path != "/metrics":
+			http.Error(w, "not found; the metrics are at /metrics", http.StatusNotFound)
+		case r.Method != http.MethodGet && r.Method != http.MethodHead:
+			w.Header().Set("Allow", "GET, HEAD")
+			http.Error(w, "method not allowed; use GET or HEAD", http.StatusMethodNotAllowed)
+		default:
+			metrics.ServeHTTP(w, r)
+		}
+	})
 }
 
 // Config adds the snapshot's revision and age. state gives the revision and when
@@ -73,6 +86,17 @@ func (m *Metrics) Config(state func() (revision int64, current time.Time)) {
 		}))
 }
 
+// ConfigLost adds whether Redis has lost what the resources being served were read
+// from. Call it once.
+func (m *Metrics) ConfigLost(lost func() bool) {
+	m.registry.MustRegister(prometheus.NewGaugeFunc(prometheus.GaugeOpts{Name: "aisix_config_lost", Help: "1 while the last resources are served because Redis has lost them."}, func() float64 {
+		if lost() {
+			return 1
+		}
+		return 0
+	}))
+}
+
 // RedisFailed counts a call to Redis that failed; use is limits or usage.
 func (m *Metrics) RedisFailed(use string) { m.redis.WithLabelValues(use).Inc() }
 
@@ -84,12 +108,15 @@ func (m *Metrics) RedisAway(away bool) {
 	}
 }
 
+// LimitRepaired counts a key of a limit that somebody else had written to.
+func (m *Metrics) LimitRepaired() { m.repaired.Inc() }
+
 func (m *Metrics) call(c *Call) {
-	model := valid(c.ModelAlias)
+	model := c.ModelAlias
 	if model == "" && c.Alias != "" {
 		model = "unknown" // callers choose these: one label for all of them
 	}
-	provider, stream := valid(c.Provider), strconv.FormatBool(c.Stream)
+	provider, stream := c.Provider, strconv.FormatBool(c.Stream)
 	m.requests.WithLabelValues(provider, model, strconv.Itoa(c.Status), c.outcome().String()).Inc()
 	m.duration.WithLabelValues(provider, model, stream).Observe(c.Latency.Seconds())
 	if c.FirstByte > 0 && c.ErrorType == "" {

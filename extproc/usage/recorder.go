@@ -6,13 +6,16 @@
 // writes holds a key, a prompt or an answer. extproc fills a Call and hands it to
 // Recorder.Record once, at the end of each request, failed authentication
 // included; no part of that waits for Redis or for a disk.
+//
+// Callers can be hostile. What they and upstreams chose is cleaned and cut before
+// anything is made of it (clean.go), a key in the wrong place is told to nobody
+// (secret.go), and what costs a caller nothing cannot fill logs and ledger
+// (floods.go).
 package usage
 
 import (
 	"context"
 	"log/slog"
-	"regexp"
-	"strings"
 
 	usagev1 "aisix/proto/aisix/v1"
 )
@@ -23,16 +26,33 @@ type Recorder struct {
 	log     *slog.Logger
 	metrics *Metrics
 	writer  *Writer
+	floods  *floods
 }
 
-// NewRecorder records to all four; access gets one line per call, log the
+// NewRecorder records to all four; access gets the lines of calls, log the
 // operator's error lines. writer may be nil: then no usage records are kept.
 func NewRecorder(access, log *slog.Logger, m *Metrics, writer *Writer) *Recorder {
-	return &Recorder{access: access, log: log, metrics: m, writer: writer}
+	return &Recorder{access: access, log: log, metrics: m, writer: writer, floods: newFloods(access, writer)}
 }
 
-// Record tells all about c. c must not change afterwards.
+// Record tells all about c, which is the recorder's from then on.
 func (r *Recorder) Record(c *Call) {
+	c.clean()
+	r.metrics.call(c)
+	told := r.floods.admit(c)
+	if told.line {
+		r.lines(c)
+	}
+	if told.record && r.writer != nil {
+		r.writer.Add([]*usagev1.Record{c.record()})
+	}
+}
+
+// Close tells what was summed and not yet told; the writer is closed after it.
+func (r *Recorder) Close() { r.floods.close() }
+
+// lines writes the access-log line, after what the operator should know.
+func (r *Recorder) lines(c *Call) {
 	if c.Err != nil {
 		r.log.LogAttrs(context.Background(), errorLevel(c), "call failed", errorLine(c)...)
 	}
@@ -40,10 +60,6 @@ func (r *Recorder) Record(c *Call) {
 		r.log.LogAttrs(context.Background(), slog.LevelWarn, "upstream", noteLine(c, note)...)
 	}
 	r.access.LogAttrs(context.Background(), slog.LevelInfo, "request", accessLine(c)...)
-	r.metrics.call(c)
-	if r.writer != nil {
-		r.writer.Add([]*usagev1.Record{c.record()})
-	}
 }
 
 func errorLevel(c *Call) slog.Level {
@@ -59,14 +75,14 @@ func errorLevel(c *Call) slog.Level {
 // errorLine is for the operator: AWS's words in full, beside both request ids.
 func errorLine(c *Call) []slog.Attr {
 	line := line{}
-	line.text("request_id", clip(c.RequestID, longest))
+	line.text("request_id", c.RequestID)
 	line.list("upstream_request_ids", c.UpstreamRequestIDs)
 	line.number("status", int64(c.Status))
 	line.text("error_type", c.ErrorType)
 	line.text("error_code", c.ErrorCode)
-	line.text("error", Redact(c.Err.Error()))
+	line.text("error", c.redact(c.Err.Error()))
 	line.text("key_id", c.KeyID)
-	line.text("model", clip(c.Alias, longest))
+	line.text("model", c.Alias)
 	line.text("upstream_model", c.UpstreamModel)
 	line.text("provider_key_id", c.ProviderKeyID)
 	return line
@@ -74,19 +90,18 @@ func errorLine(c *Call) []slog.Attr {
 
 func noteLine(c *Call, note string) []slog.Attr {
 	line := line{}
-	line.text("request_id", clip(c.RequestID, longest))
+	line.text("request_id", c.RequestID)
 	line.list("upstream_request_ids", c.UpstreamRequestIDs)
-	line.text("note", Redact(note))
+	line.text("note", c.redact(note))
 	line.text("upstream_model", c.UpstreamModel)
 	return line
 }
 
 func accessLine(c *Call) []slog.Attr {
 	line := make(line, 0, 32)
-	path, _, _ := strings.Cut(c.Path, "?")
-	line.text("request_id", clip(c.RequestID, longest))
-	line.text("method", clip(c.Method, 32))
-	line.text("path", clip(path, longest))
+	line.text("request_id", c.RequestID)
+	line.text("method", c.Method)
+	line.text("path", c.Path)
 	line.number("status", int64(c.Status))
 	line.text("outcome", c.outcome().String())
 	line.number("latency_ms", c.Latency.Milliseconds())
@@ -96,7 +111,7 @@ func accessLine(c *Call) []slog.Attr {
 	line.text("limit", c.Limit)
 	line.text("client_address", c.ClientAddress)
 	line.text("key_id", c.KeyID)
-	line.text("model", clip(c.Alias, longest))
+	line.text("model", c.Alias)
 	line.text("model_id", c.ModelID)
 	line.text("upstream_model", c.UpstreamModel)
 	line.text("provider_key_id", c.ProviderKeyID)
@@ -138,15 +153,3 @@ func (l *line) list(key string, values []string) {
 }
 
 func (l *line) number(key string, value int64) { *l = append(*l, slog.Int64(key, value)) }
-
-// valid makes s fit for a protobuf string.
-func valid(s string) string { return strings.ToValidUTF8(s, "\uFFFD") }
-
-// secrets are what AWS may echo of a signed request (a signature mismatch prints
-// the canonical request, session token included), and what a caller sent.
-var secrets = regexp.MustCompile(`(?i)(x-amz-security-token["']?\s*[:=]\s*["']?|signature=|bearer\s+|x-api-key["']?\s*[:=]\s*["']?|\bsk-)[^\s"',;&<>\\]+`)
-
-// Redact takes credentials out of an error's text, and cuts it at 4 KiB.
-func Redact(s string) string {
-	return clip(secrets.ReplaceAllString(s, "${1}[redacted]"), 4096)
-}

@@ -1,152 +1,274 @@
 package usage
 
 import (
-	"bytes"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
+	"syscall"
 
 	"github.com/google/uuid"
-	"google.golang.org/protobuf/encoding/protodelim"
+	"google.golang.org/protobuf/encoding/protowire"
+	"google.golang.org/protobuf/proto"
 
 	"aisix/admin/ledger"
 	usagev1 "aisix/proto/aisix/v1"
 )
 
 // spool is a directory of batches, one file each: "<batch id>.usage" holds the
-// records' bytes, each after its length (protobuf's delimited form). A file is
-// whole or not there: it is written under another name, synced and renamed.
+// records' bytes, each after its length (protobuf's delimited form). It is written
+// as "<batch id>.new", synced and renamed; a .new that a process left which died
+// while it wrote is a batch as far as it goes.
+//
+// Processes may share the directory: one that drains and the one that follows it do.
+// Who writes or sends a file holds its lock (flock), which ends with the process.
+// What cannot be read is kept as "<batch id>.usage.bad", for a human.
 type spool struct {
 	dir   string
-	bytes int64
-	limit int64
-	files map[string]int64 // size by batch id
-	order []string         // batch ids, oldest first
+	limit int64  // of all files together, in bytes
+	bytes int64  // of the files, when they were last looked at, and what was saved since
+	after string // the file that was last tried in vain: the next ones come first
 }
 
 const (
 	suffix = ".usage"
-	// maxRecord bounds what is read as one record.
+	unsure = ".new"
+	bad    = ".bad"
+	// maxRecord and maxFile bound what is read. A record of ours has a few kilobytes.
 	maxRecord = 1 << 20
+	maxFile   = 64 << 20
+	// maxBad is how many files that cannot be read are kept.
+	maxBad = 100
+)
+
+var (
+	errSpoolFull = errors.New("the spool is full")
+	// errTaken is of a file that another process has, or had, in hand.
+	errTaken = errors.New("another process has the file")
 )
 
 func openSpool(dir string, limit int64) (*spool, error) {
 	if err := os.MkdirAll(dir, 0o700); err != nil {
 		return nil, err
 	}
-	s := &spool{dir: dir, limit: limit, files: map[string]int64{}}
-	entries, err := os.ReadDir(dir)
+	s := &spool{dir: dir, limit: limit}
+	_, err := s.waiting()
+	return s, err
+}
+
+// waiting are the files that wait, each once in a round of tries.
+func (s *spool) waiting() ([]string, error) {
+	entries, err := os.ReadDir(s.dir)
 	if err != nil {
 		return nil, err
 	}
+	s.bytes = 0
+	var names []string
 	for _, e := range entries {
-		id, ok := strings.CutSuffix(e.Name(), suffix)
-		if _, err := uuid.Parse(id); !ok || err != nil {
+		if !isBatch(e.Name()) || !e.Type().IsRegular() {
 			continue
 		}
 		info, err := e.Info()
 		if err != nil {
-			return nil, err
+			continue // gone since
 		}
-		s.add(id, info.Size())
+		s.bytes += info.Size()
+		names = append(names, e.Name())
 	}
-	return s, nil
+	next, found := slices.BinarySearch(names, s.after)
+	if found {
+		next++
+	}
+	return slices.Concat(names[next:], names[:next]), nil
 }
 
-func (s *spool) path(id string) string { return filepath.Join(s.dir, id+suffix) }
-
-func (s *spool) add(id string, size int64) {
-	s.files[id] = size
-	s.order = append(s.order, id)
-	s.bytes += size
+func isBatch(name string) bool {
+	_, err := uuid.Parse(batchID(name))
+	return err == nil && (strings.HasSuffix(name, suffix) || strings.HasSuffix(name, unsure))
 }
 
-// ids are the batches that wait, oldest first.
-func (s *spool) ids() []string { return append([]string(nil), s.order...) }
+func batchID(name string) string { return strings.TrimSuffix(name, filepath.Ext(name)) }
 
-var errSpoolFull = errors.New("the spool is full")
-
+// save writes a batch; it is there whole or not at all, after a power failure too.
 func (s *spool) save(b ledger.Batch) error {
-	data, err := encode(b.Records)
-	if err != nil {
-		return err
-	}
+	data := encode(b.Entries)
 	if s.bytes+int64(len(data)) > s.limit {
 		return errSpoolFull
 	}
-	f, err := os.CreateTemp(s.dir, "new-*")
+	// It gets the name that others look for once it is locked.
+	f, err := os.CreateTemp(s.dir, "locking-*")
 	if err != nil {
 		return err
 	}
-	defer os.Remove(f.Name())
-	_, err = f.Write(data)
-	err = errors.Join(err, f.Sync(), f.Close())
-	if err == nil {
-		err = os.Rename(f.Name(), s.path(b.ID))
-	}
-	if err != nil {
+	defer f.Close()
+	name := f.Name()
+	step := func(to string) error {
+		err := os.Rename(name, filepath.Join(s.dir, to))
+		if err == nil {
+			name = filepath.Join(s.dir, to)
+		}
 		return err
 	}
-	s.add(b.ID, int64(len(data)))
+	write := func() error { _, err := f.Write(data); return errors.Join(err, f.Sync()) }
+	for _, act := range []func() error{
+		func() error { return lock(f) },
+		func() error { return step(b.ID + unsure) },
+		write,
+		func() error { return step(b.ID + suffix) },
+		func() error { return syncDir(s.dir) },
+	} {
+		if err := act(); err != nil {
+			return errors.Join(err, os.Remove(name))
+		}
+	}
+	s.bytes += int64(len(data))
 	return nil
 }
 
-func (s *spool) load(id string) (ledger.Batch, error) {
-	data, err := os.ReadFile(s.path(id))
+// lock takes the file, or says that it is taken. Where the file system has no locks,
+// two processes may send the same batch: the ledger counts it once.
+func lock(f *os.File) error {
+	if err := syscall.Flock(int(f.Fd()), syscall.LOCK_EX|syscall.LOCK_NB); errors.Is(err, syscall.EWOULDBLOCK) {
+		return errTaken
+	}
+	return nil
+}
+
+func syncDir(dir string) error {
+	d, err := os.Open(dir)
 	if err != nil {
-		return ledger.Batch{}, err
+		return err
 	}
-	records, err := decode(data)
-	return ledger.Batch{ID: id, Records: records}, err
+	return errors.Join(d.Sync(), d.Close())
 }
 
-func (s *spool) remove(id string) error {
-	s.forget(id)
-	return os.Remove(s.path(id))
+// claim is a file that this process has in hand.
+type claim struct {
+	ledger.Batch
+	lost   int   // records in it that cannot be read, at least
+	reason error // why, where any are lost
+
+	spool *spool
+	name  string
+	size  int64
+	file  *os.File // nil where it cannot be opened
 }
 
-// setAside keeps a file that cannot be read for a human.
-func (s *spool) setAside(id string) {
-	s.forget(id)
-	_ = os.Rename(s.path(id), s.path(id)+".bad")
+// claim takes a file and reads it as far as it can be read; the error is errTaken.
+func (s *spool) claim(name string) (*claim, error) {
+	c := &claim{Batch: ledger.Batch{ID: batchID(name)}, spool: s, name: name}
+	path := filepath.Join(s.dir, name)
+	f, err := os.Open(path)
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
+		return nil, errTaken
+	case err != nil:
+		c.lost, c.reason = 1, err
+		return c, nil
+	}
+	c.file = f
+	if err := lock(f); err != nil {
+		c.release()
+		return nil, err
+	}
+	mine, err := f.Stat()
+	here, gone := os.Stat(path)
+	if err := errors.Join(err, gone); err != nil || !os.SameFile(mine, here) {
+		c.release()
+		return nil, errTaken // done, or renamed, in between
+	}
+	c.size = mine.Size()
+	if c.size > maxFile {
+		c.lost, c.reason = 1, fmt.Errorf("%d bytes are more than a batch has", c.size)
+		return c, nil
+	}
+	data, err := io.ReadAll(f)
+	c.Entries, c.lost, c.reason = decode(data)
+	if err != nil { // what came before it may be whole
+		c.lost, c.reason = c.lost+1, err
+	}
+	return c, nil
 }
 
-func (s *spool) forget(id string) {
-	s.bytes -= s.files[id]
-	delete(s.files, id)
-	for i, o := range s.order {
-		if o == id {
-			s.order = append(s.order[:i:i], s.order[i+1:]...)
-			return
+// release gives the file back.
+func (c *claim) release() {
+	if c.file != nil {
+		c.file.Close()
+	}
+}
+
+// done ends the file, once the ledger has what could be read of it: it goes, unless
+// a human should see it.
+func (c *claim) done() error {
+	defer c.release()
+	c.spool.bytes -= c.size
+	path := filepath.Join(c.spool.dir, c.name)
+	if c.lost == 0 || !c.spool.roomForBad() {
+		return os.Remove(path)
+	}
+	return os.Rename(path, path+bad)
+}
+
+// keep puts what cannot be a record beside the files, as JSON.
+func (s *spool) keep(r *usagev1.Record) error {
+	if !s.roomForBad() {
+		return fmt.Errorf("%d files are set aside already", maxBad)
+	}
+	data, err := json.Marshal(r) // protojson would refuse it as the wire format does
+	if err != nil {
+		return err
+	}
+	return os.WriteFile(filepath.Join(s.dir, uuid.NewString()+".json"+bad), data, 0o600)
+}
+
+func (s *spool) roomForBad() bool {
+	files, err := filepath.Glob(filepath.Join(s.dir, "*"+bad))
+	return err == nil && len(files) < maxBad
+}
+
+func encode(entries []ledger.Entry) []byte {
+	var b []byte
+	for _, e := range entries {
+		b = protowire.AppendBytes(b, e.Bytes)
+	}
+	return b
+}
+
+// decode reads the records that are whole, and counts those that are not: one whose
+// bytes are none, and, at least one, what follows a length that cannot be. An end
+// inside a record is io.ErrUnexpectedEOF.
+func decode(data []byte) (entries []ledger.Entry, lost int, reason error) {
+	fail := func(err error) {
+		lost++
+		if reason == nil {
+			reason = fmt.Errorf("record %d: %w", len(entries)+lost-1, err)
 		}
 	}
-}
-
-func encode(records []*usagev1.Record) ([]byte, error) {
-	var b bytes.Buffer
-	for _, r := range records {
-		if _, err := protodelim.MarshalTo(&b, r); err != nil {
-			return nil, err
+	for len(data) > 0 {
+		size, n := protowire.ConsumeVarint(data)
+		switch {
+		case n < 0:
+			fail(protowire.ParseError(n))
+			return entries, lost, reason
+		case size > maxRecord:
+			fail(fmt.Errorf("%d bytes are more than a record has", size))
+			return entries, lost, reason
+		case uint64(len(data)-n) < size:
+			fail(io.ErrUnexpectedEOF)
+			return entries, lost, reason
 		}
-	}
-	return b.Bytes(), nil
-}
-
-// decode reads whole records; an end inside one is io.ErrUnexpectedEOF.
-func decode(data []byte) ([]*usagev1.Record, error) {
-	in := bytes.NewReader(data)
-	var records []*usagev1.Record
-	for {
-		r := &usagev1.Record{}
-		switch err := (protodelim.UnmarshalOptions{MaxSize: maxRecord}).UnmarshalFrom(in, r); {
-		case errors.Is(err, io.EOF) && in.Len() == 0 && !errors.Is(err, io.ErrUnexpectedEOF):
-			return records, nil
-		case err != nil:
-			return nil, fmt.Errorf("record %d: %w", len(records), err)
+		bytes, r := data[n:n+int(size)], &usagev1.Record{}
+		if err := proto.Unmarshal(bytes, r); err != nil {
+			fail(err)
+		} else {
+			entries = append(entries, ledger.Entry{Record: r, Bytes: bytes})
 		}
-		records = append(records, r)
+		data = data[n+int(size):]
 	}
+	return entries, lost, reason
 }

@@ -2,6 +2,7 @@ package usage
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"log/slog"
 	"sync"
@@ -24,7 +25,7 @@ type WriterOptions struct {
 	Timeout time.Duration // of one append; default 2 s
 	Retry   time.Duration // between tries while Redis is away; default 500 ms
 	// SpoolDir is where batches go while Redis is away; "" keeps them in memory
-	// only. Two processes may not share it. SpoolBytes bounds it; default 1 GiB.
+	// only. Processes may share it. SpoolBytes bounds it; default 1 GiB.
 	SpoolDir   string
 	SpoolBytes int64
 	Log        *slog.Logger
@@ -45,12 +46,14 @@ type Writer struct {
 
 	mu     sync.Mutex
 	queue  []*usagev1.Record
-	held   int // records in batches
-	lost   int // since the last line about it
+	held   int   // records in batches
+	lost   int64 // calls whose records found no room, since the last line about it
 	closed bool
 
-	batches []ledger.Batch // of the loop: formed, not yet appended
-	away    bool           // of the loop
+	// Of the loop, and of Close after it.
+	batches   []ledger.Batch // formed, not yet appended
+	away      bool
+	unspooled bool // the spool takes no more
 }
 
 // NewWriter starts a Writer. Close stops it. The error is about the spool.
@@ -102,8 +105,7 @@ func (w *Writer) Add(records []*usagev1.Record) {
 		room = 0
 	}
 	if room < len(records) {
-		w.lost += len(records) - room
-		w.o.Metrics.lost.Add(float64(len(records) - room))
+		w.lost += w.count(records[room:])
 		records = records[:room]
 	}
 	w.queue = append(w.queue, records...)
@@ -113,6 +115,23 @@ func (w *Writer) Add(records []*usagev1.Record) {
 	case w.wake <- struct{}{}:
 	default:
 	}
+}
+
+// count adds records to those that are lost, and tells for how many calls they stand.
+func (w *Writer) count(records []*usagev1.Record) int64 {
+	var calls int64
+	for _, r := range records {
+		calls += ledger.Calls(r)
+	}
+	w.o.Metrics.lost.Add(float64(calls))
+	return calls
+}
+
+// crowded reports whether so many records wait that what can be summed should be.
+func (w *Writer) crowded() bool {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.held+len(w.queue) > w.o.Memory/2
 }
 
 func (w *Writer) gauge() { w.o.Metrics.pending.Set(float64(w.held + len(w.queue))) }
@@ -147,48 +166,105 @@ func (w *Writer) loop(ctx context.Context) {
 // write brings all that waits to the ledger, or to the spool.
 func (w *Writer) write(ctx context.Context) {
 	w.form()
-	for len(w.batches) > 0 {
+	round := round{writer: w}
+	for n := len(w.batches); n > 0 && !round.over; n-- {
 		if err := w.append(ctx, w.batches[0]); err != nil {
-			w.failed(err)
-			w.save()
-			return
+			round.failed(err)
+			w.batches = append(w.batches[1:], w.batches[0]) // the others first
+			continue
 		}
 		w.drop(1)
 	}
-	if err := w.drain(ctx); err != nil {
-		w.failed(err)
-		return
+	w.save()
+	if !round.over {
+		w.drain(ctx, &round)
 	}
-	if w.away {
+	if w.away && round.failures == 0 {
 		w.away = false
 		w.o.Log.Info("usage records reach Redis again")
 	}
 }
 
-// form cuts the queue into batches.
-func (w *Writer) form() {
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	if w.lost > 0 {
-		w.o.Log.Error("usage records lost: too many were waiting", "count", w.lost)
-		w.lost = 0
-	}
-	for len(w.queue) > 0 {
-		n := min(len(w.queue), w.o.Batch)
-		w.batches = append(w.batches, ledger.NewBatch(w.queue[:n:n]))
-		w.queue = w.queue[n:]
-		w.held += n
-	}
-	w.queue = nil
+// round is one try of all that waits.
+type round struct {
+	writer   *Writer
+	failures int
+	over     bool
 }
 
-func (w *Writer) drop(n int) {
+// maxFailures is how many batches a round tries that Redis refuses. They may be
+// refused for what they are: that must not hold up the others, and all of them get
+// their turn, since the next round begins after them.
+const maxFailures = 3
+
+// failed takes note of an append that failed. The round is over where nothing
+// better is to be had from the next one.
+func (r *round) failed(err error) {
+	r.failures++
+	r.over = r.failures >= maxFailures || !errors.Is(err, ledger.ErrRefused)
+	w := r.writer
+	w.o.Metrics.RedisFailed("usage")
+	if !w.away {
+		w.away = true
+		w.o.Log.Error("usage records do not reach Redis: kept until they do", "error", err, "spool", w.o.SpoolDir)
+	}
+}
+
+// form cuts the queue into batches. A record that can be kept nowhere does not get
+// into one.
+func (w *Writer) form() {
 	w.mu.Lock()
-	defer w.mu.Unlock()
+	queue, lost := w.queue, w.lost
+	w.queue, w.lost = nil, 0
+	w.held += len(queue)
+	w.mu.Unlock()
+	if lost > 0 {
+		w.o.Log.Error("usage records lost: too many were waiting", "count", lost)
+	}
+	entries := make([]ledger.Entry, 0, len(queue))
+	for _, r := range queue {
+		e, err := ledger.NewEntry(r)
+		if err != nil {
+			w.setAside(r, err)
+			continue
+		}
+		entries = append(entries, e)
+	}
+	for len(entries) > 0 {
+		n := min(len(entries), w.o.Batch)
+		w.batches = append(w.batches, ledger.NewBatch(entries[:n:n]))
+		entries = entries[n:]
+	}
+}
+
+// setAside puts a record that cannot be marshalled where a human finds it.
+func (w *Writer) setAside(r *usagev1.Record, reason error) {
+	calls := w.count([]*usagev1.Record{r})
+	w.o.Log.Error("a usage record cannot be stored and is set aside", "count", calls, "error", Redact(reason.Error()),
+		"key_id", clean(r.GetKeyId(), longest), "request_id", clean(r.GetRequestId(), longest))
+	if w.spool != nil {
+		if err := w.spool.keep(r); err != nil {
+			w.o.Log.Error("a usage record that cannot be stored is not kept either", "error", err)
+		}
+	}
+	w.release(1)
+}
+
+// drop forgets the first n batches.
+func (w *Writer) drop(n int) {
+	records := 0
 	for _, b := range w.batches[:n] {
-		w.held -= len(b.Records)
+		records += len(b.Entries)
 	}
 	w.batches = w.batches[n:]
+	w.release(records)
+}
+
+// release gives the room of so many records back.
+func (w *Writer) release(records int) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.held -= records
 	w.gauge()
 }
 
@@ -198,48 +274,57 @@ func (w *Writer) append(ctx context.Context, b ledger.Batch) error {
 	return w.ledger.AppendBatch(ctx, b)
 }
 
-func (w *Writer) failed(err error) {
-	w.o.Metrics.RedisFailed("usage")
-	if !w.away {
-		w.away = true
-		w.o.Log.Error("usage records do not reach Redis: kept until they do", "error", err, "spool", w.o.SpoolDir)
-	}
-}
-
 // save moves the batches to the spool; those that do not fit stay in memory.
 func (w *Writer) save() {
 	if w.spool == nil {
 		return
 	}
 	for len(w.batches) > 0 {
-		if err := w.spool.save(w.batches[0]); err != nil {
-			w.o.Log.Error("usage records cannot be spooled", "error", err)
+		err := w.spool.save(w.batches[0])
+		if err != nil && !w.unspooled {
+			w.o.Log.Error("usage records cannot be spooled: they stay in memory", "error", err)
+		}
+		if w.unspooled = err != nil; w.unspooled {
 			return
 		}
 		w.drop(1)
 	}
 }
 
-// drain brings the spool to the ledger.
-func (w *Writer) drain(ctx context.Context) error {
+// drain brings the spool to the ledger: what other processes left as well, once
+// they have ended.
+func (w *Writer) drain(ctx context.Context, round *round) {
 	if w.spool == nil {
-		return nil
+		return
 	}
-	for _, id := range w.spool.ids() {
-		b, err := w.spool.load(id)
+	names, err := w.spool.waiting()
+	if err != nil {
+		w.o.Log.Error("the spool of usage records cannot be read", "error", err)
+		return
+	}
+	for _, name := range names {
+		if round.over {
+			return
+		}
+		c, err := w.spool.claim(name)
 		if err != nil {
-			w.o.Log.Error("a spooled batch of usage records cannot be read and is set aside", "batch", id, "error", err)
-			w.spool.setAside(id)
+			continue // it is another process's
+		}
+		if err := w.append(ctx, c.Batch); err != nil {
+			c.release()
+			w.spool.after = name
+			round.failed(err)
 			continue
 		}
-		if err := w.append(ctx, b); err != nil {
-			return err
+		if c.lost > 0 {
+			w.o.Metrics.lost.Add(float64(c.lost))
+			w.o.Log.Error("a spooled batch of usage records cannot be read whole: what can be is stored, and the file set aside",
+				"batch", c.ID, "stored", len(c.Entries), "lost_at_least", c.lost, "error", c.reason)
 		}
-		if err := w.spool.remove(id); err != nil {
-			w.o.Log.Error("a spooled batch of usage records cannot be removed", "batch", id, "error", err)
+		if err := c.done(); err != nil {
+			w.o.Log.Error("a spooled batch of usage records cannot be removed", "batch", c.ID, "error", err)
 		}
 	}
-	return nil
 }
 
 // Close writes what waits, within ctx, and stops. What Redis does not take goes
@@ -258,17 +343,21 @@ func (w *Writer) Close(ctx context.Context) error {
 		<-w.stopped
 	}
 	w.hurry()
-	for w.write(ctx); len(w.batches) > 0 && w.spool == nil && ctx.Err() == nil; w.write(ctx) {
+	for w.write(ctx); len(w.batches) > 0 && ctx.Err() == nil; w.write(ctx) {
 		select {
 		case <-ctx.Done():
 		case <-time.After(min(w.o.Retry, 100*time.Millisecond)):
 		}
 	}
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	if w.held > 0 {
-		w.o.Metrics.lost.Add(float64(w.held))
-		return fmt.Errorf("%d usage records reached neither Redis nor a spool", w.held)
+	var calls int64
+	for _, b := range w.batches {
+		for _, e := range b.Entries {
+			calls += w.count([]*usagev1.Record{e.Record})
+		}
+	}
+	w.drop(len(w.batches))
+	if calls > 0 {
+		return fmt.Errorf("%d usage records reached neither Redis nor a spool", calls)
 	}
 	return nil
 }

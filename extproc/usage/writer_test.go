@@ -1,19 +1,19 @@
 package usage
 
 import (
+	"bytes"
 	"context"
 	"errors"
-	"io"
+	"fmt"
 	"log/slog"
 	"os"
 	"path/filepath"
 	"strconv"
+	"strings"
 	"sync"
 	"testing"
 	"time"
 
-	"github.com/google/uuid"
-	"google.golang.org/protobuf/proto"
 	"google.golang.org/protobuf/types/known/timestamppb"
 
 	"aisix/admin/ledger"
@@ -25,8 +25,10 @@ import (
 type book struct {
 	mu      sync.Mutex
 	away    bool
+	refuses string // the request id of a record whose batch is refused
 	batches map[string]int
 	records int
+	calls   int64
 	tried   chan struct{}
 }
 
@@ -37,12 +39,25 @@ func newBook(away bool) *book {
 func (b *book) AppendBatch(ctx context.Context, batch ledger.Batch) error {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	defer func() { b.tried <- struct{}{} }()
+	defer func() {
+		select {
+		case b.tried <- struct{}{}:
+		default:
+		}
+	}()
 	if b.away || ctx.Err() != nil {
 		return errors.New("away")
 	}
+	for _, e := range batch.Entries {
+		if b.refuses != "" && e.Record.RequestId == b.refuses {
+			return fmt.Errorf("%w: ERR no", ledger.ErrRefused)
+		}
+	}
 	if b.batches[batch.ID]++; b.batches[batch.ID] == 1 {
-		b.records += len(batch.Records)
+		b.records += len(batch.Entries)
+		for _, e := range batch.Entries {
+			b.calls += ledger.Calls(e.Record)
+		}
 	}
 	return nil
 }
@@ -69,7 +84,9 @@ func some(n int) []*usagev1.Record {
 
 func writer(t *testing.T, l appender, o WriterOptions) *Writer {
 	t.Helper()
-	o.Log = slog.New(slog.DiscardHandler)
+	if o.Log == nil {
+		o.Log = slog.New(slog.DiscardHandler)
+	}
 	o.Linger, o.Retry = time.Millisecond, 5*time.Millisecond
 	w, err := NewWriter(l, o)
 	if err != nil {
@@ -120,36 +137,6 @@ func TestCloseSaysWhatIsLost(t *testing.T) {
 	}
 }
 
-func TestSpool(t *testing.T) {
-	dir := t.TempDir()
-	b := newBook(true)
-	w := writer(t, b, WriterOptions{SpoolDir: dir, Batch: 2})
-	w.Add(some(5))
-	if err := closed(t, w); err != nil {
-		t.Fatal(err)
-	}
-	if files, _ := filepath.Glob(filepath.Join(dir, "*"+suffix)); len(files) != 3 {
-		t.Fatalf("spooled %v", files)
-	}
-	bad := filepath.Join(dir, uuid.NewString()+suffix)
-	if err := os.WriteFile(bad, []byte{200}, 0o600); err != nil {
-		t.Fatal(err)
-	}
-
-	b = newBook(true)
-	w = writer(t, b, WriterOptions{SpoolDir: dir})
-	<-b.tried
-	w.Add(some(1))
-	b.set(false)
-	if err := closed(t, w); err != nil || b.count() != 6 {
-		t.Errorf("%d records, %v", b.count(), err)
-	}
-	left, _ := filepath.Glob(filepath.Join(dir, "*"))
-	if len(left) != 1 || left[0] != bad+".bad" {
-		t.Errorf("left: %v", left)
-	}
-}
-
 func TestFullSpoolKeepsInMemory(t *testing.T) {
 	b := newBook(true)
 	w := writer(t, b, WriterOptions{SpoolDir: t.TempDir(), SpoolBytes: 1})
@@ -184,45 +171,115 @@ func TestThroughAnOutage(t *testing.T) {
 	}
 }
 
-func FuzzSpool(f *testing.F) {
-	whole, err := encode(some(3))
+// lost is what the metric says.
+func lost(m *Metrics) float64 {
+	families, err := m.registry.Gather()
 	if err != nil {
-		f.Fatal(err)
+		panic(err)
 	}
-	f.Add(whole)
-	f.Add([]byte{})
-	f.Add([]byte{0xff, 0xff, 0xff, 0xff, 0x7f})
-	f.Fuzz(func(t *testing.T, data []byte) {
-		records, err := decode(data)
-		if err != nil {
-			return
+	for _, f := range families {
+		if f.GetName() == "aisix_usage_records_lost_total" {
+			return f.GetMetric()[0].GetCounter().GetValue()
 		}
-		again, err := encode(records)
-		if err != nil {
-			t.Fatal(err)
-		}
-		back, err := decode(again)
-		if err != nil || len(back) != len(records) {
-			t.Fatal(err)
-		}
-		for i := range back {
-			if !proto.Equal(back[i], records[i]) {
-				t.Fatal("changed")
-			}
-		}
-	})
+	}
+	panic("no such metric")
 }
 
-func TestDecodeCutAnywhere(t *testing.T) {
-	whole, err := encode(some(3))
-	if err != nil {
-		t.Fatal(err)
+// What is pushed out of memory, what comes too late and what Close cannot write is
+// counted, each for the calls that it stands for.
+func TestLossIsCounted(t *testing.T) {
+	m, b := NewMetrics(), newBook(true)
+	w := writer(t, b, WriterOptions{Memory: 10, Metrics: m})
+	summed := some(12)
+	summed[11].Count = 100
+	w.Add(summed)
+	if got := lost(m); got != 101 {
+		t.Errorf("%v lost of what found no room, want 101", got)
 	}
-	for i := range whole {
-		_, err := decode(whole[:i])
-		boundary := i%(len(whole)/3) == 0 // the records are of one length
-		if boundary != (err == nil) || err != nil && !errors.Is(err, io.ErrUnexpectedEOF) {
-			t.Errorf("cut at %d of %d: %v", i, len(whole), err)
+	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Millisecond)
+	defer cancel()
+	if err := w.Close(ctx); err == nil {
+		t.Error("no error")
+	}
+	if got := lost(m); got != 111 {
+		t.Errorf("%v lost after Close, want 111", got)
+	}
+	w.Add(some(1))
+	if got := lost(m); got != 112 {
+		t.Errorf("%v lost with the one after Close, want 112", got)
+	}
+}
+
+// A record that cannot be stored is set aside, counted and logged once; the others
+// of its batch are stored.
+func TestBadRecord(t *testing.T) {
+	for _, dir := range []string{"", t.TempDir()} {
+		var log lines
+		m, b := NewMetrics(), newBook(false)
+		w := writer(t, b, WriterOptions{SpoolDir: dir, Metrics: m, Log: slog.New(slog.NewTextHandler(&log, nil))})
+		records := some(5)
+		records[2].UpstreamRequestIds = []string{"\xff"}
+		w.Add(records)
+		if err := closed(t, w); err != nil || b.count() != 4 || lost(m) != 1 {
+			t.Errorf("%d stored, %v lost, %v", b.count(), lost(m), err)
+		}
+		if n := strings.Count(log.String(), "cannot be stored"); n != 1 {
+			t.Errorf("%d lines: %s", n, log.String())
+		}
+		if dir == "" {
+			continue
+		}
+		kept, _ := filepath.Glob(filepath.Join(dir, "*"+bad))
+		if len(kept) != 1 {
+			t.Fatalf("set aside: %v", kept)
+		}
+		if data, err := os.ReadFile(kept[0]); err != nil || !strings.Contains(string(data), `"request_id":"2"`) {
+			t.Errorf("set aside: %s, %v", data, err)
 		}
 	}
+}
+
+// A batch that is refused for what it is does not hold up those after it, in memory
+// or in the spool; it is kept, and goes through once it can.
+func TestRefusedBatch(t *testing.T) {
+	for _, dir := range []string{"", t.TempDir()} {
+		b := newBook(false)
+		b.refuses = "0"
+		w := writer(t, b, WriterOptions{Batch: 1, SpoolDir: dir})
+		w.Add(some(20))
+		for b.count() < 19 {
+			<-b.tried
+		}
+		w.Add(some(3)[1:])
+		for b.count() < 21 {
+			<-b.tried
+		}
+		b.mu.Lock()
+		b.refuses = ""
+		b.mu.Unlock()
+		for b.count() < 22 {
+			<-b.tried
+		}
+		if err := closed(t, w); err != nil || b.count() != 22 {
+			t.Errorf("%d records, %v", b.count(), err)
+		}
+	}
+}
+
+// lines is a log that can be read while it is written.
+type lines struct {
+	mu sync.Mutex
+	b  bytes.Buffer
+}
+
+func (l *lines) Write(p []byte) (int, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.b.Write(p)
+}
+
+func (l *lines) String() string {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.b.String()
 }

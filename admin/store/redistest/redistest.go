@@ -73,6 +73,18 @@ func (s *Server) Stop() { s.signal(syscall.SIGTERM) }
 // Kill ends the server at once, as a crash would.
 func (s *Server) Kill() { s.signal(syscall.SIGKILL) }
 
+// Forget takes away the files of a server that was stopped or killed: it restarts with
+// nothing.
+func (s *Server) Forget() {
+	s.t.Helper()
+	if s.cmd != nil {
+		s.t.Fatal("forget: valkey runs")
+	}
+	if err := os.RemoveAll(filepath.Join(s.dir, "appendonlydir")); err != nil {
+		s.t.Fatal(err)
+	}
+}
+
 // Freeze makes the server silent with its connections open, Thaw ends that.
 func (s *Server) Freeze() { s.cmd.Process.Signal(syscall.SIGSTOP) }
 

@@ -15,7 +15,8 @@ import (
 )
 
 // SampleAdminKey is the admin key of the shipped config.yaml. A start with it on an address that
-// others can reach is refused unless admin.allow_sample_key says otherwise.
+// others can reach is refused unless admin.allow_sample_key says otherwise, and it opens the Admin
+// API to requests of this machine only.
 const SampleAdminKey = "admin-local-only-change-me"
 
 // Secret is a string that prints, marshals and logs as "[redacted]".
@@ -57,22 +58,24 @@ type Proxy struct {
 	EnvoyAdmin     string `key:"envoy_admin"`     // unix:/path, or empty: off
 }
 
-// Extproc is where Envoy reaches extproc. Whoever reaches this address can pose as Envoy, so that
-// anything but loopback and a Unix socket takes a certificate of its clients.
+// Extproc is where Envoy reaches extproc, and what extproc keeps. Whoever reaches this address can
+// pose as Envoy, so that anything but loopback and a Unix socket takes a certificate of its clients.
 type Extproc struct {
 	Address      string `key:"address"` // host:port or unix:/path
 	TLSCertFile  string `key:"tls_cert_file"`
 	TLSKeyFile   string `key:"tls_key_file"`
 	ClientCAFile string `key:"client_ca_file"`
+	SnapshotFile string `key:"snapshot_file"` // what is served, for a start while Redis is away; empty: kept nowhere
 }
 
 // Admin is the Admin API's listener.
 type Admin struct {
-	Address        string `key:"address"` // host:port
-	Key            Secret `key:"key"`
-	AllowSampleKey bool   `key:"allow_sample_key"`
-	TLSCertFile    string `key:"tls_cert_file"`
-	TLSKeyFile     string `key:"tls_key_file"`
+	Address        string   `key:"address"` // host:port
+	Key            Secret   `key:"key"`
+	AllowSampleKey bool     `key:"allow_sample_key"`
+	AllowedHosts   []string `key:"allowed_hosts"` // of the headers Host and Origin, beside loopback and address
+	TLSCertFile    string   `key:"tls_cert_file"`
+	TLSKeyFile     string   `key:"tls_key_file"`
 }
 
 // Redis is the store of resources, limits and usage: Redis or Valkey.

@@ -71,7 +71,8 @@ func TestTheEnvironmentWinsOverTheFileAndTheFileOverDefaults(t *testing.T) {
 	path := write(t, "redis:\n  url: redis://file:1\n  username: file\ntimeouts:\n  drain: 1m\nadmin:\n")
 	got, err := Load(path, []string{
 		"AISIX_REDIS__URL=redis://env:2", "AISIX_TIMEOUTS__CALL=90s", "AISIX_PROXY__TRUSTED_HOPS=2",
-		"AISIX_ADMIN__ALLOW_SAMPLE_KEY=true", "AISIX_ADMIN__KEY=a=b", "AISIX_ADMIN_KEY=the page's own", "HOME=/",
+		"AISIX_ADMIN__ALLOW_SAMPLE_KEY=true", "AISIX_ADMIN__KEY=sixteen=letters=", "AISIX_ADMIN_KEY=the page's own", "HOME=/",
+		"AISIX_ADMIN__ALLOWED_HOSTS=admin.example.com, 10.0.0.5",
 	})
 	if err != nil {
 		t.Fatal(err)
@@ -79,14 +80,15 @@ func TestTheEnvironmentWinsOverTheFileAndTheFileOverDefaults(t *testing.T) {
 	want := Default()
 	want.Redis.URL, want.Redis.Username = "redis://env:2", "file"
 	want.Timeouts.Drain, want.Timeouts.Call = time.Minute, 90*time.Second
-	want.Proxy.TrustedHops, want.Admin.AllowSampleKey, want.Admin.Key = 2, true, "a=b"
+	want.Proxy.TrustedHops, want.Admin.AllowSampleKey, want.Admin.Key = 2, true, "sixteen=letters="
+	want.Admin.AllowedHosts = []string{"admin.example.com", "10.0.0.5"}
 	if diff := cmp.Diff(fields(want), fields(got)); diff != "" {
 		t.Errorf("-want +got:\n%s", diff)
 	}
 }
 
 func TestEveryKeyHasAnEnvironmentOverride(t *testing.T) {
-	samples := map[string]string{"int": "1025", "bool": "true", "time.Duration": "7s"}
+	samples := map[string]string{"int": "1025", "bool": "true", "time.Duration": "7s", "[]string": "one, two"}
 	for _, l := range leavesOf(Default()) {
 		value := samples[l.value.Type().String()]
 		if value == "" {
@@ -131,6 +133,26 @@ func TestProblemsAreReportedTogetherByNameAndWithoutValues(t *testing.T) {
 			env:  []string{"AISIX_ADMIN__ADDRESS=0.0.0.0:3001", "AISIX_ADMIN__KEY=" + SampleAdminKey},
 			want: []string{"admin.key: is the sample key"},
 		},
+		"a short key": {
+			env:  []string{"AISIX_ADMIN__KEY=hunter2-hunter2"},
+			want: []string{"admin.key: must have at least 16 characters: make one with `openssl rand -base64 32`"},
+		},
+		"a key that no header carries": {
+			env:  []string{"AISIX_ADMIN__KEY=hunter2 hunter2 hunter2 "},
+			want: []string{"admin.key: must not begin or end with a space"},
+		},
+		"hosts with more than a host": {
+			file: "admin:\n  allowed_hosts: [admin.example.com, 'https://hunter2.example']\n",
+			want: []string{"admin.allowed_hosts: must be host names or IP addresses, without scheme, port or path"},
+		},
+		"hosts that are no strings": {
+			file: "admin:\n  allowed_hosts: [1]\n",
+			want: []string{"admin.allowed_hosts: must be a list of strings"},
+		},
+		"hosts that are no list": {
+			file: "admin:\n  allowed_hosts: {hunter2: hunter2}\n",
+			want: []string{"admin.allowed_hosts: must be a list of strings"},
+		},
 		"extproc where others reach it": {
 			env:  []string{"AISIX_EXTPROC__ADDRESS=0.0.0.0:3002"},
 			want: []string{"extproc.address: is not loopback"},
@@ -169,7 +191,9 @@ func TestWhatIsAllowed(t *testing.T) {
 	for name, env := range map[string][]string{
 		"sample key on loopback":          {"AISIX_ADMIN__KEY=" + SampleAdminKey, "AISIX_ADMIN__ADDRESS=[::1]:3001"},
 		"sample key elsewhere, knowingly": {"AISIX_ADMIN__KEY=" + SampleAdminKey, "AISIX_ADMIN__ADDRESS=:3001", "AISIX_ADMIN__ALLOW_SAMPLE_KEY=1"},
-		"own key elsewhere":               {"AISIX_ADMIN__KEY=mine", "AISIX_ADMIN__ADDRESS=:3001"},
+		"own key elsewhere":               {"AISIX_ADMIN__KEY=sixteen letters!", "AISIX_ADMIN__ADDRESS=:3001"},
+		"hosts of every kind":             {"AISIX_ADMIN__ALLOWED_HOSTS=admin,Admin.Example.com.,10.0.0.5,::1,[fd00::1],*"},
+		"no hosts":                        {"AISIX_ADMIN__ALLOWED_HOSTS= "},
 		"extproc on a socket":             {"AISIX_EXTPROC__ADDRESS=unix:/run/x"},
 		"extproc elsewhere with mTLS":     {"AISIX_EXTPROC__ADDRESS=:3002", "AISIX_EXTPROC__TLS_CERT_FILE=c", "AISIX_EXTPROC__TLS_KEY_FILE=k", "AISIX_EXTPROC__CLIENT_CA_FILE=a"},
 		"metrics off":                     {"AISIX_METRICS__ADDRESS="},
@@ -195,7 +219,7 @@ func TestAFileThatIsMissingOrBroken(t *testing.T) {
 }
 
 func TestSecretsDoNotPrint(t *testing.T) {
-	c, err := Load("", []string{"AISIX_ADMIN__KEY=hunter2", "AISIX_REDIS__PASSWORD=hunter2", "AISIX_SECRETS__MASTER_KEY=hunter2"})
+	c, err := Load("", []string{"AISIX_ADMIN__KEY=hunter2-hunter2-hunter2", "AISIX_REDIS__PASSWORD=hunter2", "AISIX_SECRETS__MASTER_KEY=hunter2"})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -203,7 +227,7 @@ func TestSecretsDoNotPrint(t *testing.T) {
 	if printed := fmt.Sprintf("%v %+v %#v %s %s", *c, *c, *c, c.Admin.Key, marshalled); strings.Contains(printed, "hunter2") {
 		t.Errorf("a secret is printed: %s", printed)
 	}
-	if c.Admin.Key.Reveal() != "hunter2" {
+	if c.Admin.Key.Reveal() != "hunter2-hunter2-hunter2" {
 		t.Errorf("Reveal gives %q", c.Admin.Key.Reveal())
 	}
 }
@@ -220,6 +244,8 @@ func fields(c *Config) map[string]string {
 			if v%time.Minute == 0 {
 				all[l.key] = strings.TrimSuffix(v.String(), "0s")
 			}
+		case []string:
+			all[l.key] = strings.Join(v, ", ")
 		default:
 			all[l.key] = fmt.Sprint(v)
 		}

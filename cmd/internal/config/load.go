@@ -180,6 +180,12 @@ func set(field reflect.Value, value any) error {
 			return errors.New("must be a whole number")
 		}
 		field.SetInt(int64(n))
+	case []string:
+		list, err := texts(value)
+		if err != nil {
+			return err
+		}
+		field.Set(reflect.ValueOf(list))
 	default: // string and Secret
 		if reflect.TypeOf(value) == field.Type() {
 			field.Set(reflect.ValueOf(value))
@@ -191,6 +197,35 @@ func set(field reflect.Value, value any) error {
 		field.SetString(text)
 	}
 	return nil
+}
+
+// texts is a list: YAML's, or one text with commas between, as the environment has it.
+func texts(value any) ([]string, error) {
+	switch v := value.(type) {
+	case []string:
+		return v, nil
+	case string:
+		if strings.TrimSpace(v) == "" {
+			return nil, nil
+		}
+		list := strings.Split(v, ",")
+		for i := range list {
+			list[i] = strings.TrimSpace(list[i])
+		}
+		return list, nil
+	case []any:
+		list := make([]string, len(v))
+		for i, item := range v {
+			text, ok := item.(string)
+			if !ok {
+				return nil, errors.New("must be a list of strings (quote them)")
+			}
+			list[i] = text
+		}
+		return list, nil
+	default:
+		return nil, errors.New("must be a list of strings")
+	}
 }
 
 // readFile is the content of a file that key names, with an error that says so.

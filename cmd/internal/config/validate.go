@@ -6,10 +6,13 @@ import (
 	"net"
 	"net/netip"
 	"net/url"
+	"regexp"
 	"slices"
 	"strconv"
 	"strings"
 	"time"
+	"unicode"
+	"unicode/utf8"
 )
 
 // problems is everything that is wrong with the values, one sentence each, by key. Values are not
@@ -35,7 +38,8 @@ func (c *Config) problems() []string {
 
 	check("admin.address", hostPort(c.Admin.Address))
 	check("admin.tls_cert_file", pair(c.Admin.TLSCertFile, c.Admin.TLSKeyFile, "admin.tls_key_file"))
-	check("admin.key", c.Admin.sampleKey())
+	check("admin.key", c.Admin.key())
+	check("admin.allowed_hosts", hosts(c.Admin.AllowedHosts))
 
 	check("redis.url", redisURL(c.Redis.URL))
 	check("redis.cert_file", pair(c.Redis.CertFile, c.Redis.KeyFile, "redis.key_file"))
@@ -80,12 +84,39 @@ func (e Extproc) address() error {
 	return nil
 }
 
-func (a Admin) sampleKey() error {
-	if a.Key.Reveal() == SampleAdminKey && !loopback(a.Address) && !a.AllowSampleKey {
-		return errors.New("is the sample key, and admin.address is not loopback: choose a key of your own (or set admin.allow_sample_key)")
+// minAdminKey is how many characters an admin key has at least: 16 random ones of base64 are 96 bits.
+const minAdminKey = 16
+
+// key says what is wrong with the admin key. None is admin's to refuse: extproc needs none.
+func (a Admin) key() error {
+	key := a.Key.Reveal()
+	switch {
+	case key == "":
+		return nil
+	case key == SampleAdminKey:
+		if !loopback(a.Address) && !a.AllowSampleKey {
+			return errors.New("is the sample key, and admin.address is not loopback: choose a key of your own (or set admin.allow_sample_key)")
+		}
+		return nil
+	case utf8.RuneCountInString(key) < minAdminKey:
+		return fmt.Errorf("must have at least %d characters: make one with `openssl rand -base64 32`", minAdminKey)
+	case strings.TrimSpace(key) != key, strings.ContainsFunc(key, unicode.IsControl):
+		return errors.New("must not begin or end with a space or hold control characters: no header could carry it")
 	}
 	return nil
 }
+
+// hosts says what is wrong with a list of hosts as the Admin API compares them.
+func hosts(list []string) error {
+	for _, host := range list {
+		if _, err := netip.ParseAddr(strings.Trim(host, "[]")); err != nil && host != "*" && !hostName.MatchString(host) {
+			return errors.New("must be host names or IP addresses, without scheme, port or path, or * for any")
+		}
+	}
+	return nil
+}
+
+var hostName = regexp.MustCompile(`^[A-Za-z0-9_-]+(\.[A-Za-z0-9_-]+)*\.?$`)
 
 func hostPort(address string) error {
 	_, port, err := net.SplitHostPort(address)

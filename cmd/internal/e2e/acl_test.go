@@ -1,6 +1,7 @@
 package e2e
 
 import (
+	"fmt"
 	"net/http"
 	"os"
 	"regexp"
@@ -13,7 +14,7 @@ import (
 )
 
 // extproc has all that it needs with the rights that docs/operations.md gives it: resources are in
-// force, limits count, usage records arrive.
+// force, limits count, usage records arrive, a loss is told.
 func TestRedisUserOfExtproc(t *testing.T) {
 	t.Parallel()
 	page, err := os.ReadFile("../../../docs/operations.md")
@@ -42,7 +43,7 @@ func TestRedisUserOfExtproc(t *testing.T) {
 		parts: []string{stack.Extproc, stack.Envoy}, redis: g.Config.Redis.URL, key: g.Config.Secrets.MasterKeyFile,
 		env: []string{"AISIX_REDIS__USERNAME=extproc", "AISIX_REDIS__PASSWORD=PASSWORD"},
 	})
-	both := &gateway{Stack: second.Stack, proxy: second.proxy, admin: g.admin}
+	both := &gateway{Stack: second.Stack, proxy: second.proxy, admin: g.admin, metrics: second.metrics}
 	u := newUpstream(t, func(w http.ResponseWriter, _ *http.Request) { whole(w, "Hello.") })
 	c := both.tenant(t, u.URL, settings{key: map[string]any{"rate_limit": map[string]any{"rpd": 2, "tpm": 1_000_000, "concurrency": 5}}})
 	c.served(t)
@@ -53,6 +54,16 @@ func TestRedisUserOfExtproc(t *testing.T) {
 	}
 	a.want(t, http.StatusTooManyRequests, "rate_limit_exceeded")
 	both.accounted(t, c, 2)
+	if err := client.FlushAll(t.Context()).Err(); err != nil {
+		t.Fatal(err)
+	}
+	both.told(t, true)
+	eventually(t, patience, func() error { // extproc leaves word of it, before admin has asked for anything
+		if n := client.HLen(t.Context(), "{aisix:config}:witnesses").Val(); n != 1 {
+			return fmt.Errorf("%d witnesses", n)
+		}
+		return nil
+	})
 	for _, p := range second.Parts() {
 		if log := string(p.Log()); strings.Contains(log, "NOPERM") {
 			t.Error(log)

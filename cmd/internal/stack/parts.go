@@ -3,12 +3,15 @@ package stack
 import (
 	"context"
 	"crypto/tls"
+	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"net"
 	"net/http"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 
 	"github.com/redis/go-redis/v9"
@@ -43,7 +46,7 @@ func (s *Stack) valkey(o Options) (*Part, error) {
 func (s *Stack) admin(o Options) *Part {
 	p := s.part(Admin, filepath.Join(o.Bin, Admin), o.Env, o.withConfig()...)
 	p.listens = []listen{{"tcp", s.Config.Admin.Address, elsewhere("admin.address")}}
-	p.ready = get(s.AdminURL() + "/readyz")
+	p.ready = get(s.AdminURL()+"/readyz", "store_lost") // that it is told, and confirmed, by requests
 	return p
 }
 
@@ -88,9 +91,9 @@ func (s *Stack) envoy(o Options) (*Part, error) {
 	return p, nil
 }
 
-// get is ready once a GET answers 200. Certificates are not checked: it may be a private one, and
-// nothing is sent.
-func get(url string) func(context.Context) error {
+// get is ready once a GET answers 200, or an error with one of these codes. Certificates are not
+// checked: it may be a private one, and nothing is sent.
+func get(url string, codes ...string) func(context.Context) error {
 	client := &http.Client{Transport: &http.Transport{
 		DisableKeepAlives: true,
 		TLSClientConfig:   &tls.Config{InsecureSkipVerify: true},
@@ -104,11 +107,15 @@ func get(url string) func(context.Context) error {
 		if err != nil {
 			return err
 		}
-		response.Body.Close()
-		if response.StatusCode != http.StatusOK {
-			return fmt.Errorf("GET %s: %s", url, response.Status)
+		defer response.Body.Close()
+		if response.StatusCode == http.StatusOK {
+			return nil
 		}
-		return nil
+		var problem struct{ Code string }
+		if json.NewDecoder(io.LimitReader(response.Body, 64<<10)).Decode(&problem) == nil && slices.Contains(codes, problem.Code) {
+			return nil
+		}
+		return fmt.Errorf("GET %s: %s", url, response.Status)
 	}
 }
 

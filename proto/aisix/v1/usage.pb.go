@@ -96,9 +96,12 @@ type Record struct {
 	UpstreamRequestIds []string `protobuf:"bytes,2,rep,name=upstream_request_ids,json=upstreamRequestIds,proto3" json:"upstream_request_ids,omitempty"`
 	// When the request headers arrived.
 	Time *timestamppb.Timestamp `protobuf:"bytes,3,opt,name=time,proto3" json:"time,omitempty"`
-	// The API key's resource id; empty where authentication failed.
+	// The API key's resource id. Empty in records of before, where authentication
+	// failed: such a call has no record any more.
 	KeyId string `protobuf:"bytes,4,opt,name=key_id,json=keyId,proto3" json:"key_id,omitempty"`
-	// The model as the caller wrote it; empty where there was none.
+	// The model as the caller wrote it, where it is one; empty where there was none.
+	// What is no model may be a secret in the wrong place: "unknown:sha256:" and the
+	// first 12 hex digits of its hash, or "[redacted]".
 	Alias string `protobuf:"bytes,5,opt,name=alias,proto3" json:"alias,omitempty"`
 	// The model's resource id; empty where the alias is unknown.
 	ModelId string `protobuf:"bytes,6,opt,name=model_id,json=modelId,proto3" json:"model_id,omitempty"`
@@ -131,8 +134,13 @@ type Record struct {
 	// The counts are what was seen until the caller left or the upstream broke off.
 	Partial bool `protobuf:"varint,22,opt,name=partial,proto3" json:"partial,omitempty"`
 	// The model's alias as the resource has it (a wildcard as written).
-	ModelAlias    string `protobuf:"bytes,23,opt,name=model_alias,json=modelAlias,proto3" json:"model_alias,omitempty"`
-	Operation     string `protobuf:"bytes,24,opt,name=operation,proto3" json:"operation,omitempty"`
+	ModelAlias string `protobuf:"bytes,23,opt,name=model_alias,json=modelAlias,proto3" json:"model_alias,omitempty"`
+	Operation  string `protobuf:"bytes,24,opt,name=operation,proto3" json:"operation,omitempty"`
+	// How many calls this record stands for; 0 is one. Calls that reach no upstream are
+	// summed where a key makes too many of them: those that ended alike, in about a
+	// second of one UTC day. Such a record has what they have in common and the time of
+	// the first; no request id, alias, latency or client address.
+	Count         int64 `protobuf:"varint,25,opt,name=count,proto3" json:"count,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -335,11 +343,18 @@ func (x *Record) GetOperation() string {
 	return ""
 }
 
+func (x *Record) GetCount() int64 {
+	if x != nil {
+		return x.Count
+	}
+	return 0
+}
+
 var File_aisix_v1_usage_proto protoreflect.FileDescriptor
 
 const file_aisix_v1_usage_proto_rawDesc = "" +
 	"\n" +
-	"\x14aisix/v1/usage.proto\x12\baisix.v1\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\x86\b\n" +
+	"\x14aisix/v1/usage.proto\x12\baisix.v1\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\x9c\b\n" +
 	"\x06Record\x12\x1d\n" +
 	"\n" +
 	"request_id\x18\x01 \x01(\tR\trequestId\x120\n" +
@@ -368,7 +383,8 @@ const file_aisix_v1_usage_proto_rawDesc = "" +
 	"\apartial\x18\x16 \x01(\bR\apartial\x12\x1f\n" +
 	"\vmodel_alias\x18\x17 \x01(\tR\n" +
 	"modelAlias\x12\x1c\n" +
-	"\toperation\x18\x18 \x01(\tR\toperationB\x10\n" +
+	"\toperation\x18\x18 \x01(\tR\toperation\x12\x14\n" +
+	"\x05count\x18\x19 \x01(\x03R\x05countB\x10\n" +
 	"\x0e_prompt_tokensB\x14\n" +
 	"\x12_completion_tokensB\x10\n" +
 	"\x0e_cached_tokensB\x15\n" +

@@ -12,7 +12,7 @@ import (
 	"aisix/admin/store"
 )
 
-// generate makes a new API key: 256 random bits.
+// generate makes a new secret of a resource, as of an API key: 256 random bits.
 func (s *Server) generate() (plaintext, hash string, err error) {
 	random := make([]byte, 32)
 	if _, err := io.ReadFull(s.random, random); err != nil {
@@ -23,9 +23,17 @@ func (s *Server) generate() (plaintext, hash string, err error) {
 	return plaintext, hex.EncodeToString(sum[:]), nil
 }
 
-// rotate gives an API key a new, generated secret; the old one goes on for the
-// grace, if there is one.
-func (c collection) rotate(a *answer, r *http.Request, id string) error {
+// rotated is what a rotation answers.
+type rotated struct {
+	// As it is now.
+	Entry *entry `json:"entry"`
+	// The new key, shown this once.
+	Plaintext string `json:"plaintext" is:"plaintext"`
+}
+
+// rotate gives a resource a new, generated secret; the old one goes on for the grace,
+// if there is one.
+func (c collection) rotate(a *answer, r *request) error {
 	text, err := body(a, r, jsonType)
 	if err != nil {
 		return err
@@ -42,14 +50,12 @@ func (c collection) rotate(a *answer, r *http.Request, id string) error {
 	if err != nil {
 		return err
 	}
-	e, err := c.store.Update(r.Context(), c.kind, id, cond, func(old *store.Entry) (resource.Resource, error) {
-		k := *old.Value.(*resource.APIKey)
-		k.Previous = nil
-		if grace > 0 {
-			k.Previous = &resource.PreviousKey{KeyHash: k.KeyHash, ValidUntil: c.now().Add(grace).UTC().Truncate(time.Millisecond)}
-		}
-		k.KeyHash = hash
-		return &k, nil
+	var until time.Time
+	if grace > 0 {
+		until = c.now().Add(grace).UTC().Truncate(time.Millisecond)
+	}
+	e, err := c.store.Update(r.Context(), c.Kind, r.id, cond, func(old *store.Entry) (resource.Resource, error) {
+		return c.Issues.Rotate(old.Value, hash, until), nil
 	})
 	if err != nil {
 		return err
@@ -59,8 +65,5 @@ func (c collection) rotate(a *answer, r *http.Request, id string) error {
 		return err
 	}
 	a.Header().Set("ETag", etag(e.Revision))
-	return a.json(http.StatusOK, struct {
-		Entry     *entry `json:"entry"`
-		Plaintext string `json:"plaintext"`
-	}{v, plaintext})
+	return a.json(http.StatusOK, rotated{v, plaintext})
 }

@@ -1,0 +1,65 @@
+package resource
+
+import (
+	"encoding/json"
+	"strings"
+)
+
+// Model is an alias that callers use, and what Bedrock is asked for.
+type Model struct {
+	// The alias that callers use, unique among models. It may hold one *: a wildcard
+	// alias, whose capture (1 to 128 letters, digits, dots, underscores, colons and
+	// dashes) replaces the * in model_name. Exact names win, then the longest literal
+	// part.
+	DisplayName string `json:"display_name" is:"required pattern"`
+	// What Bedrock is asked for: a model id, an inference profile id, or an ARN.
+	ModelName string `json:"model_name" is:"required model_id"`
+	// The id of a provider key.
+	ProviderKeyID string `json:"provider_key_id" is:"required"`
+	// The provider key's label. Default amazon-bedrock.
+	Provider string `json:"provider" is:"label"`
+	// Milliseconds for the whole call. Default 600000, and so is 0.
+	Timeout int64 `json:"timeout,omitempty" is:"milliseconds" min:"0" max:"86400000"`
+	// Milliseconds, the longest gap before the first and between chunks. Default
+	// 120000, and so is 0.
+	StreamTimeout int64 `json:"stream_timeout,omitempty" is:"milliseconds" min:"0" max:"86400000"`
+	// Of all callers of this model together.
+	RateLimit *RateLimit `json:"rate_limit,omitempty"`
+	// Who made the model, for ids that do not show it: anthropic goes to InvokeModel,
+	// every other to Converse.
+	Publisher string `json:"publisher,omitempty" is:"publisher"`
+	// What its tokens cost; unknown where it is not said.
+	Cost *Cost `json:"cost,omitempty"`
+
+	Bedrock // Bedrock's own knobs, as defaults
+}
+
+// Cost is US dollars per 1,000 tokens.
+type Cost struct {
+	// Of prompt tokens that no cache knew.
+	InputPer1K *json.Number `json:"input_per_1k,omitempty" is:"price" min:"0" max:"1000000"`
+	// Of completion tokens.
+	OutputPer1K *json.Number `json:"output_per_1k,omitempty" is:"price" min:"0" max:"1000000"`
+	// Of prompt tokens read from the cache.
+	CacheReadPer1K *json.Number `json:"cache_read_per_1k,omitempty" is:"price" min:"0" max:"1000000"`
+	// Of prompt tokens written to the cache.
+	CacheWritePer1K *json.Number `json:"cache_write_per_1k,omitempty" is:"price" min:"0" max:"1000000"`
+}
+
+var models = Row{
+	Kind: Models, One: "model", Many: "models",
+	Refers: []Reference{{Member: "provider_key_id", To: ProviderKeys}},
+	body:   func() body { return &Model{} }, new: func() Resource { return &Model{} },
+}
+
+func (*Model) Kind() Kind        { return Models }
+func (m *Model) Names() []string { return []string{m.DisplayName} }
+func (*Model) sealed()           {}
+
+func (m *Model) resource(Resource) (Resource, *Invalid) {
+	m.Provider = or(m.Provider, DefaultProvider)
+	if strings.Count(m.ModelName, "*") > strings.Count(m.DisplayName, "*") {
+		return nil, &Invalid{Pointer: "/model_name", Message: "may hold one * at most, where display_name holds one"}
+	}
+	return m, nil
+}

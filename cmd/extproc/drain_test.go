@@ -1,0 +1,105 @@
+package main
+
+import (
+	"context"
+	"io"
+	"net"
+	"net/http"
+	"os"
+	"strings"
+	"sync/atomic"
+	"syscall"
+	"testing"
+	"time"
+
+	extprocv3 "github.com/envoyproxy/go-control-plane/envoy/service/ext_proc/v3"
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/credentials/insecure"
+	healthv1 "google.golang.org/grpc/health/grpc_health_v1"
+
+	"aisix/admin/store/redistest"
+)
+
+// While calls drain, the ports are free for the process that comes next; a scraper
+// that keeps its connection goes on reading the one that drains.
+func TestTheNextProcessStartsWhileCallsDrain(t *testing.T) {
+	metrics, socket := free(t), t.TempDir()+"/s"
+	env := []string{
+		"AISIX_REDIS__URL=" + redistest.Start(t).URL, "AISIX_EXTPROC__ADDRESS=unix:" + socket, "AISIX_METRICS__ADDRESS=" + metrics,
+		"AISIX_SECRETS__MASTER_KEY=" + strings.Repeat("ab", 32), "AISIX_USAGE__SPOOL_DIR=" + t.TempDir(),
+	}
+	start := func() (chan<- os.Signal, <-chan error) {
+		signals, ended := make(chan os.Signal, 2), make(chan error, 1)
+		go func() { ended <- run(nil, env, io.Discard, signals) }()
+		return signals, ended
+	}
+	var dials atomic.Int32
+	scraper := &http.Client{Transport: &http.Transport{DialContext: func(ctx context.Context, network, address string) (net.Conn, error) {
+		dials.Add(1)
+		return new(net.Dialer).DialContext(ctx, network, address)
+	}}}
+	scrape := func(c *http.Client) bool {
+		r, err := c.Get("http://" + metrics + "/metrics")
+		if err != nil {
+			return false
+		}
+		defer r.Body.Close()
+		body, err := io.ReadAll(r.Body)
+		return err == nil && r.StatusCode == http.StatusOK && strings.Contains(string(body), "aisix_")
+	}
+	until := func(what string, is func() bool) {
+		t.Helper()
+		for deadline := time.Now().Add(10 * time.Second); !is(); time.Sleep(5 * time.Millisecond) {
+			if time.Now().After(deadline) {
+				t.Fatal("not in time: " + what)
+			}
+		}
+	}
+
+	first, firstEnded := start()
+	until("metrics of the first", func() bool { return scrape(scraper) })
+	connection, err := grpc.NewClient("unix:"+socket, grpc.WithTransportCredentials(insecure.NewCredentials()))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer connection.Close()
+	call, leave := context.WithCancel(t.Context())
+	if _, err := extprocv3.NewExternalProcessorClient(connection).Process(call); err != nil {
+		t.Fatal(err)
+	}
+	// What comes after it on the same connection is answered: the call has begun.
+	if _, err := healthv1.NewHealthClient(connection).Check(t.Context(), &healthv1.HealthCheckRequest{}); err != nil {
+		t.Fatal(err)
+	}
+	dials.Store(0)
+	first <- syscall.SIGTERM
+	until("both ports are free", func() bool {
+		l, err := net.Listen("tcp", metrics)
+		if err == nil {
+			l.Close()
+		}
+		_, there := os.Stat(socket)
+		return err == nil && there != nil
+	})
+
+	second, secondEnded := start()
+	until("metrics of the second", func() bool { return scrape(&http.Client{Transport: &http.Transport{DisableKeepAlives: true}}) })
+	if !scrape(scraper) || dials.Load() != 0 {
+		t.Errorf("the first is not scraped while it drains (%d new connections)", dials.Load())
+	}
+	select {
+	case err := <-firstEnded:
+		t.Fatalf("ended with a call in flight: %v", err)
+	case err := <-secondEnded:
+		t.Fatalf("the second ended: %v", err)
+	default:
+	}
+	leave()
+	if err := <-firstEnded; err != nil {
+		t.Error(err)
+	}
+	second <- syscall.SIGTERM
+	if err := <-secondEnded; err != nil {
+		t.Error(err)
+	}
+}

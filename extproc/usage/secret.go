@@ -1,0 +1,175 @@
+package usage
+
+import (
+	"crypto/sha256"
+	"encoding/hex"
+	"net/url"
+	"regexp"
+	"strings"
+)
+
+// redacted stands for a text that is a secret, or looks like one.
+const redacted = "[redacted]"
+
+// hideSecrets takes out what a caller typed into the wrong place. An API key in
+// model, in the path or as a request id is told to nobody.
+//
+// An alias is told where it is one: as the administrator wrote it, or as a wildcard
+// takes it, unless it looks like a secret. What is no alias may be anything, and is
+// told by its hash: who knows what callers might have meant can compare.
+func (c *Call) hideSecrets() {
+	c.Alias = cutAt(c.Alias, longestSecret)
+	switch {
+	case c.Alias == "" || c.Alias == c.ModelAlias:
+	case c.isSecret(c.Alias):
+		c.hide(c.Alias, c.UpstreamModel)
+		c.Alias = redacted
+	case c.ModelAlias == "":
+		c.Alias = unknownAlias(c.Alias)
+	default:
+		captured := capture(c.ModelAlias, c.Alias)
+		if captured != c.Alias && c.isSecret(captured) {
+			c.hide(c.Alias, c.UpstreamModel, captured)
+			c.Alias = redacted
+		}
+	}
+	if c.isKey(c.RequestID) || looksLikeKey(c.RequestID) {
+		c.RequestID = redacted
+	}
+	c.hidePath()
+}
+
+// hide keeps texts out of the lines about this call; the upstream model that was
+// made of a secret is one of them.
+func (c *Call) hide(texts ...string) {
+	for _, text := range texts {
+		if text != "" {
+			c.hidden = append(c.hidden, text)
+		}
+	}
+	if c.UpstreamModel != "" {
+		c.UpstreamModel = redacted
+	}
+}
+
+// hidePath cuts the query off the path, and takes secrets out of its segments.
+func (c *Call) hidePath() {
+	c.Path, _, _ = strings.Cut(c.Path, "?")
+	c.Path = cutAt(c.Path, longestModel)
+	if c.Attempts > 0 {
+		return // it is one of ours
+	}
+	segments := strings.Split(c.Path, "/")
+	found := false
+	for i, segment := range segments {
+		if plain, err := url.PathUnescape(segment); err == nil && c.isSecret(plain) || c.isSecret(segment) {
+			segments[i], found = redacted, true
+		}
+	}
+	if found {
+		c.Path = strings.Join(segments, "/")
+	}
+}
+
+// isSecret reports whether s is an API key of ours, or looks like a secret.
+func (c *Call) isSecret(s string) bool { return looksLikeKey(s) || opaque(s) || c.isKey(s) }
+
+// longestSecret bounds what is hashed to see whether it is a key of ours.
+const longestSecret = 1024
+
+func (c *Call) isKey(s string) bool {
+	return c.IsKey != nil && s != "" && len(s) <= longestSecret && c.IsKey(s)
+}
+
+// capture is what the star of a wildcard alias stands for in alias.
+func capture(wildcard, alias string) string {
+	prefix, suffix, _ := strings.Cut(wildcard, "*")
+	return strings.TrimSuffix(strings.TrimPrefix(alias, prefix), suffix)
+}
+
+// unknownAlias is how an alias that no model has is told.
+func unknownAlias(alias string) string {
+	hash := sha256.Sum256([]byte(alias))
+	return "unknown:sha256:" + hex.EncodeToString(hash[:6])
+}
+
+func cutAt(s string, most int) string { return s[:min(len(s), most)] }
+
+// keyMarks are how keys begin that people paste, and how many letters and digits
+// come next at least: OpenAI's and Anthropic's, Stripe's, AWS's, Bedrock's own,
+// GitHub's, GitLab's, Slack's, Google's, Hugging Face's, Groq's, NVIDIA's, and JSON
+// Web Tokens.
+var keyMarks = []struct {
+	text  string
+	least int
+}{
+	{"sk-", 1}, {"sk_", 1}, {"pk_", 1}, {"rk_", 1}, {"AKIA", 12}, {"ASIA", 12}, {"ABSK", 12}, {"bedrock-api-key-", 1},
+	{"ghp_", 8}, {"gho_", 8}, {"ghs_", 8}, {"github_pat_", 8}, {"glpat-", 8}, {"xoxb-", 1}, {"xoxp-", 1}, {"xoxa-", 1},
+	{"AIza", 12}, {"hf_", 12}, {"gsk_", 12}, {"nvapi-", 8}, {"eyJ", 12}, {"Bearer ", 1},
+}
+
+// looksLikeKey reports whether a key of somebody's begins in s, at the beginning of a
+// word.
+func looksLikeKey(s string) bool {
+	for _, mark := range keyMarks {
+		for at := 0; ; {
+			i := strings.Index(s[at:], mark.text)
+			if i < 0 {
+				break
+			}
+			begin := at + i
+			at = begin + len(mark.text)
+			if (begin == 0 || !alphanumeric(s[begin-1])) && len(s)-at >= mark.least && !strings.ContainsFunc(s[at:at+mark.least], func(r rune) bool { return r > '~' || !alphanumeric(byte(r)) }) {
+				return true
+			}
+		}
+	}
+	return false
+}
+
+// opaque reports whether s holds a run of 32 or more letters and digits (and + / =, as
+// in base64) of all three kinds, as no name of a model does.
+func opaque(s string) bool {
+	const shortest = 32
+	var lower, upper, digit, run int
+	for i := range len(s) {
+		switch c := s[i]; {
+		case 'a' <= c && c <= 'z':
+			lower++
+		case 'A' <= c && c <= 'Z':
+			upper++
+		case '0' <= c && c <= '9':
+			digit++
+		case c == '+' || c == '/' || c == '=':
+		default:
+			lower, upper, digit, run = 0, 0, 0, 0
+			continue
+		}
+		if run++; run >= shortest && lower > 0 && upper > 0 && digit > 0 {
+			return true
+		}
+	}
+	return false
+}
+
+func alphanumeric(c byte) bool {
+	return 'a' <= c && c <= 'z' || 'A' <= c && c <= 'Z' || '0' <= c && c <= '9'
+}
+
+// echoed are what AWS may echo of a signed request (a signature mismatch prints
+// the canonical request, session token included), and what a caller sent.
+var echoed = regexp.MustCompile(`(?i)(x-amz-security-token["']?\s*[:=]\s*["']?|signature=|bearer\s+|x-api-key["']?\s*[:=]\s*["']?|\bsk-)[^\s"',;&<>\\]+`)
+
+// Redact takes credentials out of an error's text, and cuts it at 4 KiB.
+func Redact(s string) string {
+	s = cutAt(s, 2*longestText) // first, so that a long text costs no more than a short one
+	return cleanText(echoed.ReplaceAllString(s, "${1}"+redacted), longestText)
+}
+
+// redact is Redact, and takes out what is hidden of this call.
+func (c *Call) redact(s string) string {
+	for _, hidden := range c.hidden {
+		s = strings.ReplaceAll(s, hidden, redacted)
+	}
+	return Redact(s)
+}
