@@ -3,6 +3,7 @@ package envoy_test
 import (
 	"bufio"
 	"bytes"
+	"crypto/tls"
 	"errors"
 	"io"
 	"net"
@@ -133,7 +134,7 @@ func TestSmuggling(t *testing.T) {
 		"HTTP/1.0":                  {"GET /v1/models HTTP/1.0\r\nHost: x\r\n\r\n", 426},
 		"HTTP/0.9":                  {"GET /v1/models\r\n\r\n", 426},
 		"HTTP/3.0":                  {"GET /v1/models HTTP/3.0\r\nHost: x\r\n\r\n", 426},
-		"TLS on a plaintext port":   {"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03\r\n\r\n", 400},
+		"TLS on a plaintext port":   {clientHello(t), 400},
 		"a chunk size that is none": {post + "transfer-encoding: chunked\r\n\r\nzz\r\n{}\r\n0\r\n\r\n" + smuggled, 0},
 		"a chunk size past 64 bits": {post + "transfer-encoding: chunked\r\n\r\nfffffffffffffffff\r\n{}\r\n0\r\n\r\n" + smuggled, 0},
 		"a negative chunk size":     {post + "transfer-encoding: chunked\r\n\r\n-1\r\n{}\r\n0\r\n\r\n" + smuggled, 0},
@@ -174,6 +175,20 @@ func TestSmuggling(t *testing.T) {
 			t.Errorf("the upstream got trailers %v", r.Trailer)
 		}
 	}
+}
+
+// clientHello is the first that a TLS client says.
+func clientHello(t *testing.T) string {
+	t.Helper()
+	client, server := net.Pipe()
+	defer server.Close()
+	go tls.Client(client, &tls.Config{ServerName: "x"}).Handshake() //nolint:errcheck // it ends with the pipe
+	b := make([]byte, 16<<10)
+	n, err := server.Read(b)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return string(b[:n])
 }
 
 // exchange sends bytes and reads one answer, or says how there was none.

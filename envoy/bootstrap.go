@@ -18,8 +18,6 @@ import (
 	clusterv3 "github.com/envoyproxy/go-control-plane/envoy/config/cluster/v3"
 	corev3 "github.com/envoyproxy/go-control-plane/envoy/config/core/v3"
 	listenerv3 "github.com/envoyproxy/go-control-plane/envoy/config/listener/v3"
-	overloadv3 "github.com/envoyproxy/go-control-plane/envoy/config/overload/v3"
-	downstreamv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/resource_monitors/downstream_connections/v3"
 	"google.golang.org/protobuf/proto"
 	"google.golang.org/protobuf/types/known/anypb"
 	"google.golang.org/protobuf/types/known/durationpb"
@@ -36,6 +34,7 @@ const (
 	ClusterTLS       = "bedrock_tls"
 	ClusterPlaintext = "bedrock_plaintext"
 	ClusterExtProc   = "extproc"
+	ClusterProbe     = "extproc_probe"
 )
 
 // Bootstrap is Envoy's start file as YAML. Errors say which options are wrong,
@@ -53,14 +52,7 @@ func bootstrap(o Options) *bootstrapv3.Bootstrap {
 			Listeners: []*listenerv3.Listener{listener(o)},
 			Clusters:  clusters(o),
 		},
-		OverloadManager: &overloadv3.OverloadManager{
-			ResourceMonitors: []*overloadv3.ResourceMonitor{{
-				Name: "envoy.resource_monitors.global_downstream_max_connections",
-				ConfigType: &overloadv3.ResourceMonitor_TypedConfig{TypedConfig: pack(&downstreamv3.DownstreamConnectionsConfig{
-					MaxActiveDownstreamConnections: int64(o.MaxConnections),
-				})},
-			}},
-		},
+		OverloadManager: overload(o),
 	}
 	if o.AdminSocket != "" {
 		b.Admin = &bootstrapv3.Admin{Address: &corev3.Address{Address: &corev3.Address_Pipe{
@@ -72,7 +64,11 @@ func bootstrap(o Options) *bootstrapv3.Bootstrap {
 
 // clusters in the order in which they are read best.
 func clusters(o Options) []*clusterv3.Cluster {
-	return []*clusterv3.Cluster{extprocCluster(o), bedrockCluster(o, ClusterTLS), bedrockCluster(o, ClusterPlaintext)}
+	return []*clusterv3.Cluster{
+		extprocCluster(o, ClusterExtProc, o.MaxUpstream),
+		bedrockCluster(o, ClusterTLS), bedrockCluster(o, ClusterPlaintext),
+		extprocCluster(o, ClusterProbe, maxProbes),
+	}
 }
 
 // pack wraps m for a typed_config. It fails only for a message that is not

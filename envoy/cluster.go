@@ -29,7 +29,7 @@ func bedrockCluster(o Options, name string) *clusterv3.Cluster {
 		Name:            name,
 		ConnectTimeout:  dur(o.ConnectTimeout),
 		LbPolicy:        clusterv3.Cluster_CLUSTER_PROVIDED,
-		CircuitBreakers: thresholds(o),
+		CircuitBreakers: thresholds(o.MaxUpstream),
 		ClusterDiscoveryType: &clusterv3.Cluster_ClusterType{ClusterType: &clusterv3.Cluster_CustomClusterType{
 			Name: "envoy.clusters.dynamic_forward_proxy",
 			TypedConfig: pack(&dfpclusterv3.ClusterConfig{

@@ -16,13 +16,14 @@ import (
 
 const processorName = "envoy.filters.http.ext_proc"
 
+// maxProbes is how many probes are answered at a time.
+const maxProbes = 100
+
 // processor is the filter that asks extproc: one stream per request, every
 // phase, and an error to the caller whenever extproc does not answer.
 func processor(o Options) *extprocv3.ExternalProcessor {
 	p := &extprocv3.ExternalProcessor{
-		GrpcService: &corev3.GrpcService{TargetSpecifier: &corev3.GrpcService_EnvoyGrpc_{
-			EnvoyGrpc: &corev3.GrpcService_EnvoyGrpc{ClusterName: ClusterExtProc},
-		}},
+		GrpcService:      grpcService(ClusterExtProc),
 		FailureModeAllow: false,
 		StatusOnError:    &typev3.HttpStatus{Code: typev3.StatusCode_ServiceUnavailable},
 		ProcessingMode: &extprocv3.ProcessingMode{
@@ -55,14 +56,23 @@ func processor(o Options) *extprocv3.ExternalProcessor {
 	return p
 }
 
-func extprocCluster(o Options) *clusterv3.Cluster {
+func grpcService(cluster string) *corev3.GrpcService {
+	return &corev3.GrpcService{TargetSpecifier: &corev3.GrpcService_EnvoyGrpc_{
+		EnvoyGrpc: &corev3.GrpcService_EnvoyGrpc{ClusterName: cluster},
+	}}
+}
+
+// extprocCluster reaches extproc, with at most so many requests at a time. There
+// are two of them: probes have a share of their own, so that callers who fill the
+// other do not make the gateway look dead.
+func extprocCluster(o Options, name string, requests int) *clusterv3.Cluster {
 	return &clusterv3.Cluster{
-		Name:                 ClusterExtProc,
+		Name:                 name,
 		ClusterDiscoveryType: &clusterv3.Cluster_Type{Type: clusterv3.Cluster_STATIC},
 		ConnectTimeout:       dur(time.Second), // it is on this machine
-		CircuitBreakers:      thresholds(o),
+		CircuitBreakers:      thresholds(requests),
 		LoadAssignment: &endpointv3.ClusterLoadAssignment{
-			ClusterName: ClusterExtProc,
+			ClusterName: name,
 			Endpoints: []*endpointv3.LocalityLbEndpoints{{LbEndpoints: []*endpointv3.LbEndpoint{{
 				HostIdentifier: &endpointv3.LbEndpoint_Endpoint{Endpoint: &endpointv3.Endpoint{Address: address(o.ExtProc)}},
 			}}}},
@@ -76,6 +86,9 @@ func extprocCluster(o Options) *clusterv3.Cluster {
 						Http2ProtocolOptions: &corev3.Http2ProtocolOptions{
 							InitialStreamWindowSize:     u32(1 << 20),
 							InitialConnectionWindowSize: u32(16 << 20),
+							// A process that hangs still has its connections, and the kernel takes new
+							// ones for it: silence is all that tells. extproc's gRPC server allows pings.
+							ConnectionKeepalive: &corev3.KeepaliveSettings{Interval: dur(o.ExtProcSilence), Timeout: dur(o.ExtProcSilence)},
 						},
 					},
 				},
@@ -84,14 +97,14 @@ func extprocCluster(o Options) *clusterv3.Cluster {
 	}
 }
 
-// thresholds lifts Envoy's default of 1024 requests under way, past which it
-// answers 503 by itself.
-func thresholds(o Options) *clusterv3.CircuitBreakers {
+// thresholds are in place of Envoy's default of 1024 requests under way; past them
+// it answers 503 by itself.
+func thresholds(requests int) *clusterv3.CircuitBreakers {
 	return &clusterv3.CircuitBreakers{Thresholds: []*clusterv3.CircuitBreakers_Thresholds{{
-		MaxConnections:     u32(o.MaxUpstream),
-		MaxPendingRequests: u32(o.MaxUpstream),
-		MaxRequests:        u32(o.MaxUpstream),
-		MaxRetries:         u32(max(1, o.MaxUpstream/10)),
+		MaxConnections:     u32(requests),
+		MaxPendingRequests: u32(requests),
+		MaxRequests:        u32(requests),
+		MaxRetries:         u32(max(1, requests/10)),
 	}}}
 }
 

@@ -22,6 +22,7 @@ import (
 	typev3 "github.com/envoyproxy/go-control-plane/envoy/type/v3"
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/keepalive"
 	"google.golang.org/grpc/status"
 )
 
@@ -90,13 +91,18 @@ func (p *extProc) serve(t *testing.T, network, address string) string {
 	if err != nil {
 		t.Fatal(err)
 	}
+	return p.serveOn(t, l)
+}
+
+func (p *extProc) serveOn(t *testing.T, l net.Listener) string {
+	t.Helper()
 	p.buffered = p.buffered || envoytest.Version(t) < 38
-	s := grpc.NewServer(grpc.MaxRecvMsgSize(64 << 20))
+	s := grpc.NewServer(grpc.MaxRecvMsgSize(64<<20), grpc.KeepaliveEnforcementPolicy(keepalive.EnforcementPolicy{MinTime: 1, PermitWithoutStream: true}))
 	extprocv3.RegisterExternalProcessorServer(s, p)
 	done := make(chan struct{})
 	go func() { defer close(done); s.Serve(l) }()
 	t.Cleanup(func() { s.Stop(); <-done })
-	if network == "unix" {
+	if l.Addr().Network() == "unix" {
 		return "unix:" + l.Addr().String()
 	}
 	return l.Addr().String()

@@ -10,6 +10,7 @@ import (
 	dfpfilterv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/http/dynamic_forward_proxy/v3"
 	headermutationv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/http/header_mutation/v3"
 	routerv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/http/router/v3"
+	tlsinspectorv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/listener/tls_inspector/v3"
 	hcmv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/network/http_connection_manager/v3"
 	earlyv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/http/early_header_mutation/header_mutation/v3"
 	uuidv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/request_id/uuid/v3"
@@ -39,6 +40,16 @@ func listener(o Options) *listenerv3.Listener {
 		Name:         "callers",
 		Address:      address(o.Listen),
 		FilterChains: []*listenerv3.FilterChain{chain},
+		// Envoy's HTTP knows one limit for idle connections, and callers keep theirs for
+		// minutes between requests. This looks at the first bytes before HTTP does, with or
+		// without TLS, and has a limit of its own: that of a connection that has said
+		// nothing yet. (Its namesake for HTTP wants the whole first line, and breaks off
+		// where that is too long.)
+		ListenerFilters: []*listenerv3.ListenerFilter{{
+			Name:       "envoy.filters.listener.tls_inspector",
+			ConfigType: &listenerv3.ListenerFilter_TypedConfig{TypedConfig: pack(&tlsinspectorv3.TlsInspector{})},
+		}},
+		ListenerFiltersTimeout: dur(o.FirstByteTimeout),
 	}
 	if o.since(37) {
 		l.TcpKeepalive = keepalive()
@@ -52,6 +63,15 @@ func listener(o Options) *listenerv3.Listener {
 // bufferLimit lets Envoy hold a whole request; its own is 1 MiB. (A virtual host's
 // request_body_buffer_limit does nothing for a route without a cluster.)
 func bufferLimit(o Options) *wrapperspb.UInt32Value { return u32(o.MaxRequestBytes) }
+
+// streamWindow takes a body of some MiB without a stop every 64 KiB. It is the
+// bufferLimit of an HTTP/2 stream, too.
+func streamWindow(o Options) int64 {
+	if o.BodyMode == Buffered {
+		return max(1<<20, o.MaxRequestBytes)
+	}
+	return 1 << 20
+}
 
 func socket(m proto.Message) *corev3.TransportSocket {
 	return &corev3.TransportSocket{Name: "envoy.transport_sockets.tls", ConfigType: &corev3.TransportSocket_TypedConfig{TypedConfig: pack(m)}}
@@ -98,7 +118,7 @@ func connectionManager(o Options) *hcmv3.HttpConnectionManager {
 		ServerHeaderTransformation: hcmv3.HttpConnectionManager_PASS_THROUGH, // adds none; the upstream's is removed below
 		MaxRequestHeadersKb:        u32(60),
 		CommonHttpProtocolOptions: &corev3.HttpProtocolOptions{
-			IdleTimeout:     dur(10 * time.Minute), // of a connection without a request: longer than load balancers keep theirs
+			IdleTimeout:     dur(o.IdleTimeout),
 			MaxHeadersCount: u32(100),
 			// No header that means something here has an underscore. Proxies and some
 			// clients add such headers in good faith, so they are dropped, not answered
@@ -107,7 +127,7 @@ func connectionManager(o Options) *hcmv3.HttpConnectionManager {
 		},
 		Http2ProtocolOptions: &corev3.Http2ProtocolOptions{
 			MaxConcurrentStreams:        u32(100),
-			InitialStreamWindowSize:     u32(1 << 20), // a body of some MiB without a stop every 64 KiB
+			InitialStreamWindowSize:     u32(streamWindow(o)),
 			InitialConnectionWindowSize: u32(4 << 20),
 			// A broken request ends its own stream, not the connection that others share.
 			OverrideStreamErrorOnInvalidHttpMessage: yes(),

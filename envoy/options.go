@@ -65,6 +65,10 @@ type Options struct {
 	// entries are believed; 0 takes the peer's address.
 	TrustedHops int
 
+	// FirstByteTimeout is how long a new connection may say nothing.
+	FirstByteTimeout time.Duration
+	// IdleTimeout is how long a connection may stay open without a request under way.
+	IdleTimeout time.Duration
 	// RequestTimeout bounds the receiving of one whole request, headers included.
 	RequestTimeout time.Duration
 	// StreamIdleTimeout ends a request on which no byte moved in either direction.
@@ -74,6 +78,9 @@ type Options struct {
 	// FlushTimeout is how long a caller may leave the rest of a finished answer
 	// unread.
 	FlushTimeout time.Duration
+	// ExtProcSilence is after how long a silent extproc is asked whether it is there,
+	// and how long its answer may take before what is under way there is ended.
+	ExtProcSilence time.Duration
 	// ConnectTimeout bounds TCP and TLS to Bedrock.
 	ConnectTimeout time.Duration
 	// DrainTimeout is the grace between the GOAWAY that announces the end of an
@@ -85,6 +92,9 @@ type Options struct {
 	// MaxUpstream bounds connections to, and requests under way at, Bedrock and
 	// extproc. Envoy's own default, 1024, is less than a busy gateway holds open.
 	MaxUpstream int
+	// MaxMemoryBytes is the heap that Envoy may fill. Close to it, it takes no new
+	// requests, and ends those that hold most.
+	MaxMemoryBytes int64
 }
 
 // Defaults is the configuration of `make run`.
@@ -96,13 +106,17 @@ func Defaults() Options {
 		BodyMode:          FullDuplex,
 		UpstreamCAFile:    DefaultCAFile,
 		MaxRequestBytes:   10 << 20,
+		FirstByteTimeout:  15 * time.Second,
+		IdleTimeout:       10 * time.Minute, // longer than most load balancers keep theirs
 		RequestTimeout:    5 * time.Minute,
 		StreamIdleTimeout: time.Hour,
 		FlushTimeout:      2 * time.Minute,
+		ExtProcSilence:    3 * time.Second,
 		ConnectTimeout:    5 * time.Second,
 		DrainTimeout:      10 * time.Second,
 		MaxConnections:    10_000,
 		MaxUpstream:       10_000,
+		MaxMemoryBytes:    2 << 30,
 	}
 }
 
@@ -153,6 +167,9 @@ func (o Options) check() error {
 			bad("%s %d: want 1 to 2^31", n.name, n.v)
 		}
 	}
+	if o.MaxMemoryBytes <= 0 {
+		bad("max memory bytes %d: must be positive", o.MaxMemoryBytes)
+	}
 	if o.TrustedHops < 0 || o.TrustedHops > 32 {
 		bad("trusted hops %d: want 0 to 32", o.TrustedHops)
 	}
@@ -160,8 +177,9 @@ func (o Options) check() error {
 		name string
 		v    time.Duration
 	}{
-		{"request timeout", o.RequestTimeout}, {"stream idle timeout", o.StreamIdleTimeout}, {"flush timeout", o.FlushTimeout},
-		{"connect timeout", o.ConnectTimeout}, {"drain timeout", o.DrainTimeout},
+		{"first byte timeout", o.FirstByteTimeout}, {"idle timeout", o.IdleTimeout}, {"request timeout", o.RequestTimeout},
+		{"stream idle timeout", o.StreamIdleTimeout}, {"flush timeout", o.FlushTimeout},
+		{"extproc silence", o.ExtProcSilence}, {"connect timeout", o.ConnectTimeout}, {"drain timeout", o.DrainTimeout},
 	} {
 		if d.v <= 0 { // 0 is "never" to Envoy, or "at once": either way not what was meant
 			bad("%s %v: must be positive", d.name, d.v)

@@ -26,6 +26,8 @@ var remarks = map[string]string{
 	"nothing":                            "What extproc gave no way out.",
 	attached:                             "The gateway, for its callers. The domain is yours to choose.",
 	ClusterExtProc:                       "extproc, on this machine.",
+	ClusterProbe:                         "The same extproc, for /livez and /readyz alone: callers can't take their share.",
+	"probe":                              "Answered while callers have the whole of the cluster extproc.",
 	ClusterTLS:                           "Whatever host extproc has named, over TLS; its certificate must be for that host.",
 	ClusterPlaintext:                     "The same, for provider keys with an http:// api_base.",
 }

@@ -17,6 +17,7 @@ type reply struct {
 	status  uint32 // 0 keeps Envoy's
 	kind    string // the error's type
 	message string
+	retry   bool // with Retry-After
 }
 
 // replies is the table of Envoy's own answers. Flags come before statuses:
@@ -24,25 +25,30 @@ type reply struct {
 // gone.
 func replies() []reply {
 	return []reply{
-		{flags("UPE", "UF", "UC", "UR", "LR", "UO", "URX", "UH", "DF"), 502, "transport_error", "the connection to the upstream failed"},
+		{filter: cel(overloaded), status: 503, kind: "gateway_overloaded", message: "more requests are in flight than the gateway takes; retry after a moment", retry: true},
+		{filter: flags("UPE", "UF", "UC", "UR", "LR", "UO", "URX", "UH", "DF"), status: 502, kind: "transport_error", message: "the connection to the upstream failed"},
 		// Connecting failed, and the body is longer than Envoy keeps for its one retry.
-		{status(507), 502, "transport_error", "the connection to the upstream failed"},
-		{cel(`response.code_details == "upgrade_failed"`), 405, "invalid_request_error", "CONNECT and protocol upgrades are not served here"},
-		{status(400), 0, "invalid_request_error", "the request is not valid HTTP"},
-		{status(405), 0, "invalid_request_error", "CONNECT and protocol upgrades are not served here"},
-		{status(404), 0, "invalid_request_error", "nothing is served here"},
-		{status(408), 0, "invalid_request_error", "the request did not arrive in time"},
-		{status(413), 0, "invalid_request_error", "the request body is too large"},
-		{status(426), 0, "invalid_request_error", "HTTP/1.1 or newer is required"},
-		{status(431), 0, "invalid_request_error", "the request headers are too large"},
-		{status(501), 0, "invalid_request_error", "the transfer encoding is not supported"},
-		{status(504), 0, "timeout", "the upstream did not answer in time"},
-		{flags("UT", "SI", "DT"), 504, "timeout", "the upstream did not answer in time"},
-		{status(503), 0, "gateway_unavailable", "the gateway can't serve requests at the moment"},
-		{atLeast(500), 0, "internal_error", "the gateway failed to handle the request"},
-		{atLeast(0), 0, "invalid_request_error", "the request can't be served"},
+		{filter: status(507), status: 502, kind: "transport_error", message: "the connection to the upstream failed"},
+		{filter: cel(`response.code_details == "upgrade_failed"`), status: 405, kind: "invalid_request_error", message: "CONNECT and protocol upgrades are not served here"},
+		{filter: status(400), kind: "invalid_request_error", message: "the request is not valid HTTP"},
+		{filter: status(405), kind: "invalid_request_error", message: "CONNECT and protocol upgrades are not served here"},
+		{filter: status(404), kind: "invalid_request_error", message: "nothing is served here"},
+		{filter: status(408), kind: "invalid_request_error", message: "the request did not arrive in time"},
+		{filter: status(413), kind: "invalid_request_error", message: "the request body is too large"},
+		{filter: status(426), kind: "invalid_request_error", message: "HTTP/1.1 or newer is required"},
+		{filter: status(431), kind: "invalid_request_error", message: "the request headers are too large"},
+		{filter: status(501), kind: "invalid_request_error", message: "the transfer encoding is not supported"},
+		{filter: status(504), kind: "timeout", message: "the upstream did not answer in time"},
+		{filter: flags("UT", "SI", "DT"), status: 504, kind: "timeout", message: "the upstream did not answer in time"},
+		{filter: status(503), kind: "gateway_unavailable", message: "the gateway can't serve requests at the moment", retry: true},
+		{filter: atLeast(500), kind: "internal_error", message: "the gateway failed to handle the request"},
+		{filter: atLeast(0), kind: "invalid_request_error", message: "the request can't be served"},
 	}
 }
+
+// overloaded holds where the cluster of extproc has max_requests under way, and
+// where Envoy's memory is all but full.
+const overloaded = `response.code_details == "overload" || response.code_details.contains("_reset_reason:_overflow")`
 
 // ours holds for extproc's immediate responses, which pass through the same
 // configuration: all of them carry our request id, and nothing of Envoy's does.
@@ -62,6 +68,9 @@ func localReplies() *hcmv3.LocalReplyConfig {
 		if r.status != 0 {
 			m.StatusCode = wrapperspb.UInt32(r.status)
 		}
+		if r.retry {
+			m.HeadersToAdd = append(m.HeadersToAdd, overwrite("retry-after", "1"))
+		}
 		c.Mappers = append(c.Mappers, m)
 	}
 	return c
@@ -72,19 +81,20 @@ func localReplies() *hcmv3.LocalReplyConfig {
 // x-aisix-request-id, else its x-request-id, if 1 to 256 visible ASCII
 // characters.
 func requestID() []*corev3.HeaderValueOption {
-	header := func(value string) *corev3.HeaderValueOption {
-		return &corev3.HeaderValueOption{
-			Header:       &corev3.HeaderValue{Key: RequestIDHeader, Value: value},
-			AppendAction: corev3.HeaderValueOption_OVERWRITE_IF_EXISTS_OR_ADD,
-		}
-	}
 	valid := func(name string) string {
 		h := `request.headers["` + name + `"]`
 		return `"` + name + `" in request.headers && size(` + h + `) <= 256 && ` + h + `.matches("^[!-~]+$") ? ` + h + ` : `
 	}
 	return []*corev3.HeaderValueOption{
-		header(`%UNIQUE_ID%`),
-		header(`%CEL(` + valid(RequestIDHeader) + valid("x-request-id") + `"")%`),
+		overwrite(RequestIDHeader, `%UNIQUE_ID%`),
+		overwrite(RequestIDHeader, `%CEL(`+valid(RequestIDHeader)+valid("x-request-id")+`"")%`),
+	}
+}
+
+func overwrite(name, value string) *corev3.HeaderValueOption {
+	return &corev3.HeaderValueOption{
+		Header:       &corev3.HeaderValue{Key: name, Value: value},
+		AppendAction: corev3.HeaderValueOption_OVERWRITE_IF_EXISTS_OR_ADD,
 	}
 }
 

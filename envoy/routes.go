@@ -25,8 +25,13 @@ import (
 // is the caller's both times, so that the second look ends in the virtual host of
 // the first, in an Envoy that has others too.
 func routes() *routev3.RouteConfiguration {
-	all := virtualHost("all", []string{"*"}, append([]*routev3.Route{connect(), upgrade()}, append(egresses(), ask())...)...)
+	all := virtualHost("all", []string{"*"}, append([]*routev3.Route{connect()}, gateway()...)...)
 	return &routev3.RouteConfiguration{Name: "routes", VirtualHosts: []*routev3.VirtualHost{all}}
+}
+
+// gateway is the routes of the gateway itself, in an Envoy of ours or another's.
+func gateway() []*routev3.Route {
+	return append(append([]*routev3.Route{upgrade()}, egresses()...), probe(), ask())
 }
 
 func virtualHost(name string, domains []string, routes ...*routev3.Route) *routev3.VirtualHost {
@@ -58,10 +63,25 @@ func ask() *routev3.Route {
 	return &routev3.Route{Name: "nothing", Match: anyPath(), Action: directResponse(404), TypedPerFilterConfig: asking()}
 }
 
+// probe is the route of /livez and /readyz, which have their own share of extproc.
+func probe() *routev3.Route {
+	return &routev3.Route{
+		Name: "probe",
+		Match: &routev3.RouteMatch{
+			PathSpecifier: &routev3.RouteMatch_SafeRegex{SafeRegex: &matcherv3.RegexMatcher{Regex: "/livez|/readyz"}},
+			Headers:       []*routev3.HeaderMatcher{header(":method", matching("GET|HEAD"))},
+		},
+		Action:               directResponse(404),
+		TypedPerFilterConfig: askingBy(&extprocv3.ExtProcOverrides{GrpcService: grpcService(ClusterProbe)}),
+	}
+}
+
 // asking turns the ext_proc filter on.
-func asking() map[string]*anypb.Any {
+func asking() map[string]*anypb.Any { return askingBy(&extprocv3.ExtProcOverrides{}) }
+
+func askingBy(o *extprocv3.ExtProcOverrides) map[string]*anypb.Any {
 	return map[string]*anypb.Any{processorName: pack(&routev3.FilterConfig{
-		Config: pack(&extprocv3.ExtProcPerRoute{Override: &extprocv3.ExtProcPerRoute_Overrides{Overrides: &extprocv3.ExtProcOverrides{}}}),
+		Config: pack(&extprocv3.ExtProcPerRoute{Override: &extprocv3.ExtProcPerRoute_Overrides{Overrides: o}}),
 	})}
 }
 
@@ -85,7 +105,7 @@ func egress(value, cluster string) *routev3.Route {
 		Match: anyPath(
 			header(EgressHeader, &matcherv3.StringMatcher{MatchPattern: &matcherv3.StringMatcher_Exact{Exact: value}}),
 			// One host: without it the forward proxy would go to the caller's.
-			header(HostHeader, &matcherv3.StringMatcher{MatchPattern: &matcherv3.StringMatcher_SafeRegex{SafeRegex: &matcherv3.RegexMatcher{Regex: "[^,]+"}}}),
+			header(HostHeader, matching("[^,]+")),
 		),
 		Action: &routev3.Route_Route{Route: &routev3.RouteAction{
 			ClusterSpecifier: &routev3.RouteAction_Cluster{Cluster: cluster},
@@ -117,6 +137,10 @@ func leaving() map[string]*anypb.Any {
 		HostRewriteSpecifier: &dfpfilterv3.PerRouteConfig_HostRewriteHeader{HostRewriteHeader: HostHeader},
 	})
 	return c
+}
+
+func matching(regex string) *matcherv3.StringMatcher {
+	return &matcherv3.StringMatcher{MatchPattern: &matcherv3.StringMatcher_SafeRegex{SafeRegex: &matcherv3.RegexMatcher{Regex: regex}}}
 }
 
 func header(name string, value *matcherv3.StringMatcher) *routev3.HeaderMatcher {

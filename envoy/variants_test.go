@@ -280,9 +280,19 @@ func TestLargeBodies(t *testing.T) {
 			if a.status != 200 || len(a.body) != 3<<20 {
 				t.Fatalf("%d, %d bytes: %.200s", a.status, len(a.body), a.body)
 			}
+			tr := &http.Transport{Protocols: new(http.Protocols)}
+			tr.Protocols.SetUnencryptedHTTP2(true)
+			defer tr.CloseIdleConnections()
+			resp, err := (&http.Client{Transport: tr, Timeout: 20 * time.Second}).Post("http://"+address+"/v1/chat/completions", "", strings.NewReader(strings.Repeat("x", limit)))
+			if err != nil {
+				t.Fatal(err)
+			}
+			if a := read(t, resp); a.status != 200 || len(a.body) != 3<<20 {
+				t.Fatalf("HTTP/2: %d, %d bytes: %.200s", a.status, len(a.body), a.body)
+			}
 			u.mu.Lock()
-			if u.size[0] != limit {
-				t.Errorf("upstream got %d bytes", u.size[0])
+			if len(u.size) != 2 || u.size[0] != limit || u.size[1] != limit {
+				t.Errorf("upstream got bodies of %d", u.size)
 			}
 			u.mu.Unlock()
 			if mode == envoy.Buffered {

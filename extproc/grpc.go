@@ -2,10 +2,12 @@ package extproc
 
 import (
 	"context"
+	"time"
 
 	extprocv3 "github.com/envoyproxy/go-control-plane/envoy/service/ext_proc/v3"
 	"google.golang.org/grpc"
 	healthv1 "google.golang.org/grpc/health/grpc_health_v1"
+	"google.golang.org/grpc/keepalive"
 )
 
 // Windows and buffers are fixed, so that gRPC sends no BDP pings.
@@ -25,6 +27,9 @@ func (s *Server) GRPC(options ...grpc.ServerOption) *grpc.Server {
 		grpc.InitialConnWindowSize(connectionWindow),
 		grpc.ReadBufferSize(buffer),
 		grpc.WriteBufferSize(buffer),
+		// Envoy pings, so that a process that hangs is found out. How often is Envoy's to
+		// say; gRPC's own policy would end the connection, and all its calls.
+		grpc.KeepaliveEnforcementPolicy(keepalive.EnforcementPolicy{MinTime: time.Nanosecond, PermitWithoutStream: true}),
 	)
 	g := grpc.NewServer(options...)
 	extprocv3.RegisterExternalProcessorServer(g, s)
