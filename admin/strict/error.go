@@ -15,11 +15,13 @@ import (
 	"github.com/go-json-experiment/json/jsontext"
 )
 
-// Error is why a text was refused. It holds names of members, never a value.
+// Error is why a text was refused. But for Detail it holds names of members, never a
+// value.
 type Error struct {
 	Pointer string // JSON pointer (RFC 6901) of the value at fault; "" is the whole text
 	Path    string // the same as a caller writes it: messages[1].content[0].text
 	Message string // what is wrong with it: "must be a string, not a number"
+	Detail  string // of what is no JSON: the character or escape that is wrong
 	kind    kind
 }
 
@@ -29,18 +31,14 @@ const (
 	wrong   kind = iota
 	missing      // what is wrong is that there is nothing
 	variant      // it says to be what is not supported: the rest of it does not matter
-	syntax       // the text is no JSON; there is no Pointer
 )
 
 func (e *Error) Error() string {
 	if e.Pointer == "" {
-		return e.Message
+		return "the body " + e.Message
 	}
 	return e.Pointer + ": " + e.Message
 }
-
-// Syntax reports whether the text is no JSON.
-func (e *Error) Syntax() bool { return e.kind == syntax }
 
 // Missing reports whether the place is that of a member that is required.
 func (e *Error) Missing() bool { return e.kind == missing }
@@ -97,13 +95,18 @@ func explain(body []byte, err error) *Error {
 		case errors.Is(err, jsontext.ErrDuplicateName):
 			return Errorf("", "duplicate member").in(body, string(syntactic.JSONPointer))
 		case errors.Is(err, io.ErrUnexpectedEOF):
-			return &Error{kind: syntax, Message: "unexpected end of input"}
+			return Errorf("", "is not valid JSON: it ends too soon")
 		}
-		return &Error{kind: syntax, Message: fmt.Sprintf("%v at byte %d", syntactic.Err, syntactic.ByteOffset)}
+		if r, n := utf8.DecodeRune(body[syntactic.ByteOffset:]); r == utf8.RuneError && n == 1 {
+			return Errorf("", "is not valid UTF-8 at byte %d", syntactic.ByteOffset)
+		}
+		e := Errorf("", "is not valid JSON at byte %d", syntactic.ByteOffset)
+		e.Detail = syntactic.Err.Error()
+		return e
 	}
 	var semantic *json.SemanticError
 	if !errors.As(err, &semantic) {
-		return &Error{kind: syntax, Message: err.Error()}
+		return Errorf("", "can't be read: %v", err)
 	}
 	var own *Error
 	switch {

@@ -13,6 +13,7 @@ import (
 	"bytes"
 
 	"github.com/go-json-experiment/json"
+	"github.com/go-json-experiment/json/jsontext"
 )
 
 // What a text may hold, far above what an honest one needs: together this bounds the
@@ -28,21 +29,26 @@ const (
 // nil if nothing is. The error's pointer starts at the struct.
 type Checker interface{ Check() *Error }
 
-// Unmarshal reads one JSON text into a struct, and checks it if it is a Checker. A
-// member without a field is refused, null is the same as nothing. The error is an
-// *Error.
-func Unmarshal(body []byte, v any) error { return unmarshal(body, v, true) }
+// Unmarshal reads one JSON text, which is not null, into a struct, and checks it if it
+// is a Checker. A member without a field is refused, a null is the same as nothing.
+// Options are json/v2's. The error is an *Error.
+func Unmarshal(body []byte, v any, options ...json.Options) error {
+	return unmarshal(body, v, append(options, json.RejectUnknownMembers(true))...)
+}
 
 // Peek is Unmarshal of a part: it reads the whole text, but passes over members
 // without a field.
-func Peek(body []byte, v any) error { return unmarshal(body, v, false) }
+func Peek(body []byte, v any) error { return unmarshal(body, v) }
 
-func unmarshal(body []byte, v any, all bool) error {
+func unmarshal(body []byte, v any, options ...json.Options) error {
 	if err := bounded(body); err != nil {
 		return err
 	}
-	if err := json.Unmarshal(body, v, json.RejectUnknownMembers(all)); err != nil {
+	if err := json.Unmarshal(body, v, options...); err != nil {
 		return explain(body, err)
+	}
+	if jsontext.Value(body).Kind() == 'n' {
+		return mismatch("an object", 'n')
 	}
 	if c, ok := v.(Checker); ok {
 		if err := c.Check(); err != nil {

@@ -67,10 +67,10 @@ func Body(err error) *Error {
 	switch {
 	case !errors.As(err, &e):
 		return From(err)
-	case e.Syntax():
-		return Invalid("", "the body is not valid JSON: %s", e.Message)
+	case e.Pointer == "" && e.Detail != "":
+		return Invalid("", "%s: %s", e.Error(), e.Detail)
 	case e.Pointer == "":
-		return Invalid("", "the body %s", e.Message)
+		return Invalid("", "%s", e.Error())
 	case e.Missing():
 		return Invalid(e.Path, "%s %s", e.Path, e.Message)
 	}

@@ -36,7 +36,7 @@ var may = map[string][]string{
 	"extproc/sse":                   {},
 	"admin":                         {"admin/...", "!admin"},
 	"admin/internal/openapi":        {"admin"}, // what make generate runs
-	"admin/resource":                {"admin/resource/netaddr"},
+	"admin/resource":                {"admin/resource/netaddr", "admin/strict"},
 	"admin/resource/netaddr":        {},
 	"admin/strict":                  {},
 	"admin/snapshot":                {"admin/resource"},
@@ -58,7 +58,7 @@ var owners = map[string][]string{
 	"github.com/spf13/viper":            {"cmd/internal/config"},
 	"github.com/aws/...":                {"extproc/bedrock"},
 	"github.com/prometheus/...":         {"extproc/usage"},
-	"github.com/go-json-experiment/...": {"admin/strict", "extproc/openai", "cmd/bedrocksim/sim"},
+	"github.com/go-json-experiment/...": {"admin/strict", "admin/resource", "extproc/openai", "cmd/bedrocksim/sim"},
 	"github.com/redis/...":              {"extproc/ratelimit", "admin/ledger", "admin/store", "admin/store/redistest", "cmd/..."},
 
 	"github.com/envoyproxy/go-control-plane/envoy/service/ext_proc/v3": {"extproc/exchange", "extproc/exchange/exchangetest",
