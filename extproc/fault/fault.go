@@ -10,6 +10,8 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+
+	"aisix/admin/strict"
 )
 
 // Kind is the class of an error; it is the `type` of OpenAI's error object.
@@ -58,6 +60,22 @@ func (e *Error) Unwrap() error { return e.Err }
 // Invalid is a 400 that names the member at fault. param may be "".
 func Invalid(param, format string, args ...any) *Error {
 	return &Error{Kind: InvalidRequest, Status: http.StatusBadRequest, Param: param, Message: fmt.Sprintf(format, args...)}
+}
+
+// Body is a 400 that says what strict found wrong with a body, and names the member.
+func Body(err error) *Error {
+	var e *strict.Error
+	switch {
+	case !errors.As(err, &e):
+		return From(err)
+	case e.Pointer == "" && e.Detail != "":
+		return Invalid("", "%s: %s", e.Error(), e.Detail)
+	case e.Pointer == "":
+		return Invalid("", "%s", e.Error())
+	case e.Missing():
+		return Invalid(e.Path, "%s %s", e.Path, e.Message)
+	}
+	return Invalid(e.Path, "%s: %s", e.Path, e.Message)
 }
 
 // From gives the fault in err's chain, or an internal one that hides err.

@@ -1,103 +1,81 @@
 package openai
 
 import (
-	"slices"
+	"github.com/go-json-experiment/json"
+	"github.com/go-json-experiment/json/jsontext"
 
+	"aisix/admin/strict"
 	"aisix/extproc/chat"
+	"aisix/extproc/fault"
 )
 
 // Chat is the dialect of POST /v1/chat/completions.
 type Chat struct{}
 
-// Body is a body that is good JSON and names a model. What else it says is not
-// judged yet: an unknown or forbidden model comes before a bad parameter.
+// Body is a body that is good JSON and names a model. What else is wrong with it
+// comes out with Request: an unknown or forbidden model comes before a bad parameter.
 type Body struct {
-	Model string // the alias, as the caller sent it
-	root  value
+	Model   string // the alias, as the caller sent it
+	text    []byte
+	request *chatRequest
+	err     error // why there is none
 }
 
 // Parse reads a body as strict JSON and finds the model in it. The error is a
 // *fault.Error of status 400.
-func (Chat) Parse(body []byte) (*Body, error) {
-	root, err := parse(body)
-	if err != nil {
-		return nil, err
+func (Chat) Parse(text []byte) (*Body, error) {
+	b := &Body{text: text, request: &chatRequest{}}
+	b.err = strict.Unmarshal(text, b.request)
+	model := b.request.Model
+	if b.err != nil { // perhaps before the model was reached, or the end
+		var only struct {
+			Model *string `json:"model"`
+		}
+		if err := strict.Peek(text, &only); err != nil {
+			return nil, fault.Body(err)
+		}
+		model = only.Model
 	}
-	var r reader
-	if !r.is(root, objectKind) {
-		return nil, r.err
+	switch {
+	case model == nil:
+		return nil, fault.Body(strict.Required("/model").Of(text))
+	case *model == "":
+		return nil, fault.Body(strict.Errorf("/model", "must not be empty").Of(text))
 	}
-	model := r.required(root, "model")
-	if r.err != nil {
-		return nil, r.err
-	}
-	return &Body{Model: model, root: root}, nil
+	b.Model = *model
+	return b, nil
 }
 
-// Request decodes the whole body: every parameter is honoured or refused by a
-// *fault.Error of status 400 whose Param names it. Parameters in ignore are
-// taken as absent (the operator's choice), "name" also in messages and "detail"
-// in images; the conversation and the model can't be ignored.
+// Request gives the request: every parameter is honoured or refused by a
+// *fault.Error of status 400 whose Param names it. Parameters in ignore are taken as
+// absent (the operator's choice), "name" also in messages and "detail" in images; the
+// conversation and the model can't be ignored.
 func (b *Body) Request(ignore []string) (*chat.Request, error) {
-	d := &decoder{request: &chat.Request{Model: b.Model}, ignore: ignore}
-	d.each(b.root, func(name string, v value) bool {
-		if slices.Contains(ignore, name) && name != "messages" {
-			return true
-		}
-		p, ok := parameters[name]
-		if ok {
-			p(d, v)
-		}
-		return ok
-	})
-	d.finish(b.root)
-	if d.err != nil {
-		return nil, d.err
+	r, err := b.request, b.err
+	if len(ignore) > 0 {
+		r = &chatRequest{}
+		err = strict.Unmarshal(without(b.text, ignore), r)
 	}
-	return d.request, nil
+	if err != nil {
+		return nil, fault.Body(err)
+	}
+	return r.toChat(b.Model, ignore)
 }
 
-// decoder is a request in the making.
-type decoder struct {
-	reader
-	request *chat.Request
-	ignore  []string
-
-	maxTokens           *int
-	maxCompletionTokens *int
-	user                string
-	messages            value
-	assistants          []assistantName
-	toolChoice          value
-	usage               value // stream_options.include_usage
-	toolNames           map[string]bool
-
-	// So far, in the whole request.
-	partCount, callCount, thoughtCount int
-}
-
-// finish settles what depends on more than one member.
-func (d *decoder) finish(root value) {
-	if d.err != nil {
-		return
+// without is an object's text without some of its members; messages stay.
+func without(text []byte, names []string) []byte {
+	var members map[string]jsontext.Value
+	if err := json.Unmarshal(text, &members); err != nil {
+		return text // no object: it is refused as it is
 	}
-	if !d.messages.present() {
-		d.missing(root, "messages")
-		return
+	for _, name := range names {
+		if name != "messages" {
+			delete(members, name)
+		}
 	}
-	d.nameAssistants()
-	r := d.request
-	r.MaxTokens = d.maxTokens
-	if d.maxCompletionTokens != nil {
-		r.MaxTokens = d.maxCompletionTokens
+	out, err := json.Marshal(members, json.Deterministic(true))
+	if err != nil {
+		return text
 	}
-	if r.User == "" {
-		r.User = d.user
-	}
-	if r.StreamUsage && !r.Stream {
-		d.fail(d.usage, "is possible only where stream is true")
-	}
-	if d.toolChoice.present() {
-		d.choice(d.toolChoice)
-	}
+	return out
 }
