@@ -14,7 +14,8 @@ import (
 	"aisix/admin/strict"
 )
 
-// Kind is the class of an error; it is the `type` of OpenAI's error object.
+// Kind is the class of an error. Logs, metrics and usage records have it in these words,
+// a caller in those of the dialect.
 type Kind string
 
 // The kinds, as the contract's table has them.
@@ -38,8 +39,8 @@ const (
 type Error struct {
 	Kind    Kind
 	Status  int    // HTTP status, when nothing was sent yet
-	Code    string // OpenAI's code; "" is null
-	Param   string // the member at fault, as the caller wrote it ("messages[2].content[0]"); "" is null
+	Code    string // what the kind leaves open (api_key_expired); "" is nothing
+	Param   string // the member at fault, as the caller wrote it ("messages[2].content[0]"); "" is none
 	Message string
 	// RetryAfter is the value of the Retry-After header: whole seconds or an HTTP
 	// date, relayed or our own; "" sends none.

@@ -10,24 +10,27 @@ import (
 )
 
 // Chat is the dialect of POST /v1/chat/completions.
-type Chat struct{}
+type Chat struct{ API }
 
-// Body is a body that is good JSON and names a model. What else is wrong with it
+// asked is a body that is good JSON and names a model. What else is wrong with it
 // comes out with Request: an unknown or forbidden model comes before a bad parameter.
-type Body struct {
-	Model   string // the alias, as the caller sent it
+type asked struct {
+	model string
+	usage bool // stream_options.include_usage, once Request was called
+
+	// Until Request is called.
 	text    []byte
 	request *chatRequest
 	err     error // why there is none
 }
 
-// Parse reads a body as strict JSON and finds the model in it. The error is a
-// *fault.Error of status 400.
-func (Chat) Parse(text []byte) (*Body, error) {
-	b := &Body{text: text, request: &chatRequest{}}
-	b.err = strict.Unmarshal(text, b.request)
-	model := b.request.Model
-	if b.err != nil { // perhaps before the model was reached, or the end
+// Parse reads a body as strict JSON and finds the model in it; the header says nothing.
+// The error is a *fault.Error of status 400.
+func (Chat) Parse(_ chat.Header, text []byte) (chat.Asked, error) {
+	a := &asked{text: text, request: &chatRequest{}}
+	a.err = strict.Unmarshal(text, a.request)
+	model := a.request.Model
+	if a.err != nil { // perhaps before the model was reached, or the end
 		var only struct {
 			Model *string `json:"model"`
 		}
@@ -42,24 +45,29 @@ func (Chat) Parse(text []byte) (*Body, error) {
 	case *model == "":
 		return nil, fault.Body(strict.Errorf("/model", "must not be empty").Of(text))
 	}
-	b.Model = *model
-	return b, nil
+	a.model = *model
+	return a, nil
 }
 
-// Request gives the request: every parameter is honoured or refused by a
-// *fault.Error of status 400 whose Param names it. Parameters in ignore are taken as
-// absent (the operator's choice), "name" also in messages and "detail" in images; the
-// conversation and the model can't be ignored.
-func (b *Body) Request(ignore []string) (*chat.Request, error) {
-	r, err := b.request, b.err
+// Model is the alias, as the caller sent it.
+func (a *asked) Model() string { return a.model }
+
+// Request gives the request, and lets go of the body. The error is a *fault.Error of
+// status 400 whose Param names the parameter. Those in ignore are the operator's choice:
+// "name" is ignored in messages too and "detail" in images; the conversation and the
+// model can't be ignored.
+func (a *asked) Request(ignore []string) (*chat.Request, error) {
+	text, r, err := a.text, a.request, a.err
+	a.text, a.request, a.err = nil, nil, nil
 	if len(ignore) > 0 {
 		r = &chatRequest{}
-		err = strict.Unmarshal(without(b.text, ignore), r)
+		err = strict.Unmarshal(without(text, ignore), r)
 	}
 	if err != nil {
 		return nil, fault.Body(err)
 	}
-	return r.toChat(b.Model, ignore)
+	a.usage = r.StreamOptions != nil && r.StreamOptions.IncludeUsage
+	return r.toChat(a.model, ignore)
 }
 
 // without is an object's text without some of its members; messages stay.

@@ -18,9 +18,9 @@ var parameters = func() map[string]*reflect.StructField {
 	return all
 }()
 
-// Decode is Parse and Body.Request in one.
+// Decode is Parse and Request in one.
 func (c Chat) Decode(body []byte) (*chat.Request, error) {
-	b, err := c.Parse(body)
+	b, err := c.Parse(nil, body)
 	if err != nil {
 		return nil, err
 	}

@@ -231,7 +231,7 @@ func TestMessagesRefused(t *testing.T) {
 
 // TestIgnoredInMessages: the operator may have names and image details ignored.
 func TestIgnoredInMessages(t *testing.T) {
-	b, err := Chat{}.Parse([]byte(`{"model":"m","messages":[{"role":"user","name":"bob","content":[{"type":"text","text":"a"},{"type":"image_url","image_url":{"url":"https://a/b","detail":"low"}}]}]}`))
+	b, err := Chat{}.Parse(nil, []byte(`{"model":"m","messages":[{"role":"user","name":"bob","content":[{"type":"text","text":"a"},{"type":"image_url","image_url":{"url":"https://a/b","detail":"low"}}]}]}`))
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -208,7 +208,6 @@ func (r *chatRequest) toChat(model string, ignore []string) (*chat.Request, erro
 		PresencePenalty:  penalty(r.PresencePenalty),
 		User:             r.User,
 		Stream:           r.Stream,
-		StreamUsage:      r.StreamOptions != nil && r.StreamOptions.IncludeUsage,
 		ToolChoice:       r.ToolChoice.toChat(),
 		Format:           r.ResponseFormat.toChat(),
 	}
