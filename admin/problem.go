@@ -4,8 +4,8 @@ import (
 	"errors"
 	"net/http"
 
-	"aisix/admin/resource"
 	"aisix/admin/store"
+	"aisix/admin/strict"
 )
 
 // problem is an error as an administrator sees it.
@@ -34,7 +34,7 @@ func (p *problem) Error() string {
 func asProblem(err error) *problem {
 	var (
 		p         *problem
-		invalid   *resource.Invalid
+		invalid   *strict.Error
 		reference *store.ReferenceError
 		taken     *store.TakenError
 		used      *store.InUseError

@@ -23,13 +23,13 @@ import (
 // admit is the first act: read, decode, resolve, authorize, reserve, fetch. The key
 // was checked and counted before (authenticate, arrive), so that a bad one, and one
 // that is at a limit, get their answer before any of the body was read.
-func (s *Server) admit(ctx context.Context, c *call) error {
+func (s *Server) admit(ctx context.Context, c *call, d conversation) error {
 	body, err := s.body(ctx, c)
 	if err != nil {
 		return err
 	}
 	// All that can be wrong with the request is said here, before any limit is touched.
-	linked, err := s.translate(ctx, c, body)
+	linked, err := s.translate(ctx, c, d, body)
 	if err != nil {
 		return err
 	}
@@ -46,9 +46,9 @@ type linked struct {
 	target  bedrock.Target
 }
 
-// translate makes the upstream's request of the body. Bodies are translated in
+// translate makes the upstream's request of the body, which is in dialect d. Bodies are translated in
 // turn, so many bytes at a time: it takes far more memory than the body has bytes.
-func (s *Server) translate(ctx context.Context, c *call, body *exchange.Body) (*linked, error) {
+func (s *Server) translate(ctx context.Context, c *call, d conversation, body *exchange.Body) (*linked, error) {
 	pass, err := s.enter(ctx, c, weight(c, body, s.Config.MaxBodyBytes))
 	if err != nil {
 		return nil, err
@@ -64,19 +64,18 @@ func (s *Server) translate(ctx context.Context, c *call, body *exchange.Body) (*
 			return nil, err
 		}
 	}
-	asked, err := c.dialect.parse(plain)
-	if err != nil {
+	if c.asked, err = d.Parse(c.header, plain); err != nil {
 		return nil, err
 	}
 	// An unknown model and the allowlist outrank a request that is otherwise bad.
-	if err := c.resolve(asked.model); err != nil {
+	if err := c.resolve(c.asked.Model()); err != nil {
 		return nil, err
 	}
-	request, err := asked.request(c.match.Model.IgnoreParams)
+	request, err := c.asked.Request(c.match.Model.IgnoreParams)
 	if err != nil {
 		return nil, err
 	}
-	c.stream, c.streamUsage, c.prompt = request.Stream, request.StreamUsage, promptEstimate(request)
+	c.stream, c.prompt = request.Stream, promptEstimate(request)
 	// What this process knows of the model's limits spares the rest of the work.
 	if model := c.modelBucket(); model != nil {
 		if err := s.count(c, *model); err != nil {

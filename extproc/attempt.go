@@ -111,7 +111,7 @@ func (s *Server) whole(ctx context.Context, c *call, response *exchange.Response
 		return undecodable(err)
 	}
 	c.usage, c.ended = answer.Usage, true
-	out, err := c.dialect.encode(s.newAnswer(c), answer)
+	out, err := c.asked.Whole(s.heading(), answer)
 	if err != nil {
 		return err
 	}

@@ -21,8 +21,7 @@ import (
 // call is our state for one exchange. Its fields are grouped by the act that
 // sets them.
 type call struct {
-	x       *exchange.Exchange
-	dialect dialect
+	x *exchange.Exchange
 
 	// arrival
 	started   time.Time
@@ -30,7 +29,8 @@ type call struct {
 	method    string
 	path      string // without the query
 	operation string // what is asked, by name; "" where there is no such thing
-	probe     bool   // a health check: neither logged nor recorded
+	dialect   dialect
+	probe     bool // a health check: neither logged nor recorded
 	header    *exchange.Header
 	allow     string // of a 405
 	snapshot  *snapshot.Snapshot
@@ -43,10 +43,10 @@ type call struct {
 	limits    []exchange.KeyValue // x-ratelimit-* for the answer
 
 	// admit: of the request no more stays than what the answer and the accounts need
+	asked       chat.Asked
 	alias       string // as the caller sent it
 	match       *snapshot.Match
 	stream      bool
-	streamUsage bool  // the caller asked for the token counts
 	prompt      int64 // tokens, as promptEstimate has them
 	reservation *ratelimit.Reservation
 	upstream    *bedrock.Call
@@ -70,7 +70,7 @@ type call struct {
 
 // newCall reads what stands in the request headers.
 func (s *Server) newCall(x *exchange.Exchange, h *exchange.Header) *call {
-	c := &call{x: x, dialect: chatCompletions{}, header: h, started: s.Now(), method: h.Method}
+	c := &call{x: x, dialect: elsewhere, header: h, started: s.Now(), method: h.Method}
 	c.path, _, _ = strings.Cut(h.Path, "?")
 	if c.requestID = requestID(h); c.requestID == "" {
 		c.requestID = s.NewID()
@@ -115,7 +115,7 @@ func (c *call) headers(contentType string) []exchange.KeyValue {
 func (c *call) reject(f *fault.Error) error {
 	c.release()
 	c.fault, c.status = f, f.Status
-	status, header, body := c.dialect.fault(f)
+	status, header, body := c.dialect.Fault(f)
 	headers := append(c.headers(""), keyValues(header)...)
 	if c.allow != "" {
 		headers = append(headers, exchange.KeyValue{Key: "allow", Value: c.allow})
@@ -142,14 +142,9 @@ func (c *call) promise(status int, now time.Time) {
 	c.promised, c.status, c.firstByte = true, status, now
 }
 
-// newAnswer is what every part of the answer repeats. The id is in OpenAI's form,
-// for an upstream without one of its own.
-func (s *Server) newAnswer(c *call) answer {
-	return answer{
-		id:      "chatcmpl-" + strings.ReplaceAll(s.NewID(), "-", ""),
-		created: s.Now(),
-		model:   c.alias,
-	}
+// heading is what every part of the answer repeats.
+func (s *Server) heading() chat.Heading {
+	return chat.Heading{ID: strings.ReplaceAll(s.NewID(), "-", ""), Created: s.Now()}
 }
 
 // keyValues are a header's fields in a fixed order.

@@ -2,6 +2,7 @@ package extproc
 
 import (
 	"maps"
+	"net/http"
 	"slices"
 )
 
@@ -12,4 +13,9 @@ func (s *Server) Table() map[string][]string {
 		t[path] = slices.Sorted(maps.Keys(methods))
 	}
 	return t
+}
+
+// Converse adds a dialect in which a model is asked for an answer.
+func (s *Server) Converse(path string, d conversation) {
+	s.table[path] = map[string]operation{http.MethodPost: s.converse(d)}
 }

@@ -7,32 +7,79 @@ import (
 	"slices"
 	"strings"
 
+	"aisix/extproc/chat"
 	"aisix/extproc/fault"
+	"aisix/extproc/openai"
 )
 
 // operation is what callers may ask.
 type operation struct {
-	name string // for logs and records
-	open bool   // needs no key; nor is it recorded
+	name    string // for logs and records
+	dialect dialect
+	open    bool // needs no key; nor is it recorded
 	// run answers one call. It returns a fault to be told to the caller, or nil when
 	// it has answered by itself.
 	run func(ctx context.Context, c *call) error
 }
 
-// operations is the table of them, by path and method. A path that ends in "/"
-// takes what follows, slashes too (an alias may hold one). Every operation that
-// reaches Bedrock goes through converse, so limits guard all of them.
-func (s *Server) operations() map[string]map[string]operation {
-	chat := operation{name: "converse", run: s.converse(chatCompletions{})}
-	live := operation{name: "livez", open: true, run: s.livez}
-	ready := operation{name: "readyz", open: true, run: s.readyz}
-	return map[string]map[string]operation{
-		"/v1/chat/completions": {http.MethodPost: chat},
-		"/v1/models":           {http.MethodGet: {name: "list_models", run: s.listModels}},
-		"/v1/models/":          {http.MethodGet: {name: "get_model", run: s.getModel}},
+// dialect is in whose API's shape an operation is asked. It follows from path and
+// method, before anything is known of the caller, so that whoever is refused, for want
+// of a key too, is told so in the shape that the caller's client reads.
+type dialect interface {
+	Fault(f *fault.Error) (status int, header http.Header, body []byte)
+}
+
+// conversation is a dialect in which a model is asked for an answer.
+type conversation interface {
+	dialect
+	Parse(h chat.Header, body []byte) (chat.Asked, error)
+}
+
+// catalogue is a dialect in which models are listed.
+type catalogue interface {
+	dialect
+	List(models []chat.Model) ([]byte, error)
+	Object(m chat.Model) ([]byte, error)
+}
+
+// elsewhere is the dialect where there is no operation, and of the probes.
+var elsewhere dialect = openai.API{}
+
+// table is what callers may ask, by path and method. A path that ends in "/" takes what
+// follows, slashes too (an alias may hold one).
+type table map[string]map[string]operation
+
+// operations is the table. Every operation that reaches Bedrock goes through converse,
+// so limits guard all of them.
+func (s *Server) operations() table {
+	live := operation{name: "livez", dialect: elsewhere, open: true, run: s.livez}
+	ready := operation{name: "readyz", dialect: elsewhere, open: true, run: s.readyz}
+	return table{
+		"/v1/chat/completions": {http.MethodPost: s.converse(openai.Chat{})},
+		"/v1/models":           {http.MethodGet: listModels(openai.Models{})},
+		"/v1/models/":          {http.MethodGet: getModel(openai.Models{})},
 		"/livez":               {http.MethodGet: live, http.MethodHead: live},
 		"/readyz":              {http.MethodGet: ready, http.MethodHead: ready},
 	}
+}
+
+// String lists what needs a key, for who has one and asked for something else.
+func (t table) String() string {
+	var all []string
+	for _, path := range slices.Sorted(maps.Keys(t)) {
+		for _, method := range slices.Sorted(maps.Keys(t[path])) {
+			if t[path][method].open {
+				continue
+			}
+			name := method + " " + path
+			if strings.HasSuffix(path, "/") {
+				name += "{id}"
+			}
+			all = append(all, name)
+		}
+	}
+	last := len(all) - 1
+	return strings.Join(all[:last], ", ") + " and " + all[last]
 }
 
 // operation finds what c asks for, or the 404 or 405 that says there is none.
@@ -43,7 +90,7 @@ func (s *Server) operation(c *call) (operation, error) {
 		methods, ok = s.table[c.path[:i+1]]
 	}
 	if !ok {
-		return operation{}, &fault.Error{Kind: fault.InvalidRequest, Status: http.StatusNotFound, Message: "unknown endpoint; this gateway serves POST /v1/chat/completions, GET /v1/models and GET /v1/models/{id}"}
+		return operation{}, &fault.Error{Kind: fault.InvalidRequest, Status: http.StatusNotFound, Message: "unknown endpoint; this gateway serves " + s.table.String()}
 	}
 	op, ok := methods[c.method]
 	if !ok {

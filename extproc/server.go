@@ -93,7 +93,7 @@ type Server struct {
 	extprocv3.UnimplementedExternalProcessorServer
 	Parts
 
-	table    map[string]map[string]operation
+	table    table
 	room     room
 	draining atomic.Bool
 	unready  atomic.Bool // what /readyz last said
@@ -166,8 +166,10 @@ func (s *Server) guard(ctx context.Context, c *call) (err error) {
 
 // serve finds out what is asked, and by whom.
 func (s *Server) serve(ctx context.Context, c *call) error {
-	op, err := s.operation(c)
-	c.operation, c.probe = op.name, op.open
+	op, unknown := s.operation(c)
+	if unknown == nil {
+		c.operation, c.dialect, c.probe = op.name, op.dialect, op.open
+	}
 	if op.open {
 		return op.run(ctx, c)
 	}
@@ -178,8 +180,8 @@ func (s *Server) serve(ctx context.Context, c *call) error {
 	if err := s.authenticate(c); err != nil {
 		return err
 	}
-	if err != nil {
-		return err
+	if unknown != nil {
+		return unknown
 	}
 	return op.run(ctx, c)
 }
@@ -189,13 +191,12 @@ func unavailable(message string) error {
 }
 
 // converse asks a model for an answer, in dialect d.
-func (s *Server) converse(d dialect) func(context.Context, *call) error {
-	return func(ctx context.Context, c *call) error {
-		c.dialect = d
+func (s *Server) converse(d conversation) operation {
+	return operation{name: "converse", dialect: d, run: func(ctx context.Context, c *call) error {
 		if err := s.arrive(c); err != nil {
 			return err
 		}
-		if err := s.admit(ctx, c); err != nil {
+		if err := s.admit(ctx, c, d); err != nil {
 			return err
 		}
 		response, err := s.attempt(ctx, c)
@@ -206,7 +207,7 @@ func (s *Server) converse(d dialect) func(context.Context, *call) error {
 			return s.stream(ctx, c, response)
 		}
 		return s.whole(ctx, c, response)
-	}
+	}}
 }
 
 // fail tells the caller what went wrong, as far as it still can be told.

@@ -26,7 +26,7 @@ func (s *Server) stream(ctx context.Context, c *call, response *exchange.Respons
 	}
 	events := c.upstream.Events(c.x)
 	var out []byte
-	var writer dialectStream // nil before the first event
+	var writer chat.Writer // nil before the first event
 	silent := s.Now()
 	for {
 		c.x.SetReadDeadline(s.nextDeadline(c, silent))
@@ -39,7 +39,7 @@ func (s *Server) stream(ctx context.Context, c *call, response *exchange.Respons
 			if writer == nil {
 				continue
 			}
-			out = sse.Comment(out, "waiting")
+			out = writer.Idle(out)
 		case err == io.EOF && writer == nil:
 			return undecodable(io.ErrUnexpectedEOF)
 		case err == io.EOF:
@@ -50,7 +50,7 @@ func (s *Server) stream(ctx context.Context, c *call, response *exchange.Respons
 			silent = s.Now()
 			for _, e := range batch {
 				if writer == nil {
-					writer = c.dialect.stream(s.newAnswer(c), c.streamUsage)
+					writer = c.asked.Stream(s.heading())
 				}
 				c.meter(e)
 				if out, err = writer.Append(out, e); err != nil {
@@ -84,7 +84,7 @@ func (s *Server) send(ctx context.Context, c *call, out []byte) error {
 
 // end ends a stream that has come to its good end. The caller may have left by
 // now: that makes it no failure.
-func (s *Server) end(ctx context.Context, c *call, writer dialectStream, out []byte) error {
+func (s *Server) end(ctx context.Context, c *call, writer chat.Writer, out []byte) error {
 	out, err := writer.Finish(out)
 	if err != nil {
 		return s.breakOff(ctx, c, writer, out, undecodable(err))
@@ -103,7 +103,7 @@ func (s *Server) end(ctx context.Context, c *call, writer dialectStream, out []b
 // breakOff ends a stream with a fault: a plain HTTP error before the first
 // event, else an error event and no [DONE]. What waits to be sent does not
 // matter: the answer must not depend on how the frames were cut on the way.
-func (s *Server) breakOff(ctx context.Context, c *call, writer dialectStream, out []byte, err error) error {
+func (s *Server) breakOff(ctx context.Context, c *call, writer chat.Writer, out []byte, err error) error {
 	if writer == nil || c.isGone(ctx, err) {
 		return err
 	}

@@ -2,16 +2,14 @@ package resource
 
 import (
 	"encoding/json"
-	"reflect"
 	"time"
+
+	"aisix/admin/strict"
 )
 
 // APIKey is a caller's credential.
 type APIKey struct {
-	// Lower-case hex SHA-256 of the key, unique among API keys. A POST may leave it
-	// out: then a key is generated, and shown in that one answer as plaintext. A PUT
-	// without it keeps the stored one.
-	KeyHash string `json:"key_hash" is:"kept hash"`
+	KeyHash string `json:"key_hash"`
 	// The model names that callers may send; each may hold one *. An empty list denies
 	// all.
 	AllowedModels []string `json:"allowed_models" is:"required pattern" max:"1024"`
@@ -44,7 +42,7 @@ var apiKeys = Row{
 		Give:   func(r Resource, hash string) { r.(*APIKey).KeyHash = hash },
 		Rotate: func(old Resource, hash string, grace time.Time) Resource { return old.(*APIKey).rotated(hash, grace) },
 	},
-	body: func() body { return &APIKey{} }, new: func() Resource { return &APIKey{} },
+	body: func() body { return &apiKeyBody{} }, new: func() Resource { return &APIKey{} },
 	beside: func(r Resource) any {
 		if previous := r.(*APIKey).Previous; previous != nil {
 			return previous
@@ -67,8 +65,21 @@ func (k *APIKey) Names() []string {
 
 func (*APIKey) sealed() {}
 
+// apiKeyBody is what a write of an API key may hold.
+type apiKeyBody struct {
+	// Lower-case hex SHA-256 of the key, unique among API keys. A POST may leave it
+	// out: then a key is generated, and shown in that one answer as plaintext. A PUT
+	// without it keeps the stored one.
+	KeyHash *string `json:"key_hash" is:"kept hash"`
+	APIKey
+}
+
 // resource leaves KeyHash empty where the key is to be generated.
-func (k *APIKey) resource(old Resource) (Resource, *Invalid) {
+func (b *apiKeyBody) resource(old Resource) (Resource, *strict.Error) {
+	k := &b.APIKey
+	if b.KeyHash != nil {
+		k.KeyHash = *b.KeyHash
+	}
 	if o, ok := old.(*APIKey); ok {
 		k.KeyHash = or(k.KeyHash, o.KeyHash)
 		if k.KeyHash == o.KeyHash {
@@ -94,18 +105,11 @@ type Rotation struct {
 }
 
 // DecodeRotation reads the body of a rotation; an empty one has no grace. Errors are
-// *Invalid.
-func DecodeRotation(body []byte) (grace time.Duration, err error) {
-	if len(body) == 0 {
-		return 0, nil
-	}
-	n, invalid := object(body)
-	if invalid != nil {
-		return 0, invalid
-	}
+// *strict.Error.
+func DecodeRotation(text []byte) (grace time.Duration, err error) {
 	var in Rotation
-	if invalid := fill(reflect.ValueOf(&in).Elem(), n, ""); invalid != nil {
-		return 0, invalid
+	if len(text) > 0 {
+		err = read(text, &in)
 	}
-	return time.Duration(in.GraceSeconds) * time.Second, nil
+	return time.Duration(in.GraceSeconds) * time.Second, err
 }

@@ -3,6 +3,8 @@ package resource
 import (
 	"encoding/json"
 	"reflect"
+
+	"github.com/go-json-experiment/json/jsontext"
 )
 
 // Bedrock is a model's defaults for what only Bedrock knows, and what a caller may
@@ -111,16 +113,12 @@ type Capabilities struct {
 var Overridable = fieldNamed(reflect.TypeFor[Bedrock](), "allow_override").words
 
 // DecodeOverride reads one of Overridable as a request gives it, by the same rules
-// as a model resource. Errors are *Invalid.
+// as a model resource. Errors are *strict.Error.
 func DecodeOverride(name string, raw []byte) (*Bedrock, error) {
-	value, invalid := parse(raw)
-	if invalid != nil {
-		return nil, invalid
+	text, err := jsontext.AppendQuote([]byte("{"), name)
+	if err != nil {
+		return nil, err
 	}
-	b, n := &Bedrock{}, &node{kind: '{'}
-	n.add(name, value)
-	if invalid := fill(reflect.ValueOf(b).Elem(), n, ""); invalid != nil {
-		return nil, invalid
-	}
-	return b, nil
+	b := &Bedrock{}
+	return b, read(append(append(append(text, ':'), raw...), '}'), b)
 }

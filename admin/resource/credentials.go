@@ -2,9 +2,13 @@ package resource
 
 import (
 	"encoding/json"
+	"errors"
 	"reflect"
 	"slices"
-	"strings"
+
+	"github.com/go-json-experiment/json/jsontext"
+
+	"aisix/admin/strict"
 )
 
 // Credentials are what a provider key's secret comes down to: a value of one of the
@@ -19,7 +23,7 @@ type Credentials interface {
 type Static struct {
 	AccessKeyID     string `json:"access_key_id" is:"required credential"`
 	SecretAccessKey Secret `json:"secret_access_key" is:"required credential"`
-	SessionToken    Secret `json:"session_token" is:"kept credential"` // "" of a permanent key
+	SessionToken    Secret `json:"session_token"` // "" of a permanent key
 	Region          string `json:"region" is:"required region"`
 }
 
@@ -60,35 +64,48 @@ type SecretInfo struct {
 // laterTypes are types of secrets that are not supported yet, and are refused by name.
 var laterTypes = []string{"assume_role", "web_identity", "ambient", "bedrock_api_key"}
 
+// staticSecret is what a secret of the type static may hold.
+type staticSecret struct {
+	Type strict.Ignored `json:"type"` // static
+	Static
+	SessionToken *Secret `json:"session_token" is:"kept credential"`
+}
+
 // parseSecret reads the JSON text of a provider key's secret. No part of it is in an
 // error, not even a member's name.
-func parseSecret(text, pointer string) (Credentials, *Invalid) {
-	refuse := func(message string) (Credentials, *Invalid) {
-		return nil, &Invalid{Pointer: pointer, Message: message}
+func parseSecret(text, pointer string) (Credentials, *strict.Error) {
+	refuse := func(format string, args ...any) (Credentials, *strict.Error) {
+		return nil, strict.Errorf(pointer, format, args...)
 	}
-	n, invalid := object([]byte(text))
-	if invalid != nil {
+	var named struct { // before the other members: they are those of the type
+		Type strict.Raw `json:"type"`
+	}
+	if strict.Peek([]byte(text), &named) != nil {
 		return refuse("must be the text of a JSON object, no member twice, with access_key_id, secret_access_key and region")
 	}
-	named := n.member("type")
-	if named != nil && named.kind != 'n' { // before the others: they are those of the type
+	if named.Type != nil {
+		kind, err := jsontext.AppendUnquote(nil, named.Type)
 		switch {
-		case named.kind != '"':
+		case err != nil:
 			return refuse("type in it must be a string")
-		case slices.Contains(laterTypes, named.text):
-			return refuse("type " + named.text + " is not supported yet; only static is")
-		case named.text != static:
+		case slices.Contains(laterTypes, string(kind)):
+			return refuse("type %s is not supported yet; only static is", kind)
+		case string(kind) != static:
 			return refuse("type in it must be static")
 		}
 	}
-	var c Static
-	if invalid := fill(reflect.ValueOf(&c).Elem(), n.without("type"), ""); invalid != nil {
-		if invalid.Message == "unknown member" {
+	var s staticSecret
+	if err := read([]byte(text), &s); err != nil {
+		var wrong *strict.Error
+		if !errors.As(err, &wrong) || fieldNamed(reflect.TypeOf(s), wrong.Path) == nil {
 			return refuse("holds an unknown member; it takes type, access_key_id, secret_access_key, session_token and region")
 		}
-		return refuse(strings.TrimPrefix(invalid.Pointer, "/") + " in it " + invalid.Message)
+		return refuse("%s in it %s", wrong.Path, wrong.Message)
 	}
-	return c, nil
+	if s.SessionToken != nil {
+		s.Static.SessionToken = *s.SessionToken
+	}
+	return s.Static, nil
 }
 
 // reveal is a secret as JSON, to be sealed: parseSecret reads it.

@@ -2,69 +2,94 @@ package resource
 
 import (
 	"encoding/json"
+	"errors"
 	"reflect"
+
+	jsonv2 "github.com/go-json-experiment/json"
+	"github.com/go-json-experiment/json/jsontext"
+
+	"aisix/admin/strict"
 )
 
 // Decode reads a whole resource. old is what a replacement replaces (nil for a new
 // one): a secret or key hash that the body leaves out stays as it is there. A resource
-// whose kind Issues secrets may lack one. Errors are *Invalid.
-func Decode(kind Kind, body []byte, old Resource) (Resource, error) {
-	n, invalid := object(body)
-	if invalid != nil {
-		return nil, invalid
+// whose kind Issues secrets may lack one. Errors are *strict.Error.
+func Decode(kind Kind, text []byte, old Resource) (Resource, error) {
+	in := kind.Row().body()
+	if err := read(text, in); err != nil {
+		return nil, err
 	}
-	return decode(kind, n, old)
+	r, err := in.resource(old)
+	if err != nil {
+		return nil, err.Of(text)
+	}
+	return r, nil
 }
 
 // Patch applies a JSON merge patch (RFC 7396) to what Show gives of old. Errors are
-// *Invalid.
-func Patch(old Resource, body []byte) (Resource, error) {
-	patch, invalid := object(body)
-	if invalid != nil {
-		return nil, invalid
+// *strict.Error.
+func Patch(old Resource, text []byte) (Resource, error) {
+	shape := old.Kind().Row().body()
+	if err := strict.Unmarshal(text, shape, ofPatch); err != nil { // a null of an unknown member would go unnoticed
+		return nil, err
 	}
-	shape := reflect.TypeOf(old.Kind().Row().body()).Elem()
-	for _, f := range fieldsOf(shape) {
-		if given := patch.member(f.name); f.kept && given != nil && given.kind == 'n' {
-			return nil, &Invalid{Pointer: below("", f.name), Message: "can be replaced, not removed"}
+	patch, err := anyJSON(text)
+	if err != nil {
+		return nil, err
+	}
+	for _, f := range fieldsOf(reflect.TypeOf(shape).Elem()) {
+		if value, given := patch.(map[string]any)[f.name]; f.kept && given && value == nil {
+			return nil, strict.Errorf(below("", f.name), "can be replaced, not removed").Of(text)
 		}
-	}
-	if invalid := unknown(shape, patch, ""); invalid != nil { // a null of it would go unnoticed
-		return nil, invalid
 	}
 	shown, err := Show(old)
 	if err != nil {
 		return nil, err
 	}
-	target, invalid := parse(shown)
-	if invalid != nil {
-		return nil, invalid
+	target, err := anyJSON(shown)
+	if err != nil {
+		return nil, err
 	}
-	return decode(old.Kind(), merge(target, patch), old)
+	merged, err := jsonv2.Marshal(merge(target, patch), jsonv2.Deterministic(true))
+	if err != nil {
+		return nil, err
+	}
+	return Decode(old.Kind(), merged, old)
 }
 
-func object(body []byte) (*node, *Invalid) {
-	n, invalid := parse(body)
-	if invalid == nil && n.kind != '{' {
-		invalid = &Invalid{Message: "body must be a JSON object"}
-	}
-	return n, invalid
+// anyJSON reads JSON with its numbers as they were written.
+func anyJSON(text []byte) (v any, err error) {
+	return v, jsonv2.Unmarshal(text, &v, numbersAsWritten)
 }
 
-func decode(kind Kind, n *node, old Resource) (Resource, error) {
-	in := kind.Row().body()
-	if invalid := fill(reflect.ValueOf(in).Elem(), n, ""); invalid != nil {
-		return nil, invalid
+var numbersAsWritten = jsonv2.WithUnmarshalers(jsonv2.UnmarshalFromFunc(func(dec *jsontext.Decoder, v *any) error {
+	if dec.PeekKind() != '0' {
+		return errors.ErrUnsupported // the default
 	}
-	r, invalid := in.resource(old)
-	if invalid != nil {
-		return nil, invalid
-	}
-	return r, nil
-}
+	n, err := dec.ReadValue()
+	*v = n.Clone()
+	return err
+}))
 
-// shown is a member that Show adds and writes ignore: what may be told of a secret.
-type shown json.RawMessage
+// merge is RFC 7396's MergePatch.
+func merge(target, patch any) any {
+	changes, ok := patch.(map[string]any)
+	if !ok {
+		return patch
+	}
+	merged, ok := target.(map[string]any)
+	if !ok {
+		merged = map[string]any{}
+	}
+	for name, change := range changes {
+		if change == nil {
+			delete(merged, name)
+		} else {
+			merged[name] = merge(merged[name], change)
+		}
+	}
+	return merged
+}
 
 // Show is what a read gives of a resource: never its secret.
 func Show(r Resource) ([]byte, error) {

@@ -8,6 +8,8 @@ import (
 	"strconv"
 	"strings"
 	"sync"
+
+	"aisix/admin/strict"
 )
 
 // A field is one of a struct that JSON is read into, with what its tags say is legal.
@@ -98,10 +100,7 @@ func (f *field) missing() string {
 }
 
 // check says what is wrong with the member's value, and where below pointer.
-func (f *field) check(v reflect.Value, pointer string) *Invalid {
-	for v.Kind() == reflect.Pointer {
-		v = v.Elem()
-	}
+func (f *field) check(v reflect.Value, pointer string) *strict.Error {
 	problem := ""
 	switch value := v.Interface().(type) {
 	case string:
@@ -115,7 +114,7 @@ func (f *field) check(v reflect.Value, pointer string) *Invalid {
 		}
 		for i, text := range value {
 			if problem := f.checkText(text); problem != "" {
-				return &Invalid{Pointer: at(pointer, i), Message: problem}
+				return strict.Errorf(below(pointer, strconv.Itoa(i)), "%s", problem)
 			}
 		}
 	case json.Number, json.RawMessage, map[string]string:
@@ -126,7 +125,7 @@ func (f *field) check(v reflect.Value, pointer string) *Invalid {
 		problem = f.checkInteger(v.Int())
 	}
 	if problem != "" {
-		return &Invalid{Pointer: pointer, Message: problem}
+		return strict.Errorf(pointer, "%s", problem)
 	}
 	return nil
 }

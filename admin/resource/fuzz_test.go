@@ -7,6 +7,8 @@ import (
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
+
+	"aisix/admin/strict"
 )
 
 // seeds are the golden cases.
@@ -43,7 +45,7 @@ func FuzzDecode(f *testing.F) {
 		kind := Kinds[n]
 		r, err := Decode(kind, []byte(body), nil)
 		if err != nil {
-			if _, ok := err.(*Invalid); !ok || r != nil {
+			if _, ok := err.(*strict.Error); !ok || r != nil {
 				t.Fatalf("%v, %#v", r, err)
 			}
 			return
@@ -98,7 +100,7 @@ func FuzzPatch(f *testing.F) {
 			}
 			patched, err := Patch(old, []byte(patch))
 			if err != nil {
-				if _, ok := err.(*Invalid); !ok {
+				if _, ok := err.(*strict.Error); !ok {
 					t.Fatalf("%#v", err)
 				}
 				continue

@@ -5,6 +5,8 @@ import (
 	"slices"
 	"strings"
 	"time"
+
+	"aisix/admin/strict"
 )
 
 // Kind names a kind of resource, and its collection, as the Admin API spells it.
@@ -72,10 +74,10 @@ type Issue struct {
 	Rotate func(old Resource, hash string, grace time.Time) Resource // zero: old's secret ends at once
 }
 
-// body is what a write may hold, as a struct for fill. It becomes a resource in place
+// body is what a write may hold, as a struct for read. It becomes a resource in place
 // of old, nil if there is none, and stays of no further use.
 type body interface {
-	resource(old Resource) (Resource, *Invalid)
+	resource(old Resource) (Resource, *strict.Error)
 }
 
 // Resource is a value of one of the kinds.

@@ -3,6 +3,8 @@ package resource
 import (
 	"encoding/json"
 	"strings"
+
+	"aisix/admin/strict"
 )
 
 // Model is an alias that callers use, and what Bedrock is asked for.
@@ -63,10 +65,10 @@ func (*Model) Kind() Kind        { return Models }
 func (m *Model) Names() []string { return []string{m.DisplayName} }
 func (*Model) sealed()           {}
 
-func (m *Model) resource(Resource) (Resource, *Invalid) {
+func (m *Model) resource(Resource) (Resource, *strict.Error) {
 	m.Provider = or(m.Provider, DefaultProvider)
 	if strings.Count(m.ModelName, "*") > strings.Count(m.DisplayName, "*") {
-		return nil, &Invalid{Pointer: "/model_name", Message: "may hold one * at most, where display_name holds one"}
+		return nil, strict.Errorf("/model_name", "may hold one * at most, where display_name holds one")
 	}
 	return m, nil
 }

@@ -1,6 +1,12 @@
 package resource
 
-import "reflect"
+import (
+	"reflect"
+
+	"github.com/go-json-experiment/json/jsontext"
+
+	"aisix/admin/strict"
+)
 
 // ProviderKey is credentials and an endpoint for an upstream.
 type ProviderKey struct {
@@ -49,9 +55,9 @@ func (*ProviderKey) sealed()           {}
 
 // take takes over a secret that was sealed.
 func (k *ProviderKey) take(text []byte) error {
-	c, invalid := parseSecret(string(text), "")
-	if invalid != nil {
-		return invalid
+	c, err := parseSecret(string(text), "")
+	if err != nil {
+		return err
 	}
 	k.Credentials = c
 	return nil
@@ -64,11 +70,23 @@ type providerKeyBody struct {
 	// optional are session_token (temporary STS credentials) and type (static, the
 	// default). Encrypted at rest and never returned. A PUT or PATCH that leaves it out
 	// keeps the stored one.
-	Secret *string `json:"secret" is:"kept secret"`
+	Secret *secretText `json:"secret" is:"kept secret"`
 	// Another name of secret.
-	APIKey *string `json:"api_key" is:"kept writeonly"`
+	APIKey *secretText `json:"api_key" is:"kept writeonly"`
 	// Shown by reads; ignored by writes, so that what was read can be written back.
-	SecretInfo shown `json:"secret_info"`
+	SecretInfo strict.Ignored `json:"secret_info"`
+}
+
+// secretText is the text of a secret's JSON.
+type secretText string
+
+func (s *secretText) UnmarshalJSONFrom(dec *jsontext.Decoder) error {
+	if dec.PeekKind() == '{' {
+		return strict.Mismatch(dec, "a string with the JSON object's text")
+	}
+	text, err := strict.Text(dec)
+	*s = secretText(text)
+	return err
 }
 
 // The defaults of members that a body may leave out.
@@ -77,24 +95,24 @@ const (
 	DefaultAdapter  = "bedrock"
 )
 
-func (b *providerKeyBody) resource(old Resource) (Resource, *Invalid) {
+func (b *providerKeyBody) resource(old Resource) (Resource, *strict.Error) {
 	k := &b.ProviderKey
 	k.Provider, k.Adapter = or(k.Provider, DefaultProvider), or(k.Adapter, DefaultAdapter)
 	if k.APIBase != "" {
 		k.APIBase, _ = cleanBase(k.APIBase)
 	}
-	var invalid *Invalid
+	var err *strict.Error
 	switch {
 	case b.Secret != nil && b.APIKey != nil:
-		invalid = &Invalid{Pointer: "/api_key", Message: "is another name of secret: give one of them"}
+		err = strict.Errorf("/api_key", "is another name of secret: give one of them")
 	case b.Secret != nil:
-		k.Credentials, invalid = parseSecret(*b.Secret, "/secret")
+		k.Credentials, err = parseSecret(string(*b.Secret), "/secret")
 	case b.APIKey != nil:
-		k.Credentials, invalid = parseSecret(*b.APIKey, "/api_key")
+		k.Credentials, err = parseSecret(string(*b.APIKey), "/api_key")
 	case old != nil:
 		k.Credentials = old.(*ProviderKey).Credentials
 	default:
-		invalid = &Invalid{Pointer: "/secret", Message: "is required"}
+		err = strict.Required("/secret")
 	}
-	return k, invalid
+	return k, err
 }

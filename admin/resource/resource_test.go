@@ -11,16 +11,18 @@ import (
 	"time"
 
 	"github.com/google/go-cmp/cmp"
+
+	"aisix/admin/strict"
 )
 
 func TestDepth(t *testing.T) {
 	body := func(n int) []byte {
 		return []byte(change(t, bases[Models], `{"additionalModelRequestFields":{"a":`+strings.Repeat("[", n)+strings.Repeat("]", n)+`}}`))
 	}
-	if _, err := Decode(Models, body(maxDepth-2), nil); err != nil {
-		t.Errorf("%d deep: %v", maxDepth, err)
+	if _, err := Decode(Models, body(strict.MaxDepth-2), nil); err != nil {
+		t.Errorf("%d deep: %v", strict.MaxDepth, err)
 	}
-	for _, n := range []int{maxDepth, 9000, 1_000_000} {
+	for _, n := range []int{strict.MaxDepth, 9000, 1_000_000} {
 		_, err := Decode(Models, []byte(`{"a":`+strings.Repeat("[", n)+strings.Repeat("]", n)+`}`), nil)
 		if err == nil {
 			t.Errorf("%d deep was taken", n)

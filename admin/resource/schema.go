@@ -119,7 +119,7 @@ func (s *Schemas) value(f field, below func(reflect.Type) Schema, row *Row) Sche
 		schema["writeOnly"] = true
 	}
 	switch f.kind {
-	case shownType:
+	case ignoredType:
 		return Schema{"anyOf": []any{s.Answer(row.Secret.shows), true}, "readOnly": true}
 	case timeType:
 		schema["type"], schema["format"] = "string", "date-time"

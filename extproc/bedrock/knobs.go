@@ -3,10 +3,8 @@ package bedrock
 import (
 	"bytes"
 	"encoding/json"
-	"errors"
 	"maps"
 	"slices"
-	"strings"
 
 	"aisix/admin/resource"
 	"aisix/extproc/chat"
@@ -69,10 +67,8 @@ func newKnobs(req *chat.Request, t Target) (knobs, error) {
 // override takes one member of the request, by the rules of a model resource.
 func (k *knobs) override(name string, raw json.RawMessage) error {
 	b, err := resource.DecodeOverride(name, raw)
-	var invalid *resource.Invalid
-	if errors.As(err, &invalid) {
-		param := strings.ReplaceAll(strings.TrimPrefix(invalid.Pointer, "/"), "/", ".")
-		return fault.Invalid(or(param, name), "%s %s", or(param, name), invalid.Message)
+	if err != nil {
+		return fault.Body(err)
 	}
 	switch name {
 	case "guardrailConfig":

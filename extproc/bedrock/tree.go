@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"slices"
 
+	"aisix/admin/strict"
 	"aisix/extproc/chat"
 )
 
@@ -40,7 +41,7 @@ func (r *treeReader) next(depth int) (tree, error) {
 	if r.values++; r.values > chat.MaxSchemaValues {
 		return tree{}, errTooMany
 	}
-	if depth > chat.MaxDepth {
+	if depth > strict.MaxDepth {
 		return tree{}, errTooDeep
 	}
 	from := r.tokens.InputOffset()

@@ -1,17 +1,11 @@
 package chat
 
 // What one request may hold, beside its bytes, which the proxy's own limit bounds
-// (proxy.max_body_bytes). A few bytes of JSON can cost much more than they weigh:
-// in memory once decoded, in steps where one part is compared with others, in
-// what is sent where a part stands for a larger one. Each bound lies above what a
-// prompt of a million tokens needs, and each is a 400 that names the member and
-// the bound.
-
-// Any JSON of a request.
-const (
-	MaxDepth  = 256     // levels
-	MaxValues = 1 << 18 // values and member names: their decoded tree is a few times this many bytes
-)
+// (proxy.max_body_bytes), and beside what any JSON may hold (admin/strict). A few
+// bytes of JSON can cost much more than they weigh: in memory once decoded, in steps
+// where one part is compared with others, in what is sent where a part stands for a
+// larger one. Each bound lies above what a prompt of a million tokens needs, and each
+// is a 400 that names the member and the bound.
 
 // The conversation. Counts are of the whole request, not of one message.
 const (

@@ -1,6 +1,7 @@
 // Package chat is the canonical model of a conversation with a language model:
 // the request, its messages and blocks, the events of an answer, and their fold
-// into one response.
+// into one response; and what a dialect makes of a body and writes of an answer
+// (Asked, Writer).
 //
 // It knows what a conversation may look like (Normalize) and how events add up
 // to an answer (Collect). It knows neither OpenAI's, Anthropic's nor Bedrock's

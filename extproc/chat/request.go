@@ -36,8 +36,7 @@ type Request struct {
 	// checks their shape and whether the model resource allows them.
 	Extensions map[string]json.RawMessage
 
-	Stream      bool // answer with SSE
-	StreamUsage bool // OpenAI's stream_options.include_usage
+	Stream bool // answer with SSE
 }
 
 // Role is who speaks in a Message. System and developer messages are hoisted

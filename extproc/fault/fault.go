@@ -10,9 +10,12 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+
+	"aisix/admin/strict"
 )
 
-// Kind is the class of an error; it is the `type` of OpenAI's error object.
+// Kind is the class of an error. Logs, metrics and usage records have it in these words,
+// a caller in those of the dialect.
 type Kind string
 
 // The kinds, as the contract's table has them.
@@ -36,8 +39,8 @@ const (
 type Error struct {
 	Kind    Kind
 	Status  int    // HTTP status, when nothing was sent yet
-	Code    string // OpenAI's code; "" is null
-	Param   string // the member at fault, as the caller wrote it ("messages[2].content[0]"); "" is null
+	Code    string // what the kind leaves open (api_key_expired); "" is nothing
+	Param   string // the member at fault, as the caller wrote it ("messages[2].content[0]"); "" is none
 	Message string
 	// RetryAfter is the value of the Retry-After header: whole seconds or an HTTP
 	// date, relayed or our own; "" sends none.
@@ -58,6 +61,22 @@ func (e *Error) Unwrap() error { return e.Err }
 // Invalid is a 400 that names the member at fault. param may be "".
 func Invalid(param, format string, args ...any) *Error {
 	return &Error{Kind: InvalidRequest, Status: http.StatusBadRequest, Param: param, Message: fmt.Sprintf(format, args...)}
+}
+
+// Body is a 400 that says what strict found wrong with a body, and names the member.
+func Body(err error) *Error {
+	var e *strict.Error
+	switch {
+	case !errors.As(err, &e):
+		return From(err)
+	case e.Pointer == "" && e.Detail != "":
+		return Invalid("", "%s: %s", e.Error(), e.Detail)
+	case e.Pointer == "":
+		return Invalid("", "%s", e.Error())
+	case e.Missing():
+		return Invalid(e.Path, "%s %s", e.Path, e.Message)
+	}
+	return Invalid(e.Path, "%s: %s", e.Path, e.Message)
 }
 
 // From gives the fault in err's chain, or an internal one that hides err.

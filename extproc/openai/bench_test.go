@@ -48,7 +48,7 @@ func BenchmarkDecode(b *testing.B) {
 
 func BenchmarkStream(b *testing.B) {
 	b.ReportAllocs()
-	s := Chat{}.Stream(Answer{ID: "chatcmpl-1", Created: time.Unix(7, 0), Model: "m"}, true)
+	s := (&asked{model: "m", usage: true}).Stream(chat.Heading{ID: "1", Created: time.Unix(7, 0)})
 	var e chat.Event = chat.TextDelta{Text: "a few words of text"}
 	var out []byte
 	for b.Loop() {
@@ -67,7 +67,7 @@ func TestAllocations(t *testing.T) {
 			t.Errorf("%s: %.0f allocations, want at most %.0f", name, n, most)
 		}
 	}
-	s := Chat{}.Stream(Answer{ID: "chatcmpl-1", Model: "m"}, true)
+	s := (&asked{model: "m", usage: true}).Stream(chat.Heading{ID: "1"})
 	var e chat.Event = chat.TextDelta{Text: "a few words of text"}
 	out, _ := s.Append(make([]byte, 0, 1<<12), e)
 	if n := testing.AllocsPerRun(100, func() { out, _ = s.Append(out[:0], e) }); n > 0 {

@@ -7,6 +7,7 @@ import (
 	"strings"
 	"testing"
 
+	"aisix/admin/strict"
 	"aisix/extproc/chat"
 	"aisix/extproc/fault"
 )
@@ -58,7 +59,7 @@ func TestBounds(t *testing.T) {
 	}{
 		"values": {func(n int) string { // 27 are there beside the list's
 			return withTool(`{"type":"object","enum":[`+list(n-27, same("1"))+`]}`, false)
-		}, chat.MaxValues, "tools[0].function.parameters.enum[262116]"},
+		}, strict.MaxValues, "tools[0].function.parameters.enum[262117]"},
 		"messages": {func(n int) string { return asking(list(n, same(hi)), "") }, chat.MaxMessages, "messages"},
 		"parts": {func(n int) string {
 			return asking(`{"role":"user","content":[`+list(n, same(`{"type":"text","text":"x"}`))+`]}`, "")
@@ -88,7 +89,7 @@ func TestBounds(t *testing.T) {
 		}, chat.MaxLabels, "metadata"},
 		"depth": {func(n int) string {
 			return withTool(`{"type":"object","x":`+strings.Repeat("[", n-5)+strings.Repeat("]", n-5)+`}`, false)
-		}, chat.MaxDepth, ""},
+		}, strict.MaxDepth, ""},
 	} {
 		t.Run(name, func(t *testing.T) {
 			if _, err := (Chat{}).Decode([]byte(test.body(test.most))); err != nil {

@@ -1,46 +1,84 @@
 package openai
 
-import "aisix/extproc/chat"
+import (
+	"cmp"
 
-// cacheControl reads Anthropic's {"type":"ephemeral","ttl":"5m"|"1h"}.
-func (d *decoder) cacheControl(v value) *chat.CachePoint {
-	p := &chat.CachePoint{}
-	d.each(v, func(name string, m value) bool {
-		switch name {
-		case "type":
-			d.word(m, "ephemeral")
-		case "ttl":
-			p.TTL = d.word(m, "5m", "1h")
-		default:
-			return false
-		}
-		return true
-	})
-	if d.err == nil && !v.member("type").present() {
-		d.missing(v, "type")
-	}
-	return p
+	"github.com/go-json-experiment/json/jsontext"
+
+	"aisix/admin/strict"
+	"aisix/extproc/chat"
+)
+
+// cacheControl is Anthropic's {"type":"ephemeral","ttl":"5m"|"1h"}.
+type cacheControl struct {
+	Type    *string        `json:"type"`
+	TTL     *string        `json:"ttl"`
+	Unknown strict.Unknown `json:",embed"`
 }
 
-// cacheBreakpoint reads OpenAI's {"mode":"explicit","ttl":"30m"}: a cache point
-// that must live for at least 30 minutes, which is also the default. Bedrock has
-// 5 minutes and an hour.
-func (d *decoder) cacheBreakpoint(v value) *chat.CachePoint {
-	d.each(v, func(name string, m value) bool {
-		switch name {
-		case "mode":
-			d.word(m, "explicit")
-		case "ttl":
-			d.only(m, d.word(m, "30m", "12h") != "12h", "12h is not possible: Bedrock keeps a cache for an hour at most")
-		default:
-			return false
-		}
-		return true
-	})
-	if d.err == nil && !v.member("mode").present() {
-		d.missing(v, "mode")
+func (c *cacheControl) UnmarshalJSONFrom(dec *jsontext.Decoder) error {
+	type members cacheControl
+	return strict.Object(dec, (*members)(c), c)
+}
+
+func (c *cacheControl) Check() *strict.Error {
+	if c.Type == nil {
+		return strict.Required("/type")
 	}
-	return &chat.CachePoint{TTL: "1h"}
+	return cmp.Or(strict.OneOf("/type", c.Type, "ephemeral"), strict.OneOf("/ttl", c.TTL, "5m", "1h"))
+}
+
+func (c *cacheControl) toChat() *chat.CachePoint {
+	switch {
+	case c == nil:
+		return nil
+	case c.TTL == nil:
+		return &chat.CachePoint{}
+	}
+	return &chat.CachePoint{TTL: *c.TTL}
+}
+
+// cacheBreakpoint is OpenAI's {"mode":"explicit","ttl":"30m"}: a cache point that
+// must live for at least 30 minutes, which is also the default. Bedrock has 5 minutes
+// and an hour.
+type cacheBreakpoint struct {
+	Mode    *string        `json:"mode"`
+	TTL     *string        `json:"ttl"`
+	Unknown strict.Unknown `json:",embed"`
+}
+
+func (b *cacheBreakpoint) UnmarshalJSONFrom(dec *jsontext.Decoder) error {
+	type members cacheBreakpoint
+	return strict.Object(dec, (*members)(b), b)
+}
+
+func (b *cacheBreakpoint) Check() *strict.Error {
+	if b.Mode == nil {
+		return strict.Required("/mode")
+	}
+	return cmp.Or(
+		strict.OneOf("/mode", b.Mode, "explicit"),
+		strict.OneOf("/ttl", b.TTL, "30m", "12h"),
+		only("/ttl", !is(b.TTL, "12h"), "12h is not possible: Bedrock keeps a cache for an hour at most"),
+	)
+}
+
+func (b *cacheBreakpoint) toChat() *chat.CachePoint { return &chat.CachePoint{TTL: "1h"} }
+
+// cacheOptions say how OpenAI should cache. Bedrock makes no cache point by itself.
+type cacheOptions struct {
+	Mode    *string        `json:"mode"`
+	TTL     *string        `json:"ttl"`
+	Unknown strict.Unknown `json:",embed"`
+}
+
+func (o *cacheOptions) UnmarshalJSONFrom(dec *jsontext.Decoder) error {
+	type members cacheOptions
+	return strict.Object(dec, (*members)(o), o)
+}
+
+func (o *cacheOptions) Check() *strict.Error {
+	return cmp.Or(strict.OneOf("/mode", o.Mode, "implicit", "explicit"), strict.OneOf("/ttl", o.TTL, "30m"))
 }
 
 // mark puts a message's cache point behind its last block, unless that has one.

@@ -1,103 +1,89 @@
 package openai
 
 import (
-	"slices"
+	"github.com/go-json-experiment/json"
+	"github.com/go-json-experiment/json/jsontext"
 
+	"aisix/admin/strict"
 	"aisix/extproc/chat"
+	"aisix/extproc/fault"
 )
 
 // Chat is the dialect of POST /v1/chat/completions.
-type Chat struct{}
+type Chat struct{ API }
 
-// Body is a body that is good JSON and names a model. What else it says is not
-// judged yet: an unknown or forbidden model comes before a bad parameter.
-type Body struct {
-	Model string // the alias, as the caller sent it
-	root  value
+// asked is a body that is good JSON and names a model. What else is wrong with it
+// comes out with Request: an unknown or forbidden model comes before a bad parameter.
+type asked struct {
+	model string
+	usage bool // stream_options.include_usage, once Request was called
+
+	// Until Request is called.
+	text    []byte
+	request *chatRequest
+	err     error // why there is none
 }
 
-// Parse reads a body as strict JSON and finds the model in it. The error is a
-// *fault.Error of status 400.
-func (Chat) Parse(body []byte) (*Body, error) {
-	root, err := parse(body)
+// Parse reads a body as strict JSON and finds the model in it; the header says nothing.
+// The error is a *fault.Error of status 400.
+func (Chat) Parse(_ chat.Header, text []byte) (chat.Asked, error) {
+	a := &asked{text: text, request: &chatRequest{}}
+	a.err = strict.Unmarshal(text, a.request)
+	model := a.request.Model
+	if a.err != nil { // perhaps before the model was reached, or the end
+		var only struct {
+			Model *string `json:"model"`
+		}
+		if err := strict.Peek(text, &only); err != nil {
+			return nil, fault.Body(err)
+		}
+		model = only.Model
+	}
+	switch {
+	case model == nil:
+		return nil, fault.Body(strict.Required("/model").Of(text))
+	case *model == "":
+		return nil, fault.Body(strict.Errorf("/model", "must not be empty").Of(text))
+	}
+	a.model = *model
+	return a, nil
+}
+
+// Model is the alias, as the caller sent it.
+func (a *asked) Model() string { return a.model }
+
+// Request gives the request, and lets go of the body. The error is a *fault.Error of
+// status 400 whose Param names the parameter. Those in ignore are the operator's choice:
+// "name" is ignored in messages too and "detail" in images; the conversation and the
+// model can't be ignored.
+func (a *asked) Request(ignore []string) (*chat.Request, error) {
+	text, r, err := a.text, a.request, a.err
+	a.text, a.request, a.err = nil, nil, nil
+	if len(ignore) > 0 {
+		r = &chatRequest{}
+		err = strict.Unmarshal(without(text, ignore), r)
+	}
 	if err != nil {
-		return nil, err
+		return nil, fault.Body(err)
 	}
-	var r reader
-	if !r.is(root, objectKind) {
-		return nil, r.err
-	}
-	model := r.required(root, "model")
-	if r.err != nil {
-		return nil, r.err
-	}
-	return &Body{Model: model, root: root}, nil
+	a.usage = r.StreamOptions != nil && r.StreamOptions.IncludeUsage
+	return r.toChat(a.model, ignore)
 }
 
-// Request decodes the whole body: every parameter is honoured or refused by a
-// *fault.Error of status 400 whose Param names it. Parameters in ignore are
-// taken as absent (the operator's choice), "name" also in messages and "detail"
-// in images; the conversation and the model can't be ignored.
-func (b *Body) Request(ignore []string) (*chat.Request, error) {
-	d := &decoder{request: &chat.Request{Model: b.Model}, ignore: ignore}
-	d.each(b.root, func(name string, v value) bool {
-		if slices.Contains(ignore, name) && name != "messages" {
-			return true
+// without is an object's text without some of its members; messages stay.
+func without(text []byte, names []string) []byte {
+	var members map[string]jsontext.Value
+	if err := json.Unmarshal(text, &members); err != nil {
+		return text // no object: it is refused as it is
+	}
+	for _, name := range names {
+		if name != "messages" {
+			delete(members, name)
 		}
-		p, ok := parameters[name]
-		if ok {
-			p(d, v)
-		}
-		return ok
-	})
-	d.finish(b.root)
-	if d.err != nil {
-		return nil, d.err
 	}
-	return d.request, nil
-}
-
-// decoder is a request in the making.
-type decoder struct {
-	reader
-	request *chat.Request
-	ignore  []string
-
-	maxTokens           *int
-	maxCompletionTokens *int
-	user                string
-	messages            value
-	assistants          []assistantName
-	toolChoice          value
-	usage               value // stream_options.include_usage
-	toolNames           map[string]bool
-
-	// So far, in the whole request.
-	partCount, callCount, thoughtCount int
-}
-
-// finish settles what depends on more than one member.
-func (d *decoder) finish(root value) {
-	if d.err != nil {
-		return
+	out, err := json.Marshal(members, json.Deterministic(true))
+	if err != nil {
+		return text
 	}
-	if !d.messages.present() {
-		d.missing(root, "messages")
-		return
-	}
-	d.nameAssistants()
-	r := d.request
-	r.MaxTokens = d.maxTokens
-	if d.maxCompletionTokens != nil {
-		r.MaxTokens = d.maxCompletionTokens
-	}
-	if r.User == "" {
-		r.User = d.user
-	}
-	if r.StreamUsage && !r.Stream {
-		d.fail(d.usage, "is possible only where stream is true")
-	}
-	if d.toolChoice.present() {
-		d.choice(d.toolChoice)
-	}
+	return out
 }

@@ -58,7 +58,7 @@ func TestDecodeText(t *testing.T) {
 		},
 		Tools:      []chat.Tool{{Name: "f", Schema: []byte(anyObject)}},
 		ToolChoice: chat.ToolChoice{Mode: chat.ToolChoiceAny},
-		MaxTokens:  &seven, Stop: []string{"END"}, Stream: true, StreamUsage: true,
+		MaxTokens:  &seven, Stop: []string{"END"}, Stream: true,
 	}
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Error(diff)

@@ -7,6 +7,6 @@
 // family: what only an upstream can judge is passed on in chat.Request. It does
 // no I/O, reads no clock and no configuration.
 //
-// extproc calls it: Parse and Body.Request for a request, Encode or Stream for
-// the answer, Fault for an error.
+// extproc calls it through its table of operations: Chat and Models are dialects of
+// one operation each, API is what they have in common.
 package openai

@@ -5,24 +5,16 @@ import (
 	"encoding/base64"
 	"encoding/json"
 	"strings"
-	"time"
 
 	"aisix/extproc/chat"
 )
 
-// Answer is what an answer says beside what the model said.
-type Answer struct {
-	ID      string // where the upstream has none: chatcmpl-…, made by the caller of this package
-	Created time.Time
-	Model   string // the alias, as the caller sent it
-}
-
-// id is the upstream's id where there is one.
-func (a Answer) id(upstream string) string {
+// answerID is the upstream's id where there is one.
+func answerID(h chat.Heading, upstream string) string {
 	if upstream != "" {
 		return upstream
 	}
-	return a.ID
+	return "chatcmpl-" + h.ID
 }
 
 type completion struct {
@@ -84,10 +76,10 @@ type completionDetails struct {
 	Reasoning *int `json:"reasoning_tokens,omitempty"`
 }
 
-// Encode writes a whole answer, a chat.completion: text blocks joined with
-// nothing between, reasoning as reasoning_content and, with what it takes to
-// send it back, as thinking_blocks.
-func (Chat) Encode(a Answer, r *chat.Response) ([]byte, error) {
+// Whole writes a chat.completion: text blocks joined with nothing between,
+// reasoning as reasoning_content and, with what it takes to send it back, as
+// thinking_blocks.
+func (a *asked) Whole(h chat.Heading, r *chat.Response) ([]byte, error) {
 	message := reply{Role: "assistant"}
 	var text, reasoning strings.Builder
 	for _, b := range r.Blocks {
@@ -110,10 +102,10 @@ func (Chat) Encode(a Answer, r *chat.Response) ([]byte, error) {
 	}
 	reason := finishReason(r.Stop, len(message.ToolCalls))
 	return marshal(completion{
-		ID:      a.id(r.ID),
+		ID:      answerID(h, r.ID),
 		Object:  "chat.completion",
-		Created: a.Created.Unix(),
-		Model:   a.Model,
+		Created: h.Created.Unix(),
+		Model:   a.model,
 		Choices: []choice{{Message: message, FinishReason: &reason}},
 		Usage:   newUsage(r.Usage),
 	})

@@ -1,10 +1,26 @@
 package openai
 
-import "aisix/extproc/chat"
+import (
+	"reflect"
+	"strings"
 
-// Decode is Parse and Body.Request in one.
+	"aisix/extproc/chat"
+)
+
+// parameters are the members that a request may have.
+var parameters = func() map[string]*reflect.StructField {
+	all := map[string]*reflect.StructField{}
+	for _, f := range reflect.VisibleFields(reflect.TypeFor[chatRequest]()) {
+		if name, _, _ := strings.Cut(f.Tag.Get("json"), ","); name != "" {
+			all[name] = &f
+		}
+	}
+	return all
+}()
+
+// Decode is Parse and Request in one.
 func (c Chat) Decode(body []byte) (*chat.Request, error) {
-	b, err := c.Parse(body)
+	b, err := c.Parse(nil, body)
 	if err != nil {
 		return nil, err
 	}

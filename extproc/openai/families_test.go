@@ -11,6 +11,7 @@ import (
 	"testing"
 
 	"aisix/admin/resource"
+	"aisix/admin/strict"
 	"aisix/extproc/bedrock"
 	"aisix/extproc/chat"
 	"aisix/extproc/fault"
@@ -164,5 +165,5 @@ func sample(t *testing.T, members map[string]any, name string) string {
 		}
 		out = bytes.TrimSpace(buf.Bytes())
 	})
-	return clip(string(out), 40)
+	return strict.Clip(string(out), 40)
 }

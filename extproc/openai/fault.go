@@ -17,9 +17,28 @@ type errorMembers struct {
 	Param   *string `json:"param"`
 }
 
-// Fault gives an error as an HTTP answer: the kind is OpenAI's type, what is
-// not known is null. f.Err is not in it.
-func (Chat) Fault(f *fault.Error) (status int, header http.Header, body []byte) {
+// types are the kinds of faults in OpenAI's words, or in words like OpenAI's where it
+// has none.
+var types = map[fault.Kind]string{
+	fault.InvalidAPIKey:      "invalid_api_key",
+	fault.PermissionDenied:   "permission_denied",
+	fault.ModelNotFound:      "model_not_found",
+	fault.InvalidRequest:     "invalid_request_error",
+	fault.RateLimited:        "rate_limit_exceeded",
+	fault.LimitsUnavailable:  "rate_limit_unavailable",
+	fault.Upstream:           "upstream_error",
+	fault.Transport:          "transport_error",
+	fault.Timeout:            "timeout",
+	fault.GatewayUnavailable: "gateway_unavailable",
+	fault.Overloaded:         "gateway_overloaded",
+	fault.Internal:           "internal_error",
+}
+
+// API is what all of OpenAI's API has in common: how it tells an error.
+type API struct{}
+
+// Fault gives an error as an HTTP answer; what is not known is null. f.Err is not in it.
+func (API) Fault(f *fault.Error) (status int, header http.Header, body []byte) {
 	header = http.Header{"Content-Type": {"application/json"}}
 	if f.RetryAfter != "" {
 		header.Set("Retry-After", f.RetryAfter)
@@ -28,7 +47,7 @@ func (Chat) Fault(f *fault.Error) (status int, header http.Header, body []byte) 
 }
 
 func errorBody(f *fault.Error) []byte {
-	body, err := marshal(errorObject{errorMembers{f.Message, string(f.Kind), orNull(f.Code), orNull(f.Param)}})
+	body, err := marshal(errorObject{errorMembers{f.Message, types[f.Kind], orNull(f.Code), orNull(f.Param)}})
 	if err != nil { // strings always marshal
 		return []byte(`{"error":{"message":"internal error","type":"internal_error","code":null,"param":null}}`)
 	}

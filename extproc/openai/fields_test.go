@@ -49,17 +49,28 @@ func whole(members map[string]any) map[string]any {
 	return r
 }
 
-func decodeMap(t *testing.T, body map[string]any) (*chat.Request, *fault.Error) {
+// decoded is what becomes of a body: what the model is asked, and what the answer says
+// beside what the model says.
+type decoded struct {
+	Request *chat.Request
+	Usage   bool
+}
+
+func decodeMap(t *testing.T, body map[string]any) (*decoded, *fault.Error) {
 	t.Helper()
 	raw, err := json.Marshal(body)
 	if err != nil {
 		t.Fatal(err)
 	}
-	r, err := Chat{}.Decode(raw)
+	a, err := Chat{}.Parse(nil, raw)
 	if err != nil {
 		return nil, fault.From(err)
 	}
-	return r, nil
+	r, err := a.Request(nil)
+	if err != nil {
+		return nil, fault.From(err)
+	}
+	return &decoded{r, a.(*asked).usage}, nil
 }
 
 // TestEveryField: no field is dropped. One that is honoured changes what is

@@ -176,9 +176,10 @@ func strictly(t *testing.T, data []byte, v any) {
 // compare writes one answer both ways and fails unless a client reads the same.
 func compare(t *testing.T, events []chat.Event, withUsage bool) {
 	t.Helper()
-	a := Answer{ID: "chatcmpl-1", Created: time.Unix(7, 0), Model: "a<b>\u2028\"model\""}
+	a := &asked{model: "a<b>\u2028\"model\"", usage: withUsage}
+	h := chat.Heading{ID: "1", Created: time.Unix(7, 0)}
 	answer, collectErr := chat.Collect(events)
-	s := Chat{}.Stream(a, withUsage)
+	s := a.Stream(h)
 	var stream []byte
 	for _, e := range events {
 		var err error
@@ -197,7 +198,7 @@ func compare(t *testing.T, events []chat.Event, withUsage bool) {
 		}
 		return
 	}
-	body, err := Chat{}.Encode(a, answer)
+	body, err := a.Whole(h, answer)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -312,7 +313,7 @@ func FuzzStream(f *testing.F) {
 // stands behind it, reasoning before its block, and the counts come last.
 func TestStreamOrder(t *testing.T) {
 	one := 1
-	s := Chat{}.Stream(Answer{ID: "x", Model: "m"}, true)
+	s := (&asked{model: "m", usage: true}).Stream(chat.Heading{ID: "x"})
 	var out []byte
 	for _, e := range []chat.Event{
 		chat.ThinkingDelta{Index: 0, Text: "h"}, chat.ThinkingDelta{Index: 0, Signature: "s"},
@@ -342,7 +343,7 @@ func TestStreamOrder(t *testing.T) {
 // TestNothingIsPromisedTooEarly: no event, no byte; and a fault behind some text is
 // the last event, without finish reason and [DONE].
 func TestNothingIsPromisedTooEarly(t *testing.T) {
-	s := Chat{}.Stream(Answer{ID: "x", Model: "m"}, true)
+	s := (&asked{model: "m", usage: true}).Stream(chat.Heading{ID: "x"})
 	if out, err := s.Finish(nil); len(out) != 0 || err != chat.ErrNoStop {
 		t.Errorf("Finish = %q, %v", out, err)
 	}

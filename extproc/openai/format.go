@@ -3,62 +3,54 @@ package openai
 import (
 	"encoding/json"
 
+	"github.com/go-json-experiment/json/jsontext"
+
+	"aisix/admin/strict"
 	"aisix/extproc/chat"
 )
 
-func (d *decoder) responseFormat(v value) {
-	var schema value
-	var format string
-	d.each(v, func(name string, m value) bool {
-		switch name {
-		case "type":
-			format = d.word(m, "text", "json_object", "json_schema")
-		case "json_schema":
-			schema = m
-		default:
-			return false
-		}
-		return true
-	})
-	if d.err != nil {
-		return
-	}
-	switch format {
-	case "":
-		d.missing(v, "type")
-	case "json_object":
-		d.request.Format = &chat.Format{}
-	case "json_schema":
-		if !schema.present() {
-			d.missing(v, "json_schema")
-			return
-		}
-		d.request.Format = d.schema(schema)
-	}
+type responseFormat struct {
+	Type       *string        `json:"type"`
+	JSONSchema *jsonSchema    `json:"json_schema"`
+	Unknown    strict.Unknown `json:",embed"`
 }
 
-func (d *decoder) schema(v value) *chat.Format {
-	f := &chat.Format{Param: "response_format.json_schema.schema"}
-	d.each(v, func(name string, m value) bool {
-		switch name {
-		case "name":
-			f.Name = d.text(m)
-		case "description":
-			f.Description = d.text(m)
-		case "schema":
-			f.Schema = d.object(m)
-		case "strict":
-			f.Strict = d.boolean(m)
-		default:
-			return false
-		}
-		return true
-	})
-	if d.err == nil && f.Name == "" {
-		d.missing(v, "name")
+func (f *responseFormat) UnmarshalJSONFrom(dec *jsontext.Decoder) error {
+	type members responseFormat
+	return strict.Object(dec, (*members)(f), f)
+}
+
+func (f *responseFormat) Check() *strict.Error {
+	switch {
+	case f.Type == nil:
+		return strict.Required("/type")
+	case *f.Type == "json_schema" && f.JSONSchema == nil:
+		return strict.Required("/json_schema")
+	case f.JSONSchema != nil && f.JSONSchema.Name == "":
+		return strict.Required("/json_schema/name")
 	}
-	if d.err == nil && f.Schema == nil {
-		f.Schema = json.RawMessage(`{"type":"object"}`) // OpenAI's "any object"
+	return strict.OneOf("/type", f.Type, "text", "json_object", "json_schema")
+}
+
+type jsonSchema struct {
+	Name        string           `json:"name"`
+	Description string           `json:"description"`
+	Schema      strict.RawObject `json:"schema"`
+	Strict      bool             `json:"strict"`
+	Unknown     strict.Unknown   `json:",embed"`
+}
+
+func (f *responseFormat) toChat() *chat.Format {
+	switch {
+	case f == nil || *f.Type == "text":
+		return nil
+	case *f.Type == "json_object":
+		return &chat.Format{}
 	}
-	return f
+	s := f.JSONSchema
+	out := &chat.Format{Name: s.Name, Description: s.Description, Schema: json.RawMessage(s.Schema), Strict: s.Strict, Param: "response_format.json_schema.schema"}
+	if s.Schema == nil {
+		out.Schema = json.RawMessage(`{"type":"object"}`) // OpenAI's "any object"
+	}
+	return out
 }

@@ -5,106 +5,125 @@ import (
 	"encoding/base64"
 	"net/url"
 	"path"
-	"slices"
 	"strings"
 
+	"github.com/go-json-experiment/json/jsontext"
+
+	"aisix/admin/strict"
 	"aisix/extproc/chat"
 )
 
-// image decodes image_url: an inline image, told by its magic bytes, or an
-// https URL that is still to be fetched.
-func (d *decoder) image(v value, param string) chat.Block {
-	var address value
-	d.each(v, func(name string, m value) bool {
-		switch name {
-		case "url":
-			address = m
-		case "detail":
-			// Bedrock reads every image at its full size.
-			low := d.word(m, "auto", "low", "high", "original") == "low" && !slices.Contains(d.ignore, name)
-			d.only(m, !low, "low is not possible: send a smaller image")
-		default:
-			return false
-		}
-		return true
-	})
-	if d.err != nil {
-		return nil
-	}
-	if !address.present() {
-		d.missing(v, "url")
-		return nil
-	}
-	if !d.is(address, stringKind) {
-		return nil
-	}
-	raw := bytes.TrimSpace(address.bytes())
-	if data, _, ok := dataURL(raw); ok {
-		format := chat.ImageFormat(data)
-		if format == "" {
-			d.fail(address, "is no image that can be read: png, jpeg, gif and webp are possible")
-		}
-		return chat.Image{Format: format, Data: data, Param: param}
-	}
-	if hasPrefixFold(raw, "data:") {
-		d.fail(address, "must be a data: URL with base64 data")
-		return nil
-	}
-	if u, err := url.Parse(string(raw)); err != nil || u.Scheme != "https" || u.Host == "" || u.User != nil {
-		d.fail(address, "must be a data: URL or an https: URL")
-		return nil
-	}
-	return chat.Image{URL: string(raw), Param: param}
+// imageURL is an inline image, told by its magic bytes, or an https URL that is
+// still to be fetched.
+type imageURL struct {
+	URL     imageAddress   `json:"url"`
+	Detail  *string        `json:"detail"`
+	Unknown strict.Unknown `json:",embed"`
 }
 
-// file decodes a file part with its data inline. The magic bytes decide where
-// there are any, then the name's extension, then the media type.
-func (d *decoder) file(v value, param string) chat.Block {
-	var content, name value
-	d.each(v, func(field string, m value) bool {
-		switch field {
-		case "file_data":
-			content = m
-		case "filename":
-			name = m
-		case "file_id":
-			d.fail(m, "uploaded files are not supported: send the data in file_data")
-		default:
-			return false
+func (i *imageURL) UnmarshalJSONFrom(dec *jsontext.Decoder) error {
+	type members imageURL
+	return strict.Object(dec, (*members)(i), i)
+}
+
+func (i *imageURL) Check() *strict.Error {
+	if i.URL.format == "" && i.URL.https == "" {
+		return strict.Required("/url")
+	}
+	return strict.OneOf("/detail", i.Detail, "auto", "low", "high", "original")
+}
+
+// imageAddress is decoded where it is read, so that a large image is not copied first.
+type imageAddress struct {
+	format string
+	data   []byte
+	https  string
+}
+
+func (a *imageAddress) UnmarshalJSONFrom(dec *jsontext.Decoder) error {
+	if dec.PeekKind() == 'n' {
+		return dec.SkipValue()
+	}
+	text, err := strict.Text(dec)
+	if err != nil {
+		return err
+	}
+	text = bytes.TrimSpace(text)
+	if data, _, ok := dataURL(text); ok {
+		if a.data, a.format = data, chat.ImageFormat(data); a.format == "" {
+			return strict.Errorf("", "is no image that can be read: png, jpeg, gif and webp are possible")
 		}
-		return true
-	})
-	if d.err != nil {
 		return nil
 	}
-	if !content.present() {
-		d.missing(v, "file_data")
-		return nil
+	if hasPrefixFold(text, "data:") {
+		return strict.Errorf("", "must be a data: URL with base64 data")
 	}
-	doc := chat.Document{Param: param}
-	if name.present() {
-		doc.Name = d.text(name)
+	a.https = string(text)
+	if u, err := url.Parse(a.https); err != nil || u.Scheme != "https" || u.Host == "" || u.User != nil {
+		return strict.Errorf("", "must be a data: URL or an https: URL")
 	}
-	if !d.is(content, stringKind) {
-		return nil
+	return nil
+}
+
+func (a *imageAddress) toChat(param string) chat.Block {
+	return chat.Image{Format: a.format, Data: a.data, URL: a.https, Param: param}
+}
+
+// file is a document with its data inline, or an image. The magic bytes decide
+// where there are any, then the name's extension, then the media type.
+type file struct {
+	FileData fileData       `json:"file_data"`
+	Filename string         `json:"filename"`
+	FileID   strict.Ignored `json:"file_id"`
+	Unknown  strict.Unknown `json:",embed"`
+}
+
+type fileData struct {
+	data  []byte
+	media string
+}
+
+func (f *fileData) UnmarshalJSONFrom(dec *jsontext.Decoder) error {
+	if dec.PeekKind() == 'n' {
+		return dec.SkipValue()
 	}
-	raw := bytes.TrimSpace(content.bytes())
-	data, media, ok := dataURL(raw)
-	if !ok {
-		data, ok = decodeBase64(raw)
+	text, err := strict.Text(dec)
+	if err != nil {
+		return err
 	}
-	if !ok || len(data) == 0 {
-		d.fail(content, "must be a data: URL with base64 data, or base64, and not be empty")
-		return nil
+	text = bytes.TrimSpace(text)
+	var ok bool
+	if f.data, f.media, ok = dataURL(text); !ok {
+		f.data, ok = decodeBase64(text)
 	}
-	if format := chat.ImageFormat(data); format != "" {
-		return chat.Image{Format: format, Data: data, Param: param}
+	if !ok || len(f.data) == 0 {
+		return strict.Errorf("", "must be a data: URL with base64 data, or base64, and not be empty")
 	}
-	doc.Data = data
-	if doc.Format = documentFormat(data, doc.Name, media); doc.Format == "" {
-		d.fail(v, "is no document that can be read: pdf, csv, doc, docx, xls, xlsx, html, txt and md are possible (told by filename or media type)")
+	return nil
+}
+
+func (f *file) UnmarshalJSONFrom(dec *jsontext.Decoder) error {
+	type members file
+	return strict.Object(dec, (*members)(f), f)
+}
+
+func (f *file) Check() *strict.Error {
+	switch {
+	case bool(f.FileID):
+		return strict.Errorf("/file_id", "uploaded files are not supported: send the data in file_data")
+	case f.FileData.data == nil:
+		return strict.Required("/file_data")
+	case chat.ImageFormat(f.FileData.data) == "" && f.documentFormat() == "":
+		return strict.Errorf("", "is no document that can be read: pdf, csv, doc, docx, xls, xlsx, html, txt and md are possible (told by filename or media type)")
 	}
-	return doc
+	return nil
+}
+
+func (f *file) toChat(param string) chat.Block {
+	if format := chat.ImageFormat(f.FileData.data); format != "" {
+		return chat.Image{Format: format, Data: f.FileData.data, Param: param}
+	}
+	return chat.Document{Name: f.Filename, Format: f.documentFormat(), Data: f.FileData.data, Param: param}
 }
 
 var documentExtensions = map[string]string{
@@ -124,13 +143,13 @@ var documentTypes = map[string]string{
 	"text/markdown": "md",
 }
 
-func documentFormat(data []byte, name, media string) string {
-	if bytes.HasPrefix(data, []byte("%PDF-")) {
+func (f *file) documentFormat() string {
+	if bytes.HasPrefix(f.FileData.data, []byte("%PDF-")) {
 		return "pdf"
 	}
-	format := documentExtensions[strings.ToLower(path.Ext(name))]
+	format := documentExtensions[strings.ToLower(path.Ext(f.Filename))]
 	if format == "" {
-		format = documentTypes[media]
+		format = documentTypes[f.FileData.media]
 	}
 	if format == "pdf" { // called one, but it is none
 		return ""

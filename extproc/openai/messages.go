@@ -3,215 +3,191 @@ package openai
 import (
 	"encoding/base64"
 	"encoding/json"
-	"fmt"
-	"slices"
+	"strconv"
 
+	"aisix/admin/strict"
 	"aisix/extproc/chat"
 )
 
-func (d *decoder) conversation(v value) {
-	d.messages = v
-	n := 0
-	d.some(v, &n, chat.MaxMessages, "messages", func(item value) { d.message(item, fmt.Sprintf("messages[%d]", n-1)) })
-	if d.err == nil && n == 0 {
-		d.fail(v, "must not be empty")
-	}
-}
-
-// message is the members of one message, whatever its role.
+// message is one message, with the members of every role.
 type message struct {
-	content        value
-	name           string
-	cache          *chat.CachePoint
-	refusal        string
-	reasoning      string
-	thinkingBlocks value
-	toolCalls      value
-	toolCallID     value
+	Role         string        `json:"role"`
+	Content      content       `json:"content"`
+	Name         string        `json:"name"` // of a tool message it is its call's, which the call has too
+	CacheControl *cacheControl `json:"cache_control"`
+	ToolCallID   *string       `json:"tool_call_id"`
+
+	// The assistant's.
+	Refusal          *string                   `json:"refusal"`
+	ReasoningContent *string                   `json:"reasoning_content"`
+	ThinkingBlocks   strict.List[pastThinking] `json:"thinking_blocks"` // in full; reasoning_content has only the text
+	ToolCalls        strict.List[pastCall]     `json:"tool_calls"`
+	FunctionCall     strict.Ignored            `json:"function_call"`
+	Audio            strict.Ignored            `json:"audio"`
+	Annotations      strict.Ignored            `json:"annotations"` // what clients send back of an answer, and no model reads
+	Parsed           strict.Ignored            `json:"parsed"`
+
+	Unknown strict.Unknown `json:",embed"`
 }
 
-func (d *decoder) message(v value, param string) {
-	if !d.is(v, objectKind) {
-		return
+func (m *message) Check() *strict.Error {
+	assistant := m.Role == "assistant"
+	switch m.Role {
+	case "":
+		return strict.Required("/role")
+	case "function":
+		return strict.Variant("/role", "function messages are not supported: use tool calls and tool messages")
+	case "system", "developer", "user", "assistant", "tool":
+	default:
+		return strict.Variant("/role", "must be one of system, developer, user, assistant, tool")
 	}
-	if !v.member("role").present() {
-		d.missing(v, "role")
-		return
+	if m.Role != "tool" && m.ToolCallID != nil {
+		return m.foreign("tool_call_id")
 	}
-	var m message
-	role := d.word(v.member("role"), "system", "developer", "user", "assistant", "tool", "function")
-	if role == "function" {
-		d.fail(v.member("role"), "function messages are not supported: use tool calls and tool messages")
-		return
+	if !assistant {
+		for _, x := range []struct {
+			name  string
+			given bool
+		}{
+			{"refusal", m.Refusal != nil}, {"reasoning_content", m.ReasoningContent != nil}, {"thinking_blocks", m.ThinkingBlocks != nil}, {"tool_calls", m.ToolCalls != nil},
+			{"function_call", bool(m.FunctionCall)}, {"audio", bool(m.Audio)}, {"annotations", bool(m.Annotations)}, {"parsed", bool(m.Parsed)},
+		} {
+			if x.given {
+				return m.foreign(x.name)
+			}
+		}
 	}
-	d.each(v, func(name string, f value) bool { return d.messageMember(&m, role, name, f) })
-	if d.err != nil {
-		return
-	}
+	switch {
+	case bool(m.FunctionCall):
+		return strict.Errorf("/function_call", "is not supported: use tool_calls")
+	case bool(m.Audio):
+		return strict.Errorf("/audio", "audio is not supported")
 	// Without content: an assistant who only calls tools, and a tool with nothing
 	// to say, which is not the same as a forgotten member.
-	if !m.content.present() && role != "assistant" && (role != "tool" || !v.has("content")) {
-		d.missing(v, "content")
-		return
+	case m.Content.kind == 0 && !assistant, m.Content.kind == 'n' && !assistant && m.Role != "tool":
+		return strict.Required("/content")
+	case m.Role == "tool" && m.ToolCallID == nil:
+		return strict.Required("/tool_call_id")
+	case m.Role == "tool" && *m.ToolCallID == "":
+		return strict.Errorf("/tool_call_id", "must not be empty")
 	}
-	switch role {
+	for i, p := range m.Content.parts {
+		if !carries(m.Role, p.Type) {
+			return strict.Errorf("/content/"+strconv.Itoa(i), "a content part of type %q is not possible in a message of role %s", p.Type, m.Role)
+		}
+	}
+	return nil
+}
+
+func (m *message) foreign(name string) *strict.Error {
+	return strict.Errorf("/"+name, "unknown member in a message of role %s", m.Role)
+}
+
+// pastThinking is reasoning that a model wrote before.
+type pastThinking struct {
+	Type         *string        `json:"type"`
+	Thinking     string         `json:"thinking"`
+	Signature    string         `json:"signature"`
+	Data         string         `json:"data"`
+	Index        strict.Ignored `json:"index"` // of our own deltas
+	CacheControl strict.Ignored `json:"cache_control"`
+	Unknown      strict.Unknown `json:",embed"`
+}
+
+func (b *pastThinking) Check() *strict.Error {
+	if b.Type == nil {
+		return strict.Required("/type")
+	}
+	if err := strict.OneOf("/type", b.Type, "thinking", "redacted_thinking"); err != nil {
+		return err
+	}
+	if b.CacheControl {
+		return strict.Errorf("/cache_control", "reasoning can't carry a cache point")
+	}
+	if _, ok := b.toChat(); !ok {
+		return strict.Errorf("", "data must be base64")
+	}
+	return nil
+}
+
+func (b *pastThinking) toChat() (_ chat.Block, ok bool) {
+	if *b.Type == "thinking" {
+		return chat.Thinking{Text: b.Thinking, Signature: b.Signature}, true
+	}
+	data, err := base64.StdEncoding.DecodeString(b.Data)
+	return chat.Redacted{Data: data}, err == nil && len(data) > 0
+}
+
+// conversation is a request's messages in the making.
+type conversation struct {
+	request    *chat.Request
+	assistants []assistantName
+	anonymous  bool // names are ignored
+	anyDetail  bool // so is the detail of images
+}
+
+func (c *conversation) add(messages []message) error {
+	c.request.Messages = make([]chat.Message, 0, len(messages))
+	for i := range messages {
+		if err := c.message(&messages[i], "messages["+strconv.Itoa(i)+"]"); err != nil {
+			return err
+		}
+	}
+	c.nameAssistants()
+	return nil
+}
+
+func (c *conversation) message(m *message, param string) error {
+	blocks, err := c.blocks(m.Content, param)
+	if err != nil {
+		return err
+	}
+	name := m.Name
+	if c.anonymous || name == m.Role { // AutoGen names every user "user": that tells nobody apart
+		name = ""
+	}
+	turn := chat.Message{Role: chat.User, Param: param}
+	switch m.Role {
 	case "system", "developer":
-		d.request.System = append(d.request.System, mark(named(m.name, d.parts(m.content, role, param)), m.cache)...)
+		c.request.System = append(c.request.System, mark(named(name, blocks), m.CacheControl.toChat())...)
+		return nil
 	case "user":
-		d.add(chat.User, mark(named(m.name, d.parts(m.content, role, param)), m.cache), param)
+		turn.Blocks = mark(named(name, blocks), m.CacheControl.toChat())
 	case "assistant":
-		d.assistants = append(d.assistants, assistantName{m.name, len(d.request.Messages)})
-		d.add(chat.Assistant, mark(d.assistant(m, param), m.cache), param)
+		c.assistants = append(c.assistants, assistantName{name, len(c.request.Messages)})
+		turn.Role, turn.Blocks = chat.Assistant, mark(m.assistant(blocks), m.CacheControl.toChat())
 	case "tool":
-		d.add(chat.User, d.toolResult(v, m, param), param)
+		turn.Blocks = m.toolResult(blocks, param)
 	}
+	c.request.Messages = append(c.request.Messages, turn)
+	return nil
 }
 
-func (d *decoder) add(role chat.Role, blocks []chat.Block, param string) {
-	d.request.Messages = append(d.request.Messages, chat.Message{Role: role, Blocks: blocks, Param: param})
-}
-
-// messageMember reads one member of a message; false is "unknown to this role".
-func (d *decoder) messageMember(m *message, role, name string, v value) bool {
-	switch name {
-	case "role":
-		return true
-	case "content":
-		m.content = v
-		return true
-	case "cache_control":
-		m.cache = d.cacheControl(v)
-		return true
-	case "name":
-		if !slices.Contains(d.ignore, name) {
-			m.name = d.text(v) // of a tool message it is its call's, which the call has too
-		}
-		if m.name == role { // AutoGen names every user "user": that tells nobody apart
-			m.name = ""
-		}
-		return true
-	case "tool_call_id":
-		m.toolCallID = v
-		return role == "tool"
-	}
-	if role != "assistant" {
-		return false
-	}
-	switch name {
-	case "refusal":
-		m.refusal = d.text(v)
-	case "reasoning_content":
-		m.reasoning = d.text(v)
-	case "thinking_blocks":
-		m.thinkingBlocks = v
-	case "tool_calls":
-		m.toolCalls = v
-	case "function_call":
-		d.fail(v, "is not supported: use tool_calls")
-	case "audio":
-		d.fail(v, "audio is not supported")
-	case "annotations", "parsed": // what clients send back of an answer, and no model reads
-	default:
-		return false
-	}
-	return true
-}
-
-func (d *decoder) assistant(m message, param string) []chat.Block {
+func (m *message) assistant(said []chat.Block) []chat.Block {
 	var blocks []chat.Block
-	if m.thinkingBlocks.present() { // in full; reasoning_content has only the text
-		d.some(m.thinkingBlocks, &d.thoughtCount, chat.MaxThinkingBlocks, "thinking blocks", func(item value) { blocks = append(blocks, d.thinkingBlock(item)) })
-	} else if m.reasoning != "" {
-		blocks = append(blocks, chat.Thinking{Text: m.reasoning})
+	if m.ThinkingBlocks != nil {
+		for i := range m.ThinkingBlocks {
+			b, _ := m.ThinkingBlocks[i].toChat() // checked
+			blocks = append(blocks, b)
+		}
+	} else if m.ReasoningContent != nil && *m.ReasoningContent != "" {
+		blocks = append(blocks, chat.Thinking{Text: *m.ReasoningContent})
 	}
-	blocks = append(blocks, d.parts(m.content, "assistant", param)...)
-	if m.refusal != "" {
-		blocks = append(blocks, chat.Text{Text: m.refusal})
+	blocks = append(blocks, said...)
+	if m.Refusal != nil && *m.Refusal != "" {
+		blocks = append(blocks, chat.Text{Text: *m.Refusal})
 	}
-	if m.toolCalls.present() {
-		d.some(m.toolCalls, &d.callCount, chat.MaxToolCalls, "tool calls", func(item value) { blocks = append(blocks, d.toolCall(item)) })
+	for _, call := range m.ToolCalls {
+		blocks = append(blocks, chat.ToolUse{ID: call.ID, Name: call.Function.Name, Input: json.RawMessage(call.Function.Arguments)})
 	}
 	return blocks
 }
 
-func (d *decoder) thinkingBlock(v value) chat.Block {
-	var kind, text, signature, data string
-	d.each(v, func(name string, m value) bool {
-		switch name {
-		case "type":
-			kind = d.word(m, "thinking", "redacted_thinking")
-		case "thinking":
-			text = d.text(m)
-		case "signature":
-			signature = d.text(m)
-		case "data":
-			data = d.text(m)
-		case "index": // of our own deltas
-		case "cache_control": // reasoning can't be marked
-			d.fail(m, "reasoning can't carry a cache point")
-		default:
-			return false
-		}
-		return true
-	})
-	if d.err == nil && kind == "" {
-		d.missing(v, "type")
-	}
-	if kind != "redacted_thinking" {
-		return chat.Thinking{Text: text, Signature: signature}
-	}
-	raw, err := base64.StdEncoding.DecodeString(data)
-	if err != nil || len(raw) == 0 {
-		d.fail(v, "data must be base64")
-	}
-	return chat.Redacted{Data: raw}
-}
-
-func (d *decoder) toolCall(v value) chat.Block {
-	var use chat.ToolUse
-	function := d.variant(v, "calls", func(name string, m value) bool {
-		if name == "id" {
-			use.ID = d.text(m)
-		}
-		return name == "id" || name == "index" // clients that add up deltas leave index in
-	})
-	if d.err == nil && use.ID == "" {
-		d.missing(v, "id")
-	}
-	if d.err != nil {
-		return use
-	}
-	d.each(function, func(name string, m value) bool {
-		switch name {
-		case "name":
-			use.Name = d.toolName(m)
-		case "arguments":
-			use.Input = json.RawMessage(d.text(m))
-		case "parsed_arguments": // openai-python's own, beside arguments
-		default:
-			return false
-		}
-		return true
-	})
-	if d.err == nil && use.Name == "" {
-		d.missing(function, "name")
-	}
-	return use
-}
-
-func (d *decoder) toolResult(v value, m message, param string) []chat.Block {
-	if !m.toolCallID.present() {
-		d.missing(v, "tool_call_id")
-		return nil
-	}
-	id := d.text(m.toolCallID)
-	if d.err == nil && id == "" {
-		d.fail(m.toolCallID, "must not be empty")
-	}
+func (m *message) toolResult(said []chat.Block, param string) []chat.Block {
 	// A cache point stands beside a tool result, never inside it.
-	result := chat.ToolResult{ID: id, Param: param + ".tool_call_id"}
-	cache := m.cache
-	for _, b := range d.parts(m.content, "tool", param) {
+	result := chat.ToolResult{ID: *m.ToolCallID, Param: param + ".tool_call_id"}
+	cache := m.CacheControl.toChat()
+	for _, b := range said {
 		if p, ok := b.(chat.CachePoint); ok {
 			cache = &p
 			continue

@@ -174,25 +174,25 @@ func TestMessagesRefused(t *testing.T) {
 		`{"role":"system"}`:                  "messages[0].content",
 		`{"role":"tool","tool_call_id":"a"}`: "messages[0].content",
 		`{"role":"tool","content":"a"}`:      "messages[0].tool_call_id",
-		`{"role":"tool","content":"a","tool_call_id":""}`:                                  "messages[0].tool_call_id",
-		`{"role":"user","content":5}`:                                                      "messages[0].content",
-		`{"role":"user","content":"a","mood":"good"}`:                                      "messages[0].mood",
-		`{"role":"user","content":"a","tool_call_id":"x"}`:                                 "messages[0].tool_call_id",
-		`{"role":"user","content":"a","tool_calls":[]}`:                                    "messages[0].tool_calls",
-		`{"role":"user","content":"a","name":5}`:                                           "messages[0].name",
-		`{"role":"user","content":"a","cache_control":{"type":"ephemeral","ttl":"9m"}}`:    "messages[0].cache_control.ttl",
-		`{"role":"user","content":"a"},{"role":"assistant","audio":{"id":"a"}}`:            "messages[1].audio",
-		`{"role":"user","content":"a"},{"role":"assistant","function_call":{"name":"f"}}`:  "messages[1].function_call",
-		`{"role":"assistant","content":[{"type":"image_url","image_url":{"url":"x"}}]}`:    "messages[0].content[0]",
-		`{"role":"system","content":[{"type":"file","file":{}}]}`:                          "messages[0].content[0]",
-		`{"role":"assistant","tool_calls":[{"type":"function","function":{"name":"f"}}]}`:  "messages[0].tool_calls[0].id",
-		`{"role":"assistant","tool_calls":[{"id":"a","function":{"name":"f"}}]}`:           "messages[0].tool_calls[0].type",
-		`{"role":"assistant","tool_calls":[{"id":"a","type":"function"}]}`:                 "messages[0].tool_calls[0].function",
-		`{"role":"assistant","tool_calls":[{"id":"a","type":"function","function":{}}]}`:   "messages[0].tool_calls[0].function.name",
-		`{"role":"assistant","tool_calls":[{"id":"a","type":"custom","custom":{}}]}`:       "messages[0].tool_calls[0].type",
-		`{"role":"assistant","content":"a","thinking_blocks":[{"thinking":"x"}]}`:          "messages[0].thinking_blocks[0].type",
-		`{"role":"assistant","content":"a","thinking_blocks":[{"type":"x"}]}`:              "messages[0].thinking_blocks[0].type",
-		`{"role":"assistant","thinking_blocks":[{"type":"redacted_thinking","data":"!"}]}`: "messages[0].thinking_blocks[0]",
+		`{"role":"tool","content":"a","tool_call_id":""}`:                                              "messages[0].tool_call_id",
+		`{"role":"user","content":5}`:                                                                  "messages[0].content",
+		`{"role":"user","content":"a","mood":"good"}`:                                                  "messages[0].mood",
+		`{"role":"user","content":"a","tool_call_id":"x"}`:                                             "messages[0].tool_call_id",
+		`{"role":"user","content":"a","tool_calls":[]}`:                                                "messages[0].tool_calls",
+		`{"role":"user","content":"a","name":5}`:                                                       "messages[0].name",
+		`{"role":"user","content":"a","cache_control":{"type":"ephemeral","ttl":"9m"}}`:                "messages[0].cache_control.ttl",
+		`{"role":"user","content":"a"},{"role":"assistant","audio":{"id":"a"}}`:                        "messages[1].audio",
+		`{"role":"user","content":"a"},{"role":"assistant","function_call":{"name":"f"}}`:              "messages[1].function_call",
+		`{"role":"assistant","content":[{"type":"image_url","image_url":{"url":"https://a/b"}}]}`:      "messages[0].content[0]",
+		`{"role":"system","content":[{"type":"file","file":{"filename":"a.txt","file_data":"eA=="}}]}`: "messages[0].content[0]",
+		`{"role":"assistant","tool_calls":[{"type":"function","function":{"name":"f"}}]}`:              "messages[0].tool_calls[0].id",
+		`{"role":"assistant","tool_calls":[{"id":"a","function":{"name":"f"}}]}`:                       "messages[0].tool_calls[0].type",
+		`{"role":"assistant","tool_calls":[{"id":"a","type":"function"}]}`:                             "messages[0].tool_calls[0].function",
+		`{"role":"assistant","tool_calls":[{"id":"a","type":"function","function":{}}]}`:               "messages[0].tool_calls[0].function.name",
+		`{"role":"assistant","tool_calls":[{"id":"a","type":"custom","custom":{}}]}`:                   "messages[0].tool_calls[0].type",
+		`{"role":"assistant","content":"a","thinking_blocks":[{"thinking":"x"}]}`:                      "messages[0].thinking_blocks[0].type",
+		`{"role":"assistant","content":"a","thinking_blocks":[{"type":"x"}]}`:                          "messages[0].thinking_blocks[0].type",
+		`{"role":"assistant","thinking_blocks":[{"type":"redacted_thinking","data":"!"}]}`:             "messages[0].thinking_blocks[0]",
 		user(`"a"`):                                   "messages[0].content[0]",
 		user(`{"text":"a"}`):                          "messages[0].content[0].type",
 		user(`{"type":"text"}`):                       "messages[0].content[0].text",
@@ -231,7 +231,7 @@ func TestMessagesRefused(t *testing.T) {
 
 // TestIgnoredInMessages: the operator may have names and image details ignored.
 func TestIgnoredInMessages(t *testing.T) {
-	b, err := Chat{}.Parse([]byte(`{"model":"m","messages":[{"role":"user","name":"bob","content":[{"type":"text","text":"a"},{"type":"image_url","image_url":{"url":"https://a/b","detail":"low"}}]}]}`))
+	b, err := Chat{}.Parse(nil, []byte(`{"model":"m","messages":[{"role":"user","name":"bob","content":[{"type":"text","text":"a"},{"type":"image_url","image_url":{"url":"https://a/b","detail":"low"}}]}]}`))
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -1,13 +1,9 @@
 package openai
 
-import "time"
+import "aisix/extproc/chat"
 
-// Model is one model as a caller sees it.
-type Model struct {
-	ID      string // the alias, as written in the model resource
-	Created time.Time
-	OwnedBy string
-}
+// Models is the dialect of GET /v1/models and GET /v1/models/{id}.
+type Models struct{ API }
 
 type modelObject struct {
 	ID      string `json:"id"`
@@ -21,18 +17,18 @@ type modelList struct {
 	Data   []modelObject `json:"data"`
 }
 
-// ModelList is the answer of GET /v1/models, in the order given.
-func ModelList(models []Model) ([]byte, error) {
+// List is the answer of GET /v1/models, in the order given.
+func (Models) List(models []chat.Model) ([]byte, error) {
 	list := modelList{Object: "list", Data: make([]modelObject, 0, len(models))}
 	for _, m := range models {
-		list.Data = append(list.Data, m.object())
+		list.Data = append(list.Data, newModelObject(m))
 	}
 	return marshal(list)
 }
 
-// ModelObject is the answer of GET /v1/models/{id}.
-func ModelObject(m Model) ([]byte, error) { return marshal(m.object()) }
+// Object is the answer of GET /v1/models/{id}.
+func (Models) Object(m chat.Model) ([]byte, error) { return marshal(newModelObject(m)) }
 
-func (m Model) object() modelObject {
+func newModelObject(m chat.Model) modelObject {
 	return modelObject{ID: m.ID, Object: "model", Created: max(m.Created.Unix(), 0), OwnedBy: m.OwnedBy}
 }

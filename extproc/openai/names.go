@@ -42,16 +42,16 @@ type assistantName struct {
 // nameAssistants tells assistants apart where there is more than one, an unnamed
 // one included. A single one needs no name: the model would only learn to begin
 // its answers with it.
-func (d *decoder) nameAssistants() {
+func (c *conversation) nameAssistants() {
 	several := false
-	for _, a := range d.assistants {
-		several = several || a.name != d.assistants[0].name
+	for _, a := range c.assistants {
+		several = several || a.name != c.assistants[0].name
 	}
 	if !several {
 		return
 	}
-	for _, a := range d.assistants {
-		m := &d.request.Messages[a.at]
+	for _, a := range c.assistants {
+		m := &c.request.Messages[a.at]
 		m.Blocks = named(a.name, m.Blocks)
 	}
 }

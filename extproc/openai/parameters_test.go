@@ -59,7 +59,7 @@ func TestParameters(t *testing.T) {
 		{`,"metadata":{"a":"b"}`, func(r *chat.Request) { r.Metadata = map[string]string{"a": "b"} }},
 		{`,"service_tier":"flex"`, func(r *chat.Request) { r.ServiceTier = "flex" }},
 		{`,"service_tier":"fast"`, func(r *chat.Request) { r.ServiceTier = "priority" }},
-		{`,"stream":true,"stream_options":{"include_usage":true,"include_obfuscation":false}`, func(r *chat.Request) { r.Stream, r.StreamUsage = true, true }},
+		{`,"stream":true,"stream_options":{"include_usage":true,"include_obfuscation":false}`, func(r *chat.Request) { r.Stream = true }},
 		{`,"reasoning_effort":"max"`, func(r *chat.Request) { r.Reasoning = &chat.Reasoning{Effort: "max"} }},
 		{`,"thinking":{"type":"enabled", "budget_tokens":2000}`, func(r *chat.Request) {
 			r.Reasoning = &chat.Reasoning{Thinking: json.RawMessage(`{"type":"enabled", "budget_tokens":2000}`)}
@@ -217,7 +217,7 @@ func TestEveryParameterOfOpenAI(t *testing.T) {
 }
 
 func TestIgnoredParameters(t *testing.T) {
-	b, err := Chat{}.Parse([]byte(`{"model":"m","n":4,"what":1,"temperature":"hot","messages":[{"role":"user","name":"bob","content":"hi"}]}`))
+	b, err := Chat{}.Parse(nil, []byte(`{"model":"m","n":4,"what":1,"temperature":"hot","messages":[{"role":"user","name":"bob","content":"hi"}]}`))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -232,8 +232,8 @@ func TestIgnoredParameters(t *testing.T) {
 
 // TestParseComesBeforeValidation: an unknown model is told before a bad parameter.
 func TestParseComesBeforeValidation(t *testing.T) {
-	b, err := Chat{}.Parse([]byte(`{"n":2,"messages":5,"model":"x"}`))
-	if err != nil || b.Model != "x" {
+	b, err := Chat{}.Parse(nil, []byte(`{"n":2,"messages":5,"model":"x"}`))
+	if err != nil || b.Model() != "x" {
 		t.Errorf("Parse = %+v, %v; want model x", b, err)
 	}
 }

@@ -1,97 +1,122 @@
 package openai
 
 import (
-	"fmt"
+	"strconv"
 
+	"github.com/go-json-experiment/json/jsontext"
+
+	"aisix/admin/strict"
 	"aisix/extproc/chat"
+	"aisix/extproc/fault"
 )
 
-// parts decodes content: a string, or an array of content parts. param is where
-// the message stands.
-func (d *decoder) parts(v value, role, param string) []chat.Block {
-	if !v.present() {
-		return nil
+// content is a string or an array of parts.
+type content struct {
+	kind  jsontext.Kind // of the value, 0 where there is none
+	text  string
+	parts strict.List[part]
+}
+
+func (c *content) UnmarshalJSONFrom(dec *jsontext.Decoder) error {
+	switch c.kind = dec.PeekKind(); c.kind {
+	case '"':
+		text, err := strict.Text(dec)
+		c.text = string(text)
+		return err
+	case '[', 'n':
+		return c.parts.UnmarshalJSONFrom(dec)
 	}
-	switch v.kind() {
-	case stringKind:
-		return []chat.Block{chat.Text{Text: d.text(v)}}
-	case arrayKind:
-		var blocks []chat.Block
-		n := 0
-		d.some(v, &d.partCount, chat.MaxParts, "content parts", func(item value) {
-			b, cache := d.part(item, role, param, n)
-			blocks = append(blocks, b)
-			blocks = mark(blocks, cache)
-			n++
-		})
-		return blocks
+	return strict.Mismatch(dec, "a string or an array of content parts")
+}
+
+// part is one part of a message's content. Each kind has its own member.
+type part struct {
+	Type                  string           `json:"type"`
+	Text                  *string          `json:"text"`
+	Refusal               *string          `json:"refusal"`
+	ImageURL              *imageURL        `json:"image_url"`
+	File                  *file            `json:"file"`
+	InputAudio            strict.Ignored   `json:"input_audio"`
+	CacheControl          *cacheControl    `json:"cache_control"`
+	PromptCacheBreakpoint *cacheBreakpoint `json:"prompt_cache_breakpoint"`
+	Annotations           strict.Ignored   `json:"annotations"` // LangChain and others leave them in text parts
+	Unknown               strict.Unknown   `json:",embed"`
+}
+
+func (p *part) Check() *strict.Error {
+	switch {
+	case p.Type == "":
+		return strict.Required("/type")
+	case p.Type == "input_audio":
+		return strict.Variant("", "audio is not supported: a content part of type input_audio is not possible")
 	}
-	d.fail(v, "must be a string or an array of content parts")
+	known, own := false, false
+	for _, x := range []struct {
+		name  string
+		given bool
+	}{{"text", p.Text != nil}, {"refusal", p.Refusal != nil}, {"image_url", p.ImageURL != nil}, {"file", p.File != nil}, {"input_audio", bool(p.InputAudio)}} {
+		switch {
+		case x.name == p.Type:
+			known, own = true, x.given
+		case x.given:
+			return strict.Errorf("/"+x.name, "unknown member in a content part of type %s", strict.Clip(p.Type, 64))
+		}
+	}
+	switch {
+	case !known:
+		return strict.Variant("", "a content part of type %q is not supported", strict.Clip(p.Type, 64))
+	case bool(p.Annotations) && p.Type != "text":
+		return strict.Errorf("/annotations", "unknown member in a content part of type %s", p.Type)
+	case !own:
+		return strict.Required("/" + p.Type)
+	}
 	return nil
 }
 
-// part decodes the nth content part of the message at param, and the cache
-// point that it carries.
-func (d *decoder) part(v value, role, param string, n int) (chat.Block, *chat.CachePoint) {
-	if !d.is(v, objectKind) {
-		return nil, nil
-	}
-	if !v.member("type").present() {
-		d.missing(v, "type")
-		return nil, nil
-	}
-	kind := d.text(v.member("type"))
-	switch {
-	case d.err == nil && kind == "input_audio":
-		d.fail(v, "audio is not supported: a content part of type input_audio is not possible")
-	case d.err == nil && !carries(role, kind):
-		d.fail(v, "a content part of type %q is not possible in a message of role %s", clip(kind, 64), role)
-	}
-	var content value
-	var cache *chat.CachePoint
-	d.each(v, func(name string, m value) bool {
-		switch name {
-		case "type":
-		case kind: // each kind has its content under its own name
-			content = m
-		case "cache_control":
-			cache = d.cacheControl(m)
-		case "prompt_cache_breakpoint":
-			cache = d.cacheBreakpoint(m)
-		case "annotations": // LangChain and others leave them in text parts
-			return kind == "text"
-		default:
-			return false
-		}
-		return true
-	})
-	if d.err != nil {
-		return nil, nil
-	}
-	if !content.present() {
-		d.missing(v, kind)
-		return nil, nil
-	}
-	switch kind {
-	case "image_url":
-		return d.image(content, fmt.Sprintf("%s.content[%d]", param, n)), cache
-	case "file":
-		return d.file(content, fmt.Sprintf("%s.content[%d]", param, n)), cache
-	default:
-		return chat.Text{Text: d.text(content)}, cache
-	}
-}
-
-// carries tells whether a message of this role may have a part of this kind.
-// Tool messages take more than OpenAI's: some families read images in results.
+// carries reports whether a message of this role may have a part of this kind. Tool
+// messages take more than OpenAI's: some families read images in results.
 func carries(role, kind string) bool {
 	switch kind {
-	case "text":
-		return true
 	case "refusal":
 		return role == "assistant"
 	case "image_url", "file":
 		return role == "user" || role == "tool"
 	}
-	return false
+	return true
+}
+
+// blocks are a message's content; param is where the message stands.
+func (c *conversation) blocks(from content, param string) ([]chat.Block, error) {
+	if from.kind == '"' {
+		return []chat.Block{chat.Text{Text: from.text}}, nil
+	}
+	var blocks []chat.Block
+	for i := range from.parts {
+		p := &from.parts[i]
+		var b chat.Block
+		switch {
+		case p.Text != nil:
+			b = chat.Text{Text: *p.Text}
+		case p.Refusal != nil:
+			b = chat.Text{Text: *p.Refusal}
+		case p.ImageURL != nil:
+			place := param + ".content[" + strconv.Itoa(i) + "]"
+			// Bedrock reads every image at its full size.
+			if is(p.ImageURL.Detail, "low") && !c.anyDetail {
+				return nil, fault.Invalid(place+".image_url.detail", "%s.image_url.detail: low is not possible: send a smaller image", place)
+			}
+			b = p.ImageURL.URL.toChat(place)
+		case p.File != nil:
+			b = p.File.toChat(param + ".content[" + strconv.Itoa(i) + "]")
+		}
+		blocks = mark(append(blocks, b), p.cachePoint())
+	}
+	return blocks, nil
+}
+
+func (p *part) cachePoint() *chat.CachePoint {
+	if p.PromptCacheBreakpoint != nil {
+		return p.PromptCacheBreakpoint.toChat()
+	}
+	return p.CacheControl.toChat()
 }

@@ -9,12 +9,11 @@ import (
 	"aisix/extproc/sse"
 )
 
-// ChatStream writes one answer as chunks. The zero value is not usable: see
-// Chat.Stream. It keeps what has to wait: the stop reason and the counts until
-// the end, reasoning with its signature until its block ends.
-type ChatStream struct {
-	answer Answer
-	usage  bool
+// stream writes one answer as chunks. It keeps what has to wait: the stop reason and
+// the counts until the end, reasoning with its signature until its block ends.
+type stream struct {
+	asked   *asked
+	heading chat.Heading
 
 	head, tail []byte // of every chunk: before and behind the delta
 	calls      int    // tool calls begun
@@ -41,15 +40,15 @@ type thoughtStream struct {
 	data      []byte
 }
 
-// Stream begins a stream of chunks. With usage (stream_options.include_usage)
-// the last chunk has the token counts.
-func (Chat) Stream(a Answer, usage bool) *ChatStream {
-	return &ChatStream{answer: a, usage: usage, tool: map[int]*toolStream{}}
+// Stream begins a stream of chunks. With stream_options.include_usage the last chunk
+// has the token counts.
+func (a *asked) Stream(h chat.Heading) chat.Writer {
+	return &stream{asked: a, heading: h, tool: map[int]*toolStream{}}
 }
 
 // Append appends what e means as server-sent events to dst: none, one or more.
 // Nothing is promised before the first event: that one brings the role.
-func (s *ChatStream) Append(dst []byte, e chat.Event) ([]byte, error) {
+func (s *stream) Append(dst []byte, e chat.Event) ([]byte, error) {
 	if start, ok := e.(chat.Start); ok {
 		return s.begin(dst, start.ID), nil
 	}
@@ -95,10 +94,11 @@ func (s *ChatStream) Append(dst []byte, e chat.Event) ([]byte, error) {
 	return dst, nil
 }
 
-// Finish appends the end of a good answer: the finish reason, the counts if
-// asked for, [DONE]. The error is chat.ErrNoStop or chat.ErrNoUsage, with dst
-// unchanged: then Fault is what must be written.
-func (s *ChatStream) Finish(dst []byte) ([]byte, error) {
+// Idle appends a comment, which clients do not see.
+func (*stream) Idle(dst []byte) []byte { return sse.Comment(dst, "waiting") }
+
+// Finish appends the finish reason, the counts if they were asked for, and [DONE].
+func (s *stream) Finish(dst []byte) ([]byte, error) {
 	switch {
 	case s.stop == "":
 		return dst, chat.ErrNoStop
@@ -121,7 +121,7 @@ func (s *ChatStream) Finish(dst []byte) ([]byte, error) {
 	dst = append(dst, finishReason(s.stop, s.calls)...)
 	dst = append(dst, `"}]`...)
 	dst = sse.Close(append(dst, s.tail...))
-	if s.usage {
+	if s.asked.usage {
 		counts, err := marshal(newUsage(s.counts))
 		if err != nil {
 			return dst, err
@@ -136,24 +136,24 @@ func (s *ChatStream) Finish(dst []byte) ([]byte, error) {
 
 // Fault appends an error event, the last one of a broken stream: there is no
 // finish reason and no [DONE].
-func (s *ChatStream) Fault(dst []byte, f *fault.Error) []byte {
+func (s *stream) Fault(dst []byte, f *fault.Error) []byte {
 	return sse.Data(dst, errorBody(f))
 }
 
 // begin renders the envelope, once, and the chunk with the role.
-func (s *ChatStream) begin(dst []byte, id string) []byte {
+func (s *stream) begin(dst []byte, id string) []byte {
 	if s.head != nil {
 		return dst
 	}
 	s.head = append(s.head, `{"id":`...)
-	s.head = appendString(s.head, s.answer.id(id))
+	s.head = appendString(s.head, answerID(s.heading, id))
 	s.head = append(s.head, `,"object":"chat.completion.chunk","created":`...)
-	s.head = strconv.AppendInt(s.head, s.answer.Created.Unix(), 10)
+	s.head = strconv.AppendInt(s.head, s.heading.Created.Unix(), 10)
 	s.head = append(s.head, `,"model":`...)
-	s.head = appendString(s.head, s.answer.Model)
+	s.head = appendString(s.head, s.asked.model)
 	s.head = append(s.head, ',')
 	s.tail = append(s.tail, '}')
-	if s.usage {
+	if s.asked.usage {
 		s.tail = append(s.tail[:0], `,"usage":null}`...)
 	}
 	dst = s.open(dst)
@@ -161,17 +161,17 @@ func (s *ChatStream) begin(dst []byte, id string) []byte {
 }
 
 // open begins a chunk with a delta, close ends it.
-func (s *ChatStream) open(dst []byte) []byte {
+func (s *stream) open(dst []byte) []byte {
 	dst = append(sse.Open(dst), s.head...)
 	return append(dst, `"choices":[{"index":0,"delta":{`...)
 }
 
-func (s *ChatStream) close(dst []byte) []byte {
+func (s *stream) close(dst []byte) []byte {
 	dst = append(dst, `},"finish_reason":null}]`...)
 	return sse.Close(append(dst, s.tail...))
 }
 
-func (s *ChatStream) beginTool(dst []byte, e chat.ToolStart) []byte {
+func (s *stream) beginTool(dst []byte, e chat.ToolStart) []byte {
 	t := &toolStream{index: s.calls, server: e.Server}
 	s.tool[e.Index] = t
 	if e.Server {
@@ -186,7 +186,7 @@ func (s *ChatStream) beginTool(dst []byte, e chat.ToolStart) []byte {
 	return s.closeTool(append(dst, `,"arguments":""`...))
 }
 
-func (s *ChatStream) arguments(dst []byte, e chat.ToolDelta) []byte {
+func (s *stream) arguments(dst []byte, e chat.ToolDelta) []byte {
 	t := s.tool[e.Index]
 	if t == nil || t.server {
 		return dst
@@ -204,7 +204,7 @@ func (s *ChatStream) arguments(dst []byte, e chat.ToolDelta) []byte {
 }
 
 // endTool ends the tool call of a block; arguments that never came are {}.
-func (s *ChatStream) endTool(dst []byte, index int) []byte {
+func (s *stream) endTool(dst []byte, index int) []byte {
 	t := s.tool[index]
 	delete(s.tool, index)
 	if t == nil || t.server || t.started {
@@ -214,16 +214,16 @@ func (s *ChatStream) endTool(dst []byte, index int) []byte {
 	return s.closeTool(dst)
 }
 
-func (s *ChatStream) openTool(dst []byte, t *toolStream) []byte {
+func (s *stream) openTool(dst []byte, t *toolStream) []byte {
 	dst = append(s.open(dst), `"tool_calls":[{"index":`...)
 	return append(strconv.AppendInt(dst, int64(t.index), 10), ',')
 }
 
 // closeTool closes function, the call and the list.
-func (s *ChatStream) closeTool(dst []byte) []byte { return s.close(append(dst, `}}]`...)) }
+func (s *stream) closeTool(dst []byte) []byte { return s.close(append(dst, `}}]`...)) }
 
 // think makes the block of index the current reasoning block.
-func (s *ChatStream) think(dst []byte, index int, redacted bool) []byte {
+func (s *stream) think(dst []byte, index int, redacted bool) []byte {
 	if t := s.thought; t != nil && t.index == index && t.redacted == redacted {
 		return dst
 	}
@@ -235,7 +235,7 @@ func (s *ChatStream) think(dst []byte, index int, redacted bool) []byte {
 
 // endThought writes the current reasoning block whole, as it must be sent back.
 // Its index lets clients that add up deltas keep the blocks apart.
-func (s *ChatStream) endThought(dst []byte) []byte {
+func (s *stream) endThought(dst []byte) []byte {
 	t := s.thought
 	if t == nil {
 		return dst

@@ -11,7 +11,7 @@ import (
 func count(n int) *int { return &n }
 
 func TestStream(t *testing.T) {
-	s := Chat{}.Stream(Answer{ID: "chatcmpl-1", Created: time.Unix(7, 0), Model: "m"}, true)
+	s := (&asked{model: "m", usage: true}).Stream(chat.Heading{ID: "1", Created: time.Unix(7, 0)})
 	var out []byte
 	for _, e := range []chat.Event{
 		chat.Start{}, chat.TextDelta{Text: "a\"b"}, chat.BlockStop{},

@@ -2,211 +2,264 @@ package openai
 
 import (
 	"encoding/json"
-	"fmt"
+	"strconv"
 
+	"github.com/go-json-experiment/json/jsontext"
+
+	"aisix/admin/strict"
 	"aisix/extproc/chat"
 )
 
 // anyObject is the schema of a function that takes nothing in particular.
 const anyObject = `{"type":"object","properties":{}}`
 
-func (d *decoder) tools(v value) {
-	d.toolNames = map[string]bool{}
-	n := 0
-	d.some(v, &n, chat.MaxTools, "tools", func(item value) {
-		t := d.tool(item, n-1)
-		if d.err == nil && d.toolNames[t.Name] {
-			d.fail(item.member("function").member("name"), "two tools have the name %q", clip(t.Name, 64))
-		}
-		d.toolNames[t.Name] = true
-		d.request.Tools = append(d.request.Tools, t)
-	})
+// typed is the type of a tool, a call or a choice. There is one kind, functions;
+// OpenAI has custom ones as well.
+type typed struct {
+	Type   string         `json:"type"`
+	Custom strict.Ignored `json:"custom"`
 }
 
-// tool decodes the nth tool.
-func (d *decoder) tool(v value, n int) chat.Tool {
-	var t chat.Tool
-	function := d.variant(v, "tools", func(name string, m value) bool {
-		if name == "cache_control" {
-			t.Cache = d.cacheControl(m)
-		}
-		return name == "cache_control"
-	})
-	if d.err != nil {
-		return t
+// check is what is wrong with it, or with the function that it has, nil where it
+// has none.
+func (t *typed) check(what string, name *string) *strict.Error {
+	switch {
+	case t.Type == "":
+		return strict.Required("/type")
+	case t.Type != "function":
+		return strict.Variant("/type", "only %s of type function are possible", what)
+	case bool(t.Custom):
+		return strict.Errorf("/custom", "unknown member")
+	case name == nil:
+		return strict.Required("/function")
+	case *name == "":
+		return strict.Required("/function/name")
+	case len(*name) > chat.MaxToolName:
+		return strict.Errorf("/function/name", "must be at most %d bytes long", chat.MaxToolName)
 	}
-	t.Schema = json.RawMessage(anyObject)
-	d.each(function, func(name string, m value) bool {
-		switch name {
-		case "name":
-			t.Name = d.toolName(m)
-		case "description":
-			t.Description = d.text(m)
-		case "parameters":
-			t.Schema, t.Param = d.parameterSchema(m), fmt.Sprintf("tools[%d].function.parameters", n)
-		case "strict":
-			t.Strict = d.boolean(m)
-		case "cache_control":
-			t.Cache = d.cacheControl(m)
-		default:
-			return false
-		}
-		return true
-	})
-	if d.err == nil && t.Name == "" {
-		d.missing(function, "name")
-	}
-	return t
+	return nil
 }
 
-// parameterSchema is a schema of type object, as OpenAI wants it; {} is a
-// function that takes nothing.
-func (d *decoder) parameterSchema(v value) json.RawMessage {
-	schema := d.object(v)
-	if d.err != nil {
+// tool is a definition.
+type tool struct {
+	typed
+	Function     *function      `json:"function"`
+	CacheControl *cacheControl  `json:"cache_control"`
+	Unknown      strict.Unknown `json:",embed"`
+}
+
+type function struct {
+	Name         string           `json:"name"`
+	Description  string           `json:"description"`
+	Parameters   strict.RawObject `json:"parameters"`
+	Strict       bool             `json:"strict"`
+	CacheControl *cacheControl    `json:"cache_control"`
+	Unknown      strict.Unknown   `json:",embed"`
+}
+
+func (f *function) name() *string {
+	if f == nil {
 		return nil
 	}
-	if d.empty(v) {
-		return json.RawMessage(anyObject)
-	}
-	if kind := v.member("type"); !kind.present() || kind.kind() != stringKind || string(kind.bytes()) != "object" {
-		d.fail(v, "must be a JSON Schema whose type is object")
-	}
-	return schema
+	return &f.Name
 }
 
-// toolName is the name of a tool, as the caller chose it.
-func (d *decoder) toolName(v value) string {
-	name := d.text(v)
-	if len(name) > chat.MaxToolName {
-		d.fail(v, "must be at most %d bytes long", chat.MaxToolName)
+func (t *tool) Check() *strict.Error {
+	if err := t.check("tools", t.Function.name()); err != nil {
+		return err
 	}
-	return name
-}
-
-// variant reads {"type":"function","function":{…}}, the one kind of tool and of
-// call that there is (what names them in the error), and gives the function.
-// Other members are extra's to know.
-func (d *decoder) variant(v value, what string, extra func(name string, m value) bool) value {
-	if !d.is(v, objectKind) {
-		return value{}
+	var root struct {
+		Type string `json:"type"`
 	}
-	kind := v.member("type")
-	if !kind.present() {
-		d.missing(v, "type")
-		return value{}
+	var nothing struct { // {}, that is, or nulls only
+		Unknown strict.Unknown `json:",embed"`
 	}
-	if d.text(kind) != "function" {
-		d.fail(kind, "only %s of type function are possible", what)
-		return value{}
-	}
-	var function value
-	d.each(v, func(name string, m value) bool {
-		if name == "function" {
-			function = m
-		}
-		return name == "type" || name == "function" || extra != nil && extra(name, m)
-	})
-	if d.err == nil && !function.present() {
-		d.missing(v, "function")
-	}
-	return function
-}
-
-// choice decodes tool_choice, once the tools are known.
-func (d *decoder) choice(v value) {
-	c := &d.request.ToolChoice
-	switch v.kind() {
-	case stringKind:
-		switch d.word(v, "none", "auto", "required") {
-		case "none":
-			c.Mode = chat.ToolChoiceNone
-		case "auto":
-			c.Mode = chat.ToolChoiceAuto
-		case "required":
-			c.Mode = chat.ToolChoiceAny
-		}
-	case objectKind:
-		d.choiceObject(v)
+	switch f := t.Function; {
+	case f.Parameters == nil, strict.Peek(f.Parameters, &root) == nil && root.Type == "object":
+	case strict.Unmarshal(f.Parameters, &nothing) == nil:
+		f.Parameters = strict.RawObject(anyObject)
 	default:
-		d.fail(v, "must be a string or an object")
+		return strict.Errorf("/function/parameters", "must be a JSON Schema whose type is object")
 	}
-	if d.err == nil && len(d.request.Tools) == 0 && (c.Mode == chat.ToolChoiceAny || c.Mode == chat.ToolChoiceTool || len(c.Only) > 0) {
-		d.fail(v, "a tool can be asked for only where tools are given")
-	}
+	return nil
 }
 
-func (d *decoder) choiceObject(v value) {
-	kind := v.member("type")
-	if !kind.present() {
-		d.missing(v, "type")
-		return
+// toChat gives the tool that stands at param.
+func (t *tool) toChat(param string) chat.Tool {
+	f := t.Function
+	out := chat.Tool{Name: f.Name, Description: f.Description, Strict: f.Strict, Schema: json.RawMessage(anyObject), Cache: f.CacheControl.toChat()}
+	if f.Parameters != nil {
+		out.Schema, out.Param = json.RawMessage(f.Parameters), param+".function.parameters"
 	}
-	switch d.text(kind) {
-	case "function":
-		d.request.ToolChoice = chat.ToolChoice{Mode: chat.ToolChoiceTool, Name: d.namedTool(v)}
-	case "allowed_tools":
-		d.allowedTools(v)
-	default:
-		d.fail(kind, "must be one of function, allowed_tools")
+	if out.Cache == nil {
+		out.Cache = t.CacheControl.toChat()
 	}
+	return out
 }
 
-// namedTool reads {"type":"function","function":{"name":…}}: a tool of the request.
-func (d *decoder) namedTool(v value) string {
-	function := d.variant(v, "tools", nil)
-	if d.err != nil {
-		return ""
-	}
-	d.each(function, func(name string, _ value) bool { return name == "name" })
-	if d.err != nil {
-		return ""
-	}
-	name := d.required(function, "name")
-	if d.err == nil && !d.toolNames[name] {
-		d.fail(function.member("name"), "there is no tool %q in tools", clip(name, 64))
-	}
-	return name
+// pastCall is a call that the model made before.
+type pastCall struct {
+	typed
+	ID       string          `json:"id"`
+	Index    strict.Ignored  `json:"index"` // clients that add up deltas leave it in
+	Function *calledFunction `json:"function"`
+	Unknown  strict.Unknown  `json:",embed"`
 }
 
-func (d *decoder) allowedTools(v value) {
-	c := &d.request.ToolChoice
-	var allowed value
-	d.each(v, func(name string, m value) bool {
-		if name == "allowed_tools" {
-			allowed = m
+type calledFunction struct {
+	namedFunction
+	Arguments       string         `json:"arguments"`
+	ParsedArguments strict.Ignored `json:"parsed_arguments"` // openai-python's own, beside arguments
+}
+
+func (c *pastCall) Check() *strict.Error {
+	var name *string
+	if c.Function != nil {
+		name = &c.Function.Name
+	}
+	if err := c.check("calls", name); err != nil {
+		return err
+	}
+	if c.ID == "" {
+		return strict.Required("/id")
+	}
+	return nil
+}
+
+// toolChoice is a word or an object.
+type toolChoice struct {
+	word *string
+	typed
+	Function     *namedFunction `json:"function"`
+	AllowedTools *allowedTools  `json:"allowed_tools"`
+	Unknown      strict.Unknown `json:",embed"`
+}
+
+func (c *toolChoice) UnmarshalJSONFrom(dec *jsontext.Decoder) error {
+	type members toolChoice
+	switch dec.PeekKind() {
+	case '"':
+		text, err := strict.Text(dec)
+		if err != nil {
+			return err
 		}
-		return name == "type" || name == "allowed_tools"
-	})
-	if d.err != nil {
-		return
-	}
-	if !allowed.present() {
-		d.missing(v, "allowed_tools")
-		return
-	}
-	d.each(allowed, func(name string, m value) bool {
-		switch name {
-		case "mode":
-			c.Mode = chat.ToolChoiceAuto
-			if d.word(m, "auto", "required") == "required" {
-				c.Mode = chat.ToolChoiceAny
-			}
-		case "tools":
-			n := 0
-			d.some(m, &n, chat.MaxTools, "tools", func(item value) { c.Only = append(c.Only, d.namedTool(item)) })
-			if d.err == nil && len(c.Only) == 0 {
-				d.fail(m, "must not be empty")
-			}
-		default:
-			return false
+		word := string(text)
+		c.word = &word
+		if err := strict.OneOf("", c.word, "none", "auto", "required"); err != nil {
+			return err
 		}
-		return true
-	})
-	if d.err == nil && c.Mode == chat.ToolChoiceUnset {
-		d.missing(allowed, "mode")
+		return nil
+	case '{', 'n':
+		return strict.Object(dec, (*members)(c), c)
 	}
-	if d.err == nil && len(c.Only) == 0 {
-		d.missing(allowed, "tools")
+	return strict.Mismatch(dec, "a string or an object")
+}
+
+func (c *toolChoice) Check() *strict.Error {
+	switch {
+	case c.Type == "allowed_tools" && c.AllowedTools == nil:
+		return strict.Required("/allowed_tools")
+	case c.Type == "allowed_tools":
+		return nil
+	case c.Type != "" && c.Type != "function":
+		return strict.Variant("/type", "must be one of function, allowed_tools")
 	}
+	return c.check("tools", c.Function.name())
+}
+
+type namedTool struct {
+	typed
+	Function *namedFunction `json:"function"`
+	Unknown  strict.Unknown `json:",embed"`
+}
+
+type namedFunction struct {
+	Name    string         `json:"name"`
+	Unknown strict.Unknown `json:",embed"`
+}
+
+func (f *namedFunction) name() *string {
+	if f == nil {
+		return nil
+	}
+	return &f.Name
+}
+
+func (t *namedTool) Check() *strict.Error { return t.check("tools", t.Function.name()) }
+
+type allowedTools struct {
+	Mode    *string                `json:"mode"`
+	Tools   strict.List[namedTool] `json:"tools"`
+	Unknown strict.Unknown         `json:",embed"`
+}
+
+func (a *allowedTools) UnmarshalJSONFrom(dec *jsontext.Decoder) error {
+	type members allowedTools
+	return strict.Object(dec, (*members)(a), a)
+}
+
+func (a *allowedTools) Check() *strict.Error {
+	switch {
+	case a.Mode == nil:
+		return strict.Required("/mode")
+	case a.Tools == nil:
+		return strict.Required("/tools")
+	case len(a.Tools) == 0:
+		return strict.Errorf("/tools", "must not be empty")
+	}
+	return strict.OneOf("/mode", a.Mode, "auto", "required")
+}
+
+// checkTools is what is wrong between the tools and the choice of one.
+func (r *chatRequest) checkTools() *strict.Error {
+	names := make(map[string]bool, len(r.Tools))
+	for i := range r.Tools {
+		name := r.Tools[i].Function.Name
+		if names[name] {
+			return strict.Errorf("/tools/"+strconv.Itoa(i)+"/function/name", "two tools have the name %q", strict.Clip(name, 64))
+		}
+		names[name] = true
+	}
+	c := &r.ToolChoice
+	asked := func(pointer string, f *namedFunction) *strict.Error {
+		if names[f.Name] {
+			return nil
+		}
+		return strict.Errorf(pointer+"/function/name", "there is no tool %q in tools", strict.Clip(f.Name, 64))
+	}
+	switch {
+	case c.Type == "function":
+		return asked("/tool_choice", c.Function)
+	case c.Type == "allowed_tools":
+		if err := atMost("/tool_choice/allowed_tools/tools", len(c.AllowedTools.Tools), chat.MaxTools, "tools"); err != nil {
+			return err
+		}
+		for i := range c.AllowedTools.Tools {
+			if err := asked("/tool_choice/allowed_tools/tools/"+strconv.Itoa(i), c.AllowedTools.Tools[i].Function); err != nil {
+				return err
+			}
+		}
+	case is(c.word, "required") && len(r.Tools) == 0:
+		return strict.Errorf("/tool_choice", "a tool can be asked for only where tools are given")
+	}
+	return nil
+}
+
+// modes are what words of OpenAI's mean.
+var modes = map[string]chat.ToolChoiceMode{"none": chat.ToolChoiceNone, "auto": chat.ToolChoiceAuto, "required": chat.ToolChoiceAny}
+
+func (c *toolChoice) toChat() chat.ToolChoice {
+	switch {
+	case c.word != nil:
+		return chat.ToolChoice{Mode: modes[*c.word]}
+	case c.Type == "function":
+		return chat.ToolChoice{Mode: chat.ToolChoiceTool, Name: c.Function.Name}
+	case c.Type == "allowed_tools":
+		out := chat.ToolChoice{Mode: modes[*c.AllowedTools.Mode]}
+		for _, t := range c.AllowedTools.Tools {
+			out.Only = append(out.Only, t.Function.Name)
+		}
+		return out
+	}
+	return chat.ToolChoice{}
 }

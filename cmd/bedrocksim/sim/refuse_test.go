@@ -346,3 +346,15 @@ func TestTurnsThatMixWordsAndTools(t *testing.T) {
 		}
 	}
 }
+
+// TestParse: what no strict reader of JSON takes; numbers stay as they are written.
+func TestParse(t *testing.T) {
+	for _, body := range []string{``, `{} {}`, `{"a":1,"a":2}`, `{"a":[{"b":1,"\u0062":2}]}`, "\"\xff\"", `"\ud800"`, `[01]`, `[NaN]`, `[1,]`} {
+		if v, err := parse([]byte(body)); err == nil {
+			t.Errorf("%q reads as %v", body, v)
+		}
+	}
+	if v, err := parse([]byte(`[1.0,1e2,null,{"a":-0}]`)); err != nil || compact(v) != `[1.0,1e2,null,{"a":-0}]` {
+		t.Errorf("%v, %v", v, err)
+	}
+}

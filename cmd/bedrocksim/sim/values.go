@@ -5,70 +5,30 @@ import (
 	"encoding/base64"
 	"encoding/json"
 	"errors"
-	"fmt"
-	"io"
 	"strings"
-	"unicode/utf8"
+
+	jsonv2 "github.com/go-json-experiment/json"
+	"github.com/go-json-experiment/json/jsontext"
 )
 
 // object is a decoded JSON object. Numbers are json.Number.
 type object = map[string]any
 
-// parse decodes one JSON value strictly: valid UTF-8, no repeated members,
-// nothing behind it.
-func parse(body []byte) (any, error) {
-	if !utf8.Valid(body) {
-		return nil, errors.New("not UTF-8")
-	}
-	d := json.NewDecoder(bytes.NewReader(body))
-	d.UseNumber()
-	v, err := parseValue(d)
-	if err != nil {
-		return nil, err
-	}
-	if _, err := d.Token(); err != io.EOF {
-		return nil, errors.New("trailing data")
-	}
-	return v, nil
+// parse decodes one JSON value strictly: valid UTF-8, no duplicate members,
+// nothing after it.
+func parse(body []byte) (v any, err error) {
+	err = jsonv2.Unmarshal(body, &v, numbersAsWritten)
+	return v, err
 }
 
-func parseValue(d *json.Decoder) (any, error) {
-	t, err := d.Token()
-	if err != nil {
-		return nil, err
+var numbersAsWritten = jsonv2.WithUnmarshalers(jsonv2.UnmarshalFromFunc(func(d *jsontext.Decoder, v *any) error {
+	if d.PeekKind() != '0' {
+		return errors.ErrUnsupported // the default
 	}
-	switch t {
-	case json.Delim('{'):
-		o := object{}
-		for d.More() {
-			name, err := d.Token()
-			if err != nil {
-				return nil, err
-			}
-			if _, twice := o[name.(string)]; twice {
-				return nil, fmt.Errorf("member %q twice", name)
-			}
-			if o[name.(string)], err = parseValue(d); err != nil {
-				return nil, err
-			}
-		}
-		_, err := d.Token()
-		return o, err
-	case json.Delim('['):
-		l := []any{}
-		for d.More() {
-			v, err := parseValue(d)
-			if err != nil {
-				return nil, err
-			}
-			l = append(l, v)
-		}
-		_, err := d.Token()
-		return l, err
-	default:
-		return t, nil
-	}
-}
+	n, err := d.ReadValue()
+	*v = json.Number(n)
+	return err
+}))
 
 // imageKind tells an image by its first bytes; "" is none that Bedrock takes.
 func imageKind(b []byte) string {

@@ -29,17 +29,18 @@ var may = map[string][]string{
 	"extproc/connections":           {},
 	"extproc/chat":                  {"extproc/fault"},
 	"extproc/fetch":                 {"extproc/chat", "extproc/fault", "admin/resource/netaddr"},
-	"extproc/openai":                {"extproc/chat", "extproc/fault", "extproc/sse"},
+	"extproc/openai":                {"extproc/chat", "extproc/fault", "extproc/sse", "admin/strict"},
 	"extproc/anthropic":             {"extproc/chat", "extproc/fault", "extproc/sse"},
-	"extproc/bedrock":               {"extproc/chat", "extproc/anthropic", "extproc/fault", "admin/resource"},
+	"extproc/bedrock":               {"extproc/chat", "extproc/anthropic", "extproc/fault", "admin/resource", "admin/strict"},
 	"extproc/ratelimit":             {"extproc/fault", "admin/resource"},
 	"extproc/usage":                 {"extproc/chat", "admin/ledger", "proto/..."},
-	"extproc/fault":                 {},
+	"extproc/fault":                 {"admin/strict"},
 	"extproc/sse":                   {},
 	"admin":                         {"admin/...", "!admin"},
 	"admin/internal/openapi":        {"admin"}, // what make generate runs
-	"admin/resource":                {"admin/resource/netaddr"},
+	"admin/resource":                {"admin/resource/netaddr", "admin/strict"},
 	"admin/resource/netaddr":        {},
+	"admin/strict":                  {},
 	"admin/snapshot":                {"admin/resource"},
 	"admin/store":                   {"admin/resource", "admin/snapshot"},
 	"admin/ledger":                  {"admin/resource", "proto/..."},
@@ -56,10 +57,11 @@ var testOnly = []string{"admin/store/redistest", "cmd/internal/certtest", "extpr
 
 // owners are, for every big dependency, the packages that may import it.
 var owners = map[string][]string{
-	"github.com/spf13/viper":    {"cmd/internal/config"},
-	"github.com/aws/...":        {"extproc/bedrock"},
-	"github.com/prometheus/...": {"extproc/usage"},
-	"github.com/redis/...":      {"extproc/ratelimit", "admin/ledger", "admin/store", "admin/store/redistest", "cmd/..."},
+	"github.com/spf13/viper":            {"cmd/internal/config"},
+	"github.com/aws/...":                {"extproc/bedrock"},
+	"github.com/prometheus/...":         {"extproc/usage"},
+	"github.com/go-json-experiment/...": {"admin/strict", "admin/resource", "extproc/openai", "cmd/bedrocksim/sim"},
+	"github.com/redis/...":              {"extproc/ratelimit", "admin/ledger", "admin/store", "admin/store/redistest", "cmd/..."},
 
 	"github.com/envoyproxy/go-control-plane/envoy/service/ext_proc/v3": {"extproc/exchange", "extproc/exchange/exchangetest",
 		"extproc"}, // extproc registers the service

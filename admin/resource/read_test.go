@@ -26,7 +26,7 @@ func TestDecodeOverrideOfADeepBody(t *testing.T) {
 // The pointer of what is wrong deep inside names every level.
 func TestPointerOfAMemberThatStandsTwice(t *testing.T) {
 	_, err := DecodeOverride("additionalModelRequestFields", []byte(`{"a":[{},[1,{"x/y":{"b":1,"b":2}}]]}`))
-	if got, want := err.Error(), "/a/1/1/x~1y/b: member stands twice"; got != want {
+	if got, want := err.Error(), "/additionalModelRequestFields/a/1/1/x~1y/b: duplicate member"; got != want {
 		t.Errorf("got %s, want %s", got, want)
 	}
 }

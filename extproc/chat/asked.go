@@ -1,0 +1,53 @@
+package chat
+
+import (
+	"time"
+
+	"aisix/extproc/fault"
+)
+
+// Asked is what one call asks: one body, in its caller's dialect. It knows what was
+// asked, and so how that must be answered.
+type Asked interface {
+	// Model is the alias, as the caller sent it.
+	Model() string
+	// Request gives the rest: every parameter is honoured or refused by a *fault.Error
+	// that names it, and those in ignore are taken as absent. It is called once, before
+	// the answer: what is asked is handed over, and of it an Asked keeps no more than
+	// its answer needs, since the model may take minutes.
+	Request(ignore []string) (*Request, error)
+	// Whole is the answer to a request that is not a stream.
+	Whole(Heading, *Response) ([]byte, error)
+	// Stream begins the answer to one that is.
+	Stream(Heading) Writer
+}
+
+// Heading is what an answer says beside what the model said.
+type Heading struct {
+	ID      string // unique, in no dialect's form: for an upstream without an id of its own
+	Created time.Time
+}
+
+// Writer writes one stream in a dialect. Its methods append to dst what is to be sent.
+type Writer interface {
+	// Append says what an event means to the caller: nothing, or more than one thing.
+	Append(dst []byte, e Event) ([]byte, error)
+	// Idle says nothing, so that a silence does not look like the end.
+	Idle(dst []byte) []byte
+	// Finish ends a good answer. The error is ErrNoStop or ErrNoUsage, with dst
+	// unchanged: then Fault is what must be written.
+	Finish(dst []byte) ([]byte, error)
+	// Fault ends an answer that broke off.
+	Fault(dst []byte, f *fault.Error) []byte
+}
+
+// Header is the header of a request, for the dialects that say something in it.
+// Names are in any case.
+type Header interface{ Values(name string) []string }
+
+// Model is a model as a caller sees it.
+type Model struct {
+	ID      string // the alias, as the resource has it
+	Created time.Time
+	OwnedBy string
+}
