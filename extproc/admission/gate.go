@@ -124,14 +124,3 @@ func (g *Gate) remove(key string, w *waiter) {
 	delete(g.lines, key)
 	g.turns = slices.DeleteFunc(g.turns, func(other string) bool { return other == key })
 }
-
-// waiting is how many wait.
-func (g *Gate) waiting() int {
-	g.mu.Lock()
-	defer g.mu.Unlock()
-	n := 0
-	for _, line := range g.lines {
-		n += len(line)
-	}
-	return n
-}

@@ -10,6 +10,17 @@ import (
 	"time"
 )
 
+// waiting is how many wait.
+func (g *Gate) waiting() int {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	n := 0
+	for _, line := range g.lines {
+		n += len(line)
+	}
+	return n
+}
+
 // order is who got in, in turn.
 type order struct {
 	sync.Mutex
