@@ -3,17 +3,13 @@ package e2e
 import (
 	"bufio"
 	"context"
-	"crypto/tls"
 	"fmt"
 	"io"
-	"net"
 	"net/http"
 	"strings"
 	"sync"
 	"testing"
 	"time"
-
-	"golang.org/x/net/http2"
 )
 
 // crowded is a gateway that takes on little: 20 calls, 1 MiB of bodies.
@@ -142,9 +138,8 @@ func TestOneKeyShutsOutNobody(t *testing.T) {
 	})
 
 	t.Run("unfinished bodies over HTTP/2", func(t *testing.T) {
-		transport := &http2.Transport{AllowHTTP: true, DialTLSContext: func(ctx context.Context, network, address string, _ *tls.Config) (net.Conn, error) {
-			return new(net.Dialer).DialContext(ctx, network, address)
-		}}
+		transport := &http.Transport{Protocols: new(http.Protocols)}
+		transport.Protocols.SetUnencryptedHTTP2(true)
 		defer transport.CloseIdleConnections()
 		ctx, cancel := context.WithCancel(t.Context())
 		statuses, ended := make(chan int, 60), sync.WaitGroup{}
