@@ -153,7 +153,7 @@ func (c *Call) Events(r io.Reader) *Events {
 	if c.target.invokes() {
 		e.codec, e.decode = newEventCodec(schemas.ResponseStream), new(invokeStream).decode
 	} else {
-		e.codec, e.decode = newEventCodec(schemas.ConverseStreamOutput), converseEvent
+		e.codec, e.decode = newEventCodec(schemas.ConverseStreamOutput), new(converseStream).decode
 	}
 	return e
 }

@@ -42,7 +42,7 @@ func TestEffortBehindToolResults(t *testing.T) {
 	}{
 		"forgotten, a budget would be refused": {"anthropic.claude-3-7-sonnet-20250219-v1:0", nil, false},
 		"signed":                               {"anthropic.claude-3-7-sonnet-20250219-v1:0", []chat.Block{chat.Thinking{Text: "t", Signature: "s"}}, true},
-		"redacted":                             {"anthropic.claude-sonnet-4-5-20250929-v1:0", []chat.Block{chat.Redacted{Data: []byte("r")}}, true},
+		"redacted":                             {"anthropic.claude-sonnet-4-5-20250929-v1:0", []chat.Block{chat.Redacted{Data: "cg=="}}, true},
 		"unsigned is as forgotten":             {"anthropic.claude-sonnet-4-5-20250929-v1:0", []chat.Block{chat.Thinking{Text: "t"}}, false},
 		"adaptive takes either":                {"anthropic.claude-opus-4-6-v1", nil, true},
 	} {

@@ -1,7 +1,6 @@
 package openai
 
 import (
-	"encoding/base64"
 	"encoding/json"
 	"fmt"
 	"slices"
@@ -160,11 +159,10 @@ func (d *decoder) thinkingBlock(v value) chat.Block {
 	if kind != "redacted_thinking" {
 		return chat.Thinking{Text: text, Signature: signature}
 	}
-	raw, err := base64.StdEncoding.DecodeString(data)
-	if err != nil || len(raw) == 0 {
-		d.fail(v, "data must be base64")
+	if d.err == nil && data == "" {
+		d.missing(v, "data")
 	}
-	return chat.Redacted{Data: raw}
+	return chat.Redacted{Data: data}
 }
 
 func (d *decoder) toolCall(v value) chat.Block {
