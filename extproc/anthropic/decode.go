@@ -58,7 +58,7 @@ func startBlock(i int, b replyBlock) (events []chat.Event, known bool) {
 			events = append(events, chat.ThinkingDelta{Index: i, Text: b.Thinking, Signature: b.Signature})
 		}
 	case "redacted_thinking":
-		events = append(events, chat.RedactedDelta{Index: i, Data: decodeRedacted(b.Data)})
+		events = append(events, chat.RedactedDelta{Index: i, Data: b.Data})
 	case "tool_use":
 		events = append(events, chat.ToolStart{Index: i, ID: b.ID, Name: b.Name})
 	case "server_tool_use", "mcp_tool_use":

@@ -3,7 +3,6 @@ package anthropic
 import (
 	"bytes"
 	"crypto/sha256"
-	"encoding/base64"
 	"encoding/hex"
 	"encoding/json"
 	"fmt"
@@ -130,8 +129,7 @@ func encodeBlock(b chat.Block, param string) (*block, error) {
 		}
 		return &block{Type: "thinking", Thinking: &b.Text, Signature: &b.Signature}, nil
 	case chat.Redacted:
-		data := encodeRedacted(b.Data)
-		return &block{Type: "redacted_thinking", Data: &data}, nil
+		return &block{Type: "redacted_thinking", Data: &b.Data}, nil
 	default:
 		return nil, fault.Invalid(param, "content of this kind cannot be sent to this model")
 	}
@@ -241,25 +239,6 @@ func userMetadata(user string) *metadata {
 		user = hex.EncodeToString(sum[:])
 	}
 	return &metadata{UserID: user}
-}
-
-// opaque marks redacted bytes that are the upstream's string itself, because it
-// was not canonical base64: so that it goes back as it came, byte for byte.
-const opaque = "\x00anthropic\x00"
-
-func encodeRedacted(data []byte) string {
-	if s, ok := strings.CutPrefix(string(data), opaque); ok {
-		return s
-	}
-	return base64.StdEncoding.EncodeToString(data)
-}
-
-func decodeRedacted(s string) []byte {
-	data, err := base64.StdEncoding.DecodeString(s)
-	if err != nil || base64.StdEncoding.EncodeToString(data) != s || strings.HasPrefix(string(data), opaque) {
-		return []byte(opaque + s)
-	}
-	return data
 }
 
 // marshal gives r's JSON with the extra members behind it, in the order of their

@@ -10,6 +10,7 @@ import (
 	"strings"
 	"time"
 
+	"aisix/extproc/bedrock/redact"
 	"aisix/extproc/chat"
 	"aisix/extproc/fault"
 
@@ -152,7 +153,7 @@ func (c *Call) Events(r io.Reader) *Events {
 	if c.target.invokes() {
 		e.codec, e.decode = newEventCodec(schemas.ResponseStream), new(invokeStream).decode
 	} else {
-		e.codec, e.decode = newEventCodec(schemas.ConverseStreamOutput), converseEvent
+		e.codec, e.decode = newEventCodec(schemas.ConverseStreamOutput), new(converseStream).decode
 	}
 	return e
 }
@@ -170,18 +171,19 @@ func (c *Call) Fault(status int, header http.Header, body []byte) *fault.Error {
 	return f
 }
 
-func (c *Call) redactor() redactor {
-	r := redactor{secrets: []string{c.url.Host, c.url.Hostname(), c.target.Region, c.keyID, c.requestID}}
+// redactor knows what of this call must not show.
+func (c *Call) redactor() redact.Redactor {
+	secrets := []string{c.url.Host, c.url.Hostname(), c.target.Region, c.keyID, c.requestID}
 	if id := c.target.ModelID; strings.HasPrefix(id, arnPrefix) {
-		r.secrets = append(r.secrets, id)
+		secrets = append(secrets, id)
 		if Publisher(id) == "" { // the account's own name for it, not the model's
-			r.secrets = append(r.secrets, id[strings.LastIndexByte(id, '/')+1:])
+			secrets = append(secrets, id[strings.LastIndexByte(id, '/')+1:])
 		}
 	}
 	if g := c.target.Options.GuardrailConfig; g != nil {
-		r.secrets = append(r.secrets, g.Identifier)
+		secrets = append(secrets, g.Identifier)
 	}
-	return r
+	return redact.New(secrets...)
 }
 
 func mediaType(header http.Header) string {

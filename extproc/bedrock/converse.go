@@ -2,6 +2,7 @@ package bedrock
 
 import (
 	"context"
+	"encoding/base64"
 	"encoding/json"
 	"math"
 
@@ -177,7 +178,11 @@ func contentBlock(b chat.Block, param string, docs documentNames) (types.Content
 		t := types.ReasoningTextBlock{Text: &b.Text, Signature: &b.Signature}
 		return &types.ContentBlockMemberReasoningContent{Value: &types.ReasoningContentBlockMemberReasoningText{Value: t}}, nil
 	case chat.Redacted:
-		return &types.ContentBlockMemberReasoningContent{Value: &types.ReasoningContentBlockMemberRedactedContent{Value: b.Data}}, nil
+		data, err := base64.StdEncoding.DecodeString(b.Data)
+		if err != nil {
+			return nil, fault.Invalid(param, "%s: the data of redacted reasoning must be base64 for this model", param)
+		}
+		return &types.ContentBlockMemberReasoningContent{Value: &types.ReasoningContentBlockMemberRedactedContent{Value: data}}, nil
 	case chat.CachePoint:
 		return &types.ContentBlockMemberCachePoint{Value: cachePoint(b)}, nil
 	default:

@@ -10,6 +10,7 @@ import (
 	"strings"
 	"testing"
 	"testing/iotest"
+	"unicode/utf8"
 )
 
 // generator makes answers of every kind of block, and writes each as the four
@@ -30,6 +31,14 @@ type madeBlock struct {
 	signature string
 	id, name  string
 	input     string // JSON as the model wrote it
+}
+
+// data is redacted reasoning as Claude writes it: a string that need not be base64.
+func (b madeBlock) data() string {
+	if utf8.ValidString(b.text) {
+		return b.text
+	}
+	return base64.StdEncoding.EncodeToString([]byte(b.text))
 }
 
 func (g generator) pick(of ...string) string { return of[g.IntN(len(of))] }
@@ -287,7 +296,7 @@ func (g generator) claude(a made) []byte {
 		case "thinking":
 			s = `{"type":"thinking","thinking":` + g.quoted(b.text) + `,"signature":"` + b.signature + `"}`
 		case "redacted":
-			s = `{"type":"redacted_thinking","data":"` + base64.StdEncoding.EncodeToString([]byte(b.text)) + `"}`
+			s = `{"type":"redacted_thinking","data":` + g.quoted(b.data()) + `}`
 		case "tool":
 			s = `{"type":"tool_use","id":"` + b.id + `","name":"` + b.name + `","input":` + b.input + `,"caller":{"type":"direct"}}`
 		case "server":
@@ -329,7 +338,7 @@ func (g generator) claudeStream(t testing.TB, a made) []byte {
 				delta(`{"type":"signature_delta","signature":"` + b.signature + `"}`)
 			}
 		case "redacted":
-			start(`{"type":"redacted_thinking","data":"` + base64.StdEncoding.EncodeToString([]byte(b.text)) + `"}`)
+			start(`{"type":"redacted_thinking","data":` + g.quoted(b.data()) + `}`)
 		case "tool", "server":
 			kind := map[string]string{"tool": "tool_use", "server": "server_tool_use"}[b.kind]
 			start(`{"type":"` + kind + `","id":"` + b.id + `","name":"` + b.name + `","input":{}}`)

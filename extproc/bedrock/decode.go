@@ -1,6 +1,7 @@
 package bedrock
 
 import (
+	"encoding/base64"
 	"encoding/json"
 	"net/http"
 
@@ -77,10 +78,76 @@ func wholeBlock(i int, b types.ContentBlock, input json.RawMessage) []chat.Event
 				chat.BlockStop{Index: i},
 			}
 		case *types.ReasoningContentBlockMemberRedactedContent:
-			return []chat.Event{chat.RedactedDelta{Index: i, Data: r.Value}, chat.BlockStop{Index: i}}
+			return []chat.Event{chat.RedactedDelta{Index: i, Data: base64.StdEncoding.EncodeToString(r.Value)}, chat.BlockStop{Index: i}}
 		}
 	}
 	return nil
+}
+
+// converseStream turns the typed events of one ConverseStream into chat's. The
+// zero value is ready.
+//
+// Redacted reasoning comes as bytes in any number of deltas. Base64 of each would
+// not be base64 of all, so they are kept until their block is over.
+type converseStream struct {
+	redacted []byte
+	index    int  // the block that redacted is of
+	open     bool // there is one
+}
+
+func (s *converseStream) decode(e any) ([]chat.Event, error) {
+	if i, data, ok := redactedDelta(e); ok {
+		var events []chat.Event
+		if s.index != i {
+			events = s.flush()
+		}
+		s.index, s.open, s.redacted = i, true, append(s.redacted, data...)
+		return events, nil
+	}
+	events, err := converseEvent(e)
+	if err != nil || len(events) == 0 || !s.open || !s.over(events[0]) {
+		return events, err
+	}
+	return append(s.flush(), events...), nil
+}
+
+func redactedDelta(e any) (i int, data []byte, ok bool) {
+	d, ok := e.(*types.ContentBlockDeltaEvent)
+	if !ok {
+		return 0, nil, false
+	}
+	r, ok := d.Delta.(*types.ContentBlockDeltaMemberReasoningContent)
+	if !ok {
+		return 0, nil, false
+	}
+	bytes, ok := r.Value.(*types.ReasoningContentBlockDeltaMemberRedactedContent)
+	if !ok {
+		return 0, nil, false
+	}
+	return index(d.ContentBlockIndex), bytes.Value, true
+}
+
+// over reports whether no more of the redacted block comes after e: all but a
+// tool's input, and the end of another block, which may come in between.
+func (s *converseStream) over(e chat.Event) bool {
+	switch e := e.(type) {
+	case chat.ToolDelta:
+		return false
+	case chat.BlockStop:
+		return e.Index == s.index
+	default:
+		return true
+	}
+}
+
+// flush gives the redacted block that was kept, if there is one.
+func (s *converseStream) flush() []chat.Event {
+	if !s.open {
+		return nil
+	}
+	e := chat.RedactedDelta{Index: s.index, Data: base64.StdEncoding.EncodeToString(s.redacted)}
+	s.redacted, s.open = nil, false
+	return []chat.Event{e}
 }
 
 // converseEvent turns a typed event of ConverseStream into chat's: none for
@@ -130,8 +197,6 @@ func delta(i int, d types.ContentBlockDelta) []chat.Event {
 			return []chat.Event{chat.ThinkingDelta{Index: i, Text: r.Value}}
 		case *types.ReasoningContentBlockDeltaMemberSignature:
 			return []chat.Event{chat.ThinkingDelta{Index: i, Signature: r.Value}}
-		case *types.ReasoningContentBlockDeltaMemberRedactedContent:
-			return []chat.Event{chat.RedactedDelta{Index: i, Data: r.Value}}
 		}
 	}
 	return nil

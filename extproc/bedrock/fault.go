@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"aisix/extproc/anthropic"
+	"aisix/extproc/bedrock/redact"
 	"aisix/extproc/fault"
 
 	"github.com/aws/smithy-go"
@@ -99,6 +100,15 @@ func cut(s string, most int) string {
 		return s
 	}
 	return strings.ToValidUTF8(s[:most], "")
+}
+
+// quote is s as a message shows it: what others wrote may be long.
+func quote(s string) string {
+	const most = 128
+	if len(s) > most {
+		s = cut(s, most) + "…"
+	}
+	return strconv.Quote(s)
 }
 
 // streamFault is the fault of an error that the event codec returned: an
@@ -206,7 +216,7 @@ func answerByStatus(s int) answer {
 
 // fault is what the caller may see of e; e itself is for the log from here on.
 func (c *Call) fault(e *Exception, header http.Header) *fault.Error {
-	e.Message = e.Message[:min(len(e.Message), maxCleaned+1)] // a longer one is not passed on
+	e.Message = e.Message[:min(len(e.Message), redact.MaxInput+1)] // a longer one is not passed on
 	a, known := answers[e.Type]
 	if !known {
 		a = answerByStatus(e.Status)
@@ -219,7 +229,7 @@ func (c *Call) fault(e *Exception, header http.Header) *fault.Error {
 	case http.StatusForbidden:
 		f.Status = denied(e.Status)
 	case http.StatusBadRequest:
-		f.Message = c.redactor().message(e.Message)
+		f.Message = c.redactor().Message(e.Message)
 		if tooLong.MatchString(e.Message) {
 			f.Code = "context_length_exceeded"
 		}
@@ -227,7 +237,7 @@ func (c *Call) fault(e *Exception, header http.Header) *fault.Error {
 		f.RetryAfter = retryAfter(header)
 	}
 	e.Hint = hint(e)
-	e.Message = unquote(shorten(e.Message), c.texts())
+	e.Message = redact.Quotes(e.Message, c.texts())
 	return f
 }
 

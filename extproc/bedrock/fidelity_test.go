@@ -24,8 +24,8 @@ import (
 // tokens. The tests below hold the SDK's own reading of some bytes against ours.
 type reading struct {
 	Text     string
-	Thought  string // texts and signatures, in order
-	Redacted string
+	Thought  string   // texts and signatures, in order
+	Redacted string   // as it is sent back, in order
 	Calls    []string // id, name and input, JSON with its digits
 	Stop     string
 	Tokens   []int // prompt, completion, cache read, cache write
@@ -35,6 +35,13 @@ type reading struct {
 func (r *reading) think(text, signature string) {
 	if text+signature != "" {
 		r.Thought += text + "|" + signature + "|"
+	}
+}
+
+// redact adds a block of redacted reasoning; one without data is none.
+func (r *reading) redact(data string) {
+	if data != "" {
+		r.Redacted += data + "|"
 	}
 }
 
@@ -72,7 +79,7 @@ func ours(t testing.TB, events []chat.Event) reading {
 		case chat.Thinking:
 			r.think(b.Text, b.Signature)
 		case chat.Redacted:
-			r.Redacted += string(b.Data)
+			r.Redacted += b.Data + "|"
 		case chat.ToolUse:
 			r.call(b.ID, b.Name, string(b.Input))
 		}
@@ -138,7 +145,7 @@ func sdkConverse(t testing.TB, body []byte) reading {
 			case *types.ReasoningContentBlockMemberReasoningText:
 				r.think(aws.ToString(x.Value.Text), aws.ToString(x.Value.Signature))
 			case *types.ReasoningContentBlockMemberRedactedContent:
-				r.Redacted += string(x.Value)
+				r.redact(base64.StdEncoding.EncodeToString(x.Value))
 			}
 		case *types.ContentBlockMemberToolUse:
 			if b.Value.Type == types.ToolUseTypeServerToolUse {
@@ -175,7 +182,7 @@ func settleBlocks(r *reading, order []int, blocks map[int]*block) {
 		default:
 			r.Text += b.text
 		}
-		r.Redacted += b.redacted
+		r.redact(b.redacted)
 	}
 }
 
@@ -220,7 +227,8 @@ func sdkConverseStream(t testing.TB, body []byte) reading {
 				case *types.ReasoningContentBlockDeltaMemberSignature:
 					b.thought, b.signature = true, b.signature+x.Value
 				case *types.ReasoningContentBlockDeltaMemberRedactedContent:
-					b.redacted += string(x.Value)
+					sofar, _ := base64.StdEncoding.DecodeString(b.redacted)
+					b.redacted = base64.StdEncoding.EncodeToString(append(sofar, x.Value...))
 				}
 			}
 		case *types.ConverseStreamOutputMemberMessageStop:
@@ -268,11 +276,7 @@ func sdkInvoke(t testing.TB, body []byte) reading {
 		case "thinking":
 			r.think(b.Thinking, b.Signature)
 		case "redacted_thinking":
-			data, err := base64.StdEncoding.DecodeString(b.Data)
-			if err != nil {
-				t.Fatal(err)
-			}
-			r.Redacted += string(data)
+			r.redact(b.Data)
 		case "tool_use":
 			r.call(b.ID, b.Name, string(b.Input))
 		}
@@ -326,11 +330,7 @@ func sdkInvokeStream(t testing.TB, body []byte) reading {
 			case "tool_use":
 				b.tool = true
 			case "redacted_thinking":
-				data, err := base64.StdEncoding.DecodeString(m.Block.Data)
-				if err != nil {
-					t.Fatal(err)
-				}
-				b.redacted = string(data)
+				b.redacted = m.Block.Data
 			default:
 				continue
 			}

@@ -4,6 +4,7 @@ import (
 	"iter"
 	"slices"
 
+	"aisix/extproc/bedrock/redact"
 	"aisix/extproc/chat"
 )
 
@@ -14,7 +15,7 @@ import (
 func (c *Call) Forget() (kept int64) {
 	c.body = nil
 	if c.request != nil {
-		c.said = slices.Collect(spoken(withoutFiles(c.request)))
+		c.said = slices.Collect(redact.Texts(withoutFiles(c.request)))
 		c.request = nil
 	}
 	for _, text := range c.said {
@@ -28,7 +29,7 @@ func (c *Call) texts() iter.Seq[string] {
 	if c.request == nil {
 		return slices.Values(c.said)
 	}
-	return spoken(c.request)
+	return redact.Texts(c.request)
 }
 
 // withoutFiles is r without the content of documents that are no text: nobody

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"slices"
 
+	"aisix/extproc/bedrock/schema"
 	"aisix/extproc/chat"
 	"aisix/extproc/fault"
 )
@@ -26,12 +27,12 @@ func (p *prepared) structuredOutput(ignored func(string) bool) error {
 	r.Format = nil
 	native := c.StructuredOutput == "native" || (c.StructuredOutput == "" && denies(c.Tools))
 	if native && !isNull(f.Schema) {
-		schema, err := nativeSchema(f.Schema)
+		closed, err := schema.Native(f.Schema)
 		switch {
 		case err == nil:
-			p.format = &chat.Format{Name: f.Name, Description: f.Description, Schema: schema, Strict: f.Strict}
+			p.format = &chat.Format{Name: f.Name, Description: f.Description, Schema: closed, Strict: f.Strict}
 			return nil
-		case !errors.Is(err, errOpen) || denies(c.Tools):
+		case !errors.Is(err, schema.ErrOpen) || denies(c.Tools):
 			return formatFault(f.Param, err)
 		}
 	}
@@ -47,14 +48,14 @@ func (p *prepared) structuredOutput(ignored func(string) bool) error {
 // outputTool asks for the format by a tool that the model is made to call.
 func (p *prepared) outputTool(f *chat.Format) error {
 	r := p.req
-	schema, description := f.Schema, "Give the answer by calling this tool, once, with the whole answer as its input."
-	if isNull(schema) {
-		schema = anyObject
+	shape, description := f.Schema, "Give the answer by calling this tool, once, with the whole answer as its input."
+	if isNull(shape) {
+		shape = anyObject
 	}
 	if f.Description != "" {
 		description += " " + f.Description
 	}
-	schema, err := toolSchema(schema)
+	shape, err := schema.Tool(shape)
 	if err != nil {
 		return formatFault(f.Param, err)
 	}
@@ -62,9 +63,9 @@ func (p *prepared) outputTool(f *chat.Format) error {
 		r.Tools = nil // only ours may be called
 	}
 	others := len(r.Tools) > 0 && r.ToolChoice.Mode != chat.ToolChoiceNone
-	t := chat.Tool{Name: outputTool, Description: description, Schema: schema, Param: f.Param}
+	t := chat.Tool{Name: outputTool, Description: description, Schema: shape, Param: f.Param}
 	if f.Strict && has(p.family.Capabilities.StrictTools) {
-		if closed, err := nativeSchema(schema); err == nil {
+		if closed, err := schema.Native(shape); err == nil {
 			t.Schema, t.Strict = closed, true
 		}
 	}

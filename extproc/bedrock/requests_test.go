@@ -85,7 +85,7 @@ func (g generator) request() *chat.Request {
 	}
 	user()
 	for range g.IntN(4) {
-		said := g.some(ttl, chat.Thinking{Text: "hm", Signature: "c2ln"}, chat.Thinking{Text: "unsigned"}, chat.Redacted{Data: []byte{1, 2}}, chat.Text{Text: "well"}, chat.Text{Text: " "})
+		said := g.some(ttl, chat.Thinking{Text: "hm", Signature: "c2ln"}, chat.Thinking{Text: "unsigned"}, chat.Redacted{Data: "AQI="}, chat.Text{Text: "well"}, chat.Text{Text: " "})
 		var results []chat.Block
 		for i := range g.IntN(3) {
 			id := g.pick("toolu_", "call.", "läng", strings.Repeat("x", 70)) + strconv.Itoa(len(r.Messages)) + strconv.Itoa(i)

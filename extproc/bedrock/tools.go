@@ -7,6 +7,7 @@ import (
 	"errors"
 	"slices"
 
+	"aisix/extproc/bedrock/schema"
 	"aisix/extproc/chat"
 	"aisix/extproc/fault"
 )
@@ -55,21 +56,21 @@ func (p *prepared) tools(ctx context.Context, t Target) error {
 				continue
 			}
 		}
-		schema, err := toolSchema(tools[i].Schema)
+		tool, err := schema.Tool(tools[i].Schema)
 		if err != nil {
 			return schemaFault(tools[i], err)
 		}
-		tools[i].Schema = schema
+		tools[i].Schema = tool
 		if tools[i].Strict = tools[i].Strict && has(c.StrictTools); tools[i].Strict {
-			schema, err := nativeSchema(tools[i].Schema)
-			if errors.Is(err, errOpen) { // strict is best effort
+			native, err := schema.Native(tools[i].Schema)
+			if errors.Is(err, schema.ErrOpen) { // strict is best effort
 				tools[i].Strict = false
 				continue
 			}
 			if err != nil {
 				return schemaFault(tools[i], err)
 			}
-			tools[i].Schema = schema
+			tools[i].Schema = native
 		}
 	}
 	if r.ToolChoice.Mode == chat.ToolChoiceTool && !p.canChoose(chat.ToolChoiceTool) && p.canChoose(chat.ToolChoiceAny) {
@@ -92,13 +93,12 @@ func (p *prepared) plainSchemas(ctx context.Context, limit int64) error {
 		return nil
 	}
 	p.req.Tools = slices.Clone(p.req.Tools)
-	most := min(limit, chat.MaxExpansion)
-	b := budget{most: most, left: most}
+	budget := schema.NewBudget(min(limit, chat.MaxExpansion))
 	for i, t := range p.req.Tools {
 		if bytes.Equal(t.Schema, looseSchema) { // ours, where the caller gave none
 			continue
 		}
-		schema, err := plainSchema(ctx, t.Schema, &b)
+		plain, err := schema.Plain(ctx, t.Schema, budget)
 		switch {
 		case ctx.Err() != nil:
 			return ctx.Err()
@@ -107,7 +107,7 @@ func (p *prepared) plainSchemas(ctx context.Context, limit int64) error {
 		case err != nil:
 			return schemaFault(t, err)
 		}
-		p.req.Tools[i].Schema = schema
+		p.req.Tools[i].Schema = plain
 	}
 	return nil
 }

@@ -2,7 +2,6 @@ package bedrock
 
 import (
 	"encoding/json"
-	"fmt"
 	"regexp"
 	"strings"
 	"testing"
@@ -43,7 +42,7 @@ func TestEffortBehindToolResults(t *testing.T) {
 	}{
 		"forgotten, a budget would be refused": {"anthropic.claude-3-7-sonnet-20250219-v1:0", nil, false},
 		"signed":                               {"anthropic.claude-3-7-sonnet-20250219-v1:0", []chat.Block{chat.Thinking{Text: "t", Signature: "s"}}, true},
-		"redacted":                             {"anthropic.claude-sonnet-4-5-20250929-v1:0", []chat.Block{chat.Redacted{Data: []byte("r")}}, true},
+		"redacted":                             {"anthropic.claude-sonnet-4-5-20250929-v1:0", []chat.Block{chat.Redacted{Data: "cg=="}}, true},
 		"unsigned is as forgotten":             {"anthropic.claude-sonnet-4-5-20250929-v1:0", []chat.Block{chat.Thinking{Text: "t"}}, false},
 		"adaptive takes either":                {"anthropic.claude-opus-4-6-v1", nil, true},
 	} {
@@ -58,45 +57,6 @@ func TestEffortBehindToolResults(t *testing.T) {
 				t.Errorf("thinks: want %t, got %s", test.thinks, body)
 			}
 		})
-	}
-}
-
-// Nova: "extraneous key [definitions] is not permitted", and so for any member
-// of the root but a few.
-func TestPlainSchema(t *testing.T) {
-	for name, test := range map[string]struct{ in, want string }{
-		"root": {`{"$schema":"s","title":"t","type":"object","description":"d","additionalProperties":false,"properties":{"a":{"type":"string"}},"required":["a"]}`,
-			`{"title":"t","type":"object","additionalProperties":false,"properties":{"a":{"type":"string"}},"required":["a"]}`},
-		"inside stays": {`{"type":"object","properties":{"a":{"type":"object","additionalProperties":false,"title":"t"}}}`,
-			`{"type":"object","properties":{"a":{"type":"object","additionalProperties":false,"title":"t"}}}`},
-		"references": {`{"type":"object","properties":{"a":{"$ref":"#/$defs/A","description":"d"},"b":{"anyOf":[{"$ref":"#/definitions/B~1x"},{"type":"null"}]},"c":{"type":"array","items":{"$ref":"#/$defs/A"}}},"$defs":{"A":{"type":"string","description":"old"}},"definitions":{"B/x":{"type":"integer"}}}`,
-			`{"type":"object","properties":{"a":{"type":"string","description":"d"},"b":{"anyOf":[{"type":"integer"},{"type":"null"}]},"c":{"type":"array","items":{"type":"string","description":"old"}}}}`},
-		"reference at the root": {`{"$ref":"#/$defs/A","$defs":{"A":{"type":"object","properties":{"n":{"$ref":"#/$defs/B"}}},"B":{"type":"integer"}}}`,
-			`{"type":"object","properties":{"n":{"type":"integer"}}}`},
-		"a recursive one ends": {`{"type":"object","properties":{"n":{"$ref":"#/$defs/N"}},"$defs":{"N":{"type":"object","properties":{"next":{"$ref":"#/$defs/N"}}}}}`,
-			`{"type":"object","properties":{"n":{"type":"object","properties":{"next":{}}}}}`},
-		"properties called like keywords, and data like references": {`{"type":"object","properties":{"$ref":{"type":"string"},"enum":{"$ref":"#/$defs/E"}},"$defs":{"E":{"enum":[{"$ref":"#/$defs/E"}]}}}`,
-			`{"type":"object","properties":{"$ref":{"type":"string"},"enum":{"enum":[{"$ref":"#/$defs/E"}]}}}`},
-		"a reference to nowhere": {`{"type":"object","properties":{"a":{"$ref":"#/$defs/X","title":"t"},"b":{"$ref":"https://example.com/s"}}}`,
-			`{"type":"object","properties":{"a":{"title":"t"},"b":{}}}`},
-	} {
-		got, err := plainSchema(t.Context(), json.RawMessage(test.in), &budget{most: 1000, left: 1000})
-		if err != nil || string(got) != test.want {
-			t.Errorf("%s: %s, %v; want %s", name, got, err, test.want)
-		}
-	}
-}
-
-// Each definition holds the next one twice: written out they are 2^40.
-func TestPlainSchemaIsBounded(t *testing.T) {
-	var b strings.Builder
-	b.WriteString(`{"type":"object","properties":{"a":{"$ref":"#/$defs/0"}},"$defs":{`)
-	for i := range 40 {
-		fmt.Fprintf(&b, `"%d":{"anyOf":[{"$ref":"#/$defs/%d"},{"$ref":"#/$defs/%d"}]},`, i, i+1, i+1)
-	}
-	b.WriteString(`"40":{}}}`)
-	if _, err := plainSchema(t.Context(), json.RawMessage(b.String()), &budget{most: 100_000, left: 100_000}); err == nil {
-		t.Error("want an error: the schema has no end")
 	}
 }
 

@@ -74,9 +74,8 @@ const (
 type part struct {
 	kind      partKind
 	start     ToolStart
-	text      strings.Builder // text, reasoning, a tool's input
+	text      strings.Builder // text, reasoning, redacted data, a tool's input
 	signature strings.Builder
-	data      []byte
 }
 
 func (f *fold) add(e Event) {
@@ -99,8 +98,7 @@ func (f *fold) add(e Event) {
 		p.text.WriteString(e.Text)
 		p.signature.WriteString(e.Signature)
 	case RedactedDelta:
-		p := f.think(e.Index, redactedPart)
-		p.data = append(p.data, e.Data...)
+		f.think(e.Index, redactedPart).text.WriteString(e.Data)
 	case Stop:
 		f.response.Stop = e.Reason
 	case UsageSnapshot:
@@ -161,10 +159,10 @@ func (p *part) block() Block {
 		}
 		return Thinking{Text: p.text.String(), Signature: p.signature.String()}
 	case redactedPart:
-		if len(p.data) == 0 {
+		if p.text.Len() == 0 {
 			return nil
 		}
-		return Redacted{Data: p.data}
+		return Redacted{Data: p.text.String()}
 	case toolPart:
 		if p.start.Server {
 			return nil

@@ -19,7 +19,7 @@ func TestCollect(t *testing.T) {
 		Start{ID: "msg_1"},
 		UsageSnapshot{Usage: Usage{Input: n(3), CacheRead: n(9)}},
 		ThinkingDelta{Index: 0, Text: "h"}, ThinkingDelta{Index: 0, Text: "m"}, ThinkingDelta{Index: 0, Signature: "sig"}, BlockStop{Index: 0},
-		RedactedDelta{Index: 1, Data: []byte{1}}, RedactedDelta{Index: 1, Data: []byte{2}}, BlockStop{Index: 1},
+		RedactedDelta{Index: 1, Data: "a"}, RedactedDelta{Index: 1, Data: "b"}, BlockStop{Index: 1},
 		TextDelta{Index: 2, Text: "a"}, TextDelta{Index: 2, Text: "b"}, BlockStop{Index: 2},
 		ToolStart{Index: 3, ID: "c1", Name: "f"}, ToolDelta{Index: 3, JSON: `{"a"`}, ToolDelta{Index: 3, JSON: `:1}`}, BlockStop{Index: 3},
 		ToolStart{Index: 4, ID: "s1", Name: "web_search", Server: true}, ToolDelta{Index: 4, JSON: `{}`}, BlockStop{Index: 4},
@@ -33,7 +33,7 @@ func TestCollect(t *testing.T) {
 	want := &Response{
 		ID: "msg_1",
 		Blocks: []Block{
-			Thinking{Text: "hm", Signature: "sig"}, Redacted{Data: []byte{1, 2}}, Text{Text: "ab"},
+			Thinking{Text: "hm", Signature: "sig"}, Redacted{Data: "ab"}, Text{Text: "ab"},
 			ToolUse{ID: "c1", Name: "f", Input: []byte(`{"a":1}`)}, ToolUse{ID: "c2", Name: "g", Input: []byte(`{}`)},
 		},
 		Stop:  ToolUseStop,

@@ -41,10 +41,10 @@ type ThinkingDelta struct {
 	Signature string
 }
 
-// RedactedDelta adds decoded bytes to a redacted reasoning block.
+// RedactedDelta adds to a redacted reasoning block's Data.
 type RedactedDelta struct {
 	Index int
-	Data  []byte
+	Data  string
 }
 
 // BlockStop closes a block.

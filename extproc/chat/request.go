@@ -108,8 +108,10 @@ type Thinking struct {
 	Signature string
 }
 
-// Redacted is reasoning that the model keeps to itself: opaque bytes.
-type Redacted struct{ Data []byte }
+// Redacted is reasoning that the model keeps to itself. Data is the provider's own
+// string, to be sent back as it came; where the provider's format has bytes, their
+// standard base64.
+type Redacted struct{ Data string }
 
 // CachePoint marks the end of a prefix worth caching: it follows the block that
 // carried the mark. TTL is "", "5m" or "1h".

@@ -2,7 +2,6 @@ package openai
 
 import (
 	"bytes"
-	"encoding/base64"
 	"encoding/json"
 	"strings"
 
@@ -116,7 +115,7 @@ func thinking(b chat.Thinking) thinkingBlock {
 }
 
 func redacted(b chat.Redacted) thinkingBlock {
-	return thinkingBlock{Type: "redacted_thinking", Data: base64.StdEncoding.EncodeToString(b.Data)}
+	return thinkingBlock{Type: "redacted_thinking", Data: b.Data}
 }
 
 func newUsage(u chat.Usage) usage {

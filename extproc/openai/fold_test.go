@@ -248,7 +248,7 @@ func eventOf(r source, ids int) chat.Event {
 	case 8:
 		return chat.ThinkingDelta{Index: i, Signature: s}
 	case 9:
-		return chat.RedactedDelta{Index: i, Data: []byte(s)}
+		return chat.RedactedDelta{Index: i, Data: s}
 	case 10:
 		return chat.BlockStop{Index: i}
 	default:

@@ -1,7 +1,6 @@
 package openai
 
 import (
-	"encoding/base64"
 	"encoding/json"
 	"strconv"
 
@@ -104,18 +103,17 @@ func (b *pastThinking) Check() *strict.Error {
 	if b.CacheControl {
 		return strict.Errorf("/cache_control", "reasoning can't carry a cache point")
 	}
-	if _, ok := b.toChat(); !ok {
-		return strict.Errorf("", "data must be base64")
+	if *b.Type == "redacted_thinking" && b.Data == "" {
+		return strict.Required("/data")
 	}
 	return nil
 }
 
-func (b *pastThinking) toChat() (_ chat.Block, ok bool) {
+func (b *pastThinking) toChat() chat.Block {
 	if *b.Type == "thinking" {
-		return chat.Thinking{Text: b.Thinking, Signature: b.Signature}, true
+		return chat.Thinking{Text: b.Thinking, Signature: b.Signature}
 	}
-	data, err := base64.StdEncoding.DecodeString(b.Data)
-	return chat.Redacted{Data: data}, err == nil && len(data) > 0
+	return chat.Redacted{Data: b.Data} // the provider's own string, not ours to read
 }
 
 // conversation is a request's messages in the making.
@@ -167,8 +165,7 @@ func (m *message) assistant(said []chat.Block) []chat.Block {
 	var blocks []chat.Block
 	if m.ThinkingBlocks != nil {
 		for i := range m.ThinkingBlocks {
-			b, _ := m.ThinkingBlocks[i].toChat() // checked
-			blocks = append(blocks, b)
+			blocks = append(blocks, m.ThinkingBlocks[i].toChat())
 		}
 	} else if m.ReasoningContent != nil && *m.ReasoningContent != "" {
 		blocks = append(blocks, chat.Thinking{Text: *m.ReasoningContent})

@@ -57,7 +57,7 @@ func TestMessages(t *testing.T) {
 			nil, one(call)},
 		"reasoning comes back byte for byte, the redacted too": {
 			`{"role":"assistant","content":"a","reasoning_content":"hm","thinking_blocks":[{"type":"thinking","thinking":"h\u0000m","signature":"s=="},{"type":"redacted_thinking","data":"AAH/","index":1},{"type":"thinking","thinking":"","signature":"t"}]}`,
-			nil, one(chat.Thinking{Text: "h\x00m", Signature: "s=="}, chat.Redacted{Data: []byte{0, 1, 255}}, chat.Thinking{Signature: "t"}, text("a"))},
+			nil, one(chat.Thinking{Text: "h\x00m", Signature: "s=="}, chat.Redacted{Data: "AAH/"}, chat.Thinking{Signature: "t"}, text("a"))},
 		"reasoning_content alone has no signature": {
 			`{"role":"assistant","content":"a","reasoning_content":"hm"}`,
 			nil, one(chat.Thinking{Text: "hm"}, text("a"))},
@@ -192,7 +192,7 @@ func TestMessagesRefused(t *testing.T) {
 		`{"role":"assistant","tool_calls":[{"id":"a","type":"custom","custom":{}}]}`:                   "messages[0].tool_calls[0].type",
 		`{"role":"assistant","content":"a","thinking_blocks":[{"thinking":"x"}]}`:                      "messages[0].thinking_blocks[0].type",
 		`{"role":"assistant","content":"a","thinking_blocks":[{"type":"x"}]}`:                          "messages[0].thinking_blocks[0].type",
-		`{"role":"assistant","thinking_blocks":[{"type":"redacted_thinking","data":"!"}]}`:             "messages[0].thinking_blocks[0]",
+		`{"role":"assistant","thinking_blocks":[{"type":"redacted_thinking","data":""}]}`:              "messages[0].thinking_blocks[0].data",
 		user(`"a"`):                                   "messages[0].content[0]",
 		user(`{"text":"a"}`):                          "messages[0].content[0].type",
 		user(`{"type":"text"}`):                       "messages[0].content[0].text",

@@ -35,9 +35,8 @@ type toolStream struct {
 type thoughtStream struct {
 	index     int
 	redacted  bool
-	text      strings.Builder
+	text      strings.Builder // or redacted data
 	signature strings.Builder
-	data      []byte
 }
 
 // Stream begins a stream of chunks. With stream_options.include_usage the last chunk
@@ -79,7 +78,7 @@ func (s *stream) Append(dst []byte, e chat.Event) ([]byte, error) {
 		}
 	case chat.RedactedDelta:
 		dst = s.think(dst, e.Index, true)
-		s.thought.data = append(s.thought.data, e.Data...)
+		s.thought.text.WriteString(e.Data)
 	case chat.BlockStop:
 		if s.thought != nil && s.thought.index == e.Index {
 			dst = s.endThought(dst)
@@ -241,11 +240,11 @@ func (s *stream) endThought(dst []byte) []byte {
 		return dst
 	}
 	s.thought = nil
-	if t.text.Len() == 0 && t.signature.Len() == 0 && len(t.data) == 0 {
+	if t.text.Len() == 0 && t.signature.Len() == 0 {
 		return dst // nothing that could be sent back
 	}
 	dst = append(s.open(dst), `"thinking_blocks":[`...)
-	block := redacted(chat.Redacted{Data: t.data})
+	block := redacted(chat.Redacted{Data: t.text.String()})
 	if !t.redacted {
 		block = thinking(chat.Thinking{Text: t.text.String(), Signature: t.signature.String()})
 	}

@@ -1,4 +1,4 @@
-package bedrock
+package schema
 
 import (
 	"bytes"
@@ -128,17 +128,27 @@ func (t *tree) append(dst []byte) []byte {
 		}
 		dst = t.members[i].value.append(dst)
 	}
-	return append(dst, t.kind+2) // ] and } stand two behind [ and {
+	return append(dst, t.kind+2) // ] and } stand two after [ and {
 }
 
 // appendText appends s as JSON, without HTML escapes.
 func appendText(dst []byte, s string) []byte {
 	for i := range len(s) {
 		if c := s[i]; c < ' ' || c > '~' || c == '"' || c == '\\' {
-			return append(dst, marshal(s)...)
+			return append(dst, escape(s)...)
 		}
 	}
 	dst = append(dst, '"')
 	dst = append(dst, s...)
 	return append(dst, '"')
+}
+
+// escape is s as JSON whatever it holds. A < would weigh six times what the caller
+// sent, if it were escaped for HTML.
+func escape(s string) []byte {
+	var buf bytes.Buffer
+	enc := json.NewEncoder(&buf)
+	enc.SetEscapeHTML(false)
+	_ = enc.Encode(s) // a string always has its JSON
+	return bytes.TrimSuffix(buf.Bytes(), []byte("\n"))
 }

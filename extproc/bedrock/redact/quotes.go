@@ -1,4 +1,4 @@
-package bedrock
+package redact
 
 import (
 	"encoding/binary"
@@ -18,10 +18,11 @@ const (
 	quoted    = "[quoted from the request]"
 )
 
-// unquote is message without what it quotes of the texts. It reads each once,
-// however often they repeat themselves, and no further than there is something
-// left to find.
-func unquote(message string, texts iter.Seq[string]) string {
+// Quotes is message without what it quotes of the texts, and without its middle
+// where it is long. It reads each text once, however often they repeat themselves,
+// and no further than there is something left to find.
+func Quotes(message string, texts iter.Seq[string]) string {
+	message = shorten(message)
 	q := newQuotes(message)
 	for text := range texts {
 		if q.left == 0 {
@@ -90,10 +91,10 @@ func hash(last uint64) uint64 { return last * 0x9e3779b97f4a7c15 >> 49 }
 
 func window(s string, at int) [quoteSize]byte { return [quoteSize]byte([]byte(s[at : at+quoteSize])) }
 
-// spoken are the texts of a request: the conversation with tools' arguments and
-// results, tools' descriptions, stop sequences, the caller's labels. Schemas are
-// not among them: AWS names their keywords in words of its own.
-func spoken(r *chat.Request) iter.Seq[string] {
+// Texts are what of a request a message may quote: the conversation with tools'
+// arguments and results, tools' descriptions, stop sequences, the caller's labels.
+// Schemas are not among them: AWS names their keywords in words of its own.
+func Texts(r *chat.Request) iter.Seq[string] {
 	return func(yield func(string) bool) {
 		if !eachText(r.System, yield) {
 			return

@@ -1,4 +1,4 @@
-package bedrock
+package schema
 
 import (
 	"bytes"
@@ -11,21 +11,23 @@ import (
 	"aisix/extproc/chat"
 )
 
+// ErrOpen says that a schema has no native form.
+var ErrOpen = errors.New("has an object of any members, which this model can't be held to")
+
 // What is wrong with a schema, after "the schema".
 var (
 	errNoObject = errors.New("must be a JSON object")
 	errNoRoot   = errors.New("must describe an object")
 	errTooMany  = fmt.Errorf("has more than %d values and member names, too many to be rewritten for this model", chat.MaxSchemaValues)
 	errTooDeep  = fmt.Errorf("nests deeper than %d levels", chat.MaxSchemaDepth)
-	errOpen     = errors.New("has an object of any members, which this model can't be held to")
 
 	errStrictSize  = fmt.Errorf("is larger than %d bytes, too large for a strict one", chat.MaxStrictSchema)
 	errStrictCount = fmt.Errorf("has more than %d properties, items, alternatives and definitions, too many for a strict one", chat.MaxSubschemas)
 )
 
-// toolSchema is the caller's schema as the input schema of a tool: Bedrock wants
+// Tool is the caller's schema as the input schema of a tool: Bedrock wants
 // type object at its root, and nothing but that word.
-func toolSchema(raw json.RawMessage) (json.RawMessage, error) {
+func Tool(raw json.RawMessage) (json.RawMessage, error) {
 	kind, err := rootType(raw)
 	if err != nil {
 		return nil, errNoObject
@@ -88,11 +90,11 @@ func parseObject(raw json.RawMessage) (tree, error) {
 	return t, nil
 }
 
-// nativeSchema is the caller's schema as constrained decoding takes it: objects
+// Native is the caller's schema as constrained decoding takes it: objects
 // are closed where the caller said nothing, and keywords that it does not know are
 // told in the description instead. An object that the caller left open has no
-// native form (errOpen): closed, it would mean something else.
-func nativeSchema(raw json.RawMessage) (json.RawMessage, error) {
+// native form (ErrOpen): closed, it would mean something else.
+func Native(raw json.RawMessage) (json.RawMessage, error) {
 	if len(raw) > chat.MaxStrictSchema {
 		return nil, errStrictSize
 	}
@@ -107,7 +109,7 @@ func nativeSchema(raw json.RawMessage) (json.RawMessage, error) {
 	return t.json(), nil
 }
 
-// native is nativeSchema of one schema; left is how many may still come.
+// native is Native of one schema; left is how many may still come.
 func native(t tree, depth int, left *int) (tree, error) {
 	if *left--; *left < 0 {
 		return tree{}, errStrictCount
@@ -122,7 +124,7 @@ func native(t tree, depth int, left *int) (tree, error) {
 	var moved []member
 	for _, x := range t.members {
 		if x.name == "additionalProperties" && string(x.value.raw) != "false" {
-			return tree{}, errOpen
+			return tree{}, ErrOpen
 		}
 		if unsupported(x) {
 			moved = append(moved, x)

@@ -1,34 +1,37 @@
-package bedrock
+package redact
 
 import (
 	"regexp"
 	"slices"
-	"strconv"
 	"strings"
 	"unicode"
 	"unicode/utf8"
 )
+
+// MaxInput is the length in bytes beyond which a message is not looked at.
+const MaxInput = 16 << 10
 
 // canned stands for a message that can't be cleaned surely.
 const canned = "the upstream refused the request as invalid"
 
 const redacted = "[redacted]"
 
-// A longer message loses its middle: it repeats the caller's own text.
 const (
-	maxMessage = 2000
-	minSecret  = 3        // a shorter host name is no secret, and part of many words
-	maxCleaned = 16 << 10 // longer than this is not looked at
-	maxEscapes = 4        // escapes in escapes: %253A
+	maxMessage = 2000 // bytes; a longer one loses its middle, which repeats the caller's own text
+	minSecret  = 3    // bytes; a shorter host name is no secret, and part of many words
+	maxEscapes = 4    // escapes in escapes: %253A
 )
 
-// redactor takes AWS's identifiers out of a message: ARNs, account ids, regions,
-// endpoints, key ids, request ids. secrets are strings of this call that must
-// not show: its own ARN, endpoint, region, key id, request id.
+// Redactor takes AWS's identifiers out of a message: ARNs, account ids, regions,
+// endpoints, key ids, request ids.
 //
 // The whole word around a find goes: what is left of an identifier's word would
 // tell about it.
-type redactor struct{ secrets []string }
+type Redactor struct{ secrets []string }
+
+// New is a Redactor of one call. secrets are strings of it that must not show: its
+// own ARN, endpoint, region, key id, request id. Empty ones are none.
+func New(secrets ...string) Redactor { return Redactor{secrets} }
 
 // traces are what an identifier can't be without. Every part is bounded, else
 // looking for all of them would be quadratic.
@@ -62,10 +65,11 @@ var digits = regexp.MustCompile(`[0-9](?:[^0-9a-zA-Z+<>=*]{0,2}[0-9])*`)
 // opaque are tokens and secrets: long, and of mixed letters and digits.
 var opaque = regexp.MustCompile(`[A-Za-z0-9+/=_-]{40,}`)
 
-// message is s with identifiers replaced, or the canned one.
-func (r redactor) message(s string) string {
+// Message is s with identifiers replaced, or a fixed one where that can't be done
+// surely, of s empty or over MaxInput too.
+func (r Redactor) Message(s string) string {
 	s = strings.TrimSpace(s)
-	if s == "" || len(s) > maxCleaned || !utf8.ValidString(s) {
+	if s == "" || len(s) > MaxInput || !utf8.ValidString(s) {
 		return canned
 	}
 	clean := r.clean(s)
@@ -77,7 +81,7 @@ func (r redactor) message(s string) string {
 }
 
 // clean replaces the words that have an identifier in them by one mark each.
-func (r redactor) clean(s string) string {
+func (r Redactor) clean(s string) string {
 	text, at := fold(s)
 	spans := r.spans(text)
 	slices.SortFunc(spans, func(a, b span) int { return a.from - b.from })
@@ -98,9 +102,9 @@ func (r redactor) clean(s string) string {
 	return b.String()
 }
 
-// hides tells whether an identifier is left that can't be cut out surely: in
+// hides reports whether an identifier is left that can't be cut out surely: in
 // escapes, or spread over words and punctuation.
-func (r redactor) hides(s string) bool {
+func (r Redactor) hides(s string) bool {
 	for range maxEscapes {
 		text, _ := fold(s)
 		if len(r.spans(text)) > 0 || spread.MatchString(strings.Map(lettersAndDigits, text)) {
@@ -119,7 +123,7 @@ func (r redactor) hides(s string) bool {
 type span struct{ from, to int }
 
 // spans are the identifiers in a folded text.
-func (r redactor) spans(text string) []span {
+func (r Redactor) spans(text string) []span {
 	var out []span
 	for _, m := range traces.FindAllStringIndex(text, -1) {
 		out = append(out, trim(text, span{m[0], m[1]}))
@@ -163,7 +167,7 @@ func trim(text string, x span) span {
 	return x
 }
 
-// account tells whether groups of digits hold an account id, which has twelve: a
+// account reports whether groups of digits hold an account id, which has twelve: a
 // run of as many, or groups that together are twelve.
 func account(text string, in span) bool {
 	var groups []span
@@ -236,13 +240,4 @@ func shorten(s string) string {
 		tail = tail[i:]
 	}
 	return strings.ToValidUTF8(head, "") + " […]" + strings.ToValidUTF8(tail, "")
-}
-
-// quote is s as a message shows it: what others wrote may be long.
-func quote(s string) string {
-	const most = 128
-	if len(s) > most {
-		s = cut(s, most) + "…"
-	}
-	return strconv.Quote(s)
 }

@@ -1,4 +1,4 @@
-package bedrock
+package schema
 
 import (
 	"context"
@@ -29,11 +29,12 @@ func (e errTooLarge) Error() string {
 	return fmt.Sprintf("grows by more than %d bytes when its $refs are written out, which this model needs: refer less often to large definitions", int64(e))
 }
 
-// plainSchema is a tool's schema for families that take no more than plainRoot at
+// Plain is a tool's schema for families that take no more than plainRoot at
 // its root: what references point at is written where they stand, and the root's
 // other members are left out. They bind no model that is not held to a schema
 // anyway. What references cost is taken from the budget of the request's schemas.
-func plainSchema(ctx context.Context, raw json.RawMessage, b *budget) (json.RawMessage, error) {
+// Errors are what is wrong with the schema, or ctx's own once that is done.
+func Plain(ctx context.Context, raw json.RawMessage, b *Budget) (json.RawMessage, error) {
 	root, err := parseObject(raw)
 	if err != nil {
 		return nil, err
@@ -45,16 +46,19 @@ func plainSchema(ctx context.Context, raw json.RawMessage, b *budget) (json.RawM
 	return in.out, nil
 }
 
-// budget is by how many bytes the schemas of one request may still grow. Work that
+// Budget is by how many bytes the schemas of one request may still grow. Work that
 // a reference makes is paid for in bytes too: it may be much and write little.
-type budget struct{ most, left int64 }
+type Budget struct{ most, left int64 }
+
+// NewBudget is one of most bytes.
+func NewBudget(most int64) *Budget { return &Budget{most, most} }
 
 const (
 	schemaCost = 64 // of a subschema that a reference led to, beside its bytes
 	memberCost = 16 // of a member that had to be compared with those beside a reference
 )
 
-func (b *budget) take(n int) error {
+func (b *Budget) take(n int) error {
 	if b.left -= int64(n); b.left < 0 {
 		return errTooLarge(b.most)
 	}
@@ -65,7 +69,7 @@ func (b *budget) take(n int) error {
 type inliner struct {
 	ctx    context.Context
 	root   tree
-	budget *budget
+	budget *Budget
 	out    []byte
 	steps  int
 
