@@ -31,7 +31,7 @@ var may = map[string][]string{
 	"extproc/fetch":                 {"extproc/chat", "extproc/fault", "admin/resource/netaddr"},
 	"extproc/openai":                {"extproc/chat", "extproc/fault", "extproc/sse", "admin/strict"},
 	"extproc/anthropic":             {"extproc/chat", "extproc/fault", "extproc/sse"},
-	"extproc/bedrock":               {"extproc/chat", "extproc/anthropic", "extproc/bedrock/...", "extproc/fault", "admin/resource", "admin/strict"},
+	"extproc/bedrock":               {"extproc/chat", "extproc/anthropic", "extproc/bedrock/...", "extproc/fault", "admin/resource"},
 	"extproc/bedrock/redact":        {"extproc/chat"},
 	"extproc/bedrock/schema":        {"extproc/chat", "admin/strict"},
 	"extproc/ratelimit":             {"extproc/fault", "admin/resource"},
