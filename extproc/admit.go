@@ -43,7 +43,7 @@ func (s *Server) admit(ctx context.Context, c *call, d conversation) error {
 // them, and is encoded again when they are there. nil names none.
 type linked struct {
 	request *chat.Request
-	target  bedrock.Target
+	model   *bedrock.Model
 }
 
 // translate makes the upstream's request of the body, which is in dialect d. Bodies are translated in
@@ -71,41 +71,42 @@ func (s *Server) translate(ctx context.Context, c *call, d conversation, body *e
 	if err := c.resolve(c.asked.Model()); err != nil {
 		return nil, err
 	}
+	c.budget = s.newBudget(c.started, c.match.Model)
 	request, err := c.asked.Request(c.match.Model.IgnoreParams)
 	if err != nil {
 		return nil, err
 	}
 	c.stream, c.prompt = request.Stream, promptEstimate(request)
 	// What this process knows of the model's limits spares the rest of the work.
-	if model := c.modelBucket(); model != nil {
-		if err := s.count(c, *model); err != nil {
+	if bucket := c.modelBucket(); bucket != nil {
+		if err := s.count(c, *bucket); err != nil {
 			return nil, err
 		}
 	}
-	target, err := bedrock.NewTarget(c.match.Model, c.match.UpstreamID, c.match.ProviderKey)
+	model, err := s.targets.compiled(c.match)
 	if err != nil {
 		return nil, err
 	}
-	if err := bedrock.CheckImages(request, target); err != nil {
+	if err := model.CheckImages(request); err != nil {
 		return nil, err
 	}
 	prepared, err := s.Images.Prepare(request)
 	if err != nil {
 		return nil, err
 	}
-	if err := s.encode(ctx, c, prepared, target); err != nil {
+	if err := s.encode(ctx, c, prepared, model); err != nil {
 		return nil, err
 	}
 	if prepared == request {
 		return nil, nil
 	}
-	return &linked{request, target}, nil
+	return &linked{request, model}, nil
 }
 
-// encode encodes the request for the target, and counts what came of it.
-func (s *Server) encode(ctx context.Context, c *call, request *chat.Request, target bedrock.Target) (err error) {
-	if c.upstream, err = bedrock.NewCall(ctx, request, target, s.Config.MaxBodyBytes); err == nil {
-		c.held.Add(int64(len(c.upstream.Body())))
+// encode encodes the request for the model, and counts what came of it.
+func (s *Server) encode(ctx context.Context, c *call, request *chat.Request, model *bedrock.Model) (err error) {
+	if c.upstream, err = bedrock.NewCall(ctx, request, model, s.Config.MaxBodyBytes); err == nil {
+		c.held.Add(c.upstream.Size())
 	}
 	return err
 }
@@ -292,5 +293,5 @@ func (s *Server) fetchImages(ctx context.Context, c *call, l *linked) error {
 		return err
 	}
 	defer pass.Leave()
-	return s.encode(ctx, c, request, l.target)
+	return s.encode(ctx, c, request, l.model)
 }

@@ -22,59 +22,107 @@ const (
 	maxError = 1 << 20
 )
 
-// attempt is the second act: sign, forward, wait for the upstream's headers.
-func (s *Server) attempt(ctx context.Context, c *call) (*exchange.Response, error) {
-	c.attempts++
-	signed, err := c.upstream.Sign(c.match.ProviderKey.Credentials, s.Now())
-	if err != nil {
-		return nil, err
+// way takes an attempt to its upstream, and waits for the head of the reply. Its
+// errors are the context's, exchange.ErrReset, and a fault where the upstream was
+// not reached.
+type way interface {
+	Do(context.Context, *bedrock.Signed) (*reply, error)
+}
+
+// reply is what an upstream says to one attempt: its head, and the body to come.
+type reply struct {
+	*bedrock.Reply
+	body body
+}
+
+// body is read within a deadline that may be moved, as a net.Conn is.
+type body interface {
+	io.Reader
+	SetReadDeadline(time.Time) error
+}
+
+// passage is the way of the first attempt: the caller's own request, which Envoy
+// holds, goes on in the attempt's shape.
+type passage struct {
+	x    *exchange.Exchange
+	sent func() // called once the attempt has gone out
+}
+
+func (p passage) Do(ctx context.Context, s *bedrock.Signed) (*reply, error) {
+	egress := exchange.Plaintext
+	if s.URL.Scheme == "https" {
+		egress = exchange.TLS
 	}
-	egress := "plaintext"
-	if c.upstream.TLS() {
-		egress = "tls"
-	}
-	err = c.x.Forward(ctx, exchange.Request{
-		Host:   c.upstream.Host(),
-		Path:   c.upstream.Path(),
+	err := p.x.Forward(ctx, exchange.Request{
+		Host:   s.URL.Host,
+		Path:   s.URL.EscapedPath(),
 		Egress: egress,
-		Header: keyValues(signed),
-		Body:   c.upstream.Body(),
+		Header: keyValues(s.Header),
+		Body:   s.Body(),
 	})
 	if err != nil {
 		return nil, err
 	}
-	// The answer may take minutes: nothing is kept for it but what it needs.
-	c.held.Set(c.header.Size() + c.upstream.Forget())
-	end := c.started.Add(s.timeout(c.match.Model))
-	if gap := s.Now().Add(s.streamTimeout(c.match.Model)); c.stream && gap.Before(end) {
-		end = gap
-	}
-	waiting, cancel := context.WithDeadline(ctx, end)
-	defer cancel()
-	response, err := c.x.Response(waiting)
+	p.sent()
+	response, err := p.x.Response(ctx)
 	switch {
-	case errors.Is(err, context.DeadlineExceeded) && ctx.Err() == nil:
-		return nil, timedOut(err)
 	case err != nil:
 		return nil, err
 	case response.Local:
 		return nil, localFault(response)
 	}
-	c.awsRequestID = bedrock.RequestID(response.Header.HTTP())
-	if response.Status != http.StatusOK {
-		return nil, s.refusal(c, response)
-	}
-	return response, nil
+	return &reply{s.Reply(response.Status, response.Header.HTTP()), p.x}, nil
 }
+
+// attempt is the second act: sign, send, wait for the head of the upstream's reply.
+func (s *Server) attempt(ctx context.Context, c *call, w way) (*reply, error) {
+	t := new(try)
+	c.tries = append(c.tries, t)
+	token, err := s.identities.Token(ctx, c.match.ProviderKey)
+	if err != nil {
+		return nil, err
+	}
+	signed, err := c.upstream.Sign(token, s.Now())
+	if err != nil {
+		return nil, err
+	}
+	end := c.budget.end
+	if c.stream {
+		end = c.budget.silent(s.Now())
+	}
+	waiting, cancel := context.WithDeadline(ctx, end)
+	defer cancel()
+	r, err := w.Do(waiting, signed)
+	switch {
+	case errors.Is(err, context.DeadlineExceeded) && ctx.Err() == nil:
+		return nil, timedOut(err)
+	case err != nil:
+		return nil, err
+	}
+	t.reply = r.Reply
+	if !r.OK() {
+		return nil, c.refusal(r)
+	}
+	return r, nil
+}
+
+// try is what one attempt taught, for the record.
+type try struct {
+	reply *bedrock.Reply // nil where none came
+}
+
+// forget lets go what only sending took. The answer may take minutes: nothing is
+// kept for it but what it needs.
+func (c *call) forget() { c.held.Set(c.header.Size() + c.upstream.Forget()) }
 
 // refusal is the fault of a reply that is not the answer asked for. Of a body that
 // is too long or breaks off, what came has to do.
-func (s *Server) refusal(c *call, response *exchange.Response) error {
-	body, _, err := s.read(c, maxError)
+func (c *call) refusal(r *reply) error {
+	body, _, err := c.read(r, maxError)
 	if errors.Is(err, exchange.ErrReset) {
 		return err
 	}
-	return c.upstream.Fault(response.Status, response.Header.HTTP(), body)
+	return r.Fault(body)
 }
 
 // localFault is the fault of an answer that Envoy made itself: the upstream was
@@ -92,8 +140,8 @@ func timedOut(err error) error {
 }
 
 // whole answers a request that is not a stream.
-func (s *Server) whole(ctx context.Context, c *call, response *exchange.Response) error {
-	body, more, err := s.read(c, maxReply)
+func (s *Server) whole(c *call, r *reply) error {
+	body, more, err := c.read(r, maxReply)
 	switch {
 	case errors.Is(err, os.ErrDeadlineExceeded):
 		return timedOut(err)
@@ -102,7 +150,7 @@ func (s *Server) whole(ctx context.Context, c *call, response *exchange.Response
 	case more:
 		return undecodable(errors.New("longer than the gateway takes"))
 	}
-	events, err := c.upstream.Whole(response.Status, response.Header.HTTP(), body)
+	events, err := r.Whole(body)
 	if err != nil {
 		return err
 	}
@@ -116,7 +164,7 @@ func (s *Server) whole(ctx context.Context, c *call, response *exchange.Response
 		return err
 	}
 	c.release()
-	if err := c.x.Answer(ctx, http.StatusOK, c.headers("application/json"), out); err != nil {
+	if err := c.reply(out); err != nil {
 		return err
 	}
 	c.promise(http.StatusOK, s.Now())
@@ -127,11 +175,11 @@ func undecodable(err error) error {
 	return &fault.Error{Kind: fault.Upstream, Status: http.StatusBadGateway, Message: "the upstream's answer could not be decoded", Err: err}
 }
 
-// read reads the upstream's body, within the call's deadline; more tells that it
-// goes on after limit bytes.
-func (s *Server) read(c *call, limit int64) (body []byte, more bool, err error) {
-	c.x.SetReadDeadline(c.started.Add(s.timeout(c.match.Model)))
-	body, err = io.ReadAll(&counted{r: io.LimitReader(c.x, limit+1), take: func(n int64) error {
+// read reads the body of a reply, within the call's time; more tells that it goes
+// on after limit bytes.
+func (c *call) read(r *reply, limit int64) (body []byte, more bool, err error) {
+	_ = r.body.SetReadDeadline(c.budget.end)
+	body, err = io.ReadAll(&counted{r: io.LimitReader(r.body, limit+1), take: func(n int64) error {
 		c.held.Add(n) // it is paid for: it makes others wait, and is not refused
 		return nil
 	}})
@@ -141,14 +189,22 @@ func (s *Server) read(c *call, limit int64) (body []byte, more bool, err error) 
 	return body, false, err
 }
 
-// timeout is how long the whole call may take.
-func (s *Server) timeout(m *resource.Model) time.Duration {
-	return orDefault(m.Timeout, s.Config.Timeout)
+// budget is the time that a call has: all its attempts, and what comes of them.
+type budget struct {
+	end time.Time     // of the whole call
+	gap time.Duration // the longest silence of a stream, before its first event too
 }
 
-// streamTimeout is the longest gap before the first chunk and between chunks.
-func (s *Server) streamTimeout(m *resource.Model) time.Duration {
-	return orDefault(m.StreamTimeout, s.Config.StreamTimeout)
+func (s *Server) newBudget(started time.Time, m *resource.Model) budget {
+	return budget{started.Add(orDefault(m.Timeout, s.Config.Timeout)), orDefault(m.StreamTimeout, s.Config.StreamTimeout)}
+}
+
+// silent is when a silence that began at since has lasted too long.
+func (b budget) silent(since time.Time) time.Time {
+	if end := since.Add(b.gap); end.Before(b.end) {
+		return end
+	}
+	return b.end
 }
 
 func orDefault(ms int64, d time.Duration) time.Duration {

@@ -50,10 +50,10 @@ type call struct {
 	prompt      int64 // tokens, as promptEstimate has them
 	reservation *ratelimit.Reservation
 	upstream    *bedrock.Call
+	budget      budget
 
 	// attempt
-	awsRequestID string
-	attempts     int
+	tries []*try
 
 	// answer
 	status    int // told to the caller; 0 while nothing was
@@ -123,10 +123,16 @@ func (c *call) reject(f *fault.Error) error {
 	return c.x.Reject(status, headers, body)
 }
 
-// reply answers 200 with a JSON object, without an upstream.
+// reply answers 200 with a JSON object.
 func (c *call) reply(body []byte) error {
+	if err := c.x.Respond(http.StatusOK, c.headers("application/json")); err != nil {
+		return err
+	}
+	if err := c.x.Finish(body); err != nil {
+		return err
+	}
 	c.status = http.StatusOK
-	return c.x.Reject(http.StatusOK, c.headers("application/json"), body)
+	return nil
 }
 
 // isGone tells whether err means that Envoy has ended the stream: there is nobody

@@ -2,8 +2,8 @@
 // with it OpenAI's API answered from AWS Bedrock.
 //
 // It knows the story of one call: it arrives (authenticate, count), and then there
-// are three acts, admit (decode, resolve, authorize, reserve), attempt (encode,
-// sign, forward, decode) and settle (commit tokens, release, record); and the
+// are three acts, admit (decode, resolve, authorize, encode, reserve), attempt (sign,
+// send, decode) and settle (commit tokens, release, record); and the
 // table of operations. It knows no JSON of OpenAI's or AWS's (openai, bedrock), no
 // ext_proc message (exchange) and no Redis (ratelimit, usage). cmd/extproc wires
 // and runs it.
@@ -27,6 +27,7 @@ import (
 	"aisix/extproc/exchange"
 	"aisix/extproc/fault"
 	"aisix/extproc/fetch"
+	"aisix/extproc/identity"
 	"aisix/extproc/ratelimit"
 	"aisix/extproc/usage"
 )
@@ -93,15 +94,17 @@ type Server struct {
 	extprocv3.UnimplementedExternalProcessorServer
 	Parts
 
-	table    table
-	room     room
-	draining atomic.Bool
-	unready  atomic.Bool // what /readyz last said
+	table      table
+	targets    targets
+	identities identity.Source
+	room       room
+	draining   atomic.Bool
+	unready    atomic.Bool // what /readyz last said
 }
 
 // New builds a server.
 func New(p Parts) *Server {
-	s := &Server{Parts: p, room: newRoom(p.Config)}
+	s := &Server{Parts: p, targets: newTargets(), room: newRoom(p.Config)}
 	s.table = s.operations()
 	if s.Config.TranslationWait <= 0 {
 		s.Config.TranslationWait = translationWait
@@ -199,14 +202,14 @@ func (s *Server) converse(d conversation) operation {
 		if err := s.admit(ctx, c, d); err != nil {
 			return err
 		}
-		response, err := s.attempt(ctx, c)
+		r, err := s.attempt(ctx, c, passage{c.x, c.forget})
 		if err != nil {
 			return err
 		}
 		if c.stream {
-			return s.stream(ctx, c, response)
+			return s.stream(ctx, c, r)
 		}
-		return s.whole(ctx, c, response)
+		return s.whole(c, r)
 	}}
 }
 

@@ -5,6 +5,7 @@ import (
 	"crypto/sha256"
 	"log/slog"
 	"net/http"
+	"slices"
 
 	"aisix/extproc/chat"
 	"aisix/extproc/fault"
@@ -32,7 +33,7 @@ func (s *Server) settle(c *call) {
 		Path:      c.path,
 		Operation: c.operation,
 		Alias:     c.alias,
-		Attempts:  c.attempts,
+		Attempts:  len(c.tries),
 		Status:    c.status,
 		Outcome:   c.outcome(),
 		Panicked:  c.panicked,
@@ -44,14 +45,20 @@ func (s *Server) settle(c *call) {
 	if a := c.header.ClientAddress; a.IsValid() {
 		u.ClientAddress = a.String()
 	}
-	if c.awsRequestID != "" {
-		u.UpstreamRequestIDs = []string{c.awsRequestID}
-	}
 	if c.key != nil {
 		u.KeyID = c.key.ID
 	}
 	if c.upstream != nil {
-		u.Notes = c.upstream.Notes()
+		u.Notes = slices.Clip(c.upstream.Notes())
+	}
+	for _, t := range c.tries {
+		if t.reply == nil {
+			continue
+		}
+		u.Notes = append(u.Notes, t.reply.Notes()...)
+		if id := t.reply.RequestID(); id != "" {
+			u.UpstreamRequestIDs = append(u.UpstreamRequestIDs, id)
+		}
 	}
 	if m := c.match; m != nil {
 		u.ModelAlias, u.ModelID, u.UpstreamModel = m.Alias, m.ModelID, m.UpstreamID
@@ -87,7 +94,7 @@ func (c *call) outcome() usage.Outcome {
 		return usage.Cancelled
 	case c.fault == nil:
 		return usage.Succeeded
-	case c.attempts == 0 && (c.fault.Status < 500 || c.fault.Kind == fault.Overloaded):
+	case len(c.tries) == 0 && (c.fault.Status < 500 || c.fault.Kind == fault.Overloaded):
 		return usage.Refused
 	default:
 		return usage.Failed
@@ -148,7 +155,7 @@ func (c *call) release() {
 // A call that Bedrock did not answer is charged nothing.
 func (c *call) cost() (u chat.Usage, partial bool) {
 	u = c.usage
-	if c.ended || !u.Known() && c.seen == 0 && !(c.left && c.attempts > 0) {
+	if c.ended || !u.Known() && c.seen == 0 && !(c.left && len(c.tries) > 0) {
 		return u, false
 	}
 	if u.Input == nil {

@@ -10,7 +10,6 @@ import (
 	"time"
 
 	"aisix/extproc/chat"
-	"aisix/extproc/exchange"
 	"aisix/extproc/fault"
 	"aisix/extproc/sse"
 )
@@ -20,81 +19,126 @@ import (
 // still a plain HTTP error. A silence after it is broken by comments; one before
 // it can't be: Envoy takes nothing for the caller's body before the upstream's
 // first byte (ext_proc, full duplex: "spurious message").
-func (s *Server) stream(ctx context.Context, c *call, response *exchange.Response) error {
-	if !c.upstream.IsStream(response.Status, response.Header.HTTP()) {
-		return s.refusal(c, response)
+func (s *Server) stream(ctx context.Context, c *call, r *reply) error {
+	if !r.IsStream() {
+		return c.refusal(r)
 	}
-	events := c.upstream.Events(c.x)
-	var out []byte
-	var writer chat.Writer // nil before the first event
+	events := r.Events(r.body)
+	y := relay{s: s, c: c}
 	silent := s.Now()
 	for {
-		c.x.SetReadDeadline(s.nextDeadline(c, silent))
+		limit := c.budget.silent(silent)
+		_ = r.body.SetReadDeadline(y.wake(limit))
 		batch, err := events.Next()
 		switch {
+		case errors.Is(err, os.ErrDeadlineExceeded) && !s.Now().Before(limit):
+			return y.breakOff(ctx, c.overdue(s.Now().Sub(silent)))
 		case errors.Is(err, os.ErrDeadlineExceeded):
-			if f := s.overdue(c, silent); f != nil {
-				return s.breakOff(ctx, c, writer, out, f)
-			}
-			if writer == nil {
-				continue
-			}
-			out = writer.Idle(out)
-		case err == io.EOF && writer == nil:
-			return undecodable(io.ErrUnexpectedEOF)
+			y.idle()
 		case err == io.EOF:
-			return s.end(ctx, c, writer, out)
+			return y.end(ctx)
 		case err != nil:
-			return s.breakOff(ctx, c, writer, out, err)
+			return y.breakOff(ctx, err)
 		default:
 			silent = s.Now()
-			for _, e := range batch {
-				if writer == nil {
-					writer = c.asked.Stream(s.heading())
-				}
-				c.meter(e)
-				if out, err = writer.Append(out, e); err != nil {
-					return s.breakOff(ctx, c, writer, out, undecodable(err))
-				}
+			if err := y.append(batch); err != nil {
+				return y.breakOff(ctx, err)
 			}
-			if len(out) == 0 || events.Buffered() {
+			if events.Buffered() {
 				continue // frames that came together go out together
 			}
 		}
-		if err := s.send(ctx, c, out); err != nil {
+		if err := y.flush(); err != nil {
 			return err
 		}
-		out = out[:0]
 	}
 }
 
-// send writes out as one piece, after the headers if they were not told yet.
-func (s *Server) send(ctx context.Context, c *call, out []byte) error {
-	if !c.promised {
-		headers := append(c.headers(""), keyValues(sse.Header())...)
-		if err := c.x.WriteHeader(ctx, http.StatusOK, headers); err != nil {
-			return err
+// relay writes the events of one stream to the caller, in the call's dialect.
+type relay struct {
+	s      *Server
+	c      *call
+	writer chat.Writer // nil before the first event
+	out    []byte      // waits to be sent
+}
+
+// append writes a batch of events, and meters them.
+func (y *relay) append(batch []chat.Event) (err error) {
+	for _, e := range batch {
+		if y.writer == nil {
+			y.writer = y.c.asked.Stream(y.s.heading())
 		}
-		c.promise(http.StatusOK, s.Now())
+		y.c.meter(e)
+		if y.out, err = y.writer.Append(y.out, e); err != nil {
+			return undecodable(err)
+		}
 	}
-	n, err := c.x.Write(out)
-	c.sent += n
+	return nil
+}
+
+// idle breaks a silence.
+func (y *relay) idle() {
+	if y.writer != nil {
+		y.out = y.writer.Idle(y.out)
+	}
+}
+
+// wake is when a silence that may last until limit has to be broken.
+func (y *relay) wake(limit time.Time) time.Time {
+	comment := y.s.Now().Add(y.s.Config.KeepAlive)
+	if y.s.Config.KeepAlive > 0 && comment.Before(limit) {
+		return comment
+	}
+	return limit
+}
+
+// flush sends what waits, as one piece.
+func (y *relay) flush() error {
+	if len(y.out) == 0 {
+		return nil
+	}
+	if err := y.promise(); err != nil {
+		return err
+	}
+	n, err := y.c.x.Write(y.out)
+	y.c.sent += n
+	y.out = y.out[:0]
 	return err
+}
+
+// promise tells the caller the headers, once.
+func (y *relay) promise() error {
+	c := y.c
+	if c.promised {
+		return nil
+	}
+	if err := c.x.Respond(http.StatusOK, append(c.headers(""), keyValues(sse.Header())...)); err != nil {
+		return err
+	}
+	c.promise(http.StatusOK, y.s.Now())
+	return nil
+}
+
+// finish sends what waits, and ends the answer. The call's place is free before.
+func (y *relay) finish() error {
+	y.c.release()
+	if err := y.promise(); err != nil {
+		return err
+	}
+	return y.c.x.Finish(y.out)
 }
 
 // end ends a stream that has come to its good end. The caller may have left by
 // now: that makes it no failure.
-func (s *Server) end(ctx context.Context, c *call, writer chat.Writer, out []byte) error {
-	out, err := writer.Finish(out)
-	if err != nil {
-		return s.breakOff(ctx, c, writer, out, undecodable(err))
+func (y *relay) end(ctx context.Context) (err error) {
+	if y.writer == nil {
+		return undecodable(io.ErrUnexpectedEOF)
 	}
-	c.ended = true
-	c.release()
-	if err = s.send(ctx, c, out); err == nil {
-		err = c.x.Finish()
+	if y.out, err = y.writer.Finish(y.out); err != nil {
+		return y.breakOff(ctx, undecodable(err))
 	}
-	if c.isGone(ctx, err) {
+	y.c.ended = true
+	if err = y.finish(); y.c.isGone(ctx, err) {
 		return nil
 	}
 	return err
@@ -103,38 +147,19 @@ func (s *Server) end(ctx context.Context, c *call, writer chat.Writer, out []byt
 // breakOff ends a stream with a fault: a plain HTTP error before the first
 // event, else an error event and no [DONE]. What waits to be sent does not
 // matter: the answer must not depend on how the frames were cut on the way.
-func (s *Server) breakOff(ctx context.Context, c *call, writer chat.Writer, out []byte, err error) error {
-	if writer == nil || c.isGone(ctx, err) {
+func (y *relay) breakOff(ctx context.Context, err error) error {
+	if y.writer == nil || y.c.isGone(ctx, err) {
 		return err
 	}
-	c.fault = fault.From(err)
-	c.release()
-	if err := s.send(ctx, c, writer.Fault(out, c.fault)); err != nil {
-		return err
-	}
-	return c.x.Finish()
+	y.c.fault = fault.From(err)
+	y.out = y.writer.Fault(y.out, y.c.fault)
+	return y.finish()
 }
 
-// nextDeadline is when the silence must be broken: by a comment, or by a fault.
-func (s *Server) nextDeadline(c *call, silent time.Time) time.Time {
-	next := silent.Add(s.streamTimeout(c.match.Model))
-	if end := c.started.Add(s.timeout(c.match.Model)); end.Before(next) {
-		next = end
-	}
-	if comment := s.Now().Add(s.Config.KeepAlive); s.Config.KeepAlive > 0 && comment.Before(next) {
-		next = comment
-	}
-	return next
-}
-
-// overdue gives the timeout that has run out, if one has.
-func (s *Server) overdue(c *call, silent time.Time) error {
-	now := s.Now()
-	if now.Before(silent.Add(s.streamTimeout(c.match.Model))) && now.Before(c.started.Add(s.timeout(c.match.Model))) {
-		return nil
-	}
+// overdue is the fault of a silence that has lasted too long.
+func (c *call) overdue(silent time.Duration) error {
 	if c.sent >= envoyBuffer {
-		return c.stood(now.Sub(silent))
+		return c.stood(silent)
 	}
 	return timedOut(os.ErrDeadlineExceeded)
 }

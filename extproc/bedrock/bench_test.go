@@ -37,10 +37,11 @@ func BenchmarkWhole(b *testing.B) {
 				if err != nil {
 					b.Fatal(err)
 				}
-				if _, err := c.Sign(creds, signedAt); err != nil {
+				s, err := c.Sign(token, signedAt)
+				if err != nil {
 					b.Fatal(err)
 				}
-				events, err := c.Whole(200, header, reply)
+				events, err := s.Reply(200, header).Whole(reply)
 				if err != nil {
 					b.Fatal(err)
 				}
@@ -64,7 +65,7 @@ func BenchmarkEvent(b *testing.B) {
 		b.Run(x.name, func(b *testing.B) {
 			r := userSays("q")
 			r.Stream = true
-			e := newCall(b, r, target(x.model)).Events(&endless{frame: x.frame})
+			e := newCall(b, r, target(x.model)).reply(200, nil).Events(&endless{frame: x.frame})
 			b.ReportAllocs()
 			b.SetBytes(int64(len(x.frame)))
 			for b.Loop() {

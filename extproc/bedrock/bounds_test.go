@@ -38,7 +38,7 @@ func TestExpansionIsBounded(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if n := strings.Count(string(c.Body()), text); n != 20 {
+	if n := strings.Count(string(c.body), text); n != 20 {
 		t.Errorf("the text stands %d times, want 20", n)
 	}
 	shaped := tools(0)
@@ -61,8 +61,8 @@ func TestExpansionIsBounded(t *testing.T) {
 	// Other families read references themselves.
 	for _, model := range models {
 		c, err := NewCall(t.Context(), tools(60), target(model), bodyLimit)
-		if err == nil && len(c.Body()) > 2*60*len(twice) {
-			t.Errorf("%s: %d bytes", model, len(c.Body()))
+		if err == nil && len(c.body) > 2*60*len(twice) {
+			t.Errorf("%s: %d bytes", model, len(c.body))
 		}
 	}
 }

@@ -9,7 +9,7 @@ import (
 // cache leaves cache points only where the family takes them, with a TTL that
 // it knows. A mark is a hint: without effect elsewhere.
 func (p *prepared) cache() error {
-	r, c := p.req, p.family.Capabilities
+	r, c := p.req, &p.family.Capabilities
 	r.System = cachePoints(r.System, slices.Contains(c.Cache, "system"), c.CacheTTL)
 	for i, m := range r.Messages {
 		r.Messages[i].Blocks = cachePoints(m.Blocks, slices.Contains(c.Cache, "messages"), c.CacheTTL)

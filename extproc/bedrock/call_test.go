@@ -13,17 +13,42 @@ import (
 
 	"aisix/admin/resource"
 	"aisix/extproc/chat"
+	"aisix/extproc/identity"
 
 	"github.com/aws/aws-sdk-go-v2/aws/protocol/eventstream"
 )
 
-var creds = resource.Static{AccessKeyID: "AKIDEXAMPLE", SecretAccessKey: "secret", SessionToken: "token", Region: "us-west-2"}
+var (
+	creds = resource.Static{AccessKeyID: "AKIDEXAMPLE", SecretAccessKey: "secret", SessionToken: "token", Region: "us-west-2"}
+	token = identity.Token{AccessKeyID: creds.AccessKeyID, SecretAccessKey: creds.SecretAccessKey, SessionToken: creds.SessionToken}
+)
 
 // bodyLimit is what the proxy takes by default.
 const bodyLimit = 10 << 20
 
-func target(id string) Target {
-	return Target{ModelID: id, Publisher: Publisher(id), Region: "us-west-2"}
+// target is the model id, compiled with nothing said about it.
+func target(id string) *Model { return compile(&resource.Model{ModelName: id}) }
+
+// compile compiles m for creds and the public endpoint.
+func compile(m *resource.Model) *Model {
+	return compileFor(m, &resource.ProviderKey{Credentials: creds})
+}
+
+func compileFor(m *resource.Model, k *resource.ProviderKey) *Model {
+	c, err := Compile(m, m.ModelName, k)
+	if err != nil {
+		panic(err)
+	}
+	return c
+}
+
+// reply is what answers an attempt of c.
+func (c *Call) reply(status int, h http.Header) *Reply {
+	s, err := c.Sign(token, time.Time{})
+	if err != nil {
+		panic(err)
+	}
+	return s.Reply(status, h)
 }
 
 // allocated is how many bytes f allocates.
@@ -61,7 +86,7 @@ func frame(t testing.TB, kind, name, payload string) []byte {
 	return buf.Bytes()
 }
 
-func newCall(t testing.TB, req *chat.Request, to Target) *Call {
+func newCall(t testing.TB, req *chat.Request, to *Model) *Call {
 	t.Helper()
 	c, err := NewCall(t.Context(), req, to, bodyLimit)
 	if err != nil {
@@ -92,20 +117,20 @@ func TestConverseEncodesTextAndSamplingAsSent(t *testing.T) {
 	req.System = []chat.Block{chat.Text{Text: "be brief"}}
 	c := newCall(t, req, target("amazon.nova-pro-v1:0"))
 	const want = `{"inferenceConfig":{"temperature":0.7},"messages":[{"content":[{"text":"<hi> & bye"}],"role":"user"}],"system":[{"text":"be brief"}]}`
-	if got := canonical(t, c.Body()); got != want {
+	if got := canonical(t, c.body); got != want {
 		t.Errorf("body\n%s\nwant\n%s", got, want)
 	}
-	if got := c.Path(); got != "/model/amazon.nova-pro-v1%3A0/converse" {
+	if got := c.url.EscapedPath(); got != "/model/amazon.nova-pro-v1%3A0/converse" {
 		t.Errorf("path %s", got)
 	}
-	if c.Host() != "bedrock-runtime.us-west-2.amazonaws.com" || !c.TLS() {
-		t.Errorf("host %s, TLS %v", c.Host(), c.TLS())
+	if c.url.Host != "bedrock-runtime.us-west-2.amazonaws.com" || c.url.Scheme != "https" {
+		t.Errorf("host %s, TLS %v", c.url.Host, c.url.Scheme == "https")
 	}
-	h, err := c.Sign(creds, time.Unix(0, 0))
+	s, err := c.Sign(token, time.Unix(0, 0))
 	if err != nil {
 		t.Fatal(err)
 	}
-	if a := h.Get("Authorization"); !strings.Contains(a, "SignedHeaders=content-type;host;x-amz-content-sha256;x-amz-date;x-amz-security-token,") {
+	if a := s.Header.Get("Authorization"); !strings.Contains(a, "SignedHeaders=content-type;host;x-amz-content-sha256;x-amz-date;x-amz-security-token,") {
 		t.Errorf("authorization %s", a)
 	}
 }
@@ -145,10 +170,10 @@ func TestConverseStreamReadsTextToolsAndUsage(t *testing.T) {
 	req := userSays("hi")
 	req.Stream = true
 	c := newCall(t, req, target("amazon.nova-pro-v1:0"))
-	if c.Path() != "/model/amazon.nova-pro-v1%3A0/converse-stream" {
-		t.Errorf("path %s", c.Path())
+	if c.url.EscapedPath() != "/model/amazon.nova-pro-v1%3A0/converse-stream" {
+		t.Errorf("path %s", c.url.EscapedPath())
 	}
-	events := all(t, c.Events(bytes.NewReader(s)))
+	events := all(t, c.reply(200, nil).Events(bytes.NewReader(s)))
 	var text, input strings.Builder
 	var stop chat.Stop
 	var usage chat.Usage
@@ -173,7 +198,7 @@ func TestWholeConverseReply(t *testing.T) {
 	c := newCall(t, userSays("hi"), target("amazon.nova-pro-v1:0"))
 	h := http.Header{"Content-Type": {"application/json"}}
 	body := `{"output":{"message":{"role":"assistant","content":[{"text":"a"},{"novelBlock":{}},{"toolUse":{"toolUseId":"t","name":"f","input":{"z":1.50,"a":"<&>"}}}]}},"stopReason":"tool_use","usage":{"inputTokens":1,"outputTokens":2,"totalTokens":3}}`
-	events, err := c.Whole(200, h, []byte(body))
+	events, err := c.reply(200, h).Whole([]byte(body))
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -15,8 +15,8 @@ import (
 )
 
 // encodeConverse is the request of Converse or ConverseStream.
-func encodeConverse(ctx context.Context, p *prepared, t Target) (wireRequest, error) {
-	in, err := converseInput(ctx, p, t)
+func encodeConverse(ctx context.Context, p *prepared) (wireRequest, error) {
+	in, err := converseInput(ctx, p)
 	if err != nil {
 		return wireRequest{}, err
 	}
@@ -37,9 +37,9 @@ func encodeConverse(ctx context.Context, p *prepared, t Target) (wireRequest, er
 	return serialize(converseStreamSchema, stream)
 }
 
-func converseInput(ctx context.Context, p *prepared, t Target) (*bedrockruntime.ConverseInput, error) {
+func converseInput(ctx context.Context, p *prepared) (*bedrockruntime.ConverseInput, error) {
 	in := &bedrockruntime.ConverseInput{
-		ModelId:         &t.ModelID,
+		ModelId:         &p.model.ID,
 		InferenceConfig: inference(p),
 		OutputConfig:    outputConfig(p),
 		RequestMetadata: labels(p),

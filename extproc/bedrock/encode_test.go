@@ -222,8 +222,7 @@ func TestEncoding(t *testing.T) {
 			r.Messages = append(r.Messages, chat.Message{Role: chat.Assistant, Blocks: []chat.Block{chat.Text{Text: "a"}, chat.Thinking{Text: "t", Signature: "sig"}, chat.Redacted{Data: "AAE="}}}, userSays("b").Messages[0])
 		}), want: []string{`{"reasoningContent":{"reasoningText":{"signature":"sig","text":"t"}}},{"reasoningContent":{"redactedContent":"AAE="}},{"text":"a"}`}},
 	} {
-		to := target(tt.model)
-		to.Options = tt.options
+		to := compile(&resource.Model{ModelName: tt.model, Bedrock: tt.options})
 		c, err := NewCall(t.Context(), tt.req, to, bodyLimit)
 		if tt.refused != "" {
 			var f *fault.Error
@@ -237,13 +236,13 @@ func TestEncoding(t *testing.T) {
 			continue
 		}
 		for _, want := range tt.want {
-			if !strings.Contains(string(c.Body()), want) {
-				t.Errorf("%s: no %s in\n%s", tt.name, want, c.Body())
+			if !strings.Contains(string(c.body), want) {
+				t.Errorf("%s: no %s in\n%s", tt.name, want, c.body)
 			}
 		}
 		for _, missing := range tt.missing {
-			if strings.Contains(string(c.Body()), missing) {
-				t.Errorf("%s: %s in\n%s", tt.name, missing, c.Body())
+			if strings.Contains(string(c.body), missing) {
+				t.Errorf("%s: %s in\n%s", tt.name, missing, c.body)
 			}
 		}
 	}

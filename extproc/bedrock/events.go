@@ -15,7 +15,7 @@ const maxNotes = 16
 
 // Events reads an event stream as chat.Events. Not for concurrent use.
 type Events struct {
-	call    *Call
+	reply   *Reply
 	frames  frameReader
 	codec   *eventCodec
 	decode  func(event any) ([]chat.Event, error)
@@ -51,18 +51,18 @@ func (e *Events) Next() ([]chat.Event, error) {
 	}
 	event, err := e.codec.decode(frame)
 	if err != nil {
-		return nil, e.fail(e.call.streamFault(err))
+		return nil, e.fail(e.reply.streamFault(err))
 	}
 	events, err := e.decode(event)
 	if err != nil {
-		return nil, e.fail(e.call.decodeFault(err))
+		return nil, e.fail(e.reply.decodeFault(err))
 	}
 	notes, err := e.stops.settle(events)
 	if err != nil {
-		return nil, e.fail(e.call.decodeFault(err))
+		return nil, e.fail(e.reply.decodeFault(err))
 	}
-	if len(e.call.notes) < maxNotes {
-		e.call.notes = append(e.call.notes, notes...)
+	if len(e.reply.notes) < maxNotes {
+		e.reply.notes = append(e.reply.notes, notes...)
 	}
 	return e.restore.events(events), nil
 }

@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"path"
+	"slices"
 	"strings"
 
 	"aisix/admin/resource"
@@ -18,9 +19,9 @@ import (
 //go:embed families.json
 var familiesJSON []byte
 
-// family is a row of the file, and the merge of those that match a model.
+// family is what is known of a model: the members of the rows that match it, a
+// later row's over an earlier one's.
 type family struct {
-	Match        []string              `json:"match"`
 	Capabilities resource.Capabilities `json:"capabilities"`
 	// Efforts maps a caller's reasoning effort to the family's word for it.
 	Efforts map[string]string `json:"efforts,omitempty"`
@@ -29,88 +30,79 @@ type family struct {
 	ReasoningFields map[string]json.RawMessage `json:"reasoning_fields,omitempty"`
 }
 
+// familyRow is a row of the file: patterns, and the members of family that it says.
+type familyRow struct {
+	match []string
+	says  json.RawMessage
+}
+
 var families = mustFamilies(familiesJSON)
 
-func mustFamilies(data []byte) []family {
-	dec := json.NewDecoder(bytes.NewReader(data))
-	dec.DisallowUnknownFields()
-	var rows []family
-	if err := dec.Decode(&rows); err != nil {
+// mustFamilies reads the rows, each of which must be a family with nothing unknown
+// in it: a misspelled member would say nothing, silently.
+func mustFamilies(data []byte) []familyRow {
+	var raws []json.RawMessage
+	if err := json.Unmarshal(data, &raws); err != nil {
 		panic(fmt.Sprintf("bedrock: families.json: %v", err))
+	}
+	rows := make([]familyRow, len(raws))
+	for i, raw := range raws {
+		var row struct {
+			Match []string `json:"match"`
+			family
+		}
+		dec := json.NewDecoder(bytes.NewReader(raw))
+		dec.DisallowUnknownFields()
+		if err := dec.Decode(&row); err != nil {
+			panic(fmt.Sprintf("bedrock: families.json: row %d: %v", i, err))
+		}
+		rows[i] = familyRow{match: row.Match, says: raw}
 	}
 	return rows
 }
 
-// familyOf is what is known of the target's model. Nothing is known of an
+// familyOf is what is known of a model by its base id. Nothing is known of an
 // unknown one: all its members are "not said", and nothing is refused for it.
-func familyOf(t Target) family {
-	id := baseID(t)
+func familyOf(id string) family {
 	var f family
 	for _, row := range families {
-		for _, pattern := range row.Match {
-			if ok, _ := path.Match(pattern, id); ok {
-				f.overlay(row)
-				break
-			}
+		if slices.ContainsFunc(row.match, func(pattern string) bool { ok, _ := path.Match(pattern, id); return ok }) {
+			f.overlay(row.says)
 		}
-	}
-	if t.Options.Capabilities != nil {
-		f.overlay(family{Capabilities: *t.Options.Capabilities})
 	}
 	return f
 }
 
+// overlay takes over every member that says has: a family's JSON that was read
+// before. Maps are said whole, not member by member.
+func (f *family) overlay(says json.RawMessage) {
+	efforts, fields := f.Efforts, f.ReasoningFields
+	f.Efforts, f.ReasoningFields = nil, nil
+	if err := json.Unmarshal(says, f); err != nil {
+		panic(fmt.Sprintf("bedrock: a family that was read before: %v", err))
+	}
+	if f.Efforts == nil {
+		f.Efforts = efforts
+	}
+	if f.ReasoningFields == nil {
+		f.ReasoningFields = fields
+	}
+}
+
 // baseID is the id that patterns see: anthropic.claude-…, with neither ARN nor
-// geography. An id that doesn't show its publisher gets the target's.
-func baseID(t Target) string {
-	id := t.ModelID
+// geography. An id that doesn't show its publisher gets the one given.
+func baseID(id, publisher string) string {
 	if strings.HasPrefix(id, arnPrefix) {
 		id = id[strings.LastIndexByte(id, '/')+1:]
 	}
-	if t.Publisher == "" {
+	if publisher == "" {
 		return id
 	}
-	prefix := t.Publisher + "."
+	prefix := publisher + "."
 	if i := strings.Index(id, prefix); i == 0 || (i > 0 && id[i-1] == '.') {
 		return id[i:]
 	}
 	return prefix + strings.ReplaceAll(id, "/", "-")
-}
-
-// overlay takes over every member that row says.
-func (f *family) overlay(row family) {
-	c, o := &f.Capabilities, row.Capabilities
-	for _, m := range []struct{ to, from **bool }{
-		{&c.System, &o.System}, {&c.Tools, &o.Tools}, {&c.Images, &o.Images}, {&c.ToolResultImages, &o.ToolResultImages},
-		{&c.Documents, &o.Documents}, {&c.StrictTools, &o.StrictTools}, {&c.Penalties, &o.Penalties}, {&c.Seed, &o.Seed}, {&c.MixedTurns, &o.MixedTurns},
-	} {
-		if *m.from != nil {
-			*m.to = *m.from
-		}
-	}
-	for _, m := range []struct{ to, from *[]string }{{&c.ToolChoice, &o.ToolChoice}, {&c.Cache, &o.Cache}, {&c.CacheTTL, &o.CacheTTL}} {
-		if *m.from != nil {
-			*m.to = *m.from
-		}
-	}
-	for _, m := range []struct{ to, from *string }{
-		{&c.StructuredOutput, &o.StructuredOutput}, {&c.Reasoning, &o.Reasoning}, {&c.TopKField, &o.TopKField}, {&c.ToolSchema, &o.ToolSchema},
-	} {
-		if *m.from != "" {
-			*m.to = *m.from
-		}
-	}
-	for _, m := range []struct{ to, from **int }{{&c.StopMax, &o.StopMax}, {&c.CallIDLength, &o.CallIDLength}} {
-		if *m.from != nil {
-			*m.to = *m.from
-		}
-	}
-	if row.Efforts != nil {
-		f.Efforts = row.Efforts
-	}
-	if row.ReasoningFields != nil {
-		f.ReasoningFields = row.ReasoningFields
-	}
 }
 
 // denies tells whether a capability is known to be missing: not said is not

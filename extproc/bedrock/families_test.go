@@ -29,14 +29,14 @@ var realIDs = []string{
 // A pattern that matches nothing real is a slip of the pen.
 func TestEveryPatternMatchesARealModel(t *testing.T) {
 	for _, row := range families {
-		for _, pattern := range row.Match {
-			if !slices.ContainsFunc(realIDs, func(id string) bool { ok, _ := path.Match(pattern, baseID(target(id))); return ok }) {
+		for _, pattern := range row.match {
+			if !slices.ContainsFunc(realIDs, func(id string) bool { ok, _ := path.Match(pattern, baseID(id, Publisher(id))); return ok }) {
 				t.Errorf("%s matches none", pattern)
 			}
 		}
 	}
 	for _, id := range realIDs {
-		if familyOf(target(id)).Capabilities.System == nil {
+		if target(id).family.Capabilities.System == nil {
 			t.Errorf("nothing is known of %s", id)
 		}
 	}
@@ -68,7 +68,7 @@ func TestFamilies(t *testing.T) {
 		{"deepseek.v3-v1:0", `{"tools":true,"tool_choice":["auto","any"],"reasoning":"effort"}`},
 		{"novel.model-v1:0", `{}`},
 	} {
-		got, err := json.Marshal(familyOf(target(tt.id)).Capabilities)
+		got, err := json.Marshal(target(tt.id).family.Capabilities)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -93,9 +93,8 @@ func TestAResourceOverrulesEachCapability(t *testing.T) {
 	for _, id := range []string{"amazon.titan-text-express-v1", "novel.model-v1:0", "arn:aws:bedrock:us-east-1:123456789012:imported-model/abc"} {
 		fields := reflect.TypeFor[resource.Capabilities]()
 		for i := range fields.NumField() {
-			to := target(id)
-			to.Options.Capabilities = &resource.Capabilities{}
-			f := reflect.ValueOf(to.Options.Capabilities).Elem().Field(i)
+			says := &resource.Capabilities{}
+			f := reflect.ValueOf(says).Elem().Field(i)
 			switch f.Interface().(type) {
 			case *bool:
 				f.Set(reflect.ValueOf(&yes))
@@ -108,17 +107,17 @@ func TestAResourceOverrulesEachCapability(t *testing.T) {
 			default:
 				t.Fatalf("%s is of a type that nobody overlays", fields.Field(i).Name)
 			}
-			got := reflect.ValueOf(familyOf(to).Capabilities).Field(i)
+			got := reflect.ValueOf(compile(&resource.Model{ModelName: id, Bedrock: resource.Bedrock{Capabilities: says}}).family.Capabilities).Field(i)
 			if !reflect.DeepEqual(got.Interface(), f.Interface()) {
 				t.Errorf("%s: %s is not overruled", id, fields.Field(i).Name)
 			}
 		}
 	}
-	to := Target{ModelID: "arn:aws:bedrock:us-east-1:123456789012:application-inference-profile/ab12", Publisher: "anthropic", Region: "us-east-1"}
-	if c := newCall(t, userSays("hi"), to); !strings.HasSuffix(c.Path(), "/invoke") {
-		t.Errorf("a profile that is said to be Claude's goes to %s", c.Path())
+	to := compile(&resource.Model{ModelName: "arn:aws:bedrock:us-east-1:123456789012:application-inference-profile/ab12", Publisher: "anthropic"})
+	if c := newCall(t, userSays("hi"), to); !strings.HasSuffix(c.url.EscapedPath(), "/invoke") {
+		t.Errorf("a profile that is said to be Claude's goes to %s", c.url.EscapedPath())
 	}
-	if f := familyOf(to); f.Capabilities.Reasoning != "adaptive" {
+	if f := to.family; f.Capabilities.Reasoning != "adaptive" {
 		t.Errorf("and is %+v", f.Capabilities)
 	}
 }

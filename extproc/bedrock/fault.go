@@ -42,12 +42,12 @@ const (
 	maxExceptionName = 128
 )
 
-// RequestID is AWS's request id of a reply, "" where it has none.
-func RequestID(header http.Header) string { return header.Get("X-Amzn-Requestid") }
+// requestID is AWS's request id of a reply, "" where it has none.
+func requestID(header http.Header) string { return header.Get("X-Amzn-Requestid") }
 
 // exceptionOf reads name and message; the header wins over the body.
 func exceptionOf(status int, header http.Header, body []byte) *Exception {
-	e := &Exception{Status: status, RequestID: RequestID(header)}
+	e := &Exception{Status: status, RequestID: requestID(header)}
 	if len(body) > maxException {
 		body = nil
 	}
@@ -113,7 +113,7 @@ func quote(s string) string {
 
 // streamFault is the fault of an error that the event codec returned: an
 // exception frame, or a frame that can't be decoded.
-func (c *Call) streamFault(err error) *fault.Error {
+func (r *Reply) streamFault(err error) *fault.Error {
 	var api smithy.APIError
 	if !errors.As(err, &api) {
 		return undecodable(err)
@@ -123,7 +123,7 @@ func (c *Call) streamFault(err error) *fault.Error {
 		// Inside a stream a member's name may stand for the type's: validationException.
 		name = strings.ToUpper(name[:1]) + name[1:]
 	}
-	return c.fault(&Exception{Type: name, Message: api.ErrorMessage(), RequestID: c.requestID}, nil)
+	return r.fault(&Exception{Type: name, Message: api.ErrorMessage(), RequestID: r.RequestID()}, nil)
 }
 
 // The three texts of a prompt that is too long.
@@ -215,7 +215,7 @@ func answerByStatus(s int) answer {
 }
 
 // fault is what the caller may see of e; e itself is for the log from here on.
-func (c *Call) fault(e *Exception, header http.Header) *fault.Error {
+func (r *Reply) fault(e *Exception, header http.Header) *fault.Error {
 	e.Message = e.Message[:min(len(e.Message), redact.MaxInput+1)] // a longer one is not passed on
 	a, known := answers[e.Type]
 	if !known {
@@ -229,7 +229,7 @@ func (c *Call) fault(e *Exception, header http.Header) *fault.Error {
 	case http.StatusForbidden:
 		f.Status = denied(e.Status)
 	case http.StatusBadRequest:
-		f.Message = c.redactor().Message(e.Message)
+		f.Message = r.redactor().Message(e.Message)
 		if tooLong.MatchString(e.Message) {
 			f.Code = "context_length_exceeded"
 		}
@@ -237,7 +237,7 @@ func (c *Call) fault(e *Exception, header http.Header) *fault.Error {
 		f.RetryAfter = retryAfter(header)
 	}
 	e.Hint = hint(e)
-	e.Message = redact.Quotes(e.Message, c.texts())
+	e.Message = redact.Quotes(e.Message, r.call.texts())
 	return f
 }
 

@@ -146,7 +146,7 @@ func TestExceptionsBeforeAnAnswer(t *testing.T) {
 			}
 			form.header.Set("X-Amzn-Requestid", "req-1")
 			c := newCall(t, userSays("hi"), target("amazon.nova-pro-v1:0"))
-			f := c.Fault(e.http, form.header, form.body)
+			f := c.reply(e.http, form.header).Fault(form.body)
 			name := e.name + " " + http.StatusText(e.http) + " " + form.name
 			wantMessage := e.message
 			if wantMessage == "" {
@@ -182,7 +182,7 @@ func TestExceptionsInsideAStream(t *testing.T) {
 			for _, f := range [][]byte{frame(t, "exception", member, string(payload)), frame(t, "exception", e.name, string(payload)), frame(t, "error", e.name, says)} {
 				req := userSays("hi")
 				req.Stream = true
-				_, err := newCall(t, req, target(model)).Events(bytes.NewReader(f)).Next()
+				_, err := newCall(t, req, target(model)).reply(200, nil).Events(bytes.NewReader(f)).Next()
 				var got *fault.Error
 				if !errors.As(err, &got) {
 					t.Fatalf("%s: %v", e.name, err)
@@ -228,8 +228,8 @@ func TestAnthropicsErrors(t *testing.T) {
 		}
 		req := userSays("hi")
 		req.Stream = true
-		_, streamed := newCall(t, req, target("anthropic.claude-sonnet-4-5-20250929-v1:0")).Events(bytes.NewReader(chunk(t, string(event)))).Next()
-		_, whole := newCall(t, userSays("hi"), target("anthropic.claude-sonnet-4-5-20250929-v1:0")).Whole(200, http.Header{"Content-Type": {"application/json"}}, event)
+		_, streamed := newCall(t, req, target("anthropic.claude-sonnet-4-5-20250929-v1:0")).reply(200, nil).Events(bytes.NewReader(chunk(t, string(event)))).Next()
+		_, whole := newCall(t, userSays("hi"), target("anthropic.claude-sonnet-4-5-20250929-v1:0")).reply(200, http.Header{"Content-Type": {"application/json"}}).Whole(event)
 		for _, err := range []error{streamed, whole} {
 			var f *fault.Error
 			if !errors.As(err, &f) || f.Status != tt.status || f.Code != tt.code || f.Message != tt.message {
@@ -247,24 +247,21 @@ func TestTooLongPrompt(t *testing.T) {
 	} {
 		body, _ := json.Marshal(map[string]string{"message": message})
 		c := newCall(t, userSays("hi"), target("amazon.nova-pro-v1:0"))
-		if f := c.Fault(400, http.Header{"X-Amzn-Errortype": {"ValidationException"}}, body); f.Code != "context_length_exceeded" || f.Message != message {
+		if f := c.reply(400, http.Header{"X-Amzn-Errortype": {"ValidationException"}}).Fault(body); f.Code != "context_length_exceeded" || f.Message != message {
 			t.Errorf("%q: %q %q", message, f.Code, f.Message)
 		}
 	}
 }
 
 func TestACallsOwnIdentifiersAreTakenOut(t *testing.T) {
-	to := Target{
-		ModelID: "arn:aws:bedrock:us-west-2:123456789012:application-inference-profile/zz9plural", Region: "home", Endpoint: "https://bedrock.private.example:8443/x",
-		Options: resource.Bedrock{GuardrailConfig: &resource.GuardrailConfig{Identifier: "gr4q7x", Version: "1"}},
-	}
+	to := compileFor(&resource.Model{
+		ModelName: "arn:aws:bedrock:us-west-2:123456789012:application-inference-profile/zz9plural",
+		Bedrock:   resource.Bedrock{GuardrailConfig: &resource.GuardrailConfig{Identifier: "gr4q7x", Version: "1"}},
+	}, &resource.ProviderKey{Credentials: resource.Static{Region: "home"}, APIBase: "https://bedrock.private.example:8443/x"})
 	c := newCall(t, userSays("hi"), to)
-	if _, err := c.Sign(creds, time.Unix(0, 0)); err != nil {
-		t.Fatal(err)
-	}
 	const says = "Profile zz9plural of key AKIDEXAMPLE at bedrock.private.example in home with guardrail gr4q7x failed, request r-17, messages.0 is bad."
 	body, _ := json.Marshal(map[string]string{"message": says})
-	f := c.Fault(400, http.Header{"X-Amzn-Errortype": {"ValidationException"}, "X-Amzn-Requestid": {"r-17"}}, body)
+	f := c.reply(400, http.Header{"X-Amzn-Errortype": {"ValidationException"}, "X-Amzn-Requestid": {"r-17"}}).Fault(body)
 	if want := "Profile [redacted] of key [redacted] at [redacted] in [redacted] with guardrail [redacted] failed, request [redacted], messages.0 is bad."; f.Message != want {
 		t.Errorf("message %q", f.Message)
 	}
@@ -280,7 +277,7 @@ func TestRetryAfterIsRelayed(t *testing.T) {
 			if !relayed {
 				want = ""
 			}
-			if got := c.Fault(status, http.Header{"Retry-After": {tt.sent}}, nil).RetryAfter; got != want {
+			if got := c.reply(status, http.Header{"Retry-After": {tt.sent}}).Fault(nil).RetryAfter; got != want {
 				t.Errorf("%d, Retry-After %q: %q, want %q", status, tt.sent, got, want)
 			}
 		}
@@ -301,11 +298,12 @@ func TestHintsForTheOperator(t *testing.T) {
 		{"a clock that is right", "InvalidSignatureException", "no", now.Add(4 * time.Minute), ""},
 	} {
 		c := newCall(t, userSays("hi"), target("amazon.nova-pro-v1:0"))
-		if _, err := c.Sign(creds, now); err != nil {
+		s, err := c.Sign(token, now)
+		if err != nil {
 			t.Fatal(err)
 		}
 		body, _ := json.Marshal(map[string]string{"message": tt.message})
-		f := c.Fault(403, http.Header{"X-Amzn-Errortype": {tt.kind}, "Date": {tt.date.Format(http.TimeFormat)}}, body)
+		f := s.Reply(403, http.Header{"X-Amzn-Errortype": {tt.kind}, "Date": {tt.date.Format(http.TimeFormat)}}).Fault(body)
 		var e *Exception
 		if !errors.As(f, &e) || (tt.want == "") != (e.Hint == "") || !strings.Contains(e.Hint, tt.want) {
 			t.Errorf("%s: hint %q", tt.name, e.Hint)
@@ -338,7 +336,7 @@ func TestAnswersThatAreNone(t *testing.T) {
 			{"no type", http.Header{}, `{}`, 502},
 			{"an event stream that nobody asked for", stream, ``, 502},
 		} {
-			_, err := newCall(t, userSays("hi"), target(model)).Whole(200, tt.header, []byte(tt.body))
+			_, err := newCall(t, userSays("hi"), target(model)).reply(200, tt.header).Whole([]byte(tt.body))
 			var f *fault.Error
 			if !errors.As(err, &f) || f.Status != tt.status || f.Kind != fault.Upstream {
 				t.Errorf("%s: %v, want %d", tt.name, err, tt.status)
@@ -353,7 +351,7 @@ func TestAnswersThatAreNone(t *testing.T) {
 		`{"output":{"message":{"role":"assistant","content":[{"text":"a"}]}},"stopReason":"malformed_tool_use","usage":{"inputTokens":1,"outputTokens":2,"totalTokens":3}}`,
 		`{"output":{"message":{"role":"assistant","content":[{"text":"a"}]}},"stopReason":"malformed_model_output","usage":{"inputTokens":1,"outputTokens":2,"totalTokens":3}}`,
 	} {
-		_, err := newCall(t, userSays("hi"), target("amazon.nova-pro-v1:0")).Whole(200, plain, []byte(body))
+		_, err := newCall(t, userSays("hi"), target("amazon.nova-pro-v1:0")).reply(200, plain).Whole([]byte(body))
 		var f *fault.Error
 		if !errors.As(err, &f) || f.Status != 502 {
 			t.Errorf("%s: %v, want 502", body, err)
@@ -364,7 +362,7 @@ func TestAnswersThatAreNone(t *testing.T) {
 		`{"type":"message","id":"m","content":[],"stop_reason":"end_turn"}`,
 		`{"id":"m","content":[],"stop_reason":"end_turn","usage":{"input_tokens":1,"output_tokens":1}}`,
 	} {
-		_, err := newCall(t, userSays("hi"), target("anthropic.claude-3-haiku-20240307-v1:0")).Whole(200, plain, []byte(body))
+		_, err := newCall(t, userSays("hi"), target("anthropic.claude-3-haiku-20240307-v1:0")).reply(200, plain).Whole([]byte(body))
 		var f *fault.Error
 		if !errors.As(err, &f) || f.Status != 502 {
 			t.Errorf("%s: %v, want 502", body, err)

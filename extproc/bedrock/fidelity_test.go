@@ -366,7 +366,7 @@ func TestWhatTheSDKReadsIsWhatWeRead(t *testing.T) {
 		streaming.Stream = true
 
 		body := g.converse(a)
-		events, err := whole.Whole(200, json, body)
+		events, err := whole.reply(200, json).Whole(body)
 		if err != nil {
 			t.Fatalf("%s: %v in %s", name, err, body)
 		}
@@ -375,7 +375,7 @@ func TestWhatTheSDKReadsIsWhatWeRead(t *testing.T) {
 			t.Fatalf("%s, Converse (-SDK +ours):\n%s\n%s", name, d, body)
 		}
 		stream := g.converseStream(t, a)
-		streamed := ours(t, all(t, newCall(t, streaming, target(converseModel)).Events(g.chunks(stream))))
+		streamed := ours(t, all(t, newCall(t, streaming, target(converseModel)).reply(200, nil).Events(g.chunks(stream))))
 		if d := cmp.Diff(sdkConverseStream(t, stream), streamed); d != "" {
 			t.Fatalf("%s, ConverseStream (-SDK +ours):\n%s", name, d)
 		}
@@ -384,7 +384,7 @@ func TestWhatTheSDKReadsIsWhatWeRead(t *testing.T) {
 		}
 
 		body = g.claude(a)
-		events, err = newCall(t, userSays("hi"), target(claudeModel)).Whole(200, json, body)
+		events, err = newCall(t, userSays("hi"), target(claudeModel)).reply(200, json).Whole(body)
 		if err != nil {
 			t.Fatalf("%s: %v in %s", name, err, body)
 		}
@@ -393,7 +393,7 @@ func TestWhatTheSDKReadsIsWhatWeRead(t *testing.T) {
 			t.Fatalf("%s, InvokeModel (-SDK +ours):\n%s\n%s", name, d, body)
 		}
 		stream = g.claudeStream(t, a)
-		streamed = ours(t, all(t, newCall(t, streaming, target(claudeModel)).Events(g.chunks(stream))))
+		streamed = ours(t, all(t, newCall(t, streaming, target(claudeModel)).reply(200, nil).Events(g.chunks(stream))))
 		if d := cmp.Diff(sdkInvokeStream(t, stream), streamed); d != "" {
 			t.Fatalf("%s, InvokeModelWithResponseStream (-SDK +ours):\n%s", name, d)
 		}

@@ -11,7 +11,8 @@ import (
 // Forget drops what only encoding and sending took: the body, and of the request
 // all but the texts that AWS's messages may quote. An answer may be minutes away,
 // and a request weighs megabytes. It gives the bytes that stay. Call it once the
-// request has gone out for the last time: it can't be signed again.
+// request has gone out for the last time: it can't be signed again. It must not run
+// beside the Call's other methods, or its replies'.
 func (c *Call) Forget() (kept int64) {
 	c.body = nil
 	if c.request != nil {

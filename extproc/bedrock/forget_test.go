@@ -46,15 +46,16 @@ func TestLogKeepsNoPrompt(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			for _, forget := range []bool{false, true} {
-				call, err := NewCall(t.Context(), request, Target{ModelID: "amazon.nova-pro-v1:0", Publisher: "amazon", Region: "us-west-2"}, bodyLimit)
+				call, err := NewCall(t.Context(), request, target("amazon.nova-pro-v1:0"), bodyLimit)
 				if err != nil {
 					t.Fatal(err)
 				}
+				reply := call.reply(http.StatusBadRequest, http.Header{"X-Amzn-Errortype": {"ValidationException"}})
 				if forget {
 					call.Forget()
 				}
 				body, _ := json.Marshal(map[string]string{"message": c.said})
-				f := call.Fault(http.StatusBadRequest, http.Header{"X-Amzn-Errortype": {"ValidationException"}}, body)
+				f := reply.Fault(body)
 				var e *Exception
 				if !errors.As(f.Err, &e) {
 					t.Fatalf("no exception in %v", f)
@@ -77,11 +78,15 @@ func TestForget(t *testing.T) {
 	held := []weak.Pointer[byte]{weak.Make(&picture[0]), weak.Make(&file[0])}
 	call, err := NewCall(t.Context(), &chat.Request{Messages: []chat.Message{{Role: chat.User, Blocks: []chat.Block{
 		chat.Text{Text: "What is this?"}, chat.Image{Format: "png", Data: picture}, chat.Document{Name: "plan", Format: "pdf", Data: file},
-	}}}}, Target{ModelID: "amazon.nova-pro-v1:0", Publisher: "amazon", Region: "us-west-2"}, bodyLimit)
+	}}}}, target("amazon.nova-pro-v1:0"), bodyLimit)
 	if err != nil {
 		t.Fatal(err)
 	}
-	held = append(held, weak.Make(&call.Body()[0]))
+	signed, err := call.Sign(token, signedAt)
+	if err != nil {
+		t.Fatal(err)
+	}
+	held = append(held, weak.Make(&signed.Body()[0]))
 	picture, file = nil, nil
 	for range 2 { // a second time is none
 		if kept := call.Forget(); kept != int64(len("What is this?")+len("plan")) {
@@ -94,7 +99,7 @@ func TestForget(t *testing.T) {
 			t.Errorf("picture, document, body: number %d is still held", i)
 		}
 	}
-	runtime.KeepAlive(call)
+	runtime.KeepAlive(signed.Reply(http.StatusOK, nil))
 }
 
 // However much AWS says, and however long the prompt is that it may quote, the
@@ -106,7 +111,7 @@ func TestLongExceptions(t *testing.T) {
 	c := newCall(t, r, target("amazon.nova-pro-v1:0"))
 	exception := func(said string) (e *Exception, f *fault.Error) {
 		body, _ := json.Marshal(map[string]string{"message": said, "__type": strings.Repeat("T", 1000)})
-		f = c.Fault(http.StatusBadRequest, nil, body)
+		f = c.reply(http.StatusBadRequest, nil).Fault(body)
 		if !errors.As(f.Err, &e) {
 			t.Fatal(f)
 		}

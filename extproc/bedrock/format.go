@@ -17,10 +17,10 @@ var anyObject = json.RawMessage(`{"type":"object","additionalProperties":true}`)
 
 // structuredOutput asks for the caller's format natively, or by a tool that the
 // model is made to call. A format without a schema has no native form.
-func (p *prepared) structuredOutput(ignored func(string) bool) error {
-	r, c := p.req, p.family.Capabilities
+func (p *prepared) structuredOutput() error {
+	r, c := p.req, &p.family.Capabilities
 	f := r.Format
-	if f == nil || ignored("response_format") {
+	if f == nil || p.model.ignores("response_format") {
 		r.Format = nil
 		return nil
 	}

@@ -46,7 +46,7 @@ func read(t testing.TB, model string, r io.Reader) ([]chat.Event, error) {
 	t.Helper()
 	req := userSays("hi")
 	req.Stream = true
-	e := newCall(t, req, target(model)).Events(r)
+	e := newCall(t, req, target(model)).reply(200, nil).Events(r)
 	var out []chat.Event
 	for {
 		events, err := e.Next()
@@ -179,7 +179,7 @@ func TestADeadlineLosesNothing(t *testing.T) {
 	s, _ := longStream(t)
 	req := userSays("hi")
 	req.Stream = true
-	e := newCall(t, req, target(converseModel)).Events(&deadlines{s: s})
+	e := newCall(t, req, target(converseModel)).reply(200, nil).Events(&deadlines{s: s})
 	var got []chat.Event
 	for {
 		events, err := e.Next()
@@ -213,7 +213,7 @@ func TestBufferedTellsWhetherNextWillRead(t *testing.T) {
 	s, _ := longStream(t)
 	req := userSays("hi")
 	req.Stream = true
-	e := newCall(t, req, target(converseModel)).Events(bytes.NewReader(s))
+	e := newCall(t, req, target(converseModel)).reply(200, nil).Events(bytes.NewReader(s))
 	if e.Buffered() {
 		t.Error("buffered before the first read")
 	}
@@ -364,7 +364,8 @@ func TestStopReasons(t *testing.T) {
 				req := userSays("hi")
 				req.Stream = true
 				one := newCall(t, req, target(model))
-				e := one.Events(bytes.NewReader(b))
+				reply := one.reply(200, nil)
+				e := reply.Events(bytes.NewReader(b))
 				var got chat.StopReason
 				var err error
 				for err == nil {
@@ -379,8 +380,8 @@ func TestStopReasons(t *testing.T) {
 				if got != want || (want == "") != (err != io.EOF) {
 					t.Errorf("%s, %s, calls %v: %q, %v; want %q", model, reason, calls, got, err, want)
 				}
-				if noted := len(one.Notes()) > 0; noted != (reason == "novel") {
-					t.Errorf("%s, %s: notes %q", model, reason, one.Notes())
+				if noted := len(reply.Notes()) > 0; noted != (reason == "novel") {
+					t.Errorf("%s, %s: notes %q", model, reason, reply.Notes())
 				}
 			}
 		}
@@ -449,7 +450,7 @@ func FuzzWhole(f *testing.F) {
 	f.Fuzz(func(t *testing.T, body []byte) {
 		for _, model := range []string{converseModel, claudeModel} {
 			c := newCall(t, userSays("hi"), target(model))
-			events, err := c.Whole(200, map[string][]string{"Content-Type": {"application/json"}}, body)
+			events, err := c.reply(200, map[string][]string{"Content-Type": {"application/json"}}).Whole(body)
 			if err != nil {
 				var fe *fault.Error
 				if !errors.As(err, &fe) {

@@ -19,13 +19,13 @@ const contentType = "application/json"
 
 // encodeInvoke is the request of InvokeModel or InvokeModelWithResponseStream:
 // an Anthropic body, with Bedrock's knobs as headers.
-func encodeInvoke(_ context.Context, p *prepared, t Target) (wireRequest, error) {
+func encodeInvoke(_ context.Context, p *prepared) (wireRequest, error) {
 	body, err := anthropicBody(p)
 	if err != nil {
 		return wireRequest{}, err
 	}
 	mime := contentType
-	in := &bedrockruntime.InvokeModelInput{ModelId: &t.ModelID, Body: body, ContentType: &mime, Accept: &mime}
+	in := &bedrockruntime.InvokeModelInput{ModelId: &p.model.ID, Body: body, ContentType: &mime, Accept: &mime}
 	if g := p.knobs.guardrail; g != nil {
 		in.GuardrailIdentifier, in.GuardrailVersion = &g.Identifier, &g.Version
 		in.Trace = types.Trace(strings.ToUpper(g.Trace))
@@ -86,7 +86,7 @@ func (s *invokeStream) decode(event any) ([]chat.Event, error) {
 
 // decodeFault is the fault of what a decoder refused: Anthropic's error object,
 // a fault already, or something that is no answer.
-func (c *Call) decodeFault(err error) *fault.Error {
+func (r *Reply) decodeFault(err error) *fault.Error {
 	var f *fault.Error
 	if errors.As(err, &f) {
 		return f
@@ -95,7 +95,7 @@ func (c *Call) decodeFault(err error) *fault.Error {
 	if !errors.As(err, &e) {
 		return undecodable(err)
 	}
-	return c.fault(&Exception{Type: anthropicTypes[e.Type], Message: e.Message, RequestID: c.requestID, Status: e.Status()}, nil)
+	return r.fault(&Exception{Type: anthropicTypes[e.Type], Message: e.Message, RequestID: r.RequestID(), Status: e.Status()}, nil)
 }
 
 // anthropicTypes are AWS's names for Anthropic's errors; others go by status.

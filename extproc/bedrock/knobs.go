@@ -23,20 +23,15 @@ type knobs struct {
 	topK        json.RawMessage
 }
 
-func newKnobs(req *chat.Request, t Target) (knobs, error) {
-	o := t.Options
+func newKnobs(req *chat.Request, m *Model) (knobs, error) {
+	o := m.options
 	k := knobs{
 		guardrail:   o.GuardrailConfig,
 		performance: o.PerformanceConfig,
 		tier:        o.ServiceTier,
-		metadata:    maps.Clone(o.RequestMetadata),
+		metadata:    o.RequestMetadata,
 		beta:        o.AnthropicBeta,
-		additional:  map[string]json.RawMessage{},
-	}
-	if len(o.AdditionalModelRequestFields) > 0 {
-		if err := json.Unmarshal(o.AdditionalModelRequestFields, &k.additional); err != nil {
-			return knobs{}, fault.From(err)
-		}
+		additional:  m.additional,
 	}
 	// In the order of names, so that the same request meets the same error.
 	for _, name := range slices.Sorted(maps.Keys(req.Extensions)) {
@@ -54,7 +49,7 @@ func newKnobs(req *chat.Request, t Target) (knobs, error) {
 		if !slices.Contains(o.AllowOverride, name) {
 			return knobs{}, fault.Invalid(name, "%s is set by the model's configuration and may not be set by a request", name)
 		}
-		if name == "anthropic_beta" && t.Publisher != "" && t.Publisher != "anthropic" {
+		if name == "anthropic_beta" && m.Publisher != "" && m.Publisher != "anthropic" {
 			return knobs{}, fault.Invalid(name, "this model takes no anthropic_beta")
 		}
 		if err := k.override(name, raw); err != nil {
@@ -82,9 +77,13 @@ func (k *knobs) override(name string, raw json.RawMessage) error {
 		if err := json.Unmarshal(b.AdditionalModelRequestFields, &fields); err != nil {
 			return fault.From(err)
 		}
+		k.additional = maps.Clone(k.additional) // the model's own stay as they are
+		if k.additional == nil {
+			k.additional = fields
+		}
 		maps.Copy(k.additional, fields)
 	case "requestMetadata":
-		if k.metadata == nil {
+		if k.metadata = maps.Clone(k.metadata); k.metadata == nil {
 			k.metadata = map[string]string{}
 		}
 		maps.Copy(k.metadata, b.RequestMetadata)

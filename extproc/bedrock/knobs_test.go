@@ -10,10 +10,10 @@ import (
 )
 
 func TestARequestOverridesWhatTheModelAllows(t *testing.T) {
-	target := Target{ModelID: "amazon.nova-pro-v1:0", Publisher: "amazon", Options: resource.Bedrock{
+	target := compile(&resource.Model{ModelName: "amazon.nova-pro-v1:0", Bedrock: resource.Bedrock{
 		RequestMetadata: map[string]string{"team": "a", "app": "x"},
 		AllowOverride:   []string{"guardrailConfig", "requestMetadata", "serviceTier"},
-	}}
+	}})
 	k, err := newKnobs(&chat.Request{Extensions: map[string]json.RawMessage{
 		"guardrailConfig": json.RawMessage(`{"guardrailIdentifier":"abc","guardrailVersion":"1"}`),
 		"requestMetadata": json.RawMessage(`{"team":"b"}`),
@@ -21,7 +21,7 @@ func TestARequestOverridesWhatTheModelAllows(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if k.guardrail.Identifier != "abc" || k.metadata["team"] != "b" || k.metadata["app"] != "x" || target.Options.RequestMetadata["team"] != "a" {
+	if k.guardrail.Identifier != "abc" || k.metadata["team"] != "b" || k.metadata["app"] != "x" || target.options.RequestMetadata["team"] != "a" {
 		t.Errorf("%+v", k)
 	}
 	for name, test := range map[string]struct{ raw, param string }{

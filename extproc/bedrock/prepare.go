@@ -17,7 +17,8 @@ import (
 // structured output and reasoning. Both encodings start from it.
 type prepared struct {
 	req    *chat.Request // own copy of what was changed; the rest is shared
-	family family
+	model  *Model
+	family *family // the model's
 	knobs  knobs
 
 	names  map[string]string // alias → name
@@ -32,31 +33,30 @@ type prepared struct {
 }
 
 // prepare checks and rewrites; req stays as it is.
-func prepare(ctx context.Context, req *chat.Request, t Target, limit int64) (*prepared, error) {
+func prepare(ctx context.Context, req *chat.Request, m *Model, limit int64) (*prepared, error) {
 	normal, err := chat.Normalize(req)
 	if err != nil {
 		return nil, err
 	}
-	k, err := newKnobs(normal, t)
+	k, err := newKnobs(normal, m)
 	if err != nil {
 		return nil, err
 	}
 	own := *normal
-	p := &prepared{req: &own, family: familyOf(t), knobs: k, additional: map[string]json.RawMessage{}, maxTokens: own.MaxTokens}
+	p := &prepared{req: &own, model: m, family: &m.family, knobs: k, additional: map[string]json.RawMessage{}, maxTokens: own.MaxTokens}
 	if p.maxTokens == nil {
-		p.maxTokens = t.Options.MaxTokens
+		p.maxTokens = m.options.MaxTokens
 	}
-	if len(own.Messages) == 0 && !t.invokes() {
+	if len(own.Messages) == 0 && !m.invokes() {
 		return nil, fault.Invalid("messages", "a conversation needs a user message beside system messages")
 	}
-	ignored := func(param string) bool { return slices.Contains(t.Options.IgnoreParams, param) }
 	for _, step := range []func() error{
-		func() error { return p.foreignReasoning(t) },
+		p.foreignReasoning,
 		p.checkContent,
-		func() error { return p.sampling(ignored) },
-		func() error { return p.tools(ctx, t) },
-		func() error { return p.reasoning(t, ignored) },
-		func() error { return p.structuredOutput(ignored) },
+		p.sampling,
+		func() error { return p.tools(ctx) },
+		p.reasoning,
+		p.structuredOutput,
 		func() error { return p.plainSchemas(ctx, limit) },
 		p.separateTools,
 		p.rename,
@@ -78,8 +78,8 @@ func prepare(ctx context.Context, req *chat.Request, t Target, limit int64) (*pr
 
 // foreignReasoning leaves out reasoning that this family can't have written: it
 // has none, so another provider's model did, and nobody else takes it back.
-func (p *prepared) foreignReasoning(t Target) error {
-	if t.Publisher == "" || t.Publisher == "anthropic" || p.family.Capabilities.Reasoning != "none" {
+func (p *prepared) foreignReasoning() error {
+	if p.model.Publisher == "" || p.model.Publisher == "anthropic" || p.family.Capabilities.Reasoning != "none" {
 		return nil
 	}
 	p.req.Messages = slices.Clone(p.req.Messages)
@@ -102,7 +102,7 @@ func (p *prepared) foreignReasoning(t Target) error {
 // checkContent refuses what the family is known not to take, before it costs a
 // call.
 func (p *prepared) checkContent() error {
-	c := p.family.Capabilities
+	c := &p.family.Capabilities
 	if denies(c.System) && len(p.req.System) > 0 {
 		return fault.Invalid("messages", "this model takes no system messages")
 	}
@@ -117,13 +117,13 @@ func (p *prepared) checkContent() error {
 	return nil
 }
 
-// CheckImages refuses images that the target's model is known not to take, before
-// those are fetched that the request names by URL. Its errors are NewCall's.
-func CheckImages(req *chat.Request, t Target) error {
-	return checkImages(req, familyOf(t).Capabilities)
+// CheckImages refuses images that the model is known not to take, before those are
+// fetched that the request names by URL. Its errors are NewCall's.
+func (m *Model) CheckImages(req *chat.Request) error {
+	return checkImages(req, &m.family.Capabilities)
 }
 
-func checkImages(req *chat.Request, c resource.Capabilities) error {
+func checkImages(req *chat.Request, c *resource.Capabilities) error {
 	if !denies(c.Images) && !denies(c.ToolResultImages) {
 		return nil
 	}
@@ -135,7 +135,7 @@ func checkImages(req *chat.Request, c resource.Capabilities) error {
 	return nil
 }
 
-func refuseImages(blocks []chat.Block, param string, c resource.Capabilities, none bool) error {
+func refuseImages(blocks []chat.Block, param string, c *resource.Capabilities, none bool) error {
 	for _, b := range blocks {
 		switch b := b.(type) {
 		case chat.Image:
@@ -152,7 +152,7 @@ func refuseImages(blocks []chat.Block, param string, c resource.Capabilities, no
 }
 
 func (p *prepared) checkBlocks(blocks []chat.Block, param string) error {
-	c := p.family.Capabilities
+	c := &p.family.Capabilities
 	for _, b := range blocks {
 		switch b := b.(type) {
 		case chat.Image:
@@ -183,16 +183,16 @@ func (p *prepared) checkBlocks(blocks []chat.Block, param string) error {
 }
 
 // sampling places what Converse has no member for, or refuses it by name.
-func (p *prepared) sampling(ignored func(string) bool) error {
-	c, r := p.family.Capabilities, p.req
-	if c.StopMax != nil && len(r.Stop) > *c.StopMax && !ignored("stop") {
+func (p *prepared) sampling() error {
+	c, r := &p.family.Capabilities, p.req
+	if c.StopMax != nil && len(r.Stop) > *c.StopMax && !p.model.ignores("stop") {
 		return fault.Invalid("stop", "this model takes at most %d stop sequences", *c.StopMax)
 	}
 	for _, x := range []struct {
 		name  string
 		value *float64
 	}{{"frequency_penalty", r.FrequencyPenalty}, {"presence_penalty", r.PresencePenalty}} {
-		if x.value == nil || *x.value == 0 || ignored(x.name) {
+		if x.value == nil || *x.value == 0 || p.model.ignores(x.name) {
 			continue
 		}
 		if denies(c.Penalties) {
@@ -203,7 +203,7 @@ func (p *prepared) sampling(ignored func(string) bool) error {
 	if r.Seed != nil && has(c.Seed) {
 		p.additional["seed"] = marshal(*r.Seed)
 	}
-	if k := p.knobs.topK; k != nil && !ignored("top_k") {
+	if k := p.knobs.topK; k != nil && !p.model.ignores("top_k") {
 		var n int
 		if json.Unmarshal(k, &n) != nil || n < 0 {
 			return fault.Invalid("top_k", "top_k is a whole number")

@@ -17,22 +17,22 @@ var budgets = map[string]int{"minimal": 1024, "low": 2048, "medium": 8192, "high
 const minBudget = 1024
 
 // reasoning turns the caller's wish into the family's own control.
-func (p *prepared) reasoning(t Target, ignored func(string) bool) error {
+func (p *prepared) reasoning() error {
 	r := p.req.Reasoning
 	if r == nil {
 		return nil
 	}
 	if !isNull(r.Thinking) {
-		if t.Publisher != "anthropic" && t.Publisher != "" {
-			if ignored("thinking") {
+		if p.model.Publisher != "anthropic" && p.model.Publisher != "" {
+			if p.model.ignores("thinking") {
 				return nil
 			}
 			return fault.Invalid("thinking", "this model takes no thinking object: use reasoning_effort")
 		}
-		p.setThinking(r.Thinking, t)
+		p.setThinking(r.Thinking)
 		return nil
 	}
-	if r.Effort == "" || ignored("reasoning_effort") {
+	if r.Effort == "" || p.model.ignores("reasoning_effort") {
 		return nil
 	}
 	effort, ok := p.family.Efforts[r.Effort]
@@ -46,11 +46,11 @@ func (p *prepared) reasoning(t Target, ignored func(string) bool) error {
 		}
 	case "budget":
 		if r.Effort != "none" && !p.forgotThinking() {
-			p.budget(r.Effort, t)
+			p.budget(r.Effort)
 		}
 	case "adaptive":
 		if r.Effort != "none" {
-			p.setThinking(json.RawMessage(`{"type":"adaptive"}`), t)
+			p.setThinking(json.RawMessage(`{"type":"adaptive"}`))
 			p.effort = effort
 		}
 	case "effort":
@@ -100,7 +100,7 @@ func (p *prepared) forgotThinking() bool {
 
 // budget thinks within three quarters of what may be written, so that an answer
 // has room, but with no less than the least budget where that fits.
-func (p *prepared) budget(effort string, t Target) {
+func (p *prepared) budget(effort string) {
 	limit := anthropic.DefaultMaxTokens
 	if p.maxTokens != nil {
 		limit = *p.maxTokens
@@ -113,13 +113,13 @@ func (p *prepared) budget(effort string, t Target) {
 		Type   string `json:"type"`
 		Budget int    `json:"budget_tokens"`
 	}{"enabled", n})
-	p.setThinking(raw, t)
+	p.setThinking(raw)
 }
 
 // setThinking puts Anthropic's object where the operation has it.
-func (p *prepared) setThinking(raw json.RawMessage, t Target) {
+func (p *prepared) setThinking(raw json.RawMessage) {
 	p.thinking = raw
-	if !t.invokes() {
+	if !p.model.invokes() {
 		p.additional["thinking"] = raw
 	}
 }

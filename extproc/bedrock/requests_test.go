@@ -156,7 +156,7 @@ var callersOwn = []string{
 // With BEDROCK_DUMP set to a file, every request goes there as a line of JSON, to
 // be checked against AWS's service model by hand (docs/extending.md).
 func TestAStrictServerTakesWhatWeSend(t *testing.T) {
-	long := creds
+	long := token
 	long.SessionToken = ""
 	v := &sigv4.Verifier{Keys: map[string][]sigv4.Key{"AKIDEXAMPLE": {{Secret: "secret"}}}, Service: "bedrock", Region: "us-west-2", Skew: time.Minute, Now: func() time.Time { return signedAt }}
 	server := sim.New(v, slog.New(slog.DiscardHandler))
@@ -175,8 +175,7 @@ func TestAStrictServerTakesWhatWeSend(t *testing.T) {
 		for seed := range n {
 			g := generator{rand.New(rand.NewPCG(uint64(seed), 11))}
 			req := g.request()
-			to := target(model)
-			to.Options = g.options()
+			to := compile(&resource.Model{ModelName: model, Bedrock: g.options()})
 			before, _ := json.Marshal(req)
 			c, err := NewCall(t.Context(), req, to, bodyLimit)
 			if after, _ := json.Marshal(req); !bytes.Equal(before, after) {
@@ -194,35 +193,35 @@ func TestAStrictServerTakesWhatWeSend(t *testing.T) {
 				t.Fatal(err)
 			}
 			again, err := NewCall(t.Context(), req, to, bodyLimit)
-			if err != nil || canonical(t, again.Body()) != canonical(t, c.Body()) {
+			if err != nil || canonical(t, again.body) != canonical(t, c.body) {
 				t.Fatalf("%s, seed %d: encoded twice, it differs", model, seed)
 			}
-			h, err := c.Sign(long, signedAt)
+			s, err := c.Sign(long, signedAt)
 			if err != nil {
 				t.Fatal(err)
 			}
 			if dump != nil {
-				if err := dump.Encode(map[string]any{"path": c.Path(), "header": h, "body": json.RawMessage(c.Body())}); err != nil {
+				if err := dump.Encode(map[string]any{"path": c.url.EscapedPath(), "header": s.Header, "body": json.RawMessage(c.body)}); err != nil {
 					t.Fatal(err)
 				}
 			}
-			r := onTheWire(t, c, h)
+			r := onTheWire(t, s)
 			r.RemoteAddr = "127.0.0.1:1"
 			w := httptest.NewRecorder()
 			server.ServeHTTP(w, r)
 			if w.Code != 200 {
 				if !slices.ContainsFunc(callersOwn, func(words string) bool { return strings.Contains(w.Body.String(), words) }) {
-					t.Errorf("%s, seed %d: %d %s\n%s", model, seed, w.Code, w.Body, c.Body())
+					t.Errorf("%s, seed %d: %d %s\n%s", model, seed, w.Code, w.Body, c.body)
 				}
 				continue
 			}
 			taken++
-			decode := func() ([]chat.Event, error) { return c.Whole(w.Code, w.Header(), w.Body.Bytes()) }
-			if c.Stream() {
-				if !c.IsStream(w.Code, w.Header()) {
+			decode := func() ([]chat.Event, error) { return c.reply(w.Code, w.Header()).Whole(w.Body.Bytes()) }
+			if c.stream {
+				if !c.reply(w.Code, w.Header()).IsStream() {
 					t.Fatalf("%s, seed %d: not a stream", model, seed)
 				}
-				decode = func() ([]chat.Event, error) { return all(t, c.Events(w.Body)), nil }
+				decode = func() ([]chat.Event, error) { return all(t, c.reply(200, nil).Events(w.Body)), nil }
 			}
 			events, err := decode()
 			if err != nil {
@@ -264,8 +263,7 @@ func FuzzNewCall(f *testing.F) {
 				req.Format.Schema = json.RawMessage(schema)
 			}
 		}
-		to := target(models[int(model)%len(models)])
-		to.Options = g.options()
+		to := compile(&resource.Model{ModelName: models[int(model)%len(models)], Bedrock: g.options()})
 		c, err := NewCall(t.Context(), req, to, bodyLimit)
 		var fe *fault.Error
 		if errors.As(err, &fe) {
@@ -278,10 +276,10 @@ func FuzzNewCall(f *testing.F) {
 			t.Fatal(err)
 		}
 		var body map[string]json.RawMessage
-		if err := json.Unmarshal(c.Body(), &body); err != nil {
-			t.Fatalf("%v in %s", err, c.Body())
+		if err := json.Unmarshal(c.body, &body); err != nil {
+			t.Fatalf("%v in %s", err, c.body)
 		}
-		if again, err := NewCall(t.Context(), req, to, bodyLimit); err != nil || canonical(t, again.Body()) != canonical(t, c.Body()) {
+		if again, err := NewCall(t.Context(), req, to, bodyLimit); err != nil || canonical(t, again.body) != canonical(t, c.body) {
 			t.Errorf("encoded twice, it differs: %v", err)
 		}
 	})

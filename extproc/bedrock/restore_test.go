@@ -46,8 +46,8 @@ func TestToolNamesBothWays(t *testing.T) {
 				t.Errorf("%s: %q is legal and goes out as %q", model, name, found)
 			}
 		}
-		if n := strings.Count(string(c.Body()), wire[5]); n != 2 {
-			t.Errorf("%s: the tool that is chosen stands %d times in %s", model, n, c.Body())
+		if n := strings.Count(string(c.body), wire[5]); n != 2 {
+			t.Errorf("%s: the tool that is chosen stands %d times in %s", model, n, c.body)
 		}
 		for i, name := range append(slices.Clone(names), "gone tool", "made up") {
 			called := "made up"
@@ -63,13 +63,13 @@ func TestToolNamesBothWays(t *testing.T) {
 				reply = []byte(`{"type":"message","id":"m","content":[{"type":"tool_use","id":"t","name":"` + called + `","input":{}}],"stop_reason":"tool_use","usage":{"input_tokens":1,"output_tokens":1}}`)
 				frames = chunk(t, `{"type":"content_block_start","index":0,"content_block":{"type":"tool_use","id":"t","name":"`+called+`","input":{}}}`)
 			}
-			events, err := c.Whole(200, http.Header{"Content-Type": {"application/json"}}, reply)
+			events, err := c.reply(200, http.Header{"Content-Type": {"application/json"}}).Whole(reply)
 			if err != nil {
 				t.Fatal(err)
 			}
 			streaming := *r
 			streaming.Stream = true
-			streamed, err := newCall(t, &streaming, target(model)).Events(bytes.NewReader(frames)).Next()
+			streamed, err := newCall(t, &streaming, target(model)).reply(200, nil).Events(bytes.NewReader(frames)).Next()
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -161,7 +161,7 @@ func TestOutputToolIsTheText(t *testing.T) {
 }
 
 func TestServerToolsAreNoCallsOfTheCallers(t *testing.T) {
-	events, err := newCall(t, userSays("q"), target(claudeModel)).Whole(200, http.Header{"Content-Type": {"application/json"}}, []byte(
+	events, err := newCall(t, userSays("q"), target(claudeModel)).reply(200, http.Header{"Content-Type": {"application/json"}}).Whole([]byte(
 		`{"type":"message","id":"m","content":[{"type":"server_tool_use","id":"s","name":"web_search","input":{"query":"x"}},{"type":"web_search_tool_result","tool_use_id":"s","content":[{"type":"web_search_result","title":"t","encrypted_content":"e"}]},{"type":"text","text":"found","citations":[{"type":"web_search_result_location","cited_text":"c","url":"u"}]}],"stop_reason":"end_turn","usage":{"input_tokens":1,"output_tokens":1,"server_tool_use":{"web_search_requests":1}}}`))
 	if err != nil {
 		t.Fatal(err)
@@ -174,8 +174,8 @@ func TestServerToolsAreNoCallsOfTheCallers(t *testing.T) {
 
 func TestToolInputKeepsDigitsAndOrder(t *testing.T) {
 	const input = `{"z":1.50,"big":12345678901234567890123,"a":"<&>\u00e9","n":{"y":1E+2,"x":[]}}`
-	events, err := newCall(t, userSays("q"), target(converseModel)).Whole(200, http.Header{"Content-Type": {"application/json"}}, []byte(
-		`{"output":{"message":{"role":"assistant","content":[{"text":"a"},{"novel":{}},{"toolUse":{"toolUseId":"t","name":"f","input":`+input+`}}]}},"stopReason":"tool_use","usage":{"inputTokens":1,"outputTokens":2,"totalTokens":3}}`))
+	events, err := newCall(t, userSays("q"), target(converseModel)).reply(200, http.Header{"Content-Type": {"application/json"}}).Whole([]byte(
+		`{"output":{"message":{"role":"assistant","content":[{"text":"a"},{"novel":{}},{"toolUse":{"toolUseId":"t","name":"f","input":` + input + `}}]}},"stopReason":"tool_use","usage":{"inputTokens":1,"outputTokens":2,"totalTokens":3}}`))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -188,7 +188,7 @@ func TestToolInputKeepsDigitsAndOrder(t *testing.T) {
 	r.Messages = append(r.Messages, chat.Message{Role: chat.Assistant, Blocks: []chat.Block{chat.ToolUse{ID: "t", Name: "f", Input: json.RawMessage(input)}}},
 		chat.Message{Role: chat.User, Blocks: []chat.Block{chat.ToolResult{ID: "t"}}})
 	for _, model := range []string{converseModel, claudeModel} {
-		if body := string(newCall(t, r, target(model)).Body()); !strings.Contains(body, `"input":`+input) {
+		if body := string(newCall(t, r, target(model)).body); !strings.Contains(body, `"input":`+input) {
 			t.Errorf("%s: %s", model, body)
 		}
 	}

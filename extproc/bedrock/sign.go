@@ -4,12 +4,12 @@ import (
 	"context"
 	"crypto/sha256"
 	"encoding/hex"
-	"fmt"
 	"net/http"
+	"net/url"
 	"strings"
 	"time"
 
-	"aisix/admin/resource"
+	"aisix/extproc/identity"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
 	v4 "github.com/aws/aws-sdk-go-v2/aws/signer/v4"
@@ -21,22 +21,30 @@ const signingName = "bedrock"
 // signer keeps derived keys; safe for concurrent use.
 var signer = v4.NewSigner()
 
-// Sign makes the headers of one attempt, all that go out beside the host:
-// content-type, InvokeModel's knobs, and the signature (Authorization,
-// X-Amz-Date, X-Amz-Content-Sha256, and X-Amz-Security-Token for temporary
-// credentials). Signed are host, content-type and x-amz*: what Envoy and proxies
-// may add or change stays out, content-length and accept too. Each attempt is
-// signed anew.
-func (c *Call) Sign(creds resource.Credentials, now time.Time) (http.Header, error) {
-	keys, ok := creds.(resource.Static)
-	if !ok {
-		return nil, fmt.Errorf("no way to sign with %T", creds)
-	}
+// Signed is one attempt of a Call: an HTTP POST, ready to go out. It never changes.
+type Signed struct {
+	URL    *url.URL    // host and scheme to connect to; EscapedPath goes out
+	Header http.Header // all fields that go out beside the host
+
+	call  *Call
+	keyID string    // of the signature
+	at    time.Time // when that was made
+}
+
+// Body goes out; not to be changed.
+func (s *Signed) Body() []byte { return s.call.body }
+
+// Sign makes one attempt. Its header holds content-type, InvokeModel's knobs, and the
+// signature (Authorization, X-Amz-Date, X-Amz-Content-Sha256, and
+// X-Amz-Security-Token for temporary credentials). Signed are host, content-type and
+// x-amz*: what Envoy and proxies may add or change stays out, content-length and
+// accept too.
+func (c *Call) Sign(token identity.Token, now time.Time) (*Signed, error) {
 	sum := sha256.Sum256(c.body)
 	hash := hex.EncodeToString(sum[:])
-	u := *c.url
+	u := *c.url // the signer's own: it may write to it
 	req := &http.Request{
-		Method: c.Method(),
+		Method: http.MethodPost,
 		URL:    &u,
 		Host:   u.Host,
 		Header: http.Header{"X-Amz-Content-Sha256": {hash}},
@@ -46,21 +54,16 @@ func (c *Call) Sign(creds resource.Credentials, now time.Time) (http.Header, err
 			req.Header[name] = values
 		}
 	}
-	region := c.target.Region
-	if region == "" {
-		region = keys.Region
-	}
 	err := signer.SignHTTP(context.Background(), aws.Credentials{
-		AccessKeyID:     keys.AccessKeyID,
-		SecretAccessKey: keys.SecretAccessKey.Reveal(),
-		SessionToken:    keys.SessionToken.Reveal(),
-	}, req, hash, signingName, region, now)
+		AccessKeyID:     token.AccessKeyID,
+		SecretAccessKey: token.SecretAccessKey.Reveal(),
+		SessionToken:    token.SessionToken.Reveal(),
+	}, req, hash, signingName, c.model.Region, now)
 	if err != nil {
 		return nil, err
 	}
-	c.keyID, c.signed = keys.AccessKeyID, now
 	for name, values := range c.header {
 		req.Header[name] = values
 	}
-	return req.Header, nil
+	return &Signed{URL: c.url, Header: req.Header, call: c, keyID: token.AccessKeyID, at: now}, nil
 }

@@ -13,24 +13,25 @@ import (
 	"aisix/admin/resource"
 	"aisix/cmd/bedrocksim/sigv4"
 	"aisix/extproc/chat"
+	"aisix/extproc/identity"
 )
 
 var signedAt = time.Date(2026, 3, 4, 5, 6, 7, 0, time.UTC)
 
 // onTheWire is the attempt as a server's parser reads it, after a proxy added and
 // changed what proxies do.
-func onTheWire(t *testing.T, c *Call, h http.Header) *http.Request {
+func onTheWire(t *testing.T, s *Signed) *http.Request {
 	t.Helper()
 	var b bytes.Buffer
-	b.WriteString(c.Method() + " " + c.Path() + " HTTP/1.1\r\nHost: " + c.Host() + "\r\n")
-	b.WriteString("Content-Length: " + strconv.Itoa(len(c.Body())) + "\r\nX-Forwarded-Proto: https\r\nX-Request-Id: 1\r\nUser-Agent: envoy\r\n")
-	for name, values := range h {
+	b.WriteString(http.MethodPost + " " + s.URL.EscapedPath() + " HTTP/1.1\r\nHost: " + s.URL.Host + "\r\n")
+	b.WriteString("Content-Length: " + strconv.Itoa(len(s.Body())) + "\r\nX-Forwarded-Proto: https\r\nX-Request-Id: 1\r\nUser-Agent: envoy\r\n")
+	for name, values := range s.Header {
 		for _, v := range values {
 			b.WriteString(strings.ToLower(name) + ": " + v + "\r\n")
 		}
 	}
 	b.WriteString("\r\n")
-	b.Write(c.Body())
+	b.Write(s.Body())
 	r, err := http.ReadRequest(bufio.NewReader(&b))
 	if err != nil {
 		t.Fatal(err)
@@ -40,7 +41,7 @@ func onTheWire(t *testing.T, c *Call, h http.Header) *http.Request {
 
 // The verifier shares no code with the signer or the SDK.
 func TestSignaturesHoldForAnIndependentVerifier(t *testing.T) {
-	long, temporary := creds, creds
+	long, temporary := token, token
 	long.SessionToken = ""
 	knobs := resource.Bedrock{
 		GuardrailConfig:   &resource.GuardrailConfig{Identifier: "gr1", Version: "DRAFT", Trace: "enabled"},
@@ -68,12 +69,12 @@ func TestSignaturesHoldForAnIndependentVerifier(t *testing.T) {
 		{name: "IPv6, a default port", model: "amazon.nova-pro-v1:0", endpoint: "https://[fd00::1]:443/x", host: "[fd00::1]", path: "/x/model/amazon.nova-pro-v1%3A0/converse"},
 	} {
 		for _, stream := range []bool{false, true} {
-			for _, keys := range []resource.Static{long, temporary} {
-				to := Target{ModelID: tt.model, Publisher: Publisher(tt.model), Region: "us-west-2", Endpoint: tt.endpoint, Options: tt.options}
+			for _, keys := range []identity.Token{long, temporary} {
+				to := compileFor(&resource.Model{ModelName: tt.model, Bedrock: tt.options}, &resource.ProviderKey{Credentials: creds, APIBase: tt.endpoint})
 				req := userSays("hi")
 				req.Stream = stream
 				c := newCall(t, req, to)
-				h, err := c.Sign(keys, signedAt)
+				s, err := c.Sign(keys, signedAt)
 				if err != nil {
 					t.Fatal(err)
 				}
@@ -81,17 +82,17 @@ func TestSignaturesHoldForAnIndependentVerifier(t *testing.T) {
 				if stream {
 					path = strings.ReplaceAll(strings.ReplaceAll(path, "/converse", "/converse-stream"), "/invoke", "/invoke-with-response-stream")
 				}
-				if c.Host() != tt.host || c.Path() != path {
-					t.Errorf("%s: %s %s; want %s %s", tt.name, c.Host(), c.Path(), tt.host, path)
+				if s.URL.Host != tt.host || s.URL.EscapedPath() != path {
+					t.Errorf("%s: %s %s; want %s %s", tt.name, s.URL.Host, s.URL.EscapedPath(), tt.host, path)
 				}
 				v := &sigv4.Verifier{
 					Keys:    map[string][]sigv4.Key{"AKIDEXAMPLE": {{Secret: "secret", Token: string(keys.SessionToken.Reveal())}}},
 					Service: "bedrock", Region: "us-west-2", Skew: 5 * time.Minute, Now: func() time.Time { return signedAt.Add(time.Minute) },
 				}
-				if _, err := v.Verify(onTheWire(t, c, h), c.Body()); err != nil {
+				if _, err := v.Verify(onTheWire(t, s), s.Body()); err != nil {
 					t.Errorf("%s: %v", tt.name, err)
 				}
-				for name := range h {
+				for name := range s.Header {
 					if !slices.Contains([]string{"Authorization", "Content-Type", "Accept", "X-Amz-Date", "X-Amz-Content-Sha256", "X-Amz-Security-Token"}, name) && !strings.HasPrefix(name, "X-Amzn-Bedrock-") {
 						t.Errorf("%s: sends %s", tt.name, name)
 					}
@@ -100,7 +101,7 @@ func TestSignaturesHoldForAnIndependentVerifier(t *testing.T) {
 				if keys.SessionToken != "" {
 					signed += ";x-amz-security-token"
 				}
-				if a := h.Get("Authorization"); tt.options.GuardrailConfig == nil && !strings.Contains(a, "SignedHeaders="+signed+",") && !strings.Contains(a, "SignedHeaders="+signed+";x-amzn-bedrock-accept,") {
+				if a := s.Header.Get("Authorization"); tt.options.GuardrailConfig == nil && !strings.Contains(a, "SignedHeaders="+signed+",") && !strings.Contains(a, "SignedHeaders="+signed+";x-amzn-bedrock-accept,") {
 					t.Errorf("%s: %s", tt.name, a)
 				}
 			}
@@ -109,18 +110,17 @@ func TestSignaturesHoldForAnIndependentVerifier(t *testing.T) {
 }
 
 func TestInvokeModelsKnobsAreHeaders(t *testing.T) {
-	to := target("anthropic.claude-3-haiku-20240307-v1:0")
-	to.Options = resource.Bedrock{
+	to := compile(&resource.Model{ModelName: "anthropic.claude-3-haiku-20240307-v1:0", Bedrock: resource.Bedrock{
 		GuardrailConfig:   &resource.GuardrailConfig{Identifier: "gr1", Version: "DRAFT", Trace: "enabled_full", StreamMode: "async"},
 		PerformanceConfig: &resource.Performance{Latency: "optimized"},
 		ServiceTier:       &resource.ServiceTier{Type: "flex"},
 		RequestMetadata:   map[string]string{"team": "a b"},
-	}
+	}})
 	for _, stream := range []bool{false, true} {
 		req := userSays("hi")
 		req.Stream = stream
 		c := newCall(t, req, to)
-		h, err := c.Sign(creds, signedAt)
+		s, err := c.Sign(token, signedAt)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -133,32 +133,32 @@ func TestInvokeModelsKnobsAreHeaders(t *testing.T) {
 			"X-Amzn-Bedrock-Request-Metadata":          `{"team":"a b"}`,
 			"Content-Type":                             "application/json",
 		} {
-			if got := h.Get(name); got != want {
+			if got := s.Header.Get(name); got != want {
 				t.Errorf("%s: %q, want %q", name, got, want)
 			}
-			if !strings.Contains(h.Get("Authorization"), strings.ToLower(name)) {
+			if !strings.Contains(s.Header.Get("Authorization"), strings.ToLower(name)) {
 				t.Errorf("%s is not signed", name)
 			}
 		}
-		mode := strings.Contains(string(c.Body()), `"amazon-bedrock-guardrailConfig":{"streamProcessingMode":"ASYNCHRONOUS"}`)
+		mode := strings.Contains(string(c.body), `"amazon-bedrock-guardrailConfig":{"streamProcessingMode":"ASYNCHRONOUS"}`)
 		if mode != stream {
-			t.Errorf("stream %v: body %s", stream, c.Body())
+			t.Errorf("stream %v: body %s", stream, c.body)
 		}
 	}
 }
 
 func TestEachAttemptIsSignedAnew(t *testing.T) {
 	c := newCall(t, userSays("hi"), target("amazon.nova-pro-v1:0"))
-	first, err := c.Sign(creds, signedAt)
+	first, err := c.Sign(token, signedAt)
 	if err != nil {
 		t.Fatal(err)
 	}
-	second, err := c.Sign(creds, signedAt.Add(time.Hour))
+	second, err := c.Sign(token, signedAt.Add(time.Hour))
 	if err != nil {
 		t.Fatal(err)
 	}
-	if first.Get("Authorization") == second.Get("Authorization") || second.Get("X-Amz-Date") != "20260304T060607Z" {
-		t.Errorf("second attempt: %v", second)
+	if first.Header.Get("Authorization") == second.Header.Get("Authorization") || second.Header.Get("X-Amz-Date") != "20260304T060607Z" {
+		t.Errorf("second attempt: %v", second.Header)
 	}
 	if len(c.header.Values("Authorization")) != 0 {
 		t.Error("a signature stays in the call")
@@ -170,14 +170,14 @@ func TestCredentialsComeFromTheProviderKeyOnly(t *testing.T) {
 	t.Setenv("AWS_SECRET_ACCESS_KEY", "environment")
 	t.Setenv("AWS_SESSION_TOKEN", "environment")
 	t.Setenv("AWS_REGION", "eu-west-1")
-	long := creds
+	long := token
 	long.SessionToken = ""
 	c := newCall(t, &chat.Request{Messages: userSays("hi").Messages}, target("amazon.nova-pro-v1:0"))
-	h, err := c.Sign(long, signedAt)
+	s, err := c.Sign(long, signedAt)
 	if err != nil {
 		t.Fatal(err)
 	}
-	if a := h.Get("Authorization"); !strings.Contains(a, "Credential=AKIDEXAMPLE/20260304/us-west-2/bedrock/aws4_request") || h.Get("X-Amz-Security-Token") != "" {
+	if a := s.Header.Get("Authorization"); !strings.Contains(a, "Credential=AKIDEXAMPLE/20260304/us-west-2/bedrock/aws4_request") || s.Header.Get("X-Amz-Security-Token") != "" {
 		t.Errorf("signed by %s", a)
 	}
 }

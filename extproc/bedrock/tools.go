@@ -17,8 +17,8 @@ var looseSchema = json.RawMessage(`{"type":"object","properties":{}}`)
 
 // tools settles definitions and choice: the subset that may be called, none,
 // and definitions for a history whose tools are gone.
-func (p *prepared) tools(ctx context.Context, t Target) error {
-	r, c := p.req, p.family.Capabilities
+func (p *prepared) tools(ctx context.Context) error {
+	r, c := p.req, &p.family.Capabilities
 	used := usedTools(r.Messages)
 	if len(r.Tools) > 0 && denies(c.Tools) {
 		return fault.Invalid("tools", "this model takes no tools")
@@ -37,7 +37,7 @@ func (p *prepared) tools(ctx context.Context, t Target) error {
 	if len(tools) == 0 && (r.ToolChoice.Mode == chat.ToolChoiceAny || r.ToolChoice.Mode == chat.ToolChoiceTool) {
 		return fault.Invalid("tool_choice", "tool_choice needs tools")
 	}
-	if r.ToolChoice.Mode == chat.ToolChoiceNone && len(used) == 0 && !t.invokes() {
+	if r.ToolChoice.Mode == chat.ToolChoiceNone && len(used) == 0 && !p.model.invokes() {
 		tools = nil // Converse has no word for none
 	}
 	if len(tools) == 0 && len(used) > 0 {

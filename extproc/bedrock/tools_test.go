@@ -18,7 +18,7 @@ func asks(choice chat.ToolChoice, tools ...chat.Tool) *chat.Request {
 
 func TestNamedToolWhereOnlyAnyCanBeChosen(t *testing.T) {
 	named := chat.ToolChoice{Mode: chat.ToolChoiceTool, Name: "b"}
-	body := string(newCall(t, asks(named, chat.Tool{Name: "a"}, chat.Tool{Name: "b"}), target("mistral.mistral-large-2407-v1:0")).Body())
+	body := string(newCall(t, asks(named, chat.Tool{Name: "a"}, chat.Tool{Name: "b"}), target("mistral.mistral-large-2407-v1:0")).body)
 	if !strings.Contains(body, `"toolChoice":{"any":{}}`) || strings.Contains(body, `"name":"a"`) || !strings.Contains(body, `"name":"b"`) {
 		t.Errorf("any of one tool is that tool, got %s", body)
 	}
@@ -26,7 +26,7 @@ func TestNamedToolWhereOnlyAnyCanBeChosen(t *testing.T) {
 
 func TestStrictToolHasASchemaThatTheDecoderTakes(t *testing.T) {
 	tool := chat.Tool{Name: "a", Strict: true, Schema: json.RawMessage(`{"type":"object","properties":{"n":{"type":"integer","minimum":1}}}`)}
-	body := string(newCall(t, asks(chat.ToolChoice{}, tool), target("anthropic.claude-sonnet-4-5-20250929-v1:0")).Body())
+	body := string(newCall(t, asks(chat.ToolChoice{}, tool), target("anthropic.claude-sonnet-4-5-20250929-v1:0")).body)
 	const want = `"input_schema":{"type":"object","properties":{"n":{"type":"integer","description":"(minimum: 1)"}},"additionalProperties":false},"strict":true`
 	if !strings.Contains(body, want) {
 		t.Errorf("got %s, want %s in it", body, want)
@@ -52,7 +52,7 @@ func TestEffortBehindToolResults(t *testing.T) {
 			r.Messages = append(r.Messages,
 				chat.Message{Role: chat.Assistant, Blocks: append(test.reasoning, chat.ToolUse{ID: "c", Name: "f"})},
 				chat.Message{Role: chat.User, Blocks: []chat.Block{chat.ToolResult{ID: "c"}}})
-			body := string(newCall(t, r, target(test.model)).Body())
+			body := string(newCall(t, r, target(test.model)).body)
 			if strings.Contains(body, `"thinking":{`) != test.thinks {
 				t.Errorf("thinks: want %t, got %s", test.thinks, body)
 			}
@@ -64,7 +64,7 @@ func TestToolsOfNova(t *testing.T) {
 	tool := chat.Tool{Name: "f", Schema: json.RawMessage(`{"type":"object","properties":{"a":{"$ref":"#/$defs/A"}},"additionalProperties":false,"$defs":{"A":{"type":"string"}}}`)}
 	r := asks(chat.ToolChoice{}, tool)
 	r.Format = &chat.Format{Name: "x", Schema: json.RawMessage(`{"$ref":"#/$defs/O","$defs":{"O":{"type":"object","properties":{"b":{"type":"integer"}}}}}`)}
-	body := string(newCall(t, r, target("amazon.nova-pro-v1:0")).Body())
+	body := string(newCall(t, r, target("amazon.nova-pro-v1:0")).body)
 	for _, want := range []string{`{"json":{"type":"object","properties":{"a":{"type":"string"}},"additionalProperties":false}}`, `{"json":{"type":"object","properties":{"b":{"type":"integer"}}}}`} {
 		if !strings.Contains(body, want) {
 			t.Errorf("got %s, want %s in it", body, want)
@@ -77,7 +77,7 @@ func TestCallIDsOfMistral(t *testing.T) {
 	r.Messages = append(r.Messages,
 		chat.Message{Role: chat.Assistant, Blocks: []chat.Block{chat.ToolUse{ID: "tooluse_bpe71yCfRu2b5i-nKGDr5g", Name: "f"}, chat.ToolUse{ID: "abcDEF123", Name: "f"}}},
 		chat.Message{Role: chat.User, Blocks: []chat.Block{chat.ToolResult{ID: "tooluse_bpe71yCfRu2b5i-nKGDr5g"}, chat.ToolResult{ID: "abcDEF123"}}})
-	body := newCall(t, r, target("us.mistral.pixtral-large-2502-v1:0")).Body()
+	body := newCall(t, r, target("us.mistral.pixtral-large-2502-v1:0")).body
 	ids := regexp.MustCompile(`"toolUseId":"([^"]*)"`).FindAllSubmatch(body, -1)
 	if len(ids) != 4 || string(ids[0][1]) != string(ids[2][1]) || string(ids[1][1]) != "abcDEF123" || string(ids[3][1]) != "abcDEF123" ||
 		!regexp.MustCompile(`^[a-zA-Z0-9]{9}$`).Match(ids[0][1]) {
@@ -103,7 +103,7 @@ func TestToolsOfTheHistoryAreNotCalled(t *testing.T) {
 		{&shaped, "anthropic.claude-3-5-sonnet-20241022-v2:0", `"tool_choice":{"type":"tool","name":"json_output"}`},
 		{&shaped, "amazon.nova-pro-v1:0", `"toolChoice":{"tool":{"name":"json_output"}}`},
 	} {
-		body := string(newCall(t, test.request, target(test.model)).Body())
+		body := string(newCall(t, test.request, target(test.model)).body)
 		if !strings.Contains(body, test.want) || !strings.Contains(body, `"name":"f"`) {
 			t.Errorf("%s: got %s, want %s in it", test.model, body, test.want)
 		}

@@ -15,7 +15,7 @@ import (
 // What the user says beside results goes into the last of them. What the model
 // said before it called has no place at all: it is left out, with a note.
 func (p *prepared) separateTools() error {
-	r, c := p.req, p.family.Capabilities
+	r, c := p.req, &p.family.Capabilities
 	if !denies(c.MixedTurns) {
 		return nil
 	}

@@ -24,7 +24,7 @@ func TestTurnsWhereToolsStandAlone(t *testing.T) {
 		`{"content":[{"toolResult":{"content":[{"text":"1"}],"toolUseId":"call00001"}},{"toolResult":{"content":[{"text":"2"},{"text":"and?"}],"toolUseId":"call00002"}}],"role":"user"}`
 	for _, model := range []string{llama, "mistral.mistral-large-2407-v1:0"} {
 		c := newCall(t, r, target(model))
-		if body := string(c.Body()); !strings.Contains(body, alone) {
+		if body := string(c.body); !strings.Contains(body, alone) {
 			t.Errorf("%s: %s", model, body)
 		}
 		if n := c.Notes(); len(n) != 1 || !strings.Contains(n[0], "messages[1]") {
@@ -32,12 +32,11 @@ func TestTurnsWhereToolsStandAlone(t *testing.T) {
 		}
 	}
 	c := newCall(t, r, target(converseModel))
-	if body := string(c.Body()); !strings.Contains(body, `{"text":"let me see"},{"toolUse"`) || !strings.Contains(body, `{"text":"and?"}`) || len(c.Notes()) > 0 {
+	if body := string(c.body); !strings.Contains(body, `{"text":"let me see"},{"toolUse"`) || !strings.Contains(body, `{"text":"and?"}`) || len(c.Notes()) > 0 {
 		t.Errorf("%s, %q", body, c.Notes())
 	}
-	overruled := target(llama)
-	overruled.Options.Capabilities = capabilities(t, `{"mixed_turns":true}`)
-	if body := string(newCall(t, r, overruled).Body()); !strings.Contains(body, `{"text":"let me see"},{"toolUse"`) {
+	overruled := compile(&resource.Model{ModelName: llama, Bedrock: resource.Bedrock{Capabilities: capabilities(t, `{"mixed_turns":true}`)}})
+	if body := string(newCall(t, r, overruled).body); !strings.Contains(body, `{"text":"let me see"},{"toolUse"`) {
 		t.Errorf("overruled: %s", body)
 	}
 }
@@ -45,15 +44,15 @@ func TestTurnsWhereToolsStandAlone(t *testing.T) {
 // "Text is required when using documents", says Converse.
 func TestADocumentAlone(t *testing.T) {
 	r := &chat.Request{Messages: []chat.Message{{Role: chat.User, Param: "messages[0]", Blocks: []chat.Block{chat.Document{Name: "q3.report.pdf", Format: "pdf", Data: pdf}, chat.Document{Name: "Q3 Report PDF", Format: "pdf", Data: pdf}}}}}
-	body := string(newCall(t, r, target(converseModel)).Body())
+	body := string(newCall(t, r, target(converseModel)).body)
 	if !strings.Contains(body, `"name":"q3 report pdf"`) || !strings.Contains(body, `"name":"Q3 Report PDF (2)"`) || !strings.Contains(body, `},{"text":"q3 report pdf"}],"role":"user"`) {
 		t.Errorf("Converse: %s", body)
 	}
-	if body := string(newCall(t, r, target(claudeModel)).Body()); strings.Contains(body, `"type":"text",`) {
+	if body := string(newCall(t, r, target(claudeModel)).body); strings.Contains(body, `"type":"text",`) {
 		t.Errorf("Claude: %s", body)
 	}
 	r.Messages[0].Blocks = append(r.Messages[0].Blocks, chat.Text{Text: "sum up"})
-	if body := string(newCall(t, r, target(converseModel)).Body()); strings.Count(body, `"text"`) != 1 {
+	if body := string(newCall(t, r, target(converseModel)).body); strings.Count(body, `"text"`) != 1 {
 		t.Errorf("with text: %s", body)
 	}
 }

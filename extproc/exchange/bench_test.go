@@ -66,7 +66,7 @@ func BenchmarkRoundTrip(b *testing.B) {
 		if _, err := x.Response(background); err != nil {
 			b.Fatal(err)
 		}
-		if err := x.WriteHeader(background, 200, answer); err != nil {
+		if err := x.Respond(200, answer); err != nil {
 			b.Fatal(err)
 		}
 		for {
@@ -81,7 +81,7 @@ func BenchmarkRoundTrip(b *testing.B) {
 				b.Fatal(err)
 			}
 		}
-		if err := x.Finish(); err != nil {
+		if err := x.Finish(nil); err != nil {
 			b.Fatal(err)
 		}
 		x.Close()

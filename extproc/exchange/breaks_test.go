@@ -124,7 +124,7 @@ func (s *scene) localReply(host, details string) {
 			if how == "reject" {
 				return x.Reject(502, ours(), []byte("transport_error"))
 			}
-			return x.Answer(x.Context(), 502, ours(), []byte("transport_error"))
+			return answer(x, 502, ours(), []byte("transport_error"))
 		})
 		r, b, err := s.do("POST", strings.NewReader("body"))
 		if err != nil || r.StatusCode != 502 || string(b) != "transport_error" {
@@ -158,7 +158,7 @@ func sceneAbort(s *scene) {
 		if _, err := x.Response(x.Context()); err != nil {
 			return err
 		}
-		if err := x.WriteHeader(x.Context(), 200, nil); err != nil {
+		if err := x.Respond(200, nil); err != nil {
 			return err
 		}
 		if _, err := x.Write([]byte("half")); err != nil {
@@ -189,7 +189,7 @@ func sceneUnfinished(s *scene) {
 		if _, err := x.Response(x.Context()); err != nil {
 			return err
 		}
-		return x.WriteHeader(x.Context(), 200, nil)
+		return x.Respond(200, nil)
 	})
 	// Broken off, or an error of Envoy's where it had not passed our header on yet.
 	if r, b, err := s.do("POST", strings.NewReader("body")); err == nil && r.StatusCode != 503 {

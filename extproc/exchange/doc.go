@@ -1,9 +1,11 @@
 // Package exchange is one HTTP request and response, seen through one ext_proc
 // stream, as a conversation:
 //
-//	Header → ReadBody → Forward → Response → Read → WriteHeader → Write → Finish
+//	Header → ReadBody → Forward → Response → Read → Respond → Write → Finish
 //
-// and Reject at any time before WriteHeader, Abort at any time at all. The
+// An answer that needs no upstream skips what it does not need, from Header to
+// Respond at least; Reject may come instead of an answer as long as nothing of one
+// went out, Abort at any time at all. The
 // handler above it is ordinary Go: its state machine is the program counter, and
 // the small phase value here only refuses calls out of order.
 //

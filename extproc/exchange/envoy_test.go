@@ -301,7 +301,7 @@ func sceneAnswerEarly(s *scene) {
 			if _, err := x.Response(x.Context()); err != nil {
 				return err
 			}
-			return x.Answer(x.Context(), 200, ours("content-length", "4"), []byte("ours"))
+			return answer(x, 200, ours("content-length", "4"), []byte("ours"))
 		})
 		r, b, err := s.do("POST", strings.NewReader("body"))
 		if err != nil || r.StatusCode != 200 || string(b) != "ours" {
@@ -321,7 +321,7 @@ func sceneReplyWithoutBody(s *scene) {
 		if err != nil || !r.EndOfStream {
 			return fmt.Errorf("%+v, %v", r, err)
 		}
-		return x.Answer(x.Context(), 403, ours("content-type", "application/json"), []byte("{}"))
+		return answer(x, 403, ours("content-type", "application/json"), []byte("{}"))
 	})
 	r, b, err := s.do("POST", strings.NewReader("body"))
 	if err != nil || r.StatusCode != 403 || string(b) != "{}" || r.Header.Get("content-type") != "application/json" {
@@ -345,7 +345,7 @@ func sceneDeadline(s *scene) {
 		if _, err := x.Response(x.Context()); err != nil {
 			return err
 		}
-		if err := x.WriteHeader(x.Context(), 200, nil); err != nil {
+		if err := x.Respond(200, nil); err != nil {
 			return err
 		}
 		buf := make([]byte, 100)
@@ -362,7 +362,7 @@ func sceneDeadline(s *scene) {
 			case err == io.EOF && passed < 2:
 				return errors.New("no deadline passed")
 			case err == io.EOF:
-				return x.Finish()
+				return x.Finish(nil)
 			case err != nil:
 				return err
 			default:

@@ -48,7 +48,7 @@ const (
 	phaseDone                   // the caller got all of it, or the exchange was aborted
 )
 
-var phaseNames = [...]string{"before the header", "after the header", "after the body", "after Forward", "after Response", "after WriteHeader", "at the end"}
+var phaseNames = [...]string{"before the header", "after the header", "after the body", "after Forward", "after Response", "after Respond", "at the end"}
 
 func (p phase) String() string { return phaseNames[p] }
 
@@ -85,7 +85,7 @@ type Exchange struct {
 	piece            []byte       // the rest of the last body message
 	responseEnded    bool         // end of stream or trailers were seen
 	responseTrailers *trailers    // held, answered by the end of our answer
-	whole            *wholeAnswer // the upstream's answer had no body: ours goes out as an immediate response
+	whole            *wholeAnswer // ours goes out as an immediate response, by Finish
 	deadline         deadline
 }
 

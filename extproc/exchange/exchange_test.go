@@ -57,17 +57,18 @@ func converse(x *exchange.Exchange) error {
 	if err != nil {
 		return err
 	}
-	if _, err := x.Response(ctx); err != nil {
+	r, err := x.Response(ctx)
+	if err != nil {
 		return err
 	}
-	if err := x.WriteHeader(ctx, 0, []exchange.KeyValue{{Key: "x-ours", Value: "1"}}); err != nil {
+	if err := x.Respond(r.Status, []exchange.KeyValue{{Key: "x-ours", Value: "1"}}); err != nil {
 		return err
 	}
 	buf := make([]byte, 7)
 	for {
 		n, err := x.Read(buf)
 		if err == io.EOF {
-			return x.Finish()
+			return x.Finish(nil)
 		}
 		if err != nil {
 			return err
@@ -549,7 +550,7 @@ func TestResponseTrailers(t *testing.T) {
 	if b, err := io.ReadAll(x); err != nil || string(b) != "a" {
 		t.Fatal(b, err)
 	}
-	if err := x.Answer(background, 200, nil, []byte("b")); err != nil {
+	if err := answer(x, 200, nil, []byte("b")); err != nil {
 		t.Fatal(err)
 	}
 	h := s.Next().GetResponseHeaders().GetResponse().GetHeaderMutation()
@@ -562,7 +563,7 @@ func TestResponseTrailers(t *testing.T) {
 	if m := s.Next().GetResponseTrailers().GetHeaderMutation(); len(m.GetRemoveHeaders()) != 1 {
 		t.Errorf("trailers %v", m)
 	}
-	if err := x.Finish(); err != nil {
+	if err := x.Finish(nil); err != nil {
 		t.Error(err)
 	}
 	s.Quiet()
@@ -573,7 +574,7 @@ func TestAnswerInPlaceOfOneWithoutBody(t *testing.T) {
 	if _, err := x.Read(make([]byte, 1)); err != io.EOF {
 		t.Error(err)
 	}
-	if err := x.WriteHeader(background, 403, []exchange.KeyValue{{Key: "content-type", Value: "application/json"}}); err != nil {
+	if err := x.Respond(403, []exchange.KeyValue{{Key: "content-type", Value: "application/json"}}); err != nil {
 		t.Fatal(err)
 	}
 	if _, err := x.Write([]byte("{")); err != nil {
@@ -583,7 +584,7 @@ func TestAnswerInPlaceOfOneWithoutBody(t *testing.T) {
 		t.Fatal(err)
 	}
 	s.Quiet()
-	if err := x.Finish(); err != nil {
+	if err := x.Finish(nil); err != nil {
 		t.Fatal(err)
 	}
 	r := s.Next().GetImmediateResponse()
@@ -592,9 +593,42 @@ func TestAnswerInPlaceOfOneWithoutBody(t *testing.T) {
 	}
 }
 
+// An answer that needs no upstream has the same face, at any time before one.
+func TestAnswerWithoutUpstream(t *testing.T) {
+	for name, exchanged := range map[string]func(t *testing.T) (*exchangetest.Stream, *exchange.Exchange){
+		"the body is still to come": func(t *testing.T) (*exchangetest.Stream, *exchange.Exchange) { return begin(t, false) },
+		"a request without a body":  func(t *testing.T) (*exchangetest.Stream, *exchange.Exchange) { return begin(t, true) },
+	} {
+		t.Run(name, func(t *testing.T) {
+			s, x := exchanged(t)
+			if err := answer(x, 200, []exchange.KeyValue{{Key: "content-type", Value: "application/json"}}, []byte("{}")); err != nil {
+				t.Fatal(err)
+			}
+			r := s.Next().GetImmediateResponse()
+			if r.GetStatus().GetCode() != 200 || string(r.GetBody()) != "{}" || r.GetDetails() != exchange.RejectDetails {
+				t.Errorf("%v", r)
+			}
+			if _, err := x.Read(make([]byte, 1)); !errors.Is(err, exchange.ErrOrder) {
+				t.Errorf("a body to read: %v", err)
+			}
+			if err := x.Close(); err != nil {
+				t.Error(err)
+			}
+		})
+	}
+}
+
+// answer answers at once.
+func answer(x *exchange.Exchange, status int, header []exchange.KeyValue, body []byte) error {
+	if err := x.Respond(status, header); err != nil {
+		return err
+	}
+	return x.Finish(body)
+}
+
 func TestWriteCopies(t *testing.T) {
 	s, x := answered(t, false)
-	if err := x.WriteHeader(background, 200, nil); err != nil {
+	if err := x.Respond(200, nil); err != nil {
 		t.Fatal(err)
 	}
 	s.Next()
@@ -624,11 +658,11 @@ func TestAbort(t *testing.T) {
 		"abort":             {func(x *exchange.Exchange) { x.Abort(errors.New("secret detail")) }, true},
 		"abort of nothing":  {func(x *exchange.Exchange) { x.Abort(nil) }, true},
 		"no answer":         {func(x *exchange.Exchange) {}, true},
-		"half an answer":    {func(x *exchange.Exchange) { x.WriteHeader(background, 200, nil) }, true},
+		"half an answer":    {func(x *exchange.Exchange) { x.Respond(200, nil) }, true},
 		"rejected":          {func(x *exchange.Exchange) { x.Reject(401, nil, nil) }, false},
-		"abort after end":   {func(x *exchange.Exchange) { x.Answer(background, 200, nil, nil); x.Abort(nil) }, false},
-		"finished":          {func(x *exchange.Exchange) { x.Answer(background, 200, nil, nil) }, false},
-		"abort then finish": {func(x *exchange.Exchange) { x.WriteHeader(background, 200, nil); x.Abort(nil); x.Finish() }, true},
+		"abort after end":   {func(x *exchange.Exchange) { answer(x, 200, nil, nil); x.Abort(nil) }, false},
+		"finished":          {func(x *exchange.Exchange) { answer(x, 200, nil, nil) }, false},
+		"abort then finish": {func(x *exchange.Exchange) { x.Respond(200, nil); x.Abort(nil); x.Finish(nil) }, true},
 	} {
 		t.Run(name, func(t *testing.T) {
 			_, x := answered(t, false)
@@ -662,22 +696,21 @@ func TestOrder(t *testing.T) {
 		refused(t, "Response", err)
 		_, err = x.Read(make([]byte, 1))
 		refused(t, "Read", err)
-		refused(t, "WriteHeader", x.WriteHeader(background, 200, nil))
 		_, err = x.Write([]byte("a"))
 		refused(t, "Write", err)
-		refused(t, "Finish", x.Finish())
+		refused(t, "Finish", x.Finish(nil))
 		s.Quiet()
 	})
-	t.Run("after WriteHeader", func(t *testing.T) {
+	t.Run("after Respond", func(t *testing.T) {
 		s, x := answered(t, false)
-		if err := x.WriteHeader(background, 200, nil); err != nil {
+		if err := x.Respond(200, nil); err != nil {
 			t.Fatal(err)
 		}
 		s.Next()
 		_, err := x.ReadBody(background, exchange.Intake{Limit: limit})
 		refused(t, "ReadBody", err)
 		refused(t, "Forward", x.Forward(background, exchange.Request{}))
-		refused(t, "WriteHeader", x.WriteHeader(background, 200, nil))
+		refused(t, "Respond", x.Respond(200, nil))
 		refused(t, "Reject", x.Reject(500, nil, nil))
 		_, err = x.Response(background)
 		refused(t, "Response", err)
@@ -703,7 +736,7 @@ func TestSendSeesTheEnd(t *testing.T) {
 	for range 100 {
 		s, x := answered(t, false)
 		s.Reset()
-		if err := x.WriteHeader(background, 200, nil); !errors.Is(err, exchange.ErrReset) {
+		if err := x.Respond(200, nil); !errors.Is(err, exchange.ErrReset) {
 			t.Fatal(err)
 		}
 		if err := x.Close(); err != nil {

@@ -226,14 +226,14 @@ func relay(x *exchange.Exchange, host string) error {
 	if r.Local {
 		return fmt.Errorf("a local response: %+v", r)
 	}
-	if err := x.WriteHeader(x.Context(), 0, []exchange.KeyValue{{Key: "x-ours", Value: "1"}}); err != nil {
+	if err := x.Respond(r.Status, []exchange.KeyValue{{Key: "x-ours", Value: "1"}}); err != nil {
 		return err
 	}
 	buf := make([]byte, 64<<10)
 	for {
 		n, err := x.Read(buf)
 		if err == io.EOF {
-			return x.Finish()
+			return x.Finish(nil)
 		}
 		if err != nil {
 			return err

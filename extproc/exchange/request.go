@@ -12,7 +12,7 @@ import (
 )
 
 // The headers that lead a request out. EgressHeader picks Envoy's egress cluster,
-// "tls" or "plaintext"; HostHeader names the upstream, host or host:port, which
+// by an Egress; HostHeader names the upstream, host or host:port, which
 // Envoy resolves, connects to and puts into Host. Envoy strips both from callers'
 // requests, without both no route leaves the gateway, and neither goes out.
 //
@@ -21,6 +21,16 @@ import (
 const (
 	EgressHeader = "x-aisix-egress"
 	HostHeader   = "x-aisix-host"
+)
+
+// Egress is how a request leaves Envoy. "" is none: the request goes where the
+// caller's own routes lead.
+type Egress string
+
+// Package envoy makes a route of each; TestWords holds the two together.
+const (
+	TLS       Egress = "tls"
+	Plaintext Egress = "plaintext"
 )
 
 // attributes is where Envoy puts the attributes that the filter's configuration
@@ -226,7 +236,7 @@ func (x *Exchange) holdRequestTrailers(t *extprocv3.HttpTrailers) {
 type Request struct {
 	Host   string // value of HostHeader; "" sets none, and takes no Egress
 	Path   string // with the query, escaped; "" keeps the caller's
-	Egress string // value of EgressHeader: "tls" or "plaintext"; "" sets none
+	Egress Egress // value of EgressHeader; "" sets none
 	// Header are the only fields that go out: every field of the caller that is not
 	// listed is removed. Content-length is made from Body.
 	Header []KeyValue
@@ -289,7 +299,7 @@ func (x *Exchange) answerRequestTrailers() error {
 func (x *Exchange) requestMutation(r Request) *extprocv3.HeaderMutation {
 	set := make([]KeyValue, 0, len(r.Header)+4)
 	set = append(set, r.Header...)
-	for _, kv := range []KeyValue{{":path", r.Path}, {EgressHeader, r.Egress}, {HostHeader, r.Host}} {
+	for _, kv := range []KeyValue{{":path", r.Path}, {EgressHeader, string(r.Egress)}, {HostHeader, r.Host}} {
 		if kv.Value != "" {
 			set = append(set, kv)
 		}

@@ -34,7 +34,7 @@ type Response struct {
 	Details string // response.code_details, "via_upstream" for an upstream's answer
 }
 
-// wholeAnswer is an answer of ours in place of one without a body.
+// wholeAnswer is an answer of ours that goes out as an immediate response.
 type wholeAnswer struct {
 	status int
 	header []KeyValue
@@ -141,23 +141,23 @@ func (x *Exchange) Read(p []byte) (int, error) {
 // Buffered is how many bytes Read can give without waiting.
 func (x *Exchange) Buffered() int { return len(x.piece) }
 
-// WriteHeader answers the held response headers: the caller sees status and the
-// fields of header, and none of the upstream's that is not listed. A status of 0
-// keeps the upstream's. An answer that came without a body can't be given one in
-// pieces (Envoy has said that it ended): then nothing goes out before Finish,
-// which sends header and body at once.
-func (x *Exchange) WriteHeader(ctx context.Context, status int, header []KeyValue) error {
-	if err := x.order("WriteHeader", phaseResponse); err != nil {
+// Respond begins our answer: the caller sees status and the fields of header, and
+// none of the upstream's that is not listed. It picks how: where the upstream's
+// headers are held and a body follows them, they are answered, and each Write goes
+// out at once. Else Envoy takes an answer whole only (it has said that the
+// upstream's ended, or there is none): then nothing goes out before Finish, as an
+// immediate response. Legal from Header on.
+func (x *Exchange) Respond(status int, header []KeyValue) error {
+	if err := x.order("Respond", phaseHeader, phaseBody, phaseForwarded, phaseResponse); err != nil {
 		return err
 	}
-	if err := x.gone(ctx); err != nil {
-		return err
+	if x.ctx.Err() != nil {
+		return context.Cause(x.ctx)
 	}
-	if status == 0 {
-		status = x.response.Status
-	}
+	held := x.phase == phaseResponse && !x.response.EndOfStream
 	x.phase = phaseWriting
-	if x.response.EndOfStream {
+	if !held {
+		x.responseEnded = true
 		x.whole = &wholeAnswer{status: status, header: header}
 		return nil
 	}
@@ -188,24 +188,16 @@ func (x *Exchange) Write(p []byte) (int, error) {
 	return len(p), nil
 }
 
-// Finish ends the answer; what the upstream may still send is dropped. Calling it
-// again does nothing.
-func (x *Exchange) Finish() error {
+// Finish ends the answer with its last bytes, which may be none or all; what the
+// upstream may still send is dropped. Calling it again does nothing.
+func (x *Exchange) Finish(last []byte) error {
 	if x.phase == phaseDone && x.aborted == nil {
 		return nil
 	}
 	if err := x.order("Finish", phaseWriting); err != nil {
 		return err
 	}
-	return x.finish(nil)
-}
-
-// Answer is WriteHeader, Write and Finish of an answer that is known whole.
-func (x *Exchange) Answer(ctx context.Context, status int, header []KeyValue, body []byte) error {
-	if err := x.WriteHeader(ctx, status, header); err != nil {
-		return err
-	}
-	return x.finish(body)
+	return x.finish(last)
 }
 
 // finish sends the last bytes and the end.
@@ -264,7 +256,7 @@ func (x *Exchange) Pass(ctx context.Context, header []KeyValue) error {
 }
 
 // Reject has Envoy answer the caller with this and nothing else, and drop what
-// the upstream may be doing. Legal at any time before WriteHeader.
+// the upstream may be doing: for faults. Legal as long as nothing went out.
 func (x *Exchange) Reject(status int, header []KeyValue, body []byte) error {
 	unsent := x.phase < phaseWriting || x.phase == phaseWriting && x.whole != nil
 	if !unsent {

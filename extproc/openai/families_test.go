@@ -9,12 +9,14 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"aisix/admin/resource"
 	"aisix/admin/strict"
 	"aisix/extproc/bedrock"
 	"aisix/extproc/chat"
 	"aisix/extproc/fault"
+	"aisix/extproc/identity"
 )
 
 var update = flag.Bool("update", false, "rewrite the tables in docs that tests make")
@@ -126,7 +128,7 @@ func call(t *testing.T, model string, body map[string]any) ([]byte, *fault.Error
 func encode(t *testing.T, model string, request *chat.Request) ([]byte, *fault.Error) {
 	t.Helper()
 	m := &resource.Model{Bedrock: resource.Bedrock{AllowOverride: resource.Overridable}}
-	target, err := bedrock.NewTarget(m, model, &resource.ProviderKey{Credentials: resource.Static{Region: "us-east-1"}})
+	target, err := bedrock.Compile(m, model, &resource.ProviderKey{Credentials: resource.Static{Region: "us-east-1"}})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -134,11 +136,15 @@ func encode(t *testing.T, model string, request *chat.Request) ([]byte, *fault.E
 	if err != nil {
 		return nil, fault.From(err)
 	}
-	header, err := json.Marshal(c.Header())
+	signed, err := c.Sign(identity.Token{}, time.Unix(0, 0))
 	if err != nil {
 		t.Fatal(err)
 	}
-	return slices.Concat([]byte(c.Path()), header, c.Body()), nil
+	header, err := json.Marshal(signed.Header)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return slices.Concat([]byte(signed.URL.EscapedPath()), header, signed.Body()), nil
 }
 
 // parent is the longest known name that a name begins with.

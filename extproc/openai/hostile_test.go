@@ -10,11 +10,13 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"time"
 
 	"aisix/admin/resource"
 	"aisix/extproc/bedrock"
 	"aisix/extproc/chat"
 	"aisix/extproc/fault"
+	"aisix/extproc/identity"
 )
 
 // size is that of what may be long: what costs more than its bytes does so at any
@@ -130,7 +132,7 @@ type cost struct {
 // spend decodes and encodes a body, and counts.
 func spend(t testing.TB, model, body string) cost {
 	t.Helper()
-	target, err := bedrock.NewTarget(&resource.Model{}, model, &resource.ProviderKey{Credentials: resource.Static{Region: "us-east-1"}})
+	target, err := bedrock.Compile(&resource.Model{}, model, &resource.ProviderKey{Credentials: resource.Static{Region: "us-east-1"}})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -146,7 +148,11 @@ func spend(t testing.TB, model, body string) cost {
 	spent := cost{allocated: after.TotalAlloc - before.TotalAlloc}
 	switch {
 	case err == nil:
-		spent.sent = len(c.Body())
+		signed, err := c.Sign(identity.Token{}, time.Unix(0, 0))
+		if err != nil {
+			t.Fatal(err)
+		}
+		spent.sent = len(signed.Body())
 	case !errors.As(err, &spent.fault):
 		t.Fatal(err)
 	}

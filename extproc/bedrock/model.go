@@ -1,0 +1,126 @@
+package bedrock
+
+import (
+	"encoding/json"
+	"net"
+	"net/url"
+	"regexp"
+	"slices"
+	"strings"
+
+	"aisix/admin/resource"
+	"aisix/extproc/fault"
+)
+
+// Model is a model at an upstream, compiled: what no request changes about a call.
+// It never changes and serves any number of calls at a time.
+type Model struct {
+	ID        string // what Bedrock is asked for, verbatim: model id, inference profile id or ARN
+	Publisher string // who made the model; "" where the id does not show it
+	Region    string // the region that signatures name
+
+	base       *url.URL // the endpoint: no trailing slash, no default port
+	family     family   // what is known of the model, the resource's own capabilities over it
+	options    resource.Bedrock
+	additional map[string]json.RawMessage // options.AdditionalModelRequestFields by member
+}
+
+// Compile makes the Model of the resource m with provider key k, once per revision
+// of the two. modelID is m's model_name with a wildcard's capture filled in. The
+// error is internal: what admin accepted compiles.
+func Compile(m *resource.Model, modelID string, k *resource.ProviderKey) (*Model, error) {
+	c := &Model{ID: modelID, Publisher: m.Publisher, Region: k.Region(), options: m.Bedrock}
+	if c.Publisher == "" {
+		c.Publisher = Publisher(modelID)
+	}
+	var err error
+	if c.base, err = endpoint(k.APIBase, c.Region); err != nil {
+		return nil, fault.From(err)
+	}
+	if raw := m.AdditionalModelRequestFields; len(raw) > 0 {
+		if err := json.Unmarshal(raw, &c.additional); err != nil {
+			return nil, fault.From(err)
+		}
+	}
+	c.family = familyOf(baseID(modelID, c.Publisher))
+	if m.Capabilities != nil {
+		c.family.overlay(object(map[string]json.RawMessage{"capabilities": marshal(m.Capabilities)}))
+	}
+	return c, nil
+}
+
+const arnPrefix = "arn:"
+
+// geography is the shape of a geography prefix (us, eu, apac, us-gov, …): new
+// ones come with new regions. It is one only where a publisher follows.
+var geography = regexp.MustCompile(`^(global|apac|[a-z]{2}(-[a-z]{3,4})?)$`)
+
+// publisherName is the shape of a publisher's token.
+var publisherName = regexp.MustCompile(`^[a-z][a-z0-9-]*$`)
+
+// Publisher is who made the model: the id's first dotted token after an optional
+// geography prefix. Of an ARN the part after the last slash counts. "" where the
+// id does not show it (application inference profile, provisioned throughput,
+// imported model).
+func Publisher(modelID string) string {
+	id := modelID
+	if strings.HasPrefix(id, arnPrefix) {
+		id = id[strings.LastIndexByte(id, '/')+1:]
+	}
+	first, rest, dotted := strings.Cut(id, ".")
+	if !dotted {
+		return ""
+	}
+	if geography.MatchString(first) {
+		if next, _, more := strings.Cut(rest, "."); more {
+			first = next
+		}
+	}
+	if !publisherName.MatchString(first) {
+		return ""
+	}
+	return first
+}
+
+// invokes reports whether requests go to InvokeModel with an Anthropic body rather
+// than to Converse.
+func (m *Model) invokes() bool { return m.Publisher == "anthropic" }
+
+// ignores reports whether the operator has a request's parameter taken as absent.
+func (m *Model) ignores(param string) bool { return slices.Contains(m.options.IgnoreParams, param) }
+
+// endpoint is apiBase, or the region's public endpoint where it is "", without a
+// trailing slash and without the scheme's default port, so that the host signed is
+// the host on the wire.
+func endpoint(apiBase, region string) (*url.URL, error) {
+	if apiBase == "" {
+		return &url.URL{Scheme: "https", Host: "bedrock-runtime." + region + "." + dnsSuffix(region)}, nil
+	}
+	u, err := url.Parse(apiBase)
+	if err != nil {
+		return nil, err
+	}
+	if (u.Scheme != "http" && u.Scheme != "https") || u.Host == "" {
+		return nil, &url.Error{Op: "parse", URL: apiBase, Err: errEndpoint}
+	}
+	if (u.Scheme == "https" && u.Port() == "443") || (u.Scheme == "http" && u.Port() == "80") {
+		host := u.Hostname()
+		if strings.Contains(host, ":") {
+			host = "[" + host + "]"
+		}
+		u.Host = host
+	}
+	u.Path = strings.TrimRight(u.Path, "/")
+	u.RawPath = strings.TrimRight(u.RawPath, "/")
+	return u, nil
+}
+
+var errEndpoint = net.InvalidAddrError("an endpoint is an http or https origin")
+
+// dnsSuffix is the domain of the region's partition (China has its own).
+func dnsSuffix(region string) string {
+	if strings.HasPrefix(region, "cn-") {
+		return "amazonaws.com.cn"
+	}
+	return "amazonaws.com"
+}

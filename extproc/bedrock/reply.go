@@ -1,0 +1,120 @@
+package bedrock
+
+import (
+	"bytes"
+	"io"
+	"net/http"
+	"strings"
+
+	"aisix/extproc/bedrock/redact"
+	"aisix/extproc/chat"
+	"aisix/extproc/fault"
+
+	"github.com/aws/aws-sdk-go-v2/service/bedrockruntime/schemas"
+)
+
+// Reply is what Bedrock said to one attempt. Its body, which comes after it, is
+// given to one of Whole, Events and Fault. Not for concurrent use.
+type Reply struct {
+	call   *Call
+	signed *Signed
+	status int
+	header http.Header
+	notes  []string
+}
+
+// Reply is the reply to s that begins with status and header.
+func (s *Signed) Reply(status int, header http.Header) *Reply {
+	return &Reply{call: s.call, signed: s, status: status, header: header}
+}
+
+// RequestID is AWS's request id, "" where the reply has none.
+func (r *Reply) RequestID() string { return requestID(r.header) }
+
+// OK reports whether the reply has the status of an answer. The body of another one
+// is to be given to Fault.
+func (r *Reply) OK() bool { return r.status == http.StatusOK }
+
+// Notes are what the operator's log should tell of the reply: an unknown stop
+// reason.
+func (r *Reply) Notes() []string { return r.notes }
+
+// IsStream reports whether the reply is the event stream that was asked for. If
+// not, its body is to be read whole and given to Fault.
+func (r *Reply) IsStream() bool {
+	return r.OK() && mediaType(r.header) == "application/vnd.amazon.eventstream"
+}
+
+// Whole decodes the body of a whole reply. A status other than 200, an exception in
+// a 200, and an answer that lacks message, stop reason or usage are a *fault.Error.
+func (r *Reply) Whole(body []byte) ([]chat.Event, error) {
+	if !r.OK() {
+		return nil, r.Fault(body)
+	}
+	if r.header.Get("X-Amzn-Errortype") != "" || bytes.Contains(body, []byte(`"__type"`)) {
+		if e := exceptionOf(r.status, r.header, body); e.Type != "" {
+			return nil, r.fault(e, r.header)
+		}
+	}
+	if mediaType(r.header) != "application/json" {
+		return nil, undecodable(&Exception{Type: "unexpected content type " + quote(r.header.Get("Content-Type")), RequestID: r.RequestID(), Status: r.status})
+	}
+	decode := converseReply
+	if r.call.model.invokes() {
+		decode = invokeReply
+	}
+	events, err := decode(r.header, body)
+	if err != nil {
+		return nil, r.decodeFault(err)
+	}
+	notes, err := new(stops).whole(events)
+	if err != nil {
+		return nil, r.decodeFault(err)
+	}
+	r.notes = append(r.notes, notes...)
+	restore := r.restorer()
+	return restore.events(events), nil
+}
+
+// Events reads the event stream body.
+func (r *Reply) Events(body io.Reader) *Events {
+	e := &Events{reply: r, frames: frameReader{r: body}, restore: r.restorer()}
+	if r.call.model.invokes() {
+		e.codec, e.decode = newEventCodec(schemas.ResponseStream), new(invokeStream).decode
+	} else {
+		e.codec, e.decode = newEventCodec(schemas.ConverseStreamOutput), new(converseStream).decode
+	}
+	return e
+}
+
+// Fault turns a reply that is no answer into what the caller may see: an error
+// status, or a 2xx whose body is an exception or nothing that can be decoded.
+func (r *Reply) Fault(body []byte) *fault.Error {
+	e := exceptionOf(r.status, r.header, body)
+	f := r.fault(e, r.header)
+	if date, err := http.ParseTime(r.header.Get("Date")); err == nil && e.Hint == "" &&
+		(r.status == http.StatusForbidden || r.status == http.StatusUnauthorized) && date.Sub(r.signed.at).Abs() > maxSkew {
+		e.Hint = clockHint
+	}
+	return f
+}
+
+func (r *Reply) restorer() restorer {
+	return restorer{names: r.call.names, output: r.call.output}
+}
+
+// redactor knows what of this attempt must not show.
+func (r *Reply) redactor() redact.Redactor {
+	m, host := r.call.model, r.call.url
+	secrets := []string{host.Host, host.Hostname(), m.Region, r.signed.keyID, r.RequestID()}
+	if id := m.ID; strings.HasPrefix(id, arnPrefix) {
+		secrets = append(secrets, id)
+		if Publisher(id) == "" { // the account's own name for it, not the model's
+			secrets = append(secrets, id[strings.LastIndexByte(id, '/')+1:])
+		}
+	}
+	if g := m.options.GuardrailConfig; g != nil {
+		secrets = append(secrets, g.Identifier)
+	}
+	return redact.New(secrets...)
+}
