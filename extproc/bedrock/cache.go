@@ -28,6 +28,9 @@ func (p *prepared) cache() error {
 }
 
 func cachePoints(blocks []chat.Block, legal bool, ttls []string) []chat.Block {
+	if !slices.ContainsFunc(blocks, marked) {
+		return blocks
+	}
 	var out []chat.Block
 	for _, b := range blocks {
 		switch b := b.(type) {
@@ -58,6 +61,17 @@ func cachePoints(blocks []chat.Block, legal bool, ttls []string) []chat.Block {
 		}
 	}
 	return out
+}
+
+// marked reports whether b is a cache point, or a result with one inside.
+func marked(b chat.Block) bool {
+	switch b := b.(type) {
+	case chat.CachePoint:
+		return true
+	case chat.ToolResult:
+		return slices.ContainsFunc(b.Blocks, marked)
+	}
+	return false
 }
 
 // knownTTL is ttl where the family has it, else the family's default.

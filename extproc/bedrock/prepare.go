@@ -16,7 +16,7 @@ import (
 // from history, cache points where the family takes them, and what stands in for
 // structured output and reasoning. Both encodings start from it.
 type prepared struct {
-	req    *chat.Request // own copy of what was changed; the rest is shared
+	req    *chat.Request // our own, down to the blocks of messages and System; what blocks hold is shared
 	model  *Model
 	family *family // the model's
 	knobs  knobs
@@ -32,7 +32,9 @@ type prepared struct {
 	additional map[string]json.RawMessage // additional fields of the model
 }
 
-// prepare checks and rewrites; req stays as it is.
+// prepare checks and rewrites; req stays as it is. Normalize's copy has turns and
+// blocks of its own, so that the steps change them in place; only Tools is the
+// caller's until the step tools.
 func prepare(ctx context.Context, req *chat.Request, m *Model, limit int64) (*prepared, error) {
 	normal, err := chat.Normalize(req)
 	if err != nil {
@@ -51,16 +53,16 @@ func prepare(ctx context.Context, req *chat.Request, m *Model, limit int64) (*pr
 		return nil, fault.Invalid("messages", "a conversation needs a user message beside system messages")
 	}
 	for _, step := range []func() error{
-		p.foreignReasoning,
-		p.checkContent,
+		p.foreignReasoning, // first: nothing may look at what does not go out
+		p.checkContent,     // what is refused by a look comes before what costs
 		p.sampling,
-		func() error { return p.tools(ctx) },
-		p.reasoning,
-		p.structuredOutput,
-		func() error { return p.plainSchemas(ctx, limit) },
-		p.separateTools,
-		p.rename,
-		p.cache,
+		func() error { return p.tools(ctx) }, // settles definitions and choice, which the next ones ask for
+		p.reasoning,                          // before what may force a tool: thinking and a forced tool exclude each other
+		p.structuredOutput,                   // may add a tool of ours, as the last one
+		func() error { return p.plainSchemas(ctx, limit) }, // all tools are there, ours too
+		p.separateTools, // moves blocks into results
+		p.rename,        // all names are there; until here they are the caller's
+		p.cache,         // last: a mark stands behind the block that it came with
 	} {
 		if ctx.Err() != nil {
 			return nil, ctx.Err()
@@ -82,9 +84,8 @@ func (p *prepared) foreignReasoning() error {
 	if p.model.Publisher == "" || p.model.Publisher == "anthropic" || p.family.Capabilities.Reasoning != "none" {
 		return nil
 	}
-	p.req.Messages = slices.Clone(p.req.Messages)
 	for i, m := range p.req.Messages {
-		kept := slices.DeleteFunc(slices.Clone(m.Blocks), func(b chat.Block) bool {
+		kept := slices.DeleteFunc(m.Blocks, func(b chat.Block) bool {
 			switch b.(type) {
 			case chat.Thinking, chat.Redacted:
 				return true

@@ -92,7 +92,6 @@ func (p *prepared) plainSchemas(ctx context.Context, limit int64) error {
 	if p.family.Capabilities.ToolSchema != "plain" {
 		return nil
 	}
-	p.req.Tools = slices.Clone(p.req.Tools)
 	budget := schema.NewBudget(min(limit, chat.MaxExpansion))
 	for i, t := range p.req.Tools {
 		if bytes.Equal(t.Schema, looseSchema) { // ours, where the caller gave none
@@ -169,17 +168,15 @@ func (p *prepared) rename() error {
 		}
 	}
 	length := p.family.Capabilities.CallIDLength
-	r.Messages = slices.Clone(r.Messages)
-	for i, m := range r.Messages {
-		r.Messages[i].Blocks = slices.Clone(m.Blocks)
-		for j, b := range m.Blocks {
+	for _, m := range r.Messages {
+		for i, b := range m.Blocks {
 			switch b := b.(type) {
 			case chat.ToolUse:
 				b.ID, b.Name = callID(b.ID, length), a.wire(b.Name)
-				r.Messages[i].Blocks[j] = b
+				m.Blocks[i] = b
 			case chat.ToolResult:
 				b.ID = callID(b.ID, length)
-				r.Messages[i].Blocks[j] = b
+				m.Blocks[i] = b
 			}
 		}
 	}

@@ -19,7 +19,6 @@ func (p *prepared) separateTools() error {
 	if !denies(c.MixedTurns) {
 		return nil
 	}
-	r.Messages = slices.Clone(r.Messages)
 	var left []string // where text was left out
 	for i, m := range r.Messages {
 		var tools, rest []chat.Block
