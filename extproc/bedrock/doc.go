@@ -2,9 +2,10 @@
 // Converse and InvokeModel requests and replies, event stream frames,
 // exceptions, and signatures.
 //
-// It turns a chat.Request into one signed HTTP request (NewCall, Call.Sign), and
-// what Bedrock answers into chat.Events (Call.Whole, Call.Events) or a
-// fault.Error (Call.Fault). It opens no connection, reads no clock and logs
+// It compiles a model once (Compile), turns a chat.Request into one signed HTTP
+// request for it (NewCall, Call.Sign), and what Bedrock answers into chat.Events
+// (Signed.Reply, Reply.Whole, Reply.Events) or a fault.Error (Reply.Fault). All
+// of these are values: a call can be tried again, by whichever way. It opens no connection, reads no clock and logs
 // nothing: extproc moves the bytes, through Envoy or an HTTP client of its own.
 // It knows no caller's dialect; Anthropic's Messages JSON, which InvokeModel
 // carries, is package anthropic's.

@@ -113,6 +113,10 @@ func TestAResourceOverrulesEachCapability(t *testing.T) {
 			}
 		}
 	}
+	none := &resource.Capabilities{ToolChoice: []string{}}
+	if got := compile(&resource.Model{ModelName: "deepseek.v3-v1:0", Bedrock: resource.Bedrock{Capabilities: none}}).family.Capabilities.ToolChoice; got == nil || len(got) > 0 {
+		t.Errorf("an empty list leaves %v", got)
+	}
 	to := compile(&resource.Model{ModelName: "arn:aws:bedrock:us-east-1:123456789012:application-inference-profile/ab12", Publisher: "anthropic"})
 	if c := newCall(t, userSays("hi"), to); !strings.HasSuffix(c.url.EscapedPath(), "/invoke") {
 		t.Errorf("a profile that is said to be Claude's goes to %s", c.url.EscapedPath())
