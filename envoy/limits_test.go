@@ -62,6 +62,54 @@ func TestProbesHaveTheirOwnShare(t *testing.T) {
 	eventually(t, func() bool { return post(t, address, `{}`).status == 200 })
 }
 
+// Whom extproc refuses at the headers takes no share of it, though the body never
+// ends: over HTTP/1 and as a hundred streams of one HTTP/2 connection.
+func TestUnfinishedBodiesThatAreRefused(t *testing.T) {
+	t.Parallel()
+	p := &extProc{decide: func(h map[string]string) decision {
+		if h["authorization"] == "" {
+			return decision{reject: immediate(401, "application/json", "{}")}
+		}
+		return decision{reject: immediate(200, "text/plain", "served")}
+	}}
+	o := options(t)
+	o.ExtProc = p.serve(t, "unix", socket(t))
+	o.MaxUpstream = 3
+	b, err := envoy.Bootstrap(o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	e := envoytest.Start(t, b)
+	address := e.Address(t, "callers")
+	tr := &http.Transport{Protocols: new(http.Protocols)}
+	tr.Protocols.SetUnencryptedHTTP2(true)
+	t.Cleanup(tr.CloseIdleConnections)
+	h2 := &http.Client{Transport: tr, Timeout: 20 * time.Second}
+	const flood = 100
+	for range flood {
+		never, end := io.Pipe()
+		defer end.Close()
+		resp, err := h2.Post("http://"+address+"/v1/chat/completions", "", never)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if a := read(t, resp); a.status != 401 {
+			t.Fatalf("%d %s", a.status, a.body)
+		}
+		c := open(t, address, "POST /v1/chat/completions HTTP/1.1\r\nHost: x\r\ncontent-length: 10\r\n\r\n{")
+		if resp, err = http.ReadResponse(bufio.NewReader(c), nil); err != nil || resp.StatusCode != 401 {
+			t.Fatalf("%v, %v", resp, err)
+		}
+	}
+	if a := post(t, address, `{}`, "authorization", "k"); a.status != 200 {
+		t.Errorf("a caller who is served: %d %s", a.status, a.body)
+	}
+	eventually(t, func() bool { return e.Stat(t, "cluster.extproc.upstream_rq_active") == 0 })
+	if n := len(p.requests()); n != 2*flood+1 {
+		t.Errorf("extproc was asked %d times", n)
+	}
+}
+
 // A connection that says nothing, or next to nothing, is closed after a time, and
 // those who were shut out get in. One that has had a request stays.
 func TestSilentConnections(t *testing.T) {

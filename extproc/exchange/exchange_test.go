@@ -90,7 +90,7 @@ func TestConversation(t *testing.T) {
 				t.Run(fmt.Sprintf("%v/%d/%d", mode, length(body), pieces), func(t *testing.T) {
 					e := exchangetest.Envoy{
 						Mode: mode, Path: "/v1/chat/completions", Pieces: exchangetest.Every(pieces),
-						Header: http.Header{"Authorization": {"Bearer sk"}, "Cookie": {"a", "b"}, "X-Aisix-Egress": {"plaintext"}, "X-Forwarded-Proto": {"http"}},
+						Header: http.Header{"Authorization": {"Bearer sk"}, "Cookie": {"a", "b"}, "X-Aisix-Egress": {"plaintext"}, "X-Aisix-Host": {"elsewhere"}, "X-Forwarded-Proto": {"http"}},
 						Upstream: func(f exchangetest.Forwarded) exchangetest.Reply {
 							return exchangetest.Reply{Status: 201, Header: http.Header{"X-Amzn-Requestid": {"r"}}, Body: []byte("reply to a call")}
 						},

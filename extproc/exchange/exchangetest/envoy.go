@@ -380,10 +380,11 @@ func (p *player) setRequest(key, value string, add bool) {
 	case ":authority":
 		p.request.Authority = value
 	case ":scheme":
-	case "x-aisix-host": // Envoy's forward proxy makes it the host; a caller's own must have been removed
+	case "x-aisix-host": // Envoy's forward proxy makes it the host
 		if add {
 			p.request.Header.Add(key, value)
 		} else {
+			p.request.Header.Del(key)
 			p.request.Authority = value
 		}
 	default:
