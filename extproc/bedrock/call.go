@@ -37,7 +37,7 @@ type Call struct {
 	notes     []string  // what the operator's log should tell
 }
 
-// NewCall normalizes req, checks it against what the target's model can do, and
+// NewCall checks and tidies req, checks it against what the target's model can do, and
 // encodes it. req stays as it is: another target may be tried after this one.
 // Errors are *fault.Error, a 400 that names the member at fault, or ctx's own once
 // that is done.

@@ -33,16 +33,20 @@ type prepared struct {
 
 // prepare checks and rewrites; req stays as it is.
 func prepare(ctx context.Context, req *chat.Request, t Target, limit int64) (*prepared, error) {
-	normal, err := chat.Normalize(req)
+	// Check on what the caller wrote, for its errors name the place, and before Tidy,
+	// which relies on it: calls and results pair.
+	if err := chat.Check(req); err != nil {
+		return nil, err
+	}
+	own, err := chat.Tidy(req)
 	if err != nil {
 		return nil, err
 	}
-	k, err := newKnobs(normal, t)
+	k, err := newKnobs(own, t)
 	if err != nil {
 		return nil, err
 	}
-	own := *normal
-	p := &prepared{req: &own, family: familyOf(t), knobs: k, additional: map[string]json.RawMessage{}, maxTokens: own.MaxTokens}
+	p := &prepared{req: own, family: familyOf(t), knobs: k, additional: map[string]json.RawMessage{}, maxTokens: own.MaxTokens}
 	if p.maxTokens == nil {
 		p.maxTokens = t.Options.MaxTokens
 	}
