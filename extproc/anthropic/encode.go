@@ -31,8 +31,8 @@ type Options struct {
 // itself, or have their place elsewhere in InvokeModel.
 var unextendable = []string{"anthropic_version", "messages", "model", "stream", "system", "tools", "tool_choice"}
 
-// EncodeRequest gives InvokeModel's body for req, which chat.Normalize and bedrock
-// have prepared: roles alternate, names and ids are legal, blocks are not blank;
+// EncodeRequest gives InvokeModel's body for req, which chat.Tidy and bedrock have
+// prepared: roles alternate, names and ids are legal, blocks are not blank;
 // a Format that still stands goes out natively, and Reasoning has become options.
 // Errors are *fault.Error: a block or a member that Claude has no place for.
 func EncodeRequest(req *chat.Request, o Options) ([]byte, error) {

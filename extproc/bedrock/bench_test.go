@@ -22,7 +22,7 @@ func conversation() *chat.Request {
 	return r
 }
 
-// A whole call but for the network: normalize, encode, sign, decode.
+// A whole call but for the network: check, tidy, encode, sign, decode.
 func BenchmarkWhole(b *testing.B) {
 	header := http.Header{"Content-Type": {"application/json"}}
 	for _, x := range []struct{ name, model, reply string }{

@@ -26,8 +26,8 @@ type Call struct {
 	notes   []string          // what the operator's log should tell of the request
 }
 
-// NewCall normalizes req, checks it against what the model can do, and encodes it.
-// req stays as it is: another model may be tried after this one. Errors are
+// NewCall checks and tidies req, checks it against what the model can do, and
+// encodes it. req stays as it is: another model may be tried after this one. Errors are
 // *fault.Error, a 400 that names the member at fault, or ctx's own once that is done.
 //
 // What is sent may weigh more than what the caller sent: the references of schemas

@@ -32,20 +32,24 @@ type prepared struct {
 	additional map[string]json.RawMessage // additional fields of the model
 }
 
-// prepare checks and rewrites; req stays as it is. Normalize's copy has turns and
-// blocks of its own, so that the steps change them in place; only Tools is the
-// caller's until the step tools.
+// prepare checks and rewrites; req stays as it is. Tidy's copy has turns and blocks
+// of its own, so that the steps change them in place; only Tools is the caller's
+// until the step tools.
 func prepare(ctx context.Context, req *chat.Request, m *Model, limit int64) (*prepared, error) {
-	normal, err := chat.Normalize(req)
+	// Check on what the caller wrote, for its errors name the place, and before Tidy,
+	// which relies on it: calls and results pair.
+	if err := chat.Check(req); err != nil {
+		return nil, err
+	}
+	own, err := chat.Tidy(req)
 	if err != nil {
 		return nil, err
 	}
-	k, err := newKnobs(normal, m)
+	k, err := newKnobs(own, m)
 	if err != nil {
 		return nil, err
 	}
-	own := *normal
-	p := &prepared{req: &own, model: m, family: &m.family, knobs: k, additional: map[string]json.RawMessage{}, maxTokens: own.MaxTokens}
+	p := &prepared{req: own, model: m, family: &m.family, knobs: k, additional: map[string]json.RawMessage{}, maxTokens: own.MaxTokens}
 	if p.maxTokens == nil {
 		p.maxTokens = m.options.MaxTokens
 	}

@@ -3,8 +3,8 @@
 // into one response; and what a dialect makes of a body and writes of an answer
 // (Asked, Writer).
 //
-// It knows what a conversation may look like (Normalize) and how events add up
-// to an answer (Collect). It knows neither OpenAI's, Anthropic's nor Bedrock's
+// It knows what a conversation may be (Check), what form every model takes it in
+// (Tidy), and how events add up to an answer (Collect). It knows neither OpenAI's, Anthropic's nor Bedrock's
 // JSON: dialects decode into it, bedrock encodes from it, and both meet nowhere
 // else. It is rich enough for Converse and for Anthropic Messages, so that
 // nothing is lost on the way.

@@ -8,7 +8,7 @@ type Request struct {
 	Model string // the alias, as the caller sent it
 
 	System   []Block   // Text and CachePoint only, hoisted in order
-	Messages []Message // as the caller sent them, until Normalize
+	Messages []Message // as the caller sent them, until Tidy
 
 	Tools             []Tool
 	ToolChoice        ToolChoice
@@ -84,8 +84,8 @@ type Document struct {
 	Param  string
 }
 
-// ToolUse is a call of a tool by the model. Input is a JSON object (Normalize
-// sees to that); in a request it is what the model wrote, byte for byte.
+// ToolUse is a call of a tool by the model. Input is a JSON object (Tidy sees
+// to that); in a request it is what the model wrote, byte for byte.
 type ToolUse struct {
 	ID    string
 	Name  string
@@ -93,7 +93,7 @@ type ToolUse struct {
 }
 
 // ToolResult answers the ToolUse of the same ID. Blocks are Text, Image or
-// Document, never none (Normalize).
+// Document, never none (Tidy).
 type ToolResult struct {
 	ID      string
 	Blocks  []Block

@@ -38,7 +38,10 @@ func BenchmarkDecode(b *testing.B) {
 				if err != nil {
 					b.Fatal(err)
 				}
-				if _, err := chat.Normalize(r); err != nil {
+				if err := chat.Check(r); err != nil {
+					b.Fatal(err)
+				}
+				if _, err := chat.Tidy(r); err != nil {
 					b.Fatal(err)
 				}
 			}
@@ -62,7 +65,8 @@ func TestAllocations(t *testing.T) {
 	for name, most := range map[string]float64{"short": 40, "tools": 400} {
 		if n := testing.AllocsPerRun(5, func() {
 			r, _ := Chat{}.Decode(all[name])
-			_, _ = chat.Normalize(r)
+			_ = chat.Check(r)
+			_, _ = chat.Tidy(r)
 		}); n > most {
 			t.Errorf("%s: %.0f allocations, want at most %.0f", name, n, most)
 		}

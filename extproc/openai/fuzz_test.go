@@ -48,20 +48,27 @@ func FuzzDecode(f *testing.F) {
 			t.Error("no model")
 		}
 		before, _ := json.Marshal(r)
-		n, err := chat.Normalize(r)
+		if err := chat.Check(r); err != nil {
+			want400(t, err)
+			return
+		}
+		n, err := chat.Tidy(r)
 		if after, _ := json.Marshal(r); string(after) != string(before) {
-			t.Errorf("Normalize changed its argument to %s", after)
+			t.Errorf("Tidy changed its argument to %s", after)
 		}
 		if err != nil {
 			want400(t, err)
 			return
 		}
-		again, err := chat.Normalize(n)
+		if err := chat.Check(n); err != nil {
+			t.Errorf("what is tidy is refused: %v", err)
+		}
+		again, err := chat.Tidy(n)
 		if err != nil {
-			t.Fatalf("what was normalized is refused: %v", err)
+			t.Fatalf("what is tidy is refused: %v", err)
 		}
 		if diff := cmp.Diff(n, again); diff != "" {
-			t.Errorf("normalizing twice is not normalizing once:\n%s", diff)
+			t.Errorf("tidied twice is not tidied once:\n%s", diff)
 		}
 		checkConversation(t, n)
 	})

@@ -2,7 +2,6 @@ package chat
 
 import (
 	"encoding/json"
-	"errors"
 	"strings"
 	"testing"
 
@@ -25,7 +24,7 @@ func placed(messages []Message) []Message {
 	return messages
 }
 
-func TestNormalize(t *testing.T) {
+func TestTidy(t *testing.T) {
 	cached := CachePoint{TTL: "1h"}
 	signed := Thinking{Text: "hm", Signature: "s"}
 	for _, test := range []struct {
@@ -84,19 +83,25 @@ func TestNormalize(t *testing.T) {
 		t.Run(test.name, func(t *testing.T) {
 			in := &Request{Messages: placed(test.messages)}
 			before, _ := json.Marshal(in)
-			got, err := Normalize(in)
+			if err := Check(in); err != nil {
+				t.Fatal(err)
+			}
+			got, err := Tidy(in)
 			if err != nil {
 				t.Fatal(err)
 			}
 			if after, _ := json.Marshal(in); string(after) != string(before) {
-				t.Errorf("Normalize changed its argument to %s", after)
+				t.Errorf("Tidy changed its argument to %s", after)
 			}
-			again, err := Normalize(got)
+			if err := Check(got); err != nil {
+				t.Errorf("what is tidy is refused: %v", err)
+			}
+			again, err := Tidy(got)
 			if err != nil {
 				t.Fatal(err)
 			}
 			if diff := cmp.Diff(got, again); diff != "" {
-				t.Errorf("normalizing twice is not normalizing once:\n%s", diff)
+				t.Errorf("tidied twice is not tidied once:\n%s", diff)
 			}
 			for i := range got.Messages {
 				if got.Messages[i].Param == "" {
@@ -111,8 +116,8 @@ func TestNormalize(t *testing.T) {
 	}
 }
 
-func TestNormalizeSystem(t *testing.T) {
-	got, err := Normalize(&Request{System: []Block{text("a"), text(" "), CachePoint{}, text("b")}})
+func TestTidySystem(t *testing.T) {
+	got, err := Tidy(&Request{System: []Block{text("a"), text(" "), CachePoint{}, text("b")}})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -121,47 +126,32 @@ func TestNormalizeSystem(t *testing.T) {
 	}
 }
 
-func TestNormalizeRefuses(t *testing.T) {
-	for _, test := range []struct {
-		name     string
+func TestNothingIsLeft(t *testing.T) {
+	for name, test := range map[string]struct {
 		messages []Message
 		param    string
-		says     string // in the message
 	}{
-		{"a turn with nothing left", []Message{says(User, text("a")), says(Assistant, text(" ")), says(User, text("b"))}, "messages[1]", "messages[1]"},
-		{"a turn of unsigned reasoning", []Message{says(User, text("a")), says(Assistant, Thinking{Text: "x"})}, "messages[1]", "messages[1]"},
-		{"a turn of one cache point", []Message{says(User, CachePoint{})}, "messages[0]", "messages[0]"},
-		{"a result without its call", []Message{says(User, text("a"), answers("zz", text("1")))}, "messages[0]", `"zz"`},
-		{"a result of a call two turns ago",
-			[]Message{says(Assistant, use("a", "")), says(User, answers("a", text("1"))), says(Assistant, text("t")), says(User, ToolResult{ID: "a", Param: "messages[3].tool_call_id"})},
-			"messages[3].tool_call_id", `"a"`},
-		{"a call without its result", []Message{says(Assistant, use("a", ""), use("b", "")), says(User, answers("a", text("1")))}, "messages[0].tool_calls", `"b"`},
-		{"two results of one call", []Message{says(Assistant, use("a", "")), says(User, answers("a", text("1")), answers("a", text("2")))}, "messages[1]", `"a"`},
-		{"two calls of one id", []Message{says(Assistant, use("a", ""), use("a", "")), says(User, answers("a", text("1")))}, "messages[0].tool_calls", `"a"`},
-		{"an empty call id", []Message{says(Assistant, use("", ""))}, "messages[0]", "no id"},
-		{"an empty result id", []Message{says(Assistant, use("a", "")), says(User, answers(""))}, "messages[1]", "no call id"},
-		{"a call by the user", []Message{says(User, use("a", ""))}, "messages[0]", "assistant"},
-		{"a result by the assistant", []Message{says(Assistant, answers("a"))}, "messages[0]", "assistant"},
-		{"reasoning by the user", []Message{says(User, Thinking{Signature: "s"})}, "messages[0]", "assistant"},
+		"a blank turn":           {[]Message{says(User, text("a")), says(Assistant, text(" ")), says(User, text("b"))}, "messages[1]"},
+		"unsigned reasoning":     {[]Message{says(User, text("a")), says(Assistant, Thinking{Text: "x"})}, "messages[1]"},
+		"a cache point":          {[]Message{says(User, CachePoint{})}, "messages[0]"},
+		"several blank messages": {[]Message{says(User, text("")), says(User, text("\n"))}, "messages[0]"},
 	} {
-		t.Run(test.name, func(t *testing.T) {
-			_, err := Normalize(&Request{Messages: placed(test.messages)})
-			var f *fault.Error
-			if !errors.As(err, &f) {
-				t.Fatalf("got %v, want a fault", err)
-			}
-			if f.Status != 400 || f.Param != test.param || !strings.Contains(f.Message, test.says) {
-				t.Errorf("got %d, param %q, %q; want 400, %q and %q in the message", f.Status, f.Param, f.Message, test.param, test.says)
-			}
-		})
+		in := &Request{Messages: placed(test.messages)}
+		if err := Check(in); err != nil {
+			t.Errorf("%s: %v; that is for Tidy to say", name, err)
+		}
+		_, err := Tidy(in)
+		if f := fault.From(err); err == nil || f.Status != 400 || f.Param != test.param || !strings.Contains(f.Message, test.param) {
+			t.Errorf("%s: %v, want a 400 for %s", name, err, test.param)
+		}
 	}
 }
 
 // What a caller sent does not grow where it is kept as text, nor in what is said of
 // it.
-func TestNormalizeDoesNotGrow(t *testing.T) {
+func TestNothingGrows(t *testing.T) {
 	input := strings.Repeat("<&>", 100_000)
-	got, err := Normalize(&Request{Messages: placed([]Message{says(Assistant, use("a", input)), says(User, answers("a", text("1")))})})
+	got, err := Tidy(&Request{Messages: placed([]Message{says(Assistant, use("a", input)), says(User, answers("a", text("1")))})})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -175,7 +165,7 @@ func TestNormalizeDoesNotGrow(t *testing.T) {
 		"two results": {says(Assistant, use(id, "")), says(User, answers(id), answers(id))},
 		"two calls":   {says(Assistant, use(id, ""), use(id, "")), says(User, answers(id))},
 	} {
-		_, err := Normalize(&Request{Messages: placed(messages)})
+		err := Check(&Request{Messages: placed(messages)})
 		if f := fault.From(err); f.Status != 400 || len(f.Message) > 400 || !strings.Contains(f.Message, id[:60]) {
 			t.Errorf("%s: %d %.500s", name, f.Status, f.Message)
 		}

@@ -1,0 +1,140 @@
+package chat
+
+import (
+	"fmt"
+	"strings"
+
+	"aisix/extproc/fault"
+)
+
+// Check refuses a conversation that no provider takes, whoever asks in whatever
+// format: the user's reasoning, the assistant's tool results, a tool call or a
+// result without an id, and turns whose calls and results do not pair. Every call
+// of a turn is answered once in the turn after it, if there is one, and nothing
+// else is. A turn is what one side says until the other one speaks, in one message
+// or several.
+//
+// An error is a *fault.Error of status 400 whose Param is where the caller wrote
+// what is wrong. A request without messages is not an error here (a model may take
+// system text only), nor is a first turn by the assistant (Bedrock has words for
+// it).
+func Check(r *Request) error {
+	for i, m := range r.Messages {
+		if err := m.checkRoles(m.place(i)); err != nil {
+			return err
+		}
+	}
+	var calls []call // of the turn before
+	for from, to := 0, 0; from < len(r.Messages); from = to {
+		for to = from + 1; to < len(r.Messages) && r.Messages[to].Role == r.Messages[from].Role; to++ {
+		}
+		if err := pair(calls, r.Messages[:to], from); err != nil {
+			return err
+		}
+		calls = calls[:0]
+		for i := from; i < to; i++ {
+			calls = append(calls, r.Messages[i].calls(i)...)
+		}
+	}
+	return nil
+}
+
+// place is where the caller wrote the message, the i-th of the request.
+func (m *Message) place(i int) string {
+	if m.Param != "" {
+		return m.Param
+	}
+	return fmt.Sprintf("messages[%d]", i)
+}
+
+func (m *Message) checkRoles(param string) error {
+	for _, b := range m.Blocks {
+		switch b := b.(type) {
+		case ToolUse:
+			if m.Role != Assistant {
+				return fault.Invalid(param, "%s: only the assistant calls tools", param)
+			}
+			if b.ID == "" {
+				return fault.Invalid(param, "%s: a tool call has no id", param)
+			}
+		case ToolResult:
+			where := b.place(param)
+			if m.Role != User {
+				return fault.Invalid(where, "%s: the assistant has no tool results", where)
+			}
+			if b.ID == "" {
+				return fault.Invalid(where, "%s: a tool result has no call id", where)
+			}
+		case Thinking, Redacted:
+			if m.Role != Assistant {
+				return fault.Invalid(param, "%s: only the assistant has reasoning", param)
+			}
+		}
+	}
+	return nil
+}
+
+// place is the most exact one known, of the message's where there is none.
+func (r ToolResult) place(message string) string {
+	if r.Param != "" {
+		return r.Param
+	}
+	return message
+}
+
+// call is a tool use that waits for its result.
+type call struct{ id, param string }
+
+func (m *Message) calls(i int) []call {
+	var out []call
+	for _, b := range m.Blocks {
+		if u, ok := b.(ToolUse); ok {
+			out = append(out, call{u.ID, m.place(i)})
+		}
+	}
+	return out
+}
+
+// pair checks that the turn that begins at messages[from] answers each of calls
+// once and nothing else.
+func pair(calls []call, messages []Message, from int) error {
+	answered := make(map[string]bool, len(calls))
+	for _, c := range calls {
+		if _, ok := answered[c.id]; ok {
+			return fault.Invalid(c.param+".tool_calls", "%s: two tool calls have the id %q", c.param, clip(c.id))
+		}
+		answered[c.id] = false
+	}
+	for i := from; i < len(messages); i++ {
+		m := &messages[i]
+		for _, b := range m.Blocks {
+			r, ok := b.(ToolResult)
+			if !ok {
+				continue
+			}
+			before, ok := answered[r.ID]
+			if !ok {
+				return fault.Invalid(r.place(m.place(i)), "a tool message must answer a tool call of the assistant message before it: there is no tool call %q", clip(r.ID))
+			}
+			if before {
+				return fault.Invalid(r.place(m.place(i)), "the tool call %q has two results", clip(r.ID))
+			}
+			answered[r.ID] = true
+		}
+	}
+	for _, c := range calls {
+		if !answered[c.id] {
+			return fault.Invalid(c.param+".tool_calls", "an assistant message with tool calls must be followed by tool messages that answer each of them: %q has no answer", clip(c.id))
+		}
+	}
+	return nil
+}
+
+// clip cuts an id to a length fit for an error message.
+func clip(id string) string {
+	const most = 64
+	if len(id) <= most {
+		return id
+	}
+	return strings.ToValidUTF8(id[:most], "") + "…"
+}
