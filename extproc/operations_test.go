@@ -45,7 +45,7 @@ func (m *telegram) Request([]string) (*chat.Request, error) {
 	if m.text == "" {
 		return nil, fault.Invalid("text", "say something")
 	}
-	return &chat.Request{Model: m.model, Stream: m.stream, Messages: []chat.Message{{Role: chat.User, Blocks: []chat.Block{chat.Text{Text: m.text}}}}}, nil
+	return &chat.Request{Stream: m.stream, Messages: []chat.Message{{Role: chat.User, Blocks: []chat.Block{chat.Text{Text: m.text}}}}}, nil
 }
 
 func (m *telegram) Whole(_ chat.Heading, r *chat.Response) ([]byte, error) {

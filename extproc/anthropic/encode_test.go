@@ -26,7 +26,7 @@ var requests = map[string]struct {
 	req chat.Request
 	o   Options
 }{
-	"plain": {req: chat.Request{Model: "claude", Stream: true, Messages: []chat.Message{{Role: chat.User, Blocks: []chat.Block{chat.Text{Text: "Say <hello> & go."}}}}}},
+	"plain": {req: chat.Request{Stream: true, Messages: []chat.Message{{Role: chat.User, Blocks: []chat.Block{chat.Text{Text: "Say <hello> & go."}}}}}},
 	"parameters": {
 		req: chat.Request{
 			System:    []chat.Block{chat.Text{Text: "Be brief."}, chat.CachePoint{TTL: "1h"}, chat.Text{Text: "Be kind."}},

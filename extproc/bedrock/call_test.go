@@ -61,7 +61,7 @@ func allocated(f func()) uint64 {
 }
 
 func userSays(text string) *chat.Request {
-	return &chat.Request{Model: "alias", Messages: []chat.Message{{Role: chat.User, Blocks: []chat.Block{chat.Text{Text: text}}, Param: "messages[0]"}}}
+	return &chat.Request{Messages: []chat.Message{{Role: chat.User, Blocks: []chat.Block{chat.Text{Text: text}}, Param: "messages[0]"}}}
 }
 
 // frame encodes one frame as AWS does.

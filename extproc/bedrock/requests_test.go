@@ -55,7 +55,7 @@ func (g generator) some(ttl string, of ...chat.Block) []chat.Block {
 
 // request is a request as a dialect makes it: legal for OpenAI, whatever the model.
 func (g generator) request() *chat.Request {
-	r := &chat.Request{Model: "alias", Stream: g.IntN(2) == 0}
+	r := &chat.Request{Stream: g.IntN(2) == 0}
 	ttl := g.pick("", "5m", "1h") // a longer one may not come behind a shorter one
 	names := []string{"get_weather", "with space", "läuft", "a.b/c", strings.Repeat("long_", 20), "json_output", "hyphen-ated"}
 	for _, i := range g.Perm(len(names))[:g.IntN(4)] {

@@ -5,8 +5,6 @@ import "encoding/json"
 // Request is one request for an answer, as the caller meant it. A dialect fills
 // it; nobody changes it afterwards (a later attempt encodes it again).
 type Request struct {
-	Model string // the alias, as the caller sent it
-
 	System   []Block   // Text and CachePoint only, hoisted in order
 	Messages []Message // as the caller sent them, until Tidy
 

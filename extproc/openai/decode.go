@@ -67,7 +67,7 @@ func (a *asked) Request(ignore []string) (*chat.Request, error) {
 		return nil, fault.Body(err)
 	}
 	a.usage = r.StreamOptions != nil && r.StreamOptions.IncludeUsage
-	return r.toChat(a.model, ignore)
+	return r.toChat(ignore)
 }
 
 // without is an object's text without some of its members; messages stay.

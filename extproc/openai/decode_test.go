@@ -49,7 +49,6 @@ func TestDecodeText(t *testing.T) {
 	}
 	seven := 7
 	want := &chat.Request{
-		Model:  "claude",
 		System: []chat.Block{chat.Text{Text: "Be brief."}, chat.Text{Text: "And kind."}},
 		Messages: []chat.Message{
 			{Role: chat.User, Blocks: []chat.Block{chat.Text{Text: "Hi 😀\n"}}, Param: "messages[1]"},

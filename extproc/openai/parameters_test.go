@@ -18,7 +18,6 @@ func body(members string) string {
 // request is what body("") decodes to.
 func request() *chat.Request {
 	return &chat.Request{
-		Model:    "m",
 		Messages: []chat.Message{{Role: chat.User, Blocks: []chat.Block{chat.Text{Text: "hi"}}, Param: "messages[0]"}},
 	}
 }

@@ -198,9 +198,8 @@ func equals(n strict.Number, i int64) bool {
 }
 
 // toChat gives the request as the caller meant it.
-func (r *chatRequest) toChat(model string, ignore []string) (*chat.Request, error) {
+func (r *chatRequest) toChat(ignore []string) (*chat.Request, error) {
 	out := &chat.Request{
-		Model:            model,
 		MaxTokens:        integer(r.MaxTokens),
 		Temperature:      float(r.Temperature),
 		TopP:             float(r.TopP),
