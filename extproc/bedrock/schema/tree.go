@@ -5,6 +5,8 @@ import (
 	"encoding/json"
 	"slices"
 
+	"github.com/go-json-experiment/json/jsontext"
+
 	"aisix/admin/strict"
 	"aisix/extproc/chat"
 )
@@ -26,14 +28,13 @@ type member struct {
 // parseTree reads a schema, JSON that a dialect has checked, and shares its bytes.
 // The errors say what is wrong with it, after "the schema".
 func parseTree(raw json.RawMessage) (tree, error) {
-	r := treeReader{raw: raw, tokens: json.NewDecoder(bytes.NewReader(raw))}
-	r.tokens.UseNumber()
+	r := treeReader{raw: raw, dec: jsontext.NewDecoder(bytes.NewBuffer(raw), jsontext.AllowDuplicateNames(true))}
 	return r.next(0)
 }
 
 type treeReader struct {
 	raw    json.RawMessage
-	tokens *json.Decoder
+	dec    *jsontext.Decoder
 	values int // and member names, so far
 }
 
@@ -44,22 +45,22 @@ func (r *treeReader) next(depth int) (tree, error) {
 	if depth > strict.MaxDepth {
 		return tree{}, errTooDeep
 	}
-	from := r.tokens.InputOffset()
-	token, err := r.tokens.Token()
+	from := r.dec.InputOffset()
+	open, err := r.dec.ReadToken()
 	if err != nil {
 		return tree{}, err
 	}
 	var t tree
-	if open, ok := token.(json.Delim); ok {
-		t.kind = byte(open)
-		for r.tokens.More() {
+	if k := open.Kind(); k == '{' || k == '[' {
+		t.kind = byte(k)
+		for r.dec.PeekKind() != k+2 { // ] and } stand two behind [ and {
 			var x member
-			if t.kind == '{' {
-				name, err := r.tokens.Token()
+			if k == '{' {
+				name, err := r.dec.ReadToken()
 				if err != nil {
 					return tree{}, err
 				}
-				x.name, _ = name.(string) // names are strings
+				x.name = name.String()
 				r.values++
 			}
 			if x.value, err = r.next(depth + 1); err != nil {
@@ -70,11 +71,11 @@ func (r *treeReader) next(depth int) (tree, error) {
 			}
 			t.members = append(t.members, x)
 		}
-		if _, err := r.tokens.Token(); err != nil { // the end
+		if _, err := r.dec.ReadToken(); err != nil { // the end
 			return tree{}, err
 		}
 	}
-	t.raw = bytes.TrimLeft(r.raw[from:r.tokens.InputOffset()], " \t\r\n,:")
+	t.raw = bytes.TrimLeft(r.raw[from:r.dec.InputOffset()], " \t\r\n,:")
 	return t, nil
 }
 
@@ -98,7 +99,8 @@ func (t *tree) text() (s string, ok bool) {
 	if t == nil || t.kind != 0 || len(t.raw) == 0 || t.raw[0] != '"' {
 		return "", false
 	}
-	return s, json.Unmarshal(t.raw, &s) == nil
+	out, err := jsontext.AppendUnquote(nil, t.raw)
+	return string(out), err == nil
 }
 
 // with is t with a member replaced, or added.
@@ -131,24 +133,8 @@ func (t *tree) append(dst []byte) []byte {
 	return append(dst, t.kind+2) // ] and } stand two after [ and {
 }
 
-// appendText appends s as JSON, without HTML escapes.
+// appendText appends s as JSON.
 func appendText(dst []byte, s string) []byte {
-	for i := range len(s) {
-		if c := s[i]; c < ' ' || c > '~' || c == '"' || c == '\\' {
-			return append(dst, escape(s)...)
-		}
-	}
-	dst = append(dst, '"')
-	dst = append(dst, s...)
-	return append(dst, '"')
-}
-
-// escape is s as JSON whatever it holds. A < would weigh six times what the caller
-// sent, if it were escaped for HTML.
-func escape(s string) []byte {
-	var buf bytes.Buffer
-	enc := json.NewEncoder(&buf)
-	enc.SetEscapeHTML(false)
-	_ = enc.Encode(s) // a string always has its JSON
-	return bytes.TrimSuffix(buf.Bytes(), []byte("\n"))
+	dst, _ = jsontext.AppendQuote(dst, s) // s is UTF-8: a dialect has checked it
+	return dst
 }
