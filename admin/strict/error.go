@@ -167,6 +167,9 @@ func place(body []byte, pointer jsontext.Pointer) (short, path string) {
 		name = Clip(name, 64)
 		pointers.WriteByte('/')
 		pointers.WriteString(strings.NewReplacer("~", "~0", "/", "~1").Replace(name))
+		if name == "" {
+			name = `""`
+		}
 		switch {
 		case item:
 			name = "[" + name + "]"

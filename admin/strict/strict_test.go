@@ -172,7 +172,7 @@ func TestPlaces(t *testing.T) {
 		`{"name":"c"}`:   {Pointer: "/name", Path: "name", Message: "must be one of a, b"},
 		`{"object":[1]}`: {Pointer: "/object", Path: "object", Message: "must be an object, not an array"},
 		`{"what":1}`:     {Pointer: "/what", Path: "what", Message: "unknown member"},
-		`{"":{}}`:        {Pointer: "/", Path: "", Message: "unknown member"},
+		`{"":{}}`:        {Pointer: "/", Path: `""`, Message: "unknown member"},
 		`{"things":[{},{"things":[{"text":5}]}]}`:                     {Pointer: "/things/1/things/0/text", Path: "things[1].things[0].text", Message: "must be a string, not a number"},
 		`{"things":[{},{"text":"bad","things":[{}]}]}`:                {Pointer: "/things/1/text", Path: "things[1].text", Message: "must be good"},
 		`{"things":[{},null]}`:                                        {Pointer: "/things/1", Path: "things[1]", Message: "must not be null"},
