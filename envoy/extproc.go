@@ -7,7 +7,7 @@ import (
 	mutationv3 "github.com/envoyproxy/go-control-plane/envoy/config/common/mutation_rules/v3"
 	corev3 "github.com/envoyproxy/go-control-plane/envoy/config/core/v3"
 	endpointv3 "github.com/envoyproxy/go-control-plane/envoy/config/endpoint/v3"
-	extprocv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/http/ext_proc/v3"
+	filterv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/http/ext_proc/v3"
 	upstreamsv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/upstreams/http/v3"
 	typev3 "github.com/envoyproxy/go-control-plane/envoy/type/v3"
 	"google.golang.org/protobuf/proto"
@@ -21,18 +21,18 @@ const maxProbes = 100
 
 // processor is the filter that asks extproc: one stream per request, every
 // phase, and an error to the caller whenever extproc does not answer.
-func processor(o Options) *extprocv3.ExternalProcessor {
-	p := &extprocv3.ExternalProcessor{
+func processor(o Options) *filterv3.ExternalProcessor {
+	p := &filterv3.ExternalProcessor{
 		GrpcService:      grpcService(ClusterExtProc),
 		FailureModeAllow: false,
 		StatusOnError:    &typev3.HttpStatus{Code: typev3.StatusCode_ServiceUnavailable},
-		ProcessingMode: &extprocv3.ProcessingMode{
-			RequestHeaderMode:   extprocv3.ProcessingMode_SEND,
-			RequestBodyMode:     extprocv3.ProcessingMode_FULL_DUPLEX_STREAMED,
-			RequestTrailerMode:  extprocv3.ProcessingMode_SEND, // full duplex demands it
-			ResponseHeaderMode:  extprocv3.ProcessingMode_SEND,
-			ResponseBodyMode:    extprocv3.ProcessingMode_FULL_DUPLEX_STREAMED,
-			ResponseTrailerMode: extprocv3.ProcessingMode_SEND,
+		ProcessingMode: &filterv3.ProcessingMode{
+			RequestHeaderMode:   filterv3.ProcessingMode_SEND,
+			RequestBodyMode:     filterv3.ProcessingMode_FULL_DUPLEX_STREAMED,
+			RequestTrailerMode:  filterv3.ProcessingMode_SEND, // full duplex demands it
+			ResponseHeaderMode:  filterv3.ProcessingMode_SEND,
+			ResponseBodyMode:    filterv3.ProcessingMode_FULL_DUPLEX_STREAMED,
+			ResponseTrailerMode: filterv3.ProcessingMode_SEND,
 		},
 		// Without it Envoy drops the content-length that extproc sets and sends chunked,
 		// which AWS need not take.
@@ -44,14 +44,14 @@ func processor(o Options) *extprocv3.ExternalProcessor {
 		// error, not ignored: a request half changed must not go on.
 		MutationRules: &mutationv3.HeaderMutationRules{AllowEnvoy: yes(), DisallowIsError: yes()},
 		// The headers that extproc sets decide the route.
-		RouteCacheAction: extprocv3.ExternalProcessor_CLEAR,
+		RouteCacheAction: filterv3.ExternalProcessor_CLEAR,
 		// Runs in buffered phases only; full duplex has no such clock, and every deadline
 		// there is extproc's. Envoy's default, 200 ms, is one slow Redis call.
 		MessageTimeout: dur(30 * time.Second),
 	}
 	if o.BodyMode == Buffered {
-		p.ProcessingMode.RequestBodyMode = extprocv3.ProcessingMode_BUFFERED
-		p.ProcessingMode.RequestTrailerMode = extprocv3.ProcessingMode_SKIP
+		p.ProcessingMode.RequestBodyMode = filterv3.ProcessingMode_BUFFERED
+		p.ProcessingMode.RequestTrailerMode = filterv3.ProcessingMode_SKIP
 	}
 	return p
 }

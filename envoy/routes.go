@@ -3,7 +3,7 @@ package envoy
 import (
 	routev3 "github.com/envoyproxy/go-control-plane/envoy/config/route/v3"
 	dfpfilterv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/http/dynamic_forward_proxy/v3"
-	extprocv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/http/ext_proc/v3"
+	filterv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/http/ext_proc/v3"
 	matcherv3 "github.com/envoyproxy/go-control-plane/envoy/type/matcher/v3"
 	"google.golang.org/protobuf/types/known/anypb"
 	"google.golang.org/protobuf/types/known/durationpb"
@@ -72,16 +72,16 @@ func probe() *routev3.Route {
 			Headers:       []*routev3.HeaderMatcher{header(":method", matching("GET|HEAD"))},
 		},
 		Action:               directResponse(404),
-		TypedPerFilterConfig: askingBy(&extprocv3.ExtProcOverrides{GrpcService: grpcService(ClusterProbe)}),
+		TypedPerFilterConfig: askingBy(&filterv3.ExtProcOverrides{GrpcService: grpcService(ClusterProbe)}),
 	}
 }
 
 // asking turns the ext_proc filter on.
-func asking() map[string]*anypb.Any { return askingBy(&extprocv3.ExtProcOverrides{}) }
+func asking() map[string]*anypb.Any { return askingBy(&filterv3.ExtProcOverrides{}) }
 
-func askingBy(o *extprocv3.ExtProcOverrides) map[string]*anypb.Any {
+func askingBy(o *filterv3.ExtProcOverrides) map[string]*anypb.Any {
 	return map[string]*anypb.Any{processorName: pack(&routev3.FilterConfig{
-		Config: pack(&extprocv3.ExtProcPerRoute{Override: &extprocv3.ExtProcPerRoute_Overrides{Overrides: o}}),
+		Config: pack(&filterv3.ExtProcPerRoute{Override: &filterv3.ExtProcPerRoute_Overrides{Overrides: o}}),
 	})}
 }
 

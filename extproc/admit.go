@@ -71,12 +71,12 @@ func (s *Server) translate(ctx context.Context, c *call, d conversation, body *e
 	if err := c.resolve(c.asked.Model()); err != nil {
 		return nil, err
 	}
-	c.budget = s.newBudget(c.started, c.match.Model)
+	c.budget = s.newBudget(c.facts.Time, c.match.Model)
 	request, err := c.asked.Request(c.match.Model.IgnoreParams)
 	if err != nil {
 		return nil, err
 	}
-	c.stream, c.prompt = request.Stream, promptEstimate(request)
+	c.facts.Stream, c.prompt = request.Stream, promptEstimate(request)
 	// What this process knows of the model's limits spares the rest of the work.
 	if bucket := c.modelBucket(); bucket != nil {
 		if err := s.count(c, *bucket); err != nil {
@@ -124,10 +124,11 @@ func (s *Server) authenticate(c *call) error {
 	if key.APIKey.Disabled {
 		return unauthorized("api_key_disabled", "this API key is disabled")
 	}
-	if key.APIKey.ExpiresAt != nil && !c.started.Before(*key.APIKey.ExpiresAt) {
+	if key.APIKey.ExpiresAt != nil && !c.facts.Time.Before(*key.APIKey.ExpiresAt) {
 		return unauthorized("api_key_expired", "this API key has expired")
 	}
 	c.key = key
+	c.facts.KeyID, c.facts.TeamID, c.facts.UserID = key.ID, key.APIKey.TeamID, key.APIKey.UserID
 	return nil
 }
 
@@ -225,12 +226,15 @@ func tooLarge(limit int64) error {
 
 // resolve finds the model of the alias, and checks the key's allowlist.
 func (c *call) resolve(alias string) error {
-	c.alias = alias
+	c.facts.Alias = alias
 	match, ok := c.snapshot.Model(alias)
 	if !ok {
 		return &fault.Error{Kind: fault.ModelNotFound, Status: http.StatusNotFound, Param: "model", Message: "the model does not exist; GET /v1/models lists what this API key may use"}
 	}
 	c.match = match
+	f := &c.facts
+	f.ModelAlias, f.ModelID, f.UpstreamModel = match.Alias, match.ModelID, match.UpstreamID
+	f.Provider, f.ProviderKeyID = match.ProviderKey.Provider, match.ProviderKeyID
 	if !c.snapshot.Allowed(c.key, alias) {
 		return &fault.Error{Kind: fault.PermissionDenied, Status: http.StatusForbidden, Param: "model", Message: "this API key may not use the model"}
 	}
@@ -271,7 +275,8 @@ func (s *Server) reserve(ctx context.Context, c *call) error {
 func (c *call) limited(err error) error {
 	var rejection *ratelimit.Rejection
 	if errors.As(err, &rejection) {
-		c.rejection, c.limits = rejection, keyValues(rejection.Headers)
+		c.limits = keyValues(rejection.Headers)
+		c.facts.LimitScope, c.facts.Limit = rejection.Scope.Kind, rejection.Limit // of which kind, not whose
 		return rejection.Fault
 	}
 	return err

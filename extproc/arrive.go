@@ -123,7 +123,7 @@ func (s *Server) body(ctx context.Context, c *call) (*exchange.Body, error) {
 // enter waits for the call's turn to have so many bytes translated.
 func (s *Server) enter(ctx context.Context, c *call, bytes int64) (admission.Pass, error) {
 	patience := s.Config.TranslationWait
-	if left := s.Config.Timeout - s.Now().Sub(c.started); left < patience {
+	if left := s.Config.Timeout - s.Now().Sub(c.facts.Time); left < patience {
 		patience = left
 	}
 	pass, err := s.room.work.Enter(ctx, c.key.ID, bytes, patience)

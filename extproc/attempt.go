@@ -76,39 +76,36 @@ func (p passage) Do(ctx context.Context, s *bedrock.Signed) (*reply, error) {
 
 // attempt is the second act: sign, send, wait for the head of the upstream's reply.
 func (s *Server) attempt(ctx context.Context, c *call, w way) (*reply, error) {
-	t := new(try)
-	c.tries = append(c.tries, t)
+	try := c.facts.Try(c.match.ProviderKeyID)
 	token, err := s.identities.Token(ctx, c.match.ProviderKey)
 	if err != nil {
 		return nil, err
 	}
-	signed, err := c.upstream.Sign(token, s.Now())
+	began := s.Now()
+	signed, err := c.upstream.Sign(token, began)
 	if err != nil {
 		return nil, err
 	}
 	end := c.budget.end
-	if c.stream {
-		end = c.budget.silent(s.Now())
+	if c.facts.Stream {
+		end = c.budget.silent(began)
 	}
 	waiting, cancel := context.WithDeadline(ctx, end)
 	defer cancel()
 	r, err := w.Do(waiting, signed)
+	try.Latency = s.Now().Sub(began)
 	switch {
 	case errors.Is(err, context.DeadlineExceeded) && ctx.Err() == nil:
 		return nil, timedOut(err)
 	case err != nil:
 		return nil, err
 	}
-	t.reply = r.Reply
+	try.RequestID, try.Status = r.RequestID(), r.Status()
+	c.replies = append(c.replies, r.Reply)
 	if !r.OK() {
 		return nil, c.refusal(r)
 	}
 	return r, nil
-}
-
-// try is what one attempt taught, for the record.
-type try struct {
-	reply *bedrock.Reply // nil where none came
 }
 
 // forget lets go what only sending took. The answer may take minutes: nothing is
@@ -158,7 +155,7 @@ func (s *Server) whole(c *call, r *reply) error {
 	if err != nil {
 		return undecodable(err)
 	}
-	c.usage, c.ended = answer.Usage, true
+	c.facts.Usage, c.ended = answer.Usage, true
 	out, err := c.asked.Whole(s.heading(), answer)
 	if err != nil {
 		return err

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"io"
 	"net/http"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -15,14 +16,16 @@ import (
 	"aisix/extproc/bedrock"
 	"aisix/extproc/chat"
 	"aisix/extproc/fault"
+	"aisix/extproc/usage"
 )
 
 // match is what an alias stands for, with resources of its own.
 func match(id string) *snapshot.Match {
 	return &snapshot.Match{
-		Model:       &resource.Model{ModelName: id, Timeout: 60_000, Bedrock: resource.Bedrock{}},
-		UpstreamID:  id,
-		ProviderKey: &resource.ProviderKey{Credentials: resource.Static{AccessKeyID: "AKIDEXAMPLE", SecretAccessKey: "secret", Region: "us-west-2"}},
+		Model:         &resource.Model{ModelName: id, Timeout: 60_000, Bedrock: resource.Bedrock{}},
+		UpstreamID:    id,
+		ProviderKeyID: "p",
+		ProviderKey:   &resource.ProviderKey{Credentials: resource.Static{AccessKeyID: "AKIDEXAMPLE", SecretAccessKey: "secret", Region: "us-west-2"}},
 	}
 }
 
@@ -97,7 +100,7 @@ func TestAttemptGoesAnyWay(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		return &call{started: now, match: m, stream: stream, upstream: upstream, budget: s.newBudget(now, m.Model), held: admission.NewShared(0).Account("")}
+		return &call{facts: usage.Facts{Time: now, Stream: stream}, match: m, upstream: upstream, budget: s.newBudget(now, m.Model), held: admission.NewShared(0).Account("")}
 	}
 	says := func(status int, body string) otherWay {
 		return func(ctx context.Context, signed *bedrock.Signed) (*reply, error) {
@@ -110,13 +113,13 @@ func TestAttemptGoesAnyWay(t *testing.T) {
 	}
 
 	c := start(false)
-	if r, err := s.attempt(t.Context(), c, says(200, "{}")); err != nil || !r.OK() || len(c.tries) != 1 || c.tries[0].reply.RequestID() != "aws-1" {
-		t.Errorf("%v, tries %v", err, c.tries)
+	if r, err := s.attempt(t.Context(), c, says(200, "{}")); err != nil || !r.OK() || !slices.Equal(c.facts.Tries, []usage.Try{{ProviderKeyID: "p", RequestID: "aws-1", Status: 200}}) {
+		t.Errorf("%v, tries %+v", err, c.facts.Tries)
 	}
 	_, err := s.attempt(t.Context(), c, says(429, `{"message":"slow down"}`)) // the same call, signed anew
 	var f *fault.Error
-	if !errors.As(err, &f) || f.Code != "rate_limit_exceeded" || len(c.tries) != 2 || c.tries[1].reply.RequestID() != "aws-1" {
-		t.Errorf("%v, tries %v", err, c.tries)
+	if !errors.As(err, &f) || f.Code != "rate_limit_exceeded" || len(c.facts.Tries) != 2 || c.facts.Tries[1] != (usage.Try{ProviderKeyID: "p", RequestID: "aws-1", Status: 429}) {
+		t.Errorf("%v, tries %+v", err, c.facts.Tries)
 	}
 
 	// One budget: the head of a stream has to come within its gap, that of a whole
@@ -129,7 +132,7 @@ func TestAttemptGoesAnyWay(t *testing.T) {
 			}
 			return nil, context.DeadlineExceeded
 		}))
-		if !errors.As(err, &f) || f.Kind != fault.Timeout || c.tries[0].reply != nil {
+		if !errors.As(err, &f) || f.Kind != fault.Timeout || c.facts.Tries[0] != (usage.Try{ProviderKeyID: "p"}) {
 			t.Errorf("stream %v: %v", stream, err)
 		}
 	}

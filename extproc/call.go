@@ -16,64 +16,58 @@ import (
 	"aisix/extproc/exchange"
 	"aisix/extproc/fault"
 	"aisix/extproc/ratelimit"
+	"aisix/extproc/usage"
 )
 
 // call is our state for one exchange. Its fields are grouped by the act that
 // sets them.
 type call struct {
-	x *exchange.Exchange
+	x     *exchange.Exchange
+	facts usage.Facts // what is told of the call in the end; each act writes what it learns
 
 	// arrival
-	started   time.Time
-	requestID string
-	method    string
-	path      string // without the query
-	operation string // what is asked, by name; "" where there is no such thing
-	dialect   dialect
-	probe     bool // a health check: neither logged nor recorded
-	header    *exchange.Header
-	allow     string // of a 405
-	snapshot  *snapshot.Snapshot
+	dialect  dialect
+	probe    bool // a health check: neither logged nor recorded
+	header   *exchange.Header
+	allow    string // of a 405
+	snapshot *snapshot.Snapshot
 
-	key       *snapshot.Key
-	arrivals  []*ratelimit.Arrival // in the buckets of its key and its model
-	place     *admission.Account   // among the calls in flight
-	held      *admission.Account   // bytes that are kept for it
-	rejection *ratelimit.Rejection
-	limits    []exchange.KeyValue // x-ratelimit-* for the answer
+	key      *snapshot.Key
+	arrivals []*ratelimit.Arrival // in the buckets of its key and its model
+	place    *admission.Account   // among the calls in flight
+	held     *admission.Account   // bytes that are kept for it
+	limits   []exchange.KeyValue  // x-ratelimit-* for the answer
 
 	// admit: of the request no more stays than what the answer and the accounts need
 	asked       chat.Asked
-	alias       string // as the caller sent it
 	match       *snapshot.Match
-	stream      bool
 	prompt      int64 // tokens, as promptEstimate has them
 	reservation *ratelimit.Reservation
 	upstream    *bedrock.Call
 	budget      budget
 
 	// attempt
-	tries []*try
+	replies []*bedrock.Reply // of the tries that got one, oldest first
 
 	// answer
-	status    int // told to the caller; 0 while nothing was
-	promised  bool
-	firstByte time.Time
-	usage     chat.Usage
-	seen      int  // bytes of text in the answer, to estimate by where no usage came
-	sent      int  // bytes of the stream's body that went to the caller
-	ended     bool // the upstream's answer came to its good end: usage is what it cost
-	fault     *fault.Error
-	left      bool // the stream broke before the end (isGone), or nobody seems to read it (stood)
-	panicked  bool
+	promised bool // the caller was told a status
+	seen     int  // bytes of text in the answer, to estimate by where no usage came
+	sent     int  // bytes of the stream's body that went to the caller
+	ended    bool // the upstream's answer came to its good end: facts.Usage is what it cost
+	left     bool // the stream broke before the end (isGone), or nobody seems to read it (stood)
 }
 
 // newCall reads what stands in the request headers.
 func (s *Server) newCall(x *exchange.Exchange, h *exchange.Header) *call {
-	c := &call{x: x, dialect: elsewhere, header: h, started: s.Now(), method: h.Method}
-	c.path, _, _ = strings.Cut(h.Path, "?")
-	if c.requestID = requestID(h); c.requestID == "" {
-		c.requestID = s.NewID()
+	c := &call{x: x, dialect: elsewhere, header: h}
+	f := &c.facts
+	f.Time, f.Method = s.Now(), h.Method
+	f.Path, _, _ = strings.Cut(h.Path, "?")
+	if h.ClientAddress.IsValid() {
+		f.ClientAddress = h.ClientAddress.String()
+	}
+	if f.RequestID = requestID(h); f.RequestID == "" {
+		f.RequestID = s.NewID()
 	}
 	return c
 }
@@ -104,7 +98,7 @@ func visibleASCII(s string) bool {
 
 // headers are what every answer carries.
 func (c *call) headers(contentType string) []exchange.KeyValue {
-	out := []exchange.KeyValue{{Key: "x-aisix-request-id", Value: c.requestID}}
+	out := []exchange.KeyValue{{Key: "x-aisix-request-id", Value: c.facts.RequestID}}
 	if contentType != "" {
 		out = append(out, exchange.KeyValue{Key: "content-type", Value: contentType})
 	}
@@ -114,7 +108,8 @@ func (c *call) headers(contentType string) []exchange.KeyValue {
 // reject answers with the fault, before anything was promised.
 func (c *call) reject(f *fault.Error) error {
 	c.release()
-	c.fault, c.status = f, f.Status
+	c.failed(f)
+	c.facts.Status = f.Status
 	status, header, body := c.dialect.Fault(f)
 	headers := append(c.headers(""), keyValues(header)...)
 	if c.allow != "" {
@@ -131,8 +126,13 @@ func (c *call) reply(body []byte) error {
 	if err := c.x.Finish(body); err != nil {
 		return err
 	}
-	c.status = http.StatusOK
+	c.facts.Status = http.StatusOK
 	return nil
+}
+
+// failed takes note of why the call did not come to its good end.
+func (c *call) failed(f *fault.Error) {
+	c.facts.ErrorType, c.facts.ErrorCode, c.facts.Err = string(f.Kind), f.Code, f.Err
 }
 
 // isGone tells whether err means that Envoy has ended the stream: there is nobody
@@ -145,7 +145,7 @@ func (c *call) isGone(ctx context.Context, err error) bool {
 
 // promise takes note that the caller was told a status.
 func (c *call) promise(status int, now time.Time) {
-	c.promised, c.status, c.firstByte = true, status, now
+	c.promised, c.facts.Status, c.facts.FirstByte = true, status, now
 }
 
 // heading is what every part of the answer repeats.

@@ -46,7 +46,7 @@ func snapshotOf(t testing.TB, model string) *snapshot.Holder {
 		snapshot.Row{ID: providerKeyID, Value: &resource.ProviderKey{DisplayName: "p", Provider: "amazon-bedrock", Adapter: "bedrock",
 			Credentials: resource.Static{AccessKeyID: "AKIAIOSFODNN7EXAMPLE", SecretAccessKey: "secret", Region: "us-west-2"}}},
 		snapshot.Row{ID: "20000000-0000-4000-8000-000000000000", Value: m},
-		snapshot.Row{ID: "30000000-0000-4000-8000-000000000000", Value: &resource.APIKey{KeyHash: hashOf(plaintext), AllowedModels: []string{"*"}}},
+		snapshot.Row{ID: "30000000-0000-4000-8000-000000000000", Value: &resource.APIKey{KeyHash: hashOf(plaintext), AllowedModels: []string{"*"}, TeamID: "team", UserID: "user"}},
 		snapshot.Row{ID: "40000000-0000-4000-8000-000000000000", Value: &resource.APIKey{KeyHash: hashOf("sk-narrow"), AllowedModels: []string{"nothing"}}})
 }
 
@@ -106,17 +106,17 @@ func (g *grants) Reserve(ctx context.Context, buckets []ratelimit.Bucket, amount
 // recorded keeps what was recorded.
 type recorded struct {
 	mu    sync.Mutex
-	calls []*usage.Call
+	calls []*usage.Facts
 }
 
-func (r *recorded) Record(c *usage.Call) {
+func (r *recorded) Record(c *usage.Facts) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.calls = append(r.calls, c)
 }
 
 // one is the call of a test that made one.
-func (r *recorded) one(t testing.TB) *usage.Call {
+func (r *recorded) one(t testing.TB) *usage.Facts {
 	t.Helper()
 	r.mu.Lock()
 	defer r.mu.Unlock()

@@ -30,7 +30,7 @@ func listModels(d catalogue) operation {
 // is listed. The name is all that follows the operation's path.
 func getModel(d catalogue) operation {
 	return operation{name: "get_model", dialect: d, run: func(_ context.Context, c *call) error {
-		m, err := c.named(strings.TrimPrefix(c.path, "/v1/models/"))
+		m, err := c.named(strings.TrimPrefix(c.facts.Path, "/v1/models/"))
 		if err != nil {
 			return err
 		}

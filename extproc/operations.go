@@ -32,6 +32,7 @@ type dialect interface {
 // conversation is a dialect in which a model is asked for an answer.
 type conversation interface {
 	dialect
+	Name() string // for records
 	Parse(h chat.Header, body []byte) (chat.Asked, error)
 }
 
@@ -84,15 +85,15 @@ func (t table) String() string {
 
 // operation finds what c asks for, or the 404 or 405 that says there is none.
 func (s *Server) operation(c *call) (operation, error) {
-	methods, ok := s.table[c.path]
-	for i := len(c.path) - 1; !ok && i > 0; {
-		i = strings.LastIndexByte(c.path[:i], '/')
-		methods, ok = s.table[c.path[:i+1]]
+	methods, ok := s.table[c.facts.Path]
+	for i := len(c.facts.Path) - 1; !ok && i > 0; {
+		i = strings.LastIndexByte(c.facts.Path[:i], '/')
+		methods, ok = s.table[c.facts.Path[:i+1]]
 	}
 	if !ok {
 		return operation{}, &fault.Error{Kind: fault.InvalidRequest, Status: http.StatusNotFound, Message: "unknown endpoint; this gateway serves " + s.table.String()}
 	}
-	op, ok := methods[c.method]
+	op, ok := methods[c.facts.Method]
 	if !ok {
 		c.allow = strings.Join(slices.Sorted(maps.Keys(methods)), ", ")
 		return operation{}, &fault.Error{Kind: fault.InvalidRequest, Status: http.StatusMethodNotAllowed, Message: "method not allowed here; use " + c.allow}

@@ -22,6 +22,8 @@ import (
 // user says, and an answer repeats that.
 type telegrams struct{}
 
+func (telegrams) Name() string { return "telegrams" }
+
 func (telegrams) Fault(f *fault.Error) (int, http.Header, []byte) {
 	return f.Status, http.Header{"Content-Type": {"text/plain"}}, []byte("ALAS " + string(f.Kind))
 }

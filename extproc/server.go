@@ -75,7 +75,7 @@ type images interface {
 }
 
 // recorder takes note of every finished call, without blocking.
-type recorder interface{ Record(*usage.Call) }
+type recorder interface{ Record(*usage.Facts) }
 
 // Parts are what a Server is made of.
 type Parts struct {
@@ -160,7 +160,7 @@ func (s *Server) handle(ctx context.Context, x *exchange.Exchange) {
 func (s *Server) guard(ctx context.Context, c *call) (err error) {
 	defer func() {
 		if p := recover(); p != nil {
-			c.panicked = true
+			c.facts.Panicked = true
 			err = fmt.Errorf("panic: %v\n%s", p, debug.Stack())
 		}
 	}()
@@ -171,7 +171,7 @@ func (s *Server) guard(ctx context.Context, c *call) (err error) {
 func (s *Server) serve(ctx context.Context, c *call) error {
 	op, unknown := s.operation(c)
 	if unknown == nil {
-		c.operation, c.dialect, c.probe = op.name, op.dialect, op.open
+		c.facts.Operation, c.dialect, c.probe = op.name, op.dialect, op.open
 	}
 	if op.open {
 		return op.run(ctx, c)
@@ -180,6 +180,7 @@ func (s *Server) serve(ctx context.Context, c *call) error {
 	if c.snapshot = s.Snapshots.Load(); c.snapshot == nil {
 		return unavailable("the gateway has not read its configuration yet")
 	}
+	c.facts.IsKey = c.isKey
 	if err := s.authenticate(c); err != nil {
 		return err
 	}
@@ -196,6 +197,7 @@ func unavailable(message string) error {
 // converse asks a model for an answer, in dialect d.
 func (s *Server) converse(d conversation) operation {
 	return operation{name: "converse", dialect: d, run: func(ctx context.Context, c *call) error {
+		c.facts.Dialect = d.Name()
 		if err := s.arrive(c); err != nil {
 			return err
 		}
@@ -206,7 +208,7 @@ func (s *Server) converse(d conversation) operation {
 		if err != nil {
 			return err
 		}
-		if c.stream {
+		if c.facts.Stream {
 			return s.stream(ctx, c, r)
 		}
 		return s.whole(c, r)
@@ -221,11 +223,12 @@ func (s *Server) fail(ctx context.Context, c *call, err error) {
 	}
 	if c.isGone(ctx, err) {
 		c.left = true
-		s.Log.Debug("Envoy ended the stream", "request_id", c.requestID, "error", context.Cause(c.x.Context()))
+		s.Log.Debug("Envoy ended the stream", "request_id", c.facts.RequestID, "error", context.Cause(c.x.Context()))
 		return
 	}
-	c.fault = fault.From(err)
-	if c.promised || c.reject(c.fault) != nil {
+	f := fault.From(err)
+	c.failed(f)
+	if c.promised || c.reject(f) != nil {
 		c.x.Abort(err)
 	}
 }
@@ -236,8 +239,8 @@ func (s *Server) fail(ctx context.Context, c *call, err error) {
 func (s *Server) pass(ctx context.Context, c *call) {
 	r, err := c.x.Response(ctx)
 	if err == nil {
-		c.status = r.Status
-		c.fault = &fault.Error{Kind: fault.InvalidRequest, Status: r.Status, Err: errors.New("envoy answered: " + r.Details)}
+		c.facts.Status = r.Status
+		c.failed(&fault.Error{Kind: fault.InvalidRequest, Status: r.Status, Err: errors.New("envoy answered: " + r.Details)})
 		err = c.x.Pass(ctx, c.headers(""))
 	}
 	c.left = err != nil

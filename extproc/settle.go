@@ -13,88 +13,47 @@ import (
 	"aisix/extproc/usage"
 )
 
-// settle is the third act, at every exit: it commits the tokens to the limits
-// and hands the call to the recorder. Neither waits for Redis.
+// settle is the third act, at every exit: it commits the tokens to the limits,
+// closes the facts and hands them to the recorder. Neither waits for Redis.
 func (s *Server) settle(c *call) {
 	c.release()
 	c.held.Close()
 	if c.probe {
 		level := slog.LevelDebug
-		if bad := c.status != http.StatusOK; c.operation == "readyz" && s.unready.Swap(bad) != bad {
+		if bad := c.facts.Status != http.StatusOK; c.facts.Operation == "readyz" && s.unready.Swap(bad) != bad {
 			level = slog.LevelInfo // once: anybody may ask, and as often as they like
 		}
-		s.Log.Log(context.Background(), level, "probe", "path", c.path, "status", c.status)
+		s.Log.Log(context.Background(), level, "probe", "path", c.facts.Path, "status", c.facts.Status)
 		return
 	}
-	u := &usage.Call{
-		RequestID: c.requestID,
-		Time:      c.started,
-		Method:    c.method,
-		Path:      c.path,
-		Operation: c.operation,
-		Alias:     c.alias,
-		Attempts:  len(c.tries),
-		Status:    c.status,
-		Outcome:   c.outcome(),
-		Panicked:  c.panicked,
-		Latency:   s.Now().Sub(c.started),
-		IsKey:     c.isKey,
-		Stream:    c.stream,
-	}
-	u.Usage, u.Partial = c.cost()
-	if a := c.header.ClientAddress; a.IsValid() {
-		u.ClientAddress = a.String()
-	}
-	if c.key != nil {
-		u.KeyID = c.key.ID
-	}
+	f := &c.facts
+	f.Usage, f.Partial = c.cost()
 	if c.upstream != nil {
-		u.Notes = slices.Clip(c.upstream.Notes())
+		f.Notes = slices.Clip(c.upstream.Notes())
 	}
-	for _, t := range c.tries {
-		if t.reply == nil {
-			continue
-		}
-		u.Notes = append(u.Notes, t.reply.Notes()...)
-		if id := t.reply.RequestID(); id != "" {
-			u.UpstreamRequestIDs = append(u.UpstreamRequestIDs, id)
-		}
+	for _, r := range c.replies {
+		f.Notes = append(f.Notes, r.Notes()...)
 	}
-	if m := c.match; m != nil {
-		u.ModelAlias, u.ModelID, u.UpstreamModel = m.Alias, m.ModelID, m.UpstreamID
-		u.Provider, u.ProviderKeyID = m.ProviderKey.Provider, m.ProviderKeyID
-	}
-	if c.rejection != nil {
-		u.LimitScope = c.rejection.Scope.Kind // of which kind, not whose
-		u.Limit = c.rejection.Limit
-	}
-	if f := c.fault; f != nil {
-		u.ErrorType, u.ErrorCode, u.Err = string(f.Kind), f.Code, f.Err
-	}
-	if !c.firstByte.IsZero() {
-		u.FirstByte = c.firstByte.Sub(c.started)
-	}
-	s.Recorder.Record(u)
+	f.Outcome, f.Latency = c.outcome(), s.Now().Sub(f.Time)
+	s.Recorder.Record(f)
 }
 
 // isKey reports whether text is the plaintext of an API key, one that is disabled or
 // has expired too.
 func (c *call) isKey(text string) bool {
-	if c.snapshot == nil {
-		return false
-	}
 	_, known := c.snapshot.Key(sha256.Sum256([]byte(text)))
 	return known
 }
 
 // outcome is how the call ended, for totals.
 func (c *call) outcome() usage.Outcome {
+	f := &c.facts
 	switch {
 	case c.left:
 		return usage.Cancelled
-	case c.fault == nil:
+	case f.ErrorType == "":
 		return usage.Succeeded
-	case len(c.tries) == 0 && (c.fault.Status < 500 || c.fault.Kind == fault.Overloaded):
+	case len(f.Tries) == 0 && (f.Status < 500 || f.ErrorType == string(fault.Overloaded)):
 		return usage.Refused
 	default:
 		return usage.Failed
@@ -154,8 +113,8 @@ func (c *call) release() {
 // once the caller has left is not to be had: Envoy resets the upstream at once.)
 // A call that Bedrock did not answer is charged nothing.
 func (c *call) cost() (u chat.Usage, partial bool) {
-	u = c.usage
-	if c.ended || !u.Known() && c.seen == 0 && !(c.left && len(c.tries) > 0) {
+	u = c.facts.Usage
+	if c.ended || !u.Known() && c.seen == 0 && !(c.left && len(c.facts.Tries) > 0) {
 		return u, false
 	}
 	if u.Input == nil {

@@ -2,6 +2,7 @@ package extproc_test
 
 import (
 	"bytes"
+	"cmp"
 	"net/http"
 	"strconv"
 	"testing"
@@ -66,6 +67,13 @@ func TestEveryExitSettles(t *testing.T) {
 			got := c.one(t)
 			if got.Outcome != test.outcome || got.Partial != test.partial || got.Usage.Prompt()+got.Usage.Completion() != test.cost {
 				t.Errorf("recorded %v, partial %v, %d+%d tokens; want %v, %v, %d", got.Outcome, got.Partial, got.Usage.Prompt(), got.Usage.Completion(), test.outcome, test.partial, test.cost)
+			}
+			if want := cmp.Or(test.reply.Status, 200); len(got.Tries) != 1 || got.Tries[0].ProviderKeyID != providerKeyID ||
+				got.Tries[0].Status != want && !(test.reply.Details != "" && got.Tries[0].Status == 0) || got.Tries[0].Latency < 0 {
+				t.Errorf("tries %+v, want one that was answered %d", got.Tries, want)
+			}
+			if got.TeamID != "team" || got.UserID != "user" || got.Dialect != "openai.chat" || got.Latency <= 0 {
+				t.Errorf("%+v", got)
 			}
 			c.calls, c.upstream = nil, jsonReply(`{}`)
 			a := c.ask(http.MethodPost, "/v1/chat/completions", body)

@@ -151,8 +151,9 @@ func (y *relay) breakOff(ctx context.Context, err error) error {
 	if y.writer == nil || y.c.isGone(ctx, err) {
 		return err
 	}
-	y.c.fault = fault.From(err)
-	y.out = y.writer.Fault(y.out, y.c.fault)
+	f := fault.From(err)
+	y.c.failed(f)
+	y.out = y.writer.Fault(y.out, f)
 	return y.finish()
 }
 
@@ -191,6 +192,6 @@ func (c *call) meter(e chat.Event) {
 	case chat.ToolDelta:
 		c.seen += len(e.JSON)
 	case chat.UsageSnapshot:
-		c.usage = c.usage.Update(e.Usage)
+		c.facts.Usage = c.facts.Usage.Update(e.Usage)
 	}
 }

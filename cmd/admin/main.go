@@ -21,7 +21,7 @@ import (
 	"syscall"
 	"time"
 
-	actors "github.com/oklog/run"
+	"golang.org/x/sync/errgroup"
 
 	"aisix/admin"
 	"aisix/admin/ledger"
@@ -96,23 +96,23 @@ func serve(ctx context.Context, c *config.Config, log *slog.Logger) error {
 	}
 	log.Info("the Admin API listens", "address", listener.Addr().String())
 
-	var group actors.Group
-	{
-		ctx, cancel := context.WithCancel(ctx)
-		group.Add(func() error { return checkMasterKey(ctx, resources, log) }, func(error) { cancel() })
-	}
 	h := &http.Server{Handler: server, ReadHeaderTimeout: 5 * time.Second, ReadTimeout: 30 * time.Second,
 		WriteTimeout: time.Minute, IdleTimeout: 2 * time.Minute, MaxHeaderBytes: 64 << 10,
 		ErrorLog: slog.NewLogLogger(log.Handler(), slog.LevelDebug)}
-	group.Add(func() error { return h.Serve(listener) }, func(error) {
+	group, ctx := errgroup.WithContext(ctx)
+	group.Go(func() error { return checkMasterKey(ctx, resources, log) })
+	group.Go(func() error { return h.Serve(listener) })
+	group.Go(func() error {
+		<-ctx.Done()
 		server.Drain()
-		ctx, cancel := context.WithTimeout(context.Background(), 30*time.Second)
+		drain, cancel := context.WithTimeout(context.WithoutCancel(ctx), 30*time.Second)
 		defer cancel()
-		if h.Shutdown(ctx) != nil {
+		if h.Shutdown(drain) != nil {
 			h.Close()
 		}
+		return nil
 	})
-	err = group.Run()
+	err = group.Wait()
 	if errors.Is(err, http.ErrServerClosed) || errors.Is(err, context.Canceled) {
 		return nil
 	}

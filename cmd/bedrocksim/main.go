@@ -19,12 +19,14 @@ import (
 	"syscall"
 	"time"
 
+	"golang.org/x/sync/errgroup"
+
 	"aisix/cmd/bedrocksim/sigv4"
 	"aisix/cmd/bedrocksim/sim"
 )
 
 func main() {
-	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGINT, syscall.SIGTERM)
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
 	if err := run(ctx, os.Args[1:], os.Stderr); err != nil && !errors.Is(err, flag.ErrHelp) {
 		fmt.Fprintln(os.Stderr, "bedrocksim:", err)
@@ -48,7 +50,7 @@ func (k keys) add(value string, expired bool) error {
 	return nil
 }
 
-// run serves until ctx ends; calls that are open then are broken off.
+// run is the command until ctx ends; calls that are open then are broken off.
 func run(ctx context.Context, args []string, stderr io.Writer) error {
 	// The placeholders of the documentation page are good from the start.
 	known := keys{"YOUR_AWS_ACCESS_KEY_ID": {{Secret: "YOUR_AWS_SECRET_ACCESS_KEY"}, {Secret: "YOUR_AWS_SECRET_ACCESS_KEY", Token: "YOUR_AWS_SESSION_TOKEN"}}}
@@ -76,14 +78,11 @@ func run(ctx context.Context, args []string, stderr io.Writer) error {
 	}
 	log.Info("bedrocksim listens", "address", listener.Addr().String())
 	h := &http.Server{Handler: server, ReadHeaderTimeout: 10 * time.Second}
-	done := make(chan error, 1)
-	go func() { done <- h.Serve(listener) }()
-	select {
-	case err := <-done:
+	group, ctx := errgroup.WithContext(ctx)
+	group.Go(func() error { return h.Serve(listener) })
+	group.Go(func() error { <-ctx.Done(); return h.Close() })
+	if err := group.Wait(); !errors.Is(err, http.ErrServerClosed) {
 		return err
-	case <-ctx.Done():
-		h.Close()
-		<-done
-		return nil
 	}
+	return nil
 }

@@ -8,7 +8,6 @@ import (
 	"os"
 	"strings"
 	"sync/atomic"
-	"syscall"
 	"testing"
 	"time"
 
@@ -24,14 +23,14 @@ import (
 // that keeps its connection goes on reading the one that drains.
 func TestTheNextProcessStartsWhileCallsDrain(t *testing.T) {
 	metrics, socket := free(t), t.TempDir()+"/s"
-	env := []string{
-		"AISIX_REDIS__URL=" + redistest.Start(t).URL, "AISIX_EXTPROC__ADDRESS=unix:" + socket, "AISIX_METRICS__ADDRESS=" + metrics,
-		"AISIX_SECRETS__MASTER_KEY=" + strings.Repeat("ab", 32), "AISIX_USAGE__SPOOL_DIR=" + t.TempDir(),
-	}
-	start := func() (chan<- os.Signal, <-chan error) {
-		signals, ended := make(chan os.Signal, 2), make(chan error, 1)
-		go func() { ended <- run(nil, env, io.Discard, signals) }()
-		return signals, ended
+	setenv(t,
+		"AISIX_REDIS__URL="+redistest.Start(t).URL, "AISIX_EXTPROC__ADDRESS=unix:"+socket, "AISIX_METRICS__ADDRESS="+metrics,
+		"AISIX_SECRETS__MASTER_KEY="+strings.Repeat("ab", 32), "AISIX_USAGE__SPOOL_DIR="+t.TempDir())
+	start := func() (stop func(), ended chan error) {
+		ctx, stop := context.WithCancel(t.Context())
+		ended = make(chan error, 1)
+		go func() { ended <- run(ctx, nil, io.Discard) }()
+		return stop, ended
 	}
 	var dials atomic.Int32
 	scraper := &http.Client{Transport: &http.Transport{DialContext: func(ctx context.Context, network, address string) (net.Conn, error) {
@@ -56,7 +55,7 @@ func TestTheNextProcessStartsWhileCallsDrain(t *testing.T) {
 		}
 	}
 
-	first, firstEnded := start()
+	stopFirst, firstEnded := start()
 	until("metrics of the first", func() bool { return scrape(scraper) })
 	connection, err := grpc.NewClient("unix:"+socket, grpc.WithTransportCredentials(insecure.NewCredentials()))
 	if err != nil {
@@ -72,7 +71,7 @@ func TestTheNextProcessStartsWhileCallsDrain(t *testing.T) {
 		t.Fatal(err)
 	}
 	dials.Store(0)
-	first <- syscall.SIGTERM
+	stopFirst()
 	until("both ports are free", func() bool {
 		l, err := net.Listen("tcp", metrics)
 		if err == nil {
@@ -82,7 +81,7 @@ func TestTheNextProcessStartsWhileCallsDrain(t *testing.T) {
 		return err == nil && there != nil
 	})
 
-	second, secondEnded := start()
+	stopSecond, secondEnded := start()
 	until("metrics of the second", func() bool { return scrape(&http.Client{Transport: &http.Transport{DisableKeepAlives: true}}) })
 	if !scrape(scraper) || dials.Load() != 0 {
 		t.Errorf("the first is not scraped while it drains (%d new connections)", dials.Load())
@@ -98,7 +97,7 @@ func TestTheNextProcessStartsWhileCallsDrain(t *testing.T) {
 	if err := <-firstEnded; err != nil {
 		t.Error(err)
 	}
-	second <- syscall.SIGTERM
+	stopSecond()
 	if err := <-secondEnded; err != nil {
 		t.Error(err)
 	}

@@ -38,9 +38,9 @@ import (
 )
 
 func main() {
-	signals := make(chan os.Signal, 2)
-	signal.Notify(signals, syscall.SIGINT, syscall.SIGTERM)
-	if err := run(os.Args[1:], os.Environ(), os.Stderr, signals); err != nil && !errors.Is(err, flag.ErrHelp) {
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	defer stop() // no sooner: what a second signal does is drain's to say
+	if err := run(ctx, os.Args[1:], os.Stderr); err != nil && !errors.Is(err, flag.ErrHelp) {
 		fmt.Fprintln(os.Stderr, "extproc:", err)
 		os.Exit(1)
 	}
@@ -49,8 +49,8 @@ func main() {
 // flushTimeout bounds what is written to Redis at the end.
 const flushTimeout = 5 * time.Second
 
-// run serves until a signal comes. Logs go to stderr, as JSON lines.
-func run(args, env []string, stderr io.Writer, signals <-chan os.Signal) error {
+// run is the command until ctx ends. Logs go to stderr, as JSON lines.
+func run(ctx context.Context, args []string, stderr io.Writer) error {
 	flags := flag.NewFlagSet("extproc", flag.ContinueOnError)
 	flags.SetOutput(stderr)
 	path := flags.String("config", "", "config.yaml; without it, defaults and environment")
@@ -60,17 +60,17 @@ func run(args, env []string, stderr io.Writer, signals <-chan os.Signal) error {
 	if flags.NArg() > 0 {
 		return fmt.Errorf("unexpected argument %q", flags.Arg(0))
 	}
-	c, err := config.Load(*path, env)
+	c, err := config.Load(*path, os.Environ())
 	if err != nil {
 		return err
 	}
 	log := c.Logging.Logger(stderr)
 	slog.SetDefault(log) // of packages that are not given one
-	return serve(c, log, signals)
+	return serve(ctx, c, log)
 }
 
-// serve is the life of the data plane: wire, listen, wait for a signal, drain, flush.
-func serve(c *config.Config, log *slog.Logger, signals <-chan os.Signal) error {
+// serve is the life of the data plane: wire, listen, wait for the end of ctx, drain, flush.
+func serve(ctx context.Context, c *config.Config, log *slog.Logger) error {
 	client, err := c.Redis.Client(log)
 	if err != nil {
 		return err
@@ -81,12 +81,12 @@ func serve(c *config.Config, log *slog.Logger, signals <-chan os.Signal) error {
 		return err
 	}
 
-	ctx, stop := context.WithCancel(context.Background())
-	defer stop()
-	group, ctx := errgroup.WithContext(ctx)
+	life, end := context.WithCancel(context.WithoutCancel(ctx)) // calls in flight outlive ctx
+	defer end()
+	group, life := errgroup.WithContext(life)
 
 	holder := new(snapshot.Holder)
-	group.Go(func() error { return store.New(client, sealer).Watch(ctx, holder, c.Extproc.SnapshotFile) })
+	group.Go(func() error { return store.New(client, sealer).Watch(life, holder, c.Extproc.SnapshotFile) })
 	metrics := usage.NewMetrics()
 	metrics.ConfigLost(holder.Lost)
 	metrics.Config(func() (int64, time.Time) {
@@ -131,7 +131,7 @@ func serve(c *config.Config, log *slog.Logger, signals <-chan os.Signal) error {
 	}
 	release := func() {}
 	if c.Metrics.Address != "" {
-		if release, err = serveMetrics(ctx, group, metrics, c.Metrics.Address); err != nil {
+		if release, err = serveMetrics(life, group, metrics, c.Metrics.Address); err != nil {
 			return err
 		}
 	}
@@ -139,16 +139,18 @@ func serve(c *config.Config, log *slog.Logger, signals <-chan os.Signal) error {
 		"memory", memory, "max_calls", bounds.MaxCalls, "max_calls_per_key", bounds.CallsPerKey, "max_buffered_bytes", bounds.MaxBufferedBytes)
 
 	select {
-	case s := <-signals:
+	case <-ctx.Done():
+		hurry, stop := signal.NotifyContext(life, os.Interrupt, syscall.SIGTERM) // the second signal
+		defer stop()
 		release() // first: the process that comes after this one needs the port
-		log.Info("stopping: calls in flight end first", "signal", s.String(), "deadline", c.Timeouts.Drain.String())
+		log.Info("stopping: calls in flight end first", "cause", context.Cause(ctx).Error(), "deadline", c.Timeouts.Drain.String())
 		server.Drain()
 		counter.Close()
-		drain(g, c.Timeouts.Drain, signals)
-	case <-ctx.Done():
+		drain(hurry, g, c.Timeouts.Drain)
+	case <-life.Done():
 		g.Stop()
 	}
-	stop()
+	end()
 	// What the last calls left to be written goes out before the process ends.
 	flush, cancel := context.WithTimeout(context.Background(), flushTimeout)
 	defer cancel()
@@ -197,8 +199,8 @@ func serveMetrics(ctx context.Context, group *errgroup.Group, metrics *usage.Met
 	return func() { listener.Close() }, nil
 }
 
-// drain lets calls in flight end; a second signal or the deadline cuts them.
-func drain(g *grpc.Server, deadline time.Duration, signals <-chan os.Signal) {
+// drain lets calls in flight end; the end of hurry or the deadline cuts them.
+func drain(hurry context.Context, g *grpc.Server, deadline time.Duration) {
 	done := make(chan struct{})
 	go func() { g.GracefulStop(); close(done) }()
 	timer := time.NewTimer(deadline)
@@ -207,7 +209,7 @@ func drain(g *grpc.Server, deadline time.Duration, signals <-chan os.Signal) {
 	case <-done:
 	case <-timer.C:
 		g.Stop()
-	case <-signals:
+	case <-hurry.Done():
 		g.Stop()
 	}
 	<-done

@@ -28,12 +28,12 @@ import (
 
 func TestRunEndsWithTheFirstSignalWhenNothingIsInFlight(t *testing.T) {
 	metrics := free(t)
-	signals, ended := make(chan os.Signal, 2), make(chan error, 1)
-	env := []string{
-		"AISIX_REDIS__URL=" + redistest.Start(t).URL, "AISIX_EXTPROC__ADDRESS=unix:" + t.TempDir() + "/s", "AISIX_METRICS__ADDRESS=" + metrics,
-		"AISIX_SECRETS__MASTER_KEY=" + strings.Repeat("ab", 32),
-	}
-	go func() { ended <- run(nil, env, io.Discard, signals) }()
+	ended := make(chan error, 1)
+	setenv(t,
+		"AISIX_REDIS__URL="+redistest.Start(t).URL, "AISIX_EXTPROC__ADDRESS=unix:"+t.TempDir()+"/s", "AISIX_METRICS__ADDRESS="+metrics,
+		"AISIX_SECRETS__MASTER_KEY="+strings.Repeat("ab", 32))
+	ctx, stop := context.WithCancel(t.Context())
+	go func() { ended <- run(ctx, nil, io.Discard) }()
 	for deadline := time.Now().Add(10 * time.Second); ; time.Sleep(10 * time.Millisecond) {
 		if r, err := http.Get("http://" + metrics + "/metrics"); err == nil {
 			r.Body.Close()
@@ -43,7 +43,7 @@ func TestRunEndsWithTheFirstSignalWhenNothingIsInFlight(t *testing.T) {
 			t.Fatal("no metrics")
 		}
 	}
-	signals <- syscall.SIGTERM
+	stop()
 	select {
 	case err := <-ended:
 		if err != nil {
@@ -56,14 +56,14 @@ func TestRunEndsWithTheFirstSignalWhenNothingIsInFlight(t *testing.T) {
 
 // On an address that others can reach, only who has a certificate of the client CA is served.
 func TestRunAsksItsClientsForACertificate(t *testing.T) {
-	address, signals, ended := free(t), make(chan os.Signal, 2), make(chan error, 1)
+	address, ended := free(t), make(chan error, 1)
 	files := certificates(t)
-	env := []string{
-		"AISIX_REDIS__URL=" + redistest.Start(t).URL, "AISIX_EXTPROC__ADDRESS=" + address, "AISIX_METRICS__ADDRESS=",
-		"AISIX_EXTPROC__TLS_CERT_FILE=" + files + "/server.pem", "AISIX_EXTPROC__TLS_KEY_FILE=" + files + "/server.key", "AISIX_EXTPROC__CLIENT_CA_FILE=" + files + "/ca.pem",
-		"AISIX_SECRETS__MASTER_KEY=" + strings.Repeat("ab", 32),
-	}
-	go func() { ended <- run(nil, env, io.Discard, signals) }()
+	setenv(t,
+		"AISIX_REDIS__URL="+redistest.Start(t).URL, "AISIX_EXTPROC__ADDRESS="+address, "AISIX_METRICS__ADDRESS=",
+		"AISIX_EXTPROC__TLS_CERT_FILE="+files+"/server.pem", "AISIX_EXTPROC__TLS_KEY_FILE="+files+"/server.key", "AISIX_EXTPROC__CLIENT_CA_FILE="+files+"/ca.pem",
+		"AISIX_SECRETS__MASTER_KEY="+strings.Repeat("ab", 32))
+	ctx, stop := context.WithCancel(t.Context())
+	go func() { ended <- run(ctx, nil, io.Discard) }()
 	check := func(pair string) (healthv1.HealthCheckResponse_ServingStatus, error) {
 		c := &tls.Config{RootCAs: x509.NewCertPool(), ServerName: "127.0.0.1"}
 		pem, err := os.ReadFile(files + "/ca.pem")
@@ -99,7 +99,7 @@ func TestRunAsksItsClientsForACertificate(t *testing.T) {
 			t.Errorf("served with certificate %q", pair)
 		}
 	}
-	signals <- syscall.SIGTERM
+	stop()
 	if err := <-ended; err != nil {
 		t.Error(err)
 	}
@@ -174,10 +174,13 @@ func TestRunRefuses(t *testing.T) {
 		{env: "AISIX_SECRETS__MASTER_KEY=", want: "secrets.master_key"},
 		{env: "AISIX_NOSUCH__KEY=1", want: "nosuch"},
 	} {
-		err := run(test.args, append(good, test.env), io.Discard, make(chan os.Signal))
-		if err == nil || !strings.Contains(strings.ToLower(err.Error()), test.want) {
-			t.Errorf("%v %s: %v, want %q", test.args, test.env, err, test.want)
-		}
+		t.Run(test.want, func(t *testing.T) {
+			setenv(t, append(good, test.env)...)
+			err := run(t.Context(), test.args, io.Discard)
+			if err == nil || !strings.Contains(strings.ToLower(err.Error()), test.want) {
+				t.Errorf("%v %s: %v, want %q", test.args, test.env, err, test.want)
+			}
+		})
 	}
 	if b, err := os.ReadFile(file); string(b) != "kept" {
 		t.Errorf("a file in the socket's place: %q, %v", b, err)
@@ -208,6 +211,16 @@ func TestTheSocketIsForItsGroup(t *testing.T) {
 		}
 		l.(*net.UnixListener).SetUnlinkOnClose(false)
 		l.Close()
+	}
+}
+
+// setenv sets name=value pairs, for the test.
+func setenv(t *testing.T, pairs ...string) {
+	t.Helper()
+	for _, pair := range pairs {
+		if name, value, ok := strings.Cut(pair, "="); ok {
+			t.Setenv(name, value)
+		}
 	}
 }
 

@@ -18,8 +18,10 @@ import (
 	"testing"
 	"time"
 
+	"aisix/admin/store/redistest"
 	"aisix/cmd/internal/config"
 	"aisix/cmd/internal/stack"
+	"aisix/envoy/envoytest"
 )
 
 // `make run` without make: the real binaries, Envoy and Valkey, and the commands that it prints,
@@ -154,7 +156,7 @@ func newGateway(t *testing.T) *gateway {
 	t.Cleanup(func() { os.RemoveAll(data) })
 	g.args = []string{
 		"-config", "../../deploy/config.yaml", "-data", data, "-bin", binaries(t), "-sim", g.sim, "-redis", "redis://" + g.redis,
-		"-envoy", tool("ENVOY", "envoy"), "-valkey", tool("VALKEY_SERVER", "valkey-server"),
+		"-envoy", envoytest.Binary(t), "-valkey", redistest.Binary(t),
 	}
 	g.env = []string{
 		"AISIX_PROXY__ADDRESS=" + g.proxy, "AISIX_ADMIN__ADDRESS=" + g.admin, "AISIX_METRICS__ADDRESS=",
@@ -201,13 +203,6 @@ func binaries(t *testing.T) string {
 		t.Fatal(err)
 	}
 	return dir
-}
-
-func tool(variable, name string) string {
-	if path := os.Getenv(variable); path != "" {
-		return path
-	}
-	return filepath.Join("..", "..", ".tools", name)
 }
 
 // A running is one run of the command.

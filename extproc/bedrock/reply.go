@@ -31,6 +31,9 @@ func (s *Signed) Reply(status int, header http.Header) *Reply {
 // RequestID is AWS's request id, "" where the reply has none.
 func (r *Reply) RequestID() string { return requestID(r.header) }
 
+// Status is the HTTP status.
+func (r *Reply) Status() int { return r.status }
+
 // OK reports whether the reply has the status of an answer. The body of another one
 // is to be given to Fault.
 func (r *Reply) OK() bool { return r.status == http.StatusOK }

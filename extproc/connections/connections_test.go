@@ -14,7 +14,7 @@ import (
 
 	corev3 "github.com/envoyproxy/go-control-plane/envoy/config/core/v3"
 	dataaccesslogv3 "github.com/envoyproxy/go-control-plane/envoy/data/accesslog/v3"
-	ratelimitv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/common/ratelimit/v3"
+	descriptorv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/common/ratelimit/v3"
 	alsv3 "github.com/envoyproxy/go-control-plane/envoy/service/accesslog/v3"
 	rlsv3 "github.com/envoyproxy/go-control-plane/envoy/service/ratelimit/v3"
 	"google.golang.org/grpc"
@@ -75,8 +75,8 @@ func newDoor(t *testing.T, most int) *door {
 // takes asks for a connection of peer.
 func (d *door) takes(peer string) bool {
 	d.Helper()
-	r, err := d.ask.ShouldRateLimit(d.Context(), &rlsv3.RateLimitRequest{Domain: "connections", Descriptors: []*ratelimitv3.RateLimitDescriptor{
-		{Entries: []*ratelimitv3.RateLimitDescriptor_Entry{{Key: "address", Value: peer}}},
+	r, err := d.ask.ShouldRateLimit(d.Context(), &rlsv3.RateLimitRequest{Domain: "connections", Descriptors: []*descriptorv3.RateLimitDescriptor{
+		{Entries: []*descriptorv3.RateLimitDescriptor_Entry{{Key: "address", Value: peer}}},
 	}})
 	if err != nil {
 		d.Fatal(err)

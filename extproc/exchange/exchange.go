@@ -5,7 +5,7 @@ import (
 	"errors"
 	"fmt"
 
-	modev3 "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/http/ext_proc/v3"
+	filterv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/http/ext_proc/v3"
 	extprocv3 "github.com/envoyproxy/go-control-plane/envoy/service/ext_proc/v3"
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/status"
@@ -213,14 +213,14 @@ func (x *Exchange) setModes(c *extprocv3.ProtocolConfiguration) {
 		return // an Envoy that does not say: what our own configuration has
 	}
 	switch mode := c.GetRequestBodyMode(); mode {
-	case modev3.ProcessingMode_FULL_DUPLEX_STREAMED:
-	case modev3.ProcessingMode_BUFFERED:
+	case filterv3.ProcessingMode_FULL_DUPLEX_STREAMED:
+	case filterv3.ProcessingMode_BUFFERED:
 		x.buffered = true
 	default:
 		x.modeErr = fmt.Errorf("%w: request_body_mode %v", ErrMode, mode)
 		return
 	}
-	if mode := c.GetResponseBodyMode(); mode != modev3.ProcessingMode_FULL_DUPLEX_STREAMED {
+	if mode := c.GetResponseBodyMode(); mode != filterv3.ProcessingMode_FULL_DUPLEX_STREAMED {
 		x.modeErr = fmt.Errorf("%w: response_body_mode %v", ErrMode, mode)
 	}
 }

@@ -12,7 +12,7 @@ import (
 	"testing"
 	"time"
 
-	modev3 "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/http/ext_proc/v3"
+	filterv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/http/ext_proc/v3"
 	extprocv3 "github.com/envoyproxy/go-control-plane/envoy/service/ext_proc/v3"
 
 	"aisix/extproc/exchange"
@@ -81,7 +81,7 @@ func converse(x *exchange.Exchange) error {
 
 func TestConversation(t *testing.T) {
 	long := strings.Repeat("abcdefghij", 300_000)
-	for _, mode := range []modev3.ProcessingMode_BodySendMode{exchangetest.FullDuplex, exchangetest.Buffered} {
+	for _, mode := range []filterv3.ProcessingMode_BodySendMode{exchangetest.FullDuplex, exchangetest.Buffered} {
 		for _, body := range []*string{nil, new(string), ptr("hello"), &long} {
 			for _, pieces := range []int{1 << 30, 3, 1 << 16} {
 				if body == &long && pieces == 3 {
@@ -206,7 +206,7 @@ func TestHeader(t *testing.T) {
 }
 
 func TestModesThatCannotWork(t *testing.T) {
-	for _, mode := range []modev3.ProcessingMode_BodySendMode{modev3.ProcessingMode_NONE, modev3.ProcessingMode_STREAMED, modev3.ProcessingMode_BUFFERED_PARTIAL} {
+	for _, mode := range []filterv3.ProcessingMode_BodySendMode{filterv3.ProcessingMode_NONE, filterv3.ProcessingMode_STREAMED, filterv3.ProcessingMode_BUFFERED_PARTIAL} {
 		s := exchangetest.New(t)
 		x := exchange.New(s)
 		s.Put(exchangetest.First(exchangetest.RequestHeaders(false), mode))

@@ -4,7 +4,7 @@ import (
 	"testing"
 	"time"
 
-	modev3 "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/http/ext_proc/v3"
+	filterv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/http/ext_proc/v3"
 	extprocv3 "github.com/envoyproxy/go-control-plane/envoy/service/ext_proc/v3"
 
 	"aisix/extproc/exchange"
@@ -59,7 +59,7 @@ var done = []func(x *exchange.Exchange) error{
 	func(x *exchange.Exchange) error { return x.SetReadDeadline(time.Time{}) },
 }
 
-var modes = []modev3.ProcessingMode_BodySendMode{exchangetest.FullDuplex, exchangetest.Buffered, modev3.ProcessingMode_STREAMED}
+var modes = []filterv3.ProcessingMode_BodySendMode{exchangetest.FullDuplex, exchangetest.Buffered, filterv3.ProcessingMode_STREAMED}
 
 // FuzzOrder: whatever Envoy sends and whatever the handler does, in whatever
 // order, nothing panics, nothing waits past the end of the stream, and what goes

@@ -11,6 +11,7 @@ import (
 	"net/netip"
 	"net/url"
 	"sync/atomic"
+	"syscall"
 
 	"aisix/extproc/chat"
 )
@@ -60,8 +61,8 @@ func (f *Fetcher) newClient() *http.Client {
 	}
 }
 
-// connect resolves a host once and dials the address that it has vetted. One
-// address that is not public spoils the host: nobody needs such a mixture.
+// connect resolves a host once and dials its addresses, which vet lets through. One
+// that is not public spoils the host: nobody needs such a mixture.
 func (f *Fetcher) connect(ctx context.Context, network, address string) (net.Conn, error) {
 	host, port, err := net.SplitHostPort(address)
 	if err != nil {
@@ -92,6 +93,16 @@ func (f *Fetcher) connect(ctx context.Context, network, address string) (net.Con
 		}
 	}
 	return nil, err
+}
+
+// vet refuses an address that is not public when the socket for it is there and before
+// it connects: whatever was said of the host before, this is where it would go.
+func vet(_ context.Context, _, address string, _ syscall.RawConn) error {
+	a, err := netip.ParseAddrPort(address)
+	if err != nil || !public(a.Addr()) {
+		return errAddress
+	}
+	return nil
 }
 
 // get reads one image. total counts the bytes of all images of the request, and

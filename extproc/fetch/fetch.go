@@ -48,7 +48,7 @@ type Fetcher struct {
 
 // New builds a Fetcher.
 func New(c Config) *Fetcher {
-	dialer := &net.Dialer{Timeout: connectTime}
+	dialer := &net.Dialer{Timeout: connectTime, ControlContext: vet}
 	f := &Fetcher{
 		config: c,
 		slots:  newSlots(),

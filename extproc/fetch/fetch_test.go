@@ -374,8 +374,9 @@ func victim(t *testing.T, address string) (port string, connected *atomic.Int64)
 }
 
 // TestNoConnectionToRefusedAddresses: with the real resolver and the real
-// dialer, nothing on loopback is reached, by whatever name. The control at its
-// end shows that the victim could have been.
+// dialer, nothing on loopback is reached, by whatever name; nor by the dialer alone,
+// which looks at the address that it is about to connect to. The control at its end
+// shows that the victim could have been.
 func TestNoConnectionToRefusedAddresses(t *testing.T) {
 	port, connected := victim(t, "127.0.0.1:0")
 	f := New(Config{Enabled: true, MaxBytes: 1000, MaxTotalBytes: 1000, Timeout: 10 * time.Second})
@@ -398,7 +399,12 @@ func TestNoConnectionToRefusedAddresses(t *testing.T) {
 	if dialed.Load() != 0 || connected.Load() != 0 {
 		t.Errorf("%d dialed, %d connections to refused addresses", dialed.Load(), connected.Load())
 	}
-	if c, err := dial(t.Context(), "tcp", "127.0.0.1:"+port); err != nil {
+	for _, address := range []string{"127.0.0.1", "localhost", "::ffff:127.0.0.1", "::1"} { // as if nobody had looked before
+		if c, err := dial(t.Context(), "tcp", net.JoinHostPort(address, port)); !errors.Is(err, errAddress) || connected.Load() != 0 {
+			t.Errorf("dialed %s: %v, %v", address, c, err)
+		}
+	}
+	if c, err := net.Dial("tcp", "127.0.0.1:"+port); err != nil {
 		t.Fatal("the victim can't be reached at all")
 	} else {
 		_ = c.Close()

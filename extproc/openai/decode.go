@@ -12,6 +12,9 @@ import (
 // Chat is the dialect of POST /v1/chat/completions.
 type Chat struct{ API }
 
+// Name is the dialect's in usage records.
+func (Chat) Name() string { return "openai.chat" }
+
 // asked is a body that is good JSON and names a model. What else is wrong with it
 // comes out with Request: an unknown or forbidden model comes before a bad parameter.
 type asked struct {

@@ -65,8 +65,8 @@ type Options struct {
 	Now       func() time.Time
 	Log       *slog.Logger
 	// Failed hears of every call to Redis that failed; Changed of going away (true)
-	// and coming back (false); Repaired of every key of a bucket that somebody
-	// else had written to. None may block.
+	// and coming back (false), in the order of the changes; Repaired of every key of
+	// a bucket that somebody else had written to. None may block, or ask the limiter.
 	Failed   func(error)
 	Changed  func(away bool)
 	Repaired func()
@@ -344,11 +344,11 @@ func (l *Limiter) failed(err error) {
 	gone := l.late >= lateLimit && !l.away
 	if gone {
 		l.away, l.cause = true, err
+		l.o.Changed(true)
 	}
 	l.mu.Unlock()
 	if gone {
 		l.o.Log.Error("Redis is away: limits follow the policy until it is back", "policy", l.o.OnFailure, "error", err)
-		l.o.Changed(true)
 		l.poke()
 	}
 }
@@ -360,11 +360,11 @@ func (l *Limiter) back() {
 	l.away, l.late, l.cause = false, 0, nil
 	if was {
 		l.era++
+		l.o.Changed(false)
 	}
 	l.mu.Unlock()
 	if was {
 		l.o.Log.Info("Redis is back: limits are shared again")
-		l.o.Changed(false)
 	}
 }
 

@@ -3,8 +3,11 @@ package ratelimit
 import (
 	"bytes"
 	"context"
+	"errors"
+	"io"
 	"log/slog"
 	"net"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -181,5 +184,25 @@ func TestSameReservationTwice(t *testing.T) {
 	after := dump(t, c)
 	if len(before) != 2 || len(after) != 2 || v.used != nil && v.used[0] != 1 {
 		t.Errorf("%v, then %v", before, after)
+	}
+}
+
+// Going away and coming back are told in the order in which they happened, though
+// Redis comes back before the first is logged.
+func TestChangesAreToldInOrder(t *testing.T) {
+	var l *Limiter
+	var changes []bool
+	back := func(_ []string, a slog.Attr) slog.Attr {
+		if a.Key == slog.MessageKey && strings.HasPrefix(a.Value.String(), "Redis is away") {
+			l.back()
+		}
+		return a
+	}
+	l = limiter(t, redistest.Start(t).Client(), Options{
+		Log:     slog.New(slog.NewTextHandler(io.Discard, &slog.HandlerOptions{ReplaceAttr: back})),
+		Changed: func(away bool) { changes = append(changes, away) },
+	})
+	if l.failed(errors.New("connection refused")); !slices.Equal(changes, []bool{true, false}) {
+		t.Errorf("told %v", changes)
 	}
 }

@@ -13,9 +13,7 @@ const (
 	longestName  = 1024
 	longestModel = 2048
 	longestText  = 4096
-	// mostIDs and mostNotes are of one call.
-	mostIDs   = 16
-	mostNotes = 16
+	mostNotes    = 16 // of one call
 )
 
 // clean cuts s after most bytes and takes out what is not UTF-8, and control
@@ -69,28 +67,27 @@ func tidy(s string, most int, goes func(rune) bool) string {
 	return b.String()
 }
 
-// clean makes a call fit to be told: all that comes from outside is cleaned and cut
+// clean makes facts fit to be told: all that comes from outside is cleaned and cut
 // here, once, before anything is made of it.
-func (c *Call) clean() {
-	c.hideSecrets()
+func (f *Facts) clean() {
+	f.hideSecrets()
 	for _, text := range []struct {
 		s    *string
 		most int
 	}{
-		{&c.RequestID, longest}, {&c.Method, 32}, {&c.Path, longest}, {&c.Operation, longest}, {&c.ClientAddress, longest},
-		{&c.KeyID, longest}, {&c.Alias, longest}, {&c.ModelAlias, longestName}, {&c.ModelID, longest}, {&c.Provider, longest}, {&c.ProviderKeyID, longest},
-		{&c.UpstreamModel, longestModel}, {&c.LimitScope, longest}, {&c.Limit, longest}, {&c.ErrorType, longest}, {&c.ErrorCode, longest},
+		{&f.RequestID, longest}, {&f.Method, 32}, {&f.Path, longest}, {&f.Operation, longest}, {&f.ClientAddress, longest},
+		{&f.KeyID, longest}, {&f.TeamID, longestName}, {&f.UserID, longestName}, {&f.Alias, longest}, {&f.ModelAlias, longestName}, {&f.ModelID, longest}, {&f.Provider, longest}, {&f.ProviderKeyID, longest},
+		{&f.UpstreamModel, longestModel}, {&f.LimitScope, longest}, {&f.Limit, longest}, {&f.ErrorType, longest}, {&f.ErrorCode, longest},
 	} {
 		*text.s = clean(*text.s, text.most)
 	}
-	c.UpstreamRequestIDs = c.UpstreamRequestIDs[:min(len(c.UpstreamRequestIDs), mostIDs)]
-	for i, id := range c.UpstreamRequestIDs {
-		c.UpstreamRequestIDs[i] = clean(id, longest)
+	for i := range f.Tries {
+		f.Tries[i].RequestID = clean(f.Tries[i].RequestID, longest)
 	}
-	if more := len(c.Notes) - mostNotes; more > 0 {
-		c.Notes = append(c.Notes[:mostNotes:mostNotes], fmt.Sprintf("and %d more like these", more))
+	if more := len(f.Notes) - mostNotes; more > 0 {
+		f.Notes = append(f.Notes[:mostNotes:mostNotes], fmt.Sprintf("and %d more like these", more))
 	}
-	for _, n := range []**int{&c.Usage.Input, &c.Usage.Output, &c.Usage.CacheRead, &c.Usage.CacheWrite, &c.Usage.Reasoning} {
+	for _, n := range []**int{&f.Usage.Input, &f.Usage.Output, &f.Usage.CacheRead, &f.Usage.CacheWrite, &f.Usage.Reasoning} {
 		*n = believable(*n)
 	}
 }

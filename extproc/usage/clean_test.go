@@ -39,13 +39,13 @@ func TestClean(t *testing.T) {
 
 // hostile has a byte that is not UTF-8, a line break and no end in all that comes
 // from outside.
-func hostile() *Call {
+func hostile() *Facts {
 	text := "\xff\r\n{\"x\":\"" + strings.Repeat("y", 10_000)
 	many := strings.Split(strings.Repeat(text+"\x00", 100), "\x00")
-	return &Call{
+	return &Facts{
 		RequestID: text, Time: time.Unix(1, 0), Method: text, Path: text, Operation: text, ClientAddress: text,
-		KeyID: text, Alias: text, ModelAlias: "*" + text, ModelID: text, Provider: text, ProviderKeyID: text, UpstreamModel: text, LimitScope: text, Limit: text,
-		Attempts: 1, UpstreamRequestIDs: many, Status: 200, ErrorType: text, ErrorCode: text, Err: errors.New(text), Notes: many,
+		KeyID: text, TeamID: text, UserID: text, Alias: text, ModelAlias: "*" + text, ModelID: text, Provider: text, ProviderKeyID: text, UpstreamModel: text, LimitScope: text, Limit: text,
+		Tries: []Try{{RequestID: text}, {RequestID: text}}, Status: 200, ErrorType: text, ErrorCode: text, Err: errors.New(text), Notes: many,
 		Usage: chat.Usage{Input: n(-5), Output: n(1 << 62), CacheRead: n(1 << 62), CacheWrite: n(-1), Reasoning: n(1 << 62)},
 	}
 }
@@ -55,11 +55,11 @@ func hostile() *Call {
 func TestHostileCall(t *testing.T) {
 	checkHostile(t, hostile())
 	free := hostile()
-	free.Attempts, free.Err = 0, nil
+	free.Tries, free.Err = nil, nil
 	checkHostile(t, free)
 }
 
-func checkHostile(t *testing.T, c *Call) {
+func checkHostile(t *testing.T, c *Facts) {
 	t.Helper()
 	var out bytes.Buffer
 	log := slog.New(slog.NewJSONHandler(&out, nil))
@@ -81,8 +81,12 @@ func checkHostile(t *testing.T, c *Call) {
 	if err := proto.Unmarshal(e.Bytes, &back); err != nil {
 		t.Fatal(err)
 	}
-	for _, text := range append([]string{back.RequestId, back.KeyId, back.Alias, back.ModelAlias, back.ModelId, back.UpstreamModel, back.ProviderKeyId, back.ErrorType,
-		back.ClientAddress, back.Operation}, back.UpstreamRequestIds...) {
+	texts := []string{back.RequestId, back.KeyId, back.TeamId, back.UserId, back.Alias, back.ModelAlias, back.ModelId, back.UpstreamModel, back.ProviderKeyId, back.ErrorType,
+		back.ClientAddress, back.Operation}
+	for _, try := range back.Tries {
+		texts = append(texts, try.UpstreamRequestId)
+	}
+	for _, text := range texts {
 		if !utf8.ValidString(text) || strings.ContainsFunc(text, control) {
 			t.Errorf("stored: %q", text)
 		}
@@ -98,8 +102,12 @@ func FuzzRecord(f *testing.F) {
 	f.Add("id", "model", "/v1/models/x", "aws\xff", "type", "note\n", "10.0.0.1", 1, 200, 5)
 	f.Add("", "sk-1", "/%ff/../\x00?sk-2", "", "\u2028", "", "::1", 0, 404, -1)
 	f.Fuzz(func(t *testing.T, id, alias, path, aws, kind, note, address string, attempts, status, tokens int) {
-		checkHostile(t, &Call{RequestID: id, Method: kind, Path: path, Operation: kind, ClientAddress: address, KeyID: id, Alias: alias, ModelAlias: "a*" + kind, UpstreamModel: alias,
-			Attempts: attempts, UpstreamRequestIDs: []string{aws, id}, Status: status, ErrorType: kind, ErrorCode: aws, Err: errors.New(note), Notes: []string{note},
+		var tries []Try
+		if attempts > 0 {
+			tries = []Try{{RequestID: aws, Status: attempts, Latency: time.Duration(tokens)}, {RequestID: id}}
+		}
+		checkHostile(t, &Facts{RequestID: id, Method: kind, Path: path, Operation: kind, ClientAddress: address, KeyID: id, Alias: alias, ModelAlias: "a*" + kind, UpstreamModel: alias,
+			Tries: tries, Status: status, ErrorType: kind, ErrorCode: aws, Err: errors.New(note), Notes: []string{note},
 			Usage: chat.Usage{Input: &tokens, CacheRead: &tokens}, IsKey: func(s string) bool { return len(s) == 3 }})
 	})
 }
@@ -114,28 +122,28 @@ func TestSecretsAreHidden(t *testing.T) {
 	isKey := func(s string) bool { return s == ours }
 	for _, test := range []struct {
 		name           string
-		call           Call
+		call           Facts
 		alias          string // as told
 		upstream, path string
 		secret         string
 	}{
-		{"a model", Call{Alias: "claude", ModelAlias: "claude", UpstreamModel: "anthropic.x"}, "claude", "anthropic.x", "", ""},
-		{"a model that is called like a key", Call{Alias: "sk-model", ModelAlias: "sk-model", UpstreamModel: "x"}, "sk-model", "x", "", ""},
-		{"of a wildcard", Call{Alias: "us.anthropic.claude-3-5-sonnet-20241022-v2:0", ModelAlias: "*", UpstreamModel: "us.anthropic.claude-3-5-sonnet-20241022-v2:0"},
+		{"a model", Facts{Alias: "claude", ModelAlias: "claude", UpstreamModel: "anthropic.x"}, "claude", "anthropic.x", "", ""},
+		{"a model that is called like a key", Facts{Alias: "sk-model", ModelAlias: "sk-model", UpstreamModel: "x"}, "sk-model", "x", "", ""},
+		{"of a wildcard", Facts{Alias: "us.anthropic.claude-3-5-sonnet-20241022-v2:0", ModelAlias: "*", UpstreamModel: "us.anthropic.claude-3-5-sonnet-20241022-v2:0"},
 			"us.anthropic.claude-3-5-sonnet-20241022-v2:0", "us.anthropic.claude-3-5-sonnet-20241022-v2:0", "", ""},
-		{"no model", Call{Alias: "gpt-4o"}, "unknown:sha256:a2a69af70d1b", "", "", "gpt-4o"},
-		{"our key", Call{Alias: ours}, redacted, "", "", ours},
-		{"our key, by a wildcard", Call{Alias: ours, ModelAlias: "*", UpstreamModel: ours, Attempts: 1, Err: errors.New("no model " + ours), Notes: []string{"what is " + ours}}, redacted, redacted, "", ours},
-		{"our key, captured", Call{Alias: "x/" + ours + "/y", ModelAlias: "x/*/y", UpstreamModel: "a." + ours, Attempts: 1, Err: errors.New("a." + ours)}, redacted, redacted, "", ours},
-		{"somebody's key", Call{Alias: openAI, ModelAlias: "*", UpstreamModel: openAI}, redacted, redacted, "", openAI},
-		{"somebody's key, captured", Call{Alias: "x" + openAI, ModelAlias: "x*", UpstreamModel: openAI, Attempts: 1, Err: errors.New("unknown " + openAI)}, redacted, redacted, "", openAI},
-		{"an AWS secret", Call{Alias: aws, ModelAlias: "*", UpstreamModel: aws}, redacted, redacted, "", aws},
-		{"a key in the path", Call{Path: "/v1/models/" + openAI + "?key=" + ours}, "", "", "/v1/models/[redacted]", openAI},
-		{"our key in the path", Call{Path: "/" + ours + "/x"}, "", "", "/[redacted]/x", ours},
-		{"encoded", Call{Path: "/v1/models/sk%2Dproj-abcdef"}, "", "", "/v1/models/[redacted]", "proj-abcdef"},
-		{"a path", Call{Path: "/v1/models/us.amazon.nova-pro-v1%3A0"}, "", "", "/v1/models/us.amazon.nova-pro-v1%3A0", ""},
-		{"a key as request id", Call{RequestID: ours}, "", "", "", ours},
-		{"a long alias", Call{Alias: strings.Repeat("z", 10<<20)}, "unknown:sha256:1a165b0441c1", "", "", "zzz"},
+		{"no model", Facts{Alias: "gpt-4o"}, "unknown:sha256:a2a69af70d1b", "", "", "gpt-4o"},
+		{"our key", Facts{Alias: ours}, redacted, "", "", ours},
+		{"our key, by a wildcard", Facts{Alias: ours, ModelAlias: "*", UpstreamModel: ours, Tries: []Try{{}}, Err: errors.New("no model " + ours), Notes: []string{"what is " + ours}}, redacted, redacted, "", ours},
+		{"our key, captured", Facts{Alias: "x/" + ours + "/y", ModelAlias: "x/*/y", UpstreamModel: "a." + ours, Tries: []Try{{}}, Err: errors.New("a." + ours)}, redacted, redacted, "", ours},
+		{"somebody's key", Facts{Alias: openAI, ModelAlias: "*", UpstreamModel: openAI}, redacted, redacted, "", openAI},
+		{"somebody's key, captured", Facts{Alias: "x" + openAI, ModelAlias: "x*", UpstreamModel: openAI, Tries: []Try{{}}, Err: errors.New("unknown " + openAI)}, redacted, redacted, "", openAI},
+		{"an AWS secret", Facts{Alias: aws, ModelAlias: "*", UpstreamModel: aws}, redacted, redacted, "", aws},
+		{"a key in the path", Facts{Path: "/v1/models/" + openAI + "?key=" + ours}, "", "", "/v1/models/[redacted]", openAI},
+		{"our key in the path", Facts{Path: "/" + ours + "/x"}, "", "", "/[redacted]/x", ours},
+		{"encoded", Facts{Path: "/v1/models/sk%2Dproj-abcdef"}, "", "", "/v1/models/[redacted]", "proj-abcdef"},
+		{"a path", Facts{Path: "/v1/models/us.amazon.nova-pro-v1%3A0"}, "", "", "/v1/models/us.amazon.nova-pro-v1%3A0", ""},
+		{"a key as request id", Facts{RequestID: ours}, "", "", "", ours},
+		{"a long alias", Facts{Alias: strings.Repeat("z", 10<<20)}, "unknown:sha256:1a165b0441c1", "", "", "zzz"},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			var out bytes.Buffer

@@ -35,6 +35,7 @@ const (
 type floods struct {
 	access *slog.Logger
 	writer *Writer // nil: no records
+	logs   []Sink  // of the calls that are told by themselves
 
 	telling sync.Mutex // held while sums are told: the end waits for it
 
@@ -67,25 +68,39 @@ type sum struct {
 type group struct {
 	day                 int64
 	keyID               string
+	teamID, userID      string
 	modelAlias, modelID string
 	providerKeyID       string
-	operation           string
+	operation, dialect  string
 	status              int
 	errorType           string
 	outcome             Outcome
 }
 
-func newFloods(access *slog.Logger, writer *Writer) *floods {
-	return &floods{access: access, writer: writer, keys: map[string]int{}, addresses: map[netip.Prefix]int{},
+func newFloods(access *slog.Logger, writer *Writer, logs ...Sink) *floods {
+	return &floods{access: access, writer: writer, logs: logs, keys: map[string]int{}, addresses: map[netip.Prefix]int{},
 		lines: map[source]*sum{}, records: map[group]*usagev1.Record{}}
+}
+
+// Take tells of a call, by itself or in a sum.
+func (f *floods) Take(c *Facts) {
+	told := f.admit(c)
+	if told.line {
+		for _, log := range f.logs {
+			log.Take(c)
+		}
+	}
+	if told.record && f.writer != nil {
+		f.writer.Take(c)
+	}
 }
 
 // told is what is told of one call by itself.
 type told struct{ line, record bool }
 
 // admit decides about a call. A call without a key has no record.
-func (f *floods) admit(c *Call) told {
-	if c.Attempts > 0 {
+func (f *floods) admit(c *Facts) told {
+	if len(c.Tries) > 0 {
 		return told{line: true, record: c.KeyID != ""}
 	}
 	f.mu.Lock()
@@ -143,7 +158,7 @@ func network(address string) netip.Prefix {
 
 // addLine adds a call to the line about its source. There is room for all: sources
 // beyond the bound are one.
-func (f *floods) addLine(who source, c *Call) {
+func (f *floods) addLine(who source, c *Facts) {
 	s := f.lines[who]
 	if s == nil {
 		s = &sum{statuses: map[int]int64{}}
@@ -156,13 +171,13 @@ func (f *floods) addLine(who source, c *Call) {
 
 // addRecord adds a call to a summed record; false where no sum is free, or the call
 // has more to it than a sum can hold.
-func (f *floods) addRecord(c *Call) bool {
+func (f *floods) addRecord(c *Facts) bool {
 	if f.writer == nil || c.Usage.Known() {
 		return false
 	}
 	g := group{
-		day: c.Time.Unix() / (24 * 60 * 60), keyID: c.KeyID, modelAlias: c.ModelAlias, modelID: c.ModelID, providerKeyID: c.ProviderKeyID,
-		operation: c.Operation, status: c.Status, errorType: c.ErrorType, outcome: c.outcome(),
+		day: c.Time.Unix() / (24 * 60 * 60), keyID: c.KeyID, teamID: c.TeamID, userID: c.UserID, modelAlias: c.ModelAlias, modelID: c.ModelID, providerKeyID: c.ProviderKeyID,
+		operation: c.Operation, dialect: c.Dialect, status: c.Status, errorType: c.ErrorType, outcome: c.Outcome,
 	}
 	r := f.records[g]
 	if r == nil {
@@ -170,7 +185,7 @@ func (f *floods) addRecord(c *Call) bool {
 			return false
 		}
 		r = c.record()
-		r.RequestId, r.UpstreamRequestIds, r.Alias, r.UpstreamModel, r.ClientAddress = "", nil, "", "", ""
+		r.RequestId, r.Alias, r.UpstreamModel, r.ClientAddress = "", "", "", ""
 		r.Latency, r.TimeToFirstToken, r.Stream = nil, nil, false
 		f.records[g] = r
 	}

@@ -70,8 +70,8 @@ func (f *flooded) counted() (calls float64) {
 	return calls
 }
 
-func refused(key, address string) *Call {
-	return &Call{Time: time.Now(), RequestID: "r", KeyID: key, ClientAddress: address, Alias: "m", ModelAlias: "m", Status: 429, ErrorType: "rate_limit_exceeded", Outcome: Refused}
+func refused(key, address string) *Facts {
+	return &Facts{Time: time.Now(), RequestID: "r", KeyID: key, ClientAddress: address, Alias: "m", ModelAlias: "m", Status: 429, ErrorType: "rate_limit_exceeded", Outcome: Refused}
 }
 
 // Refusals of a key beyond 50 a second are summed: in one line, and in a record that
@@ -83,7 +83,7 @@ func TestFloodOfAKey(t *testing.T) {
 			f.Record(refused("k", "10.0.0.1"))
 		}
 		for range 60 { // calls that cost something, and another key's, are told as ever
-			f.Record(&Call{Time: time.Now(), KeyID: "k", Alias: "m", ModelAlias: "m", Attempts: 1, Status: 200, Outcome: Succeeded})
+			f.Record(&Facts{Time: time.Now(), KeyID: "k", Alias: "m", ModelAlias: "m", Tries: []Try{{}}, Status: 200, Outcome: Succeeded})
 		}
 		f.Record(refused("other", "10.0.0.1"))
 		time.Sleep(2 * tick)
@@ -114,11 +114,11 @@ func TestFloodWithoutAKey(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		f := flood(t, false)
 		for i := range 300 {
-			f.Record(&Call{ClientAddress: "10.0.0.1", Status: 401, ErrorType: "invalid_api_key"})
-			f.Record(&Call{ClientAddress: fmt.Sprintf("2001:db8::%x", i+1), Status: []int{401, 404}[i%2], ErrorType: "x"}) // one network
-			f.Record(&Call{ClientAddress: "no address", Status: 0})
+			f.Record(&Facts{ClientAddress: "10.0.0.1", Status: 401, ErrorType: "invalid_api_key"})
+			f.Record(&Facts{ClientAddress: fmt.Sprintf("2001:db8::%x", i+1), Status: []int{401, 404}[i%2], ErrorType: "x"}) // one network
+			f.Record(&Facts{ClientAddress: "no address", Status: 0})
 		}
-		f.Record(&Call{ClientAddress: "10.0.0.2", Status: 401})
+		f.Record(&Facts{ClientAddress: "10.0.0.2", Status: 401})
 		single, sums := f.end()
 		if single != 3*freeCalls+1 || len(sums) != 3 {
 			t.Errorf("%d lines and %v", single, sums)
@@ -143,7 +143,7 @@ func TestFloodIsBounded(t *testing.T) {
 		f := flood(t, false)
 		const sources = 3 * mostSources
 		for i := range sources {
-			f.Record(&Call{ClientAddress: fmt.Sprintf("10.%d.%d.1", i/256, i%256), Status: 401})
+			f.Record(&Facts{ClientAddress: fmt.Sprintf("10.%d.%d.1", i/256, i%256), Status: 401})
 		}
 		if n := len(f.floods.addresses); n != mostSources+1 {
 			t.Errorf("%d addresses are told apart", n)
@@ -180,7 +180,7 @@ func TestFloodIsBounded(t *testing.T) {
 			time.Sleep(tick)
 		}
 		for range 400 {
-			f.Record(&Call{Time: time.Now(), KeyID: "k", Attempts: 1, Status: 200, Outcome: Succeeded})
+			f.Record(&Facts{Time: time.Now(), KeyID: "k", Tries: []Try{{}}, Status: 200, Outcome: Succeeded})
 		}
 		f.book.set(false)
 		f.end()
@@ -208,9 +208,11 @@ func TestFloodAfterTheEnd(t *testing.T) {
 func BenchmarkFlood(b *testing.B) {
 	quiet := slog.New(slog.DiscardHandler)
 	r := NewRecorder(quiet, quiet, NewMetrics(), nil)
+	f := new(Facts) // it is part of the call
 	b.ReportAllocs()
 	for b.Loop() {
-		r.Record(&Call{ClientAddress: "10.0.0.1", RequestID: "11111111-1111-4111-8111-111111111111", Method: "POST", Path: "/v1/chat/completions", Operation: "converse", Status: 401, ErrorType: "invalid_api_key"})
+		*f = Facts{ClientAddress: "10.0.0.1", RequestID: "11111111-1111-4111-8111-111111111111", Method: "POST", Path: "/v1/chat/completions", Operation: "converse", Status: 401, ErrorType: "invalid_api_key"}
+		r.Record(f)
 	}
 }
 
@@ -223,11 +225,12 @@ func BenchmarkRecord(b *testing.B) {
 	}
 	defer w.Close(b.Context())
 	r := NewRecorder(log, log, NewMetrics(), w)
+	f := new(Facts) // it is part of the call
 	b.ReportAllocs()
 	for b.Loop() {
-		c := *calls["success"]
-		c.RequestID, c.Path = "11111111-1111-4111-8111-111111111111", "/v1/chat/completions"
-		c.IsKey = func(s string) bool { return sha256.Sum256([]byte(s)) == [32]byte{} }
-		r.Record(&c)
+		*f = *calls["success"]
+		f.RequestID, f.Path = "11111111-1111-4111-8111-111111111111", "/v1/chat/completions"
+		f.IsKey = func(s string) bool { return sha256.Sum256([]byte(s)) == [32]byte{} }
+		r.Record(f)
 	}
 }

@@ -116,41 +116,43 @@ func (m *Metrics) RedisFailed(use string) { m.redis.WithLabelValues(use).Inc() }
 
 // RedisAway shows whether limits follow the failure policy.
 func (m *Metrics) RedisAway(away bool) {
-	m.away.Set(0)
+	value := 0.0
 	if away {
-		m.away.Set(1)
+		value = 1
 	}
+	m.away.Set(value) // once: a scrape in between must not read the other
 }
 
 // LimitRepaired counts a key of a limit that somebody else had written to.
 func (m *Metrics) LimitRepaired() { m.repaired.Inc() }
 
-func (m *Metrics) call(c *Call) {
-	model := c.ModelAlias
-	if model == "" && c.Alias != "" {
+// Take counts a call.
+func (m *Metrics) Take(f *Facts) {
+	model := f.ModelAlias
+	if model == "" && f.Alias != "" {
 		model = "unknown" // callers choose these: one label for all of them
 	}
-	provider, stream := c.Provider, strconv.FormatBool(c.Stream)
-	m.requests.WithLabelValues(provider, model, strconv.Itoa(c.Status), c.outcome().String()).Inc()
-	m.duration.WithLabelValues(provider, model, stream).Observe(c.Latency.Seconds())
-	if c.FirstByte > 0 && c.ErrorType == "" {
-		m.firstToken.WithLabelValues(provider, model, stream).Observe(c.FirstByte.Seconds())
+	provider, stream := f.Provider, strconv.FormatBool(f.Stream)
+	m.requests.WithLabelValues(provider, model, strconv.Itoa(f.Status), f.Outcome.String()).Inc()
+	m.duration.WithLabelValues(provider, model, stream).Observe(f.Latency.Seconds())
+	if d := f.firstByte(); d > 0 && f.ErrorType == "" {
+		m.firstToken.WithLabelValues(provider, model, stream).Observe(d.Seconds())
 	}
-	if c.Panicked {
+	if f.Panicked {
 		m.panics.Inc()
 	}
-	if c.Limit != "" {
-		m.rejections.WithLabelValues(c.LimitScope, c.Limit).Inc()
+	if f.Limit != "" {
+		m.rejections.WithLabelValues(f.LimitScope, f.Limit).Inc()
 	}
 	count := func(kind string, n *int) {
 		if n != nil && *n > 0 {
 			m.tokens.WithLabelValues(provider, model, kind).Add(float64(*n))
 		}
 	}
-	prompt, completion := c.Usage.Prompt(), c.Usage.Completion()
+	prompt, completion := f.Usage.Prompt(), f.Usage.Completion()
 	count("prompt", &prompt)
 	count("completion", &completion)
-	count("cached", c.Usage.CacheRead)
-	count("cache_write", c.Usage.CacheWrite)
-	count("reasoning", c.Usage.Reasoning)
+	count("cached", f.Usage.CacheRead)
+	count("cache_write", f.Usage.CacheWrite)
+	count("reasoning", f.Usage.Reasoning)
 }

@@ -5,6 +5,8 @@ import (
 	"net/http/httptest"
 	"strings"
 	"testing"
+
+	"github.com/prometheus/client_golang/prometheus"
 )
 
 func TestMetricsHandler(t *testing.T) {
@@ -26,5 +28,45 @@ func TestMetricsHandler(t *testing.T) {
 		if told := strings.Contains(w.Body.String(), "aisix_"); told != (test.status == http.StatusOK) {
 			t.Errorf("%s %s: metrics %v", test.method, test.path, told)
 		}
+	}
+}
+
+// scraped reads the gauge as a scrape does, without the others.
+func scraped(t *testing.T, m *Metrics) float64 {
+	r := prometheus.NewRegistry()
+	r.MustRegister(m.away)
+	families, err := r.Gather()
+	if err != nil {
+		t.Fatal(err)
+	}
+	return families[0].GetMetric()[0].GetGauge().GetValue()
+}
+
+// Who scrapes while Redis is away reads 1, whenever that is.
+func TestAwayDoesNotTouchZero(t *testing.T) {
+	m := NewMetrics()
+	m.RedisAway(true)
+	stop, stopped := make(chan struct{}), make(chan struct{})
+	go func() {
+		defer close(stopped)
+		for {
+			select {
+			case <-stop:
+				return
+			default:
+				m.RedisAway(true)
+			}
+		}
+	}()
+	for range 2_000 {
+		if got := scraped(t, m); got != 1 {
+			t.Errorf("read %v", got)
+			break
+		}
+	}
+	close(stop)
+	<-stopped
+	if m.RedisAway(false); scraped(t, m) != 0 {
+		t.Error("away for ever")
 	}
 }

@@ -1,11 +1,11 @@
-// Package usage turns a finished call into an access-log line, the operator's
-// error line, metrics and a usage record.
+// Package usage turns the facts of a finished call into an access-log line, the
+// operator's error line, metrics and a usage record.
 //
 // It knows what is told about a call and to whom; it does not know how a call is
 // served, nor how Redis keeps records (admin/ledger does). Nothing that it
-// writes holds a key, a prompt or an answer. extproc fills a Call and hands it to
-// Recorder.Record once, at the end of each request, failed authentication
-// included; no part of that waits for Redis or for a disk.
+// writes holds a key, a prompt or an answer. extproc fills the Facts as a call goes
+// and hands them to Recorder.Record once, at the end of each request, failed
+// authentication included; no part of that waits for Redis or for a disk.
 //
 // Callers can be hostile. What they and upstreams chose is cleaned and cut before
 // anything is made of it (clean.go), a key in the wrong place is told to nobody
@@ -16,122 +16,125 @@ package usage
 import (
 	"context"
 	"log/slog"
-
-	usagev1 "aisix/proto/aisix/v1"
 )
+
+// Sink is told of finished calls. The facts are clean by then, and no longer than
+// Take the sink's to read.
+type Sink interface{ Take(*Facts) }
 
 // Recorder records calls.
 type Recorder struct {
-	access  *slog.Logger
-	log     *slog.Logger
-	metrics *Metrics
-	writer  *Writer
-	floods  *floods
+	sinks  []Sink
+	floods *floods
 }
 
 // NewRecorder records to all four; access gets the lines of calls, log the
 // operator's error lines. writer may be nil: then no usage records are kept.
 func NewRecorder(access, log *slog.Logger, m *Metrics, writer *Writer) *Recorder {
-	return &Recorder{access: access, log: log, metrics: m, writer: writer, floods: newFloods(access, writer)}
+	floods := newFloods(access, writer, errorLog{log}, accessLog{access})
+	return &Recorder{sinks: []Sink{m, floods}, floods: floods}
 }
 
-// Record tells all about c, which is the recorder's from then on.
-func (r *Recorder) Record(c *Call) {
-	c.clean()
-	r.metrics.call(c)
-	told := r.floods.admit(c)
-	if told.line {
-		r.lines(c)
-	}
-	if told.record && r.writer != nil {
-		r.writer.Add([]*usagev1.Record{c.record()})
+// Record tells the sinks of f, which is the recorder's from then on.
+func (r *Recorder) Record(f *Facts) {
+	f.clean()
+	for _, sink := range r.sinks {
+		sink.Take(f)
 	}
 }
 
 // Close tells what was summed and not yet told; the writer is closed after it.
 func (r *Recorder) Close() { r.floods.close() }
 
-// lines writes the access-log line, after what the operator should know.
-func (r *Recorder) lines(c *Call) {
-	if c.Err != nil {
-		r.log.LogAttrs(context.Background(), errorLevel(c), "call failed", errorLine(c)...)
+// errorLog is the operator's: what no caller may see.
+type errorLog struct{ *slog.Logger }
+
+func (l errorLog) Take(f *Facts) {
+	if f.Err != nil {
+		l.LogAttrs(context.Background(), errorLevel(f), "call failed", errorLine(f)...)
 	}
-	for _, note := range c.Notes {
-		r.log.LogAttrs(context.Background(), slog.LevelWarn, "upstream", noteLine(c, note)...)
+	for _, note := range f.Notes {
+		l.LogAttrs(context.Background(), slog.LevelWarn, "upstream", noteLine(f, note)...)
 	}
-	r.access.LogAttrs(context.Background(), slog.LevelInfo, "request", accessLine(c)...)
 }
 
-func errorLevel(c *Call) slog.Level {
+// accessLog has a line for each call, after what the operator should know of it.
+type accessLog struct{ *slog.Logger }
+
+func (l accessLog) Take(f *Facts) {
+	l.LogAttrs(context.Background(), slog.LevelInfo, "request", accessLine(f)...)
+}
+
+func errorLevel(f *Facts) slog.Level {
 	switch {
-	case c.outcome() == Cancelled:
+	case f.Outcome == Cancelled:
 		return slog.LevelInfo
-	case c.Status >= 400 && c.Status < 500:
+	case f.Status >= 400 && f.Status < 500:
 		return slog.LevelWarn
 	}
 	return slog.LevelError
 }
 
 // errorLine is for the operator: AWS's words in full, beside both request ids.
-func errorLine(c *Call) []slog.Attr {
+func errorLine(f *Facts) []slog.Attr {
 	line := line{}
-	line.text("request_id", c.RequestID)
-	line.list("upstream_request_ids", c.UpstreamRequestIDs)
-	line.number("status", int64(c.Status))
-	line.text("error_type", c.ErrorType)
-	line.text("error_code", c.ErrorCode)
-	line.text("error", c.redact(c.Err.Error()))
-	line.text("key_id", c.KeyID)
-	line.text("model", c.Alias)
-	line.text("upstream_model", c.UpstreamModel)
-	line.text("provider_key_id", c.ProviderKeyID)
+	line.text("request_id", f.RequestID)
+	line.list("upstream_request_ids", f.upstreamRequestIDs())
+	line.number("status", int64(f.Status))
+	line.text("error_type", f.ErrorType)
+	line.text("error_code", f.ErrorCode)
+	line.text("error", f.redact(f.Err.Error()))
+	line.text("key_id", f.KeyID)
+	line.text("model", f.Alias)
+	line.text("upstream_model", f.UpstreamModel)
+	line.text("provider_key_id", f.ProviderKeyID)
 	return line
 }
 
-func noteLine(c *Call, note string) []slog.Attr {
+func noteLine(f *Facts, note string) []slog.Attr {
 	line := line{}
-	line.text("request_id", c.RequestID)
-	line.list("upstream_request_ids", c.UpstreamRequestIDs)
-	line.text("note", c.redact(note))
-	line.text("upstream_model", c.UpstreamModel)
+	line.text("request_id", f.RequestID)
+	line.list("upstream_request_ids", f.upstreamRequestIDs())
+	line.text("note", f.redact(note))
+	line.text("upstream_model", f.UpstreamModel)
 	return line
 }
 
-func accessLine(c *Call) []slog.Attr {
+func accessLine(f *Facts) []slog.Attr {
 	line := make(line, 0, 32)
-	line.text("request_id", c.RequestID)
-	line.text("method", c.Method)
-	line.text("path", c.Path)
-	line.number("status", int64(c.Status))
-	line.text("outcome", c.outcome().String())
-	line.number("latency_ms", c.Latency.Milliseconds())
-	line.text("operation", c.Operation)
-	line.text("error_type", c.ErrorType)
-	line.text("error_code", c.ErrorCode)
-	line.text("limit", c.Limit)
-	line.text("client_address", c.ClientAddress)
-	line.text("key_id", c.KeyID)
-	line.text("model", c.Alias)
-	line.text("model_id", c.ModelID)
-	line.text("upstream_model", c.UpstreamModel)
-	line.text("provider_key_id", c.ProviderKeyID)
-	line.list("upstream_request_ids", c.UpstreamRequestIDs)
-	line = append(line, slog.Bool("stream", c.Stream))
-	line.number("attempts", int64(c.Attempts))
-	if c.FirstByte > 0 {
-		line.number("time_to_first_token_ms", c.FirstByte.Milliseconds())
+	line.text("request_id", f.RequestID)
+	line.text("method", f.Method)
+	line.text("path", f.Path)
+	line.number("status", int64(f.Status))
+	line.text("outcome", f.Outcome.String())
+	line.number("latency_ms", f.Latency.Milliseconds())
+	line.text("operation", f.Operation)
+	line.text("error_type", f.ErrorType)
+	line.text("error_code", f.ErrorCode)
+	line.text("limit", f.Limit)
+	line.text("client_address", f.ClientAddress)
+	line.text("key_id", f.KeyID)
+	line.text("model", f.Alias)
+	line.text("model_id", f.ModelID)
+	line.text("upstream_model", f.UpstreamModel)
+	line.text("provider_key_id", f.ProviderKeyID)
+	line.list("upstream_request_ids", f.upstreamRequestIDs())
+	line = append(line, slog.Bool("stream", f.Stream))
+	line.number("attempts", int64(len(f.Tries)))
+	if d := f.firstByte(); d > 0 {
+		line.number("time_to_first_token_ms", d.Milliseconds())
 	}
-	if c.Usage.Known() {
-		line.number("prompt_tokens", int64(c.Usage.Prompt()))
-		line.number("completion_tokens", int64(c.Usage.Completion()))
+	if f.Usage.Known() {
+		line.number("prompt_tokens", int64(f.Usage.Prompt()))
+		line.number("completion_tokens", int64(f.Usage.Completion()))
 	}
-	if n := c.Usage.CacheRead; n != nil {
+	if n := f.Usage.CacheRead; n != nil {
 		line.number("cached_tokens", int64(*n))
 	}
-	if n := c.Usage.Reasoning; n != nil {
+	if n := f.Usage.Reasoning; n != nil {
 		line.number("reasoning_tokens", int64(*n))
 	}
-	if c.Partial {
+	if f.Partial {
 		line = append(line, slog.Bool("partial", true))
 	}
 	return line

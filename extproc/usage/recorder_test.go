@@ -13,6 +13,8 @@ import (
 	"time"
 
 	"github.com/google/go-cmp/cmp"
+	"google.golang.org/protobuf/encoding/protowire"
+	"google.golang.org/protobuf/proto"
 
 	"aisix/extproc/chat"
 	usagev1 "aisix/proto/aisix/v1"
@@ -22,30 +24,30 @@ var update = flag.Bool("update", false, "rewrite testdata")
 
 func n(v int) *int { return &v }
 
-var calls = map[string]*Call{
+var calls = map[string]*Facts{
 	"success": {
-		RequestID: "r1", Time: time.Unix(1_760_000_000, 0), Method: "POST", Path: "/v1/chat/completions?api_key=sk-in-the-query", Operation: "converse", ClientAddress: "10.0.0.1",
-		KeyID: "k1", Alias: "claude-x", ModelAlias: "claude-*", ModelID: "m1", Provider: "amazon-bedrock", ProviderKeyID: "p1", UpstreamModel: "anthropic.x", Stream: true,
-		Attempts: 1, UpstreamRequestIDs: []string{"aws-1"}, Status: 200,
+		Outcome: Succeeded, RequestID: "r1", Time: time.Unix(1_760_000_000, 0), Method: "POST", Path: "/v1/chat/completions?api_key=sk-in-the-query", Operation: "converse", ClientAddress: "10.0.0.1",
+		Dialect: "openai.chat", KeyID: "k1", TeamID: "t1", UserID: "u1", Alias: "claude-x", ModelAlias: "claude-*", ModelID: "m1", Provider: "amazon-bedrock", ProviderKeyID: "p1", UpstreamModel: "anthropic.x", Stream: true,
+		Tries: []Try{{ProviderKeyID: "p0"}, {ProviderKeyID: "p1", RequestID: "aws-1", Status: 200, Latency: 1100 * time.Millisecond}}, Status: 200,
 		Usage:   chat.Usage{Input: n(10), Output: n(5), CacheRead: n(2), CacheWrite: n(1), Reasoning: n(3)},
-		Latency: 1500 * time.Millisecond, FirstByte: 200 * time.Millisecond,
+		Latency: 1500 * time.Millisecond, FirstByte: time.Unix(1_760_000_000, 200_000_000),
 	},
-	"unauthorized": {RequestID: "r2", Method: "POST", Path: "/v1/chat/completions", Status: 401, ErrorType: "invalid_api_key", Latency: time.Millisecond},
+	"unauthorized": {Outcome: Refused, RequestID: "r2", Method: "POST", Path: "/v1/chat/completions", Status: 401, ErrorType: "invalid_api_key", Latency: time.Millisecond},
 	"limited": {
-		RequestID: "r3", Method: "POST", Path: "/v1/chat/completions", KeyID: "k1", Alias: "claude-x", ModelAlias: "claude-*", Provider: "amazon-bedrock",
+		Outcome: Refused, RequestID: "r3", Method: "POST", Path: "/v1/chat/completions", KeyID: "k1", Alias: "claude-x", ModelAlias: "claude-*", Provider: "amazon-bedrock",
 		Status: 429, ErrorType: "rate_limit_exceeded", LimitScope: "apikey", Limit: "rpm",
 	},
-	"unknown-model": {RequestID: "r4", Method: "POST", Path: "/v1/chat/completions", KeyID: "k1", Alias: strings.Repeat("ü", 300), Status: 404, ErrorType: "model_not_found"},
+	"unknown-model": {Outcome: Refused, RequestID: "r4", Method: "POST", Path: "/v1/chat/completions", KeyID: "k1", Alias: strings.Repeat("ü", 300), Status: 404, ErrorType: "model_not_found"},
 	"upstream": {
-		RequestID: "r5", Method: "POST", Path: "/v1/chat/completions", KeyID: "k1", Alias: "nova", ModelAlias: "nova", Provider: "amazon-bedrock", Attempts: 1, UpstreamRequestIDs: []string{"aws-5"},
+		Outcome: Failed, RequestID: "r5", Method: "POST", Path: "/v1/chat/completions", KeyID: "k1", Alias: "nova", ModelAlias: "nova", Provider: "amazon-bedrock", Tries: []Try{{RequestID: "aws-5", Status: 403}},
 		Status: 403, ErrorType: "upstream_error", ErrorCode: "permission_denied",
 		Err: errors.New("AccessDeniedException: arn:aws:iam::123456789012:user/x is not authorized\nx-amz-security-token:FwoGZXIvYXdzEJr Authorization: Bearer sk-abc, Signature=deadbeef"),
 	},
-	"left":     {RequestID: "r6", Method: "POST", Path: "/v1/chat/completions", KeyID: "k1", Alias: "nova", ModelAlias: "nova", Attempts: 1, Partial: true, Usage: chat.Usage{Input: n(4)}},
-	"panicked": {RequestID: "r7", Method: "POST", Path: "/v1/chat/completions", Operation: "converse", KeyID: "k1", Status: 500, ErrorType: "internal_error", Err: errors.New("panic: x\ngoroutine 1"), Panicked: true},
+	"left":     {Outcome: Cancelled, RequestID: "r6", Method: "POST", Path: "/v1/chat/completions", KeyID: "k1", Alias: "nova", ModelAlias: "nova", Tries: []Try{{}}, Partial: true, Usage: chat.Usage{Input: n(4)}},
+	"panicked": {Outcome: Failed, RequestID: "r7", Method: "POST", Path: "/v1/chat/completions", Operation: "converse", KeyID: "k1", Status: 500, ErrorType: "internal_error", Err: errors.New("panic: x\ngoroutine 1"), Panicked: true},
 	"noted": {
-		RequestID: "r8", Method: "POST", Path: "/v1/chat/completions", Operation: "converse", KeyID: "k1", Alias: "nova", ModelAlias: "nova", Provider: "amazon-bedrock", UpstreamModel: "amazon.nova-pro-v1:0",
-		Attempts: 1, UpstreamRequestIDs: []string{"aws-8"}, Status: 200, Usage: chat.Usage{Input: n(1), Output: n(1)}, Notes: []string{"unknown stop reason \"tired\""},
+		Outcome: Succeeded, RequestID: "r8", Method: "POST", Path: "/v1/chat/completions", Operation: "converse", KeyID: "k1", Alias: "nova", ModelAlias: "nova", Provider: "amazon-bedrock", UpstreamModel: "amazon.nova-pro-v1:0",
+		Tries: []Try{{RequestID: "aws-8", Status: 200}}, Status: 200, Usage: chat.Usage{Input: n(1), Output: n(1)}, Notes: []string{"unknown stop reason \"tired\""},
 	},
 }
 
@@ -114,24 +116,11 @@ func golden(t *testing.T, path string, got []byte) {
 	}
 }
 
+// An outcome is the same word in log, metrics and record.
 func TestOutcome(t *testing.T) {
-	for _, test := range []struct {
-		call Call
-		want Outcome
-	}{
-		{Call{Status: 200}, Succeeded},
-		{Call{Status: 200, Attempts: 1, ErrorType: "upstream_error"}, Failed}, // a stream that broke
-		{Call{Status: 401}, Refused},
-		{Call{Status: 429, Attempts: 1}, Failed},
-		{Call{Status: 500}, Failed},
-		{Call{}, Cancelled},
-		{Call{Status: 200, Outcome: Cancelled}, Cancelled},
-	} {
-		if got := test.call.outcome(); got != test.want {
-			t.Errorf("%+v: %v, want %v", test.call, got, test.want)
-		}
-		if want := "OUTCOME_" + strings.ToUpper(test.want.String()); usagev1.Outcome(test.want).String() != want {
-			t.Errorf("%v is not %s in the record", test.want, want)
+	for _, o := range []Outcome{Succeeded, Refused, Failed, Cancelled} {
+		if got, want := usagev1.Outcome(o).String(), "OUTCOME_"+strings.ToUpper(o.String()); got != want {
+			t.Errorf("%v is %s in the record, want %s", o, got, want)
 		}
 	}
 }
@@ -142,7 +131,35 @@ func TestRecordTellsAbsentFromZero(t *testing.T) {
 		t.Errorf("%v", r)
 	}
 	r = calls["success"].record()
-	if r.GetPromptTokens() != 13 || r.GetCompletionTokens() != 5 || r.GetCachedTokens() != 2 || r.GetModelAlias() != "claude-*" {
+	if r.GetPromptTokens() != 13 || r.GetCompletionTokens() != 5 || r.GetCachedTokens() != 2 || r.GetModelAlias() != "claude-*" ||
+		r.GetDialect() != "openai.chat" || r.GetTeamId() != "t1" || r.GetUserId() != "u1" || r.GetTimeToFirstToken().AsDuration() != 200*time.Millisecond {
 		t.Errorf("%v", r)
+	}
+}
+
+// Each try stands in the record, one that got no answer too.
+func TestRecordHasEachTry(t *testing.T) {
+	r := calls["success"].record()
+	if r.GetAttempts() != 2 || len(r.Tries) != 2 {
+		t.Fatalf("%v", r)
+	}
+	if first := r.Tries[0]; first.ProviderKeyId != "p0" || first.UpstreamRequestId != "" || first.Status != 0 {
+		t.Errorf("%v", first)
+	}
+	if second := r.Tries[1]; second.ProviderKeyId != "p1" || second.UpstreamRequestId != "aws-1" || second.Status != 200 || second.Latency.AsDuration() != 1100*time.Millisecond {
+		t.Errorf("%v", second)
+	}
+}
+
+// A record of before tries is read, and keeps what stood in it.
+func TestRecordOfBefore(t *testing.T) {
+	data := protowire.AppendString(protowire.AppendTag(nil, 1, protowire.BytesType), "r1")
+	data = protowire.AppendString(protowire.AppendTag(data, 2, protowire.BytesType), "aws-1") // upstream_request_ids
+	var r usagev1.Record
+	if err := proto.Unmarshal(data, &r); err != nil || r.GetRequestId() != "r1" {
+		t.Fatalf("%v, %v", &r, err)
+	}
+	if again, err := proto.Marshal(&r); err != nil || !bytes.Equal(again, data) {
+		t.Errorf("%q became %q, %v", data, again, err)
 	}
 }

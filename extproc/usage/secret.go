@@ -17,68 +17,68 @@ const redacted = "[redacted]"
 // An alias is told where it is one: as the administrator wrote it, or as a wildcard
 // takes it, unless it looks like a secret. What is no alias may be anything, and is
 // told by its hash: who knows what callers might have meant can compare.
-func (c *Call) hideSecrets() {
-	c.Alias = cutAt(c.Alias, longestSecret)
+func (f *Facts) hideSecrets() {
+	f.Alias = cutAt(f.Alias, longestSecret)
 	switch {
-	case c.Alias == "" || c.Alias == c.ModelAlias:
-	case c.isSecret(c.Alias):
-		c.hide(c.Alias, c.UpstreamModel)
-		c.Alias = redacted
-	case c.ModelAlias == "":
-		c.Alias = unknownAlias(c.Alias)
+	case f.Alias == "" || f.Alias == f.ModelAlias:
+	case f.isSecret(f.Alias):
+		f.hide(f.Alias, f.UpstreamModel)
+		f.Alias = redacted
+	case f.ModelAlias == "":
+		f.Alias = unknownAlias(f.Alias)
 	default:
-		captured := capture(c.ModelAlias, c.Alias)
-		if captured != c.Alias && c.isSecret(captured) {
-			c.hide(c.Alias, c.UpstreamModel, captured)
-			c.Alias = redacted
+		captured := capture(f.ModelAlias, f.Alias)
+		if captured != f.Alias && f.isSecret(captured) {
+			f.hide(f.Alias, f.UpstreamModel, captured)
+			f.Alias = redacted
 		}
 	}
-	if c.isKey(c.RequestID) || looksLikeKey(c.RequestID) {
-		c.RequestID = redacted
+	if f.isKey(f.RequestID) || looksLikeKey(f.RequestID) {
+		f.RequestID = redacted
 	}
-	c.hidePath()
+	f.hidePath()
 }
 
 // hide keeps texts out of the lines about this call; the upstream model that was
 // made of a secret is one of them.
-func (c *Call) hide(texts ...string) {
+func (f *Facts) hide(texts ...string) {
 	for _, text := range texts {
 		if text != "" {
-			c.hidden = append(c.hidden, text)
+			f.hidden = append(f.hidden, text)
 		}
 	}
-	if c.UpstreamModel != "" {
-		c.UpstreamModel = redacted
+	if f.UpstreamModel != "" {
+		f.UpstreamModel = redacted
 	}
 }
 
 // hidePath cuts the query off the path, and takes secrets out of its segments.
-func (c *Call) hidePath() {
-	c.Path, _, _ = strings.Cut(c.Path, "?")
-	c.Path = cutAt(c.Path, longestModel)
-	if c.Attempts > 0 {
+func (f *Facts) hidePath() {
+	f.Path, _, _ = strings.Cut(f.Path, "?")
+	f.Path = cutAt(f.Path, longestModel)
+	if len(f.Tries) > 0 {
 		return // it is one of ours
 	}
-	segments := strings.Split(c.Path, "/")
+	segments := strings.Split(f.Path, "/")
 	found := false
 	for i, segment := range segments {
-		if plain, err := url.PathUnescape(segment); err == nil && c.isSecret(plain) || c.isSecret(segment) {
+		if plain, err := url.PathUnescape(segment); err == nil && f.isSecret(plain) || f.isSecret(segment) {
 			segments[i], found = redacted, true
 		}
 	}
 	if found {
-		c.Path = strings.Join(segments, "/")
+		f.Path = strings.Join(segments, "/")
 	}
 }
 
 // isSecret reports whether s is an API key of ours, or looks like a secret.
-func (c *Call) isSecret(s string) bool { return looksLikeKey(s) || opaque(s) || c.isKey(s) }
+func (f *Facts) isSecret(s string) bool { return looksLikeKey(s) || opaque(s) || f.isKey(s) }
 
 // longestSecret bounds what is hashed to see whether it is a key of ours.
 const longestSecret = 1024
 
-func (c *Call) isKey(s string) bool {
-	return c.IsKey != nil && s != "" && len(s) <= longestSecret && c.IsKey(s)
+func (f *Facts) isKey(s string) bool {
+	return f.IsKey != nil && s != "" && len(s) <= longestSecret && f.IsKey(s)
 }
 
 // capture is what the star of a wildcard alias stands for in alias.
@@ -167,8 +167,8 @@ func Redact(s string) string {
 }
 
 // redact is Redact, and takes out what is hidden of this call.
-func (c *Call) redact(s string) string {
-	for _, hidden := range c.hidden {
+func (f *Facts) redact(s string) string {
+	for _, hidden := range f.hidden {
 		s = strings.ReplaceAll(s, hidden, redacted)
 	}
 	return Redact(s)

@@ -96,6 +96,9 @@ func NewWriter(l appender, o WriterOptions) (*Writer, error) {
 	return w, nil
 }
 
+// Take takes over the record of a call.
+func (w *Writer) Take(f *Facts) { w.Add([]*usagev1.Record{f.record()}) }
+
 // Add takes records over. It never waits; beyond the bound, and after Close,
 // records are lost and counted.
 func (w *Writer) Add(records []*usagev1.Record) {

@@ -218,7 +218,7 @@ func TestBadRecord(t *testing.T) {
 		m, b := NewMetrics(), newBook(false)
 		w := writer(t, b, WriterOptions{SpoolDir: dir, Metrics: m, Log: slog.New(slog.NewTextHandler(&log, nil))})
 		records := some(5)
-		records[2].UpstreamRequestIds = []string{"\xff"}
+		records[2].Tries = []*usagev1.Try{{UpstreamRequestId: "\xff"}}
 		w.Add(records)
 		if err := closed(t, w); err != nil || b.count() != 4 || lost(m) != 1 {
 			t.Errorf("%d stored, %v lost, %v", b.count(), lost(m), err)

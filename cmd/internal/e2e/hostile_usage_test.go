@@ -58,8 +58,8 @@ func TestUpstreamRequestIDThatIsNotUTF8(t *testing.T) {
 		}
 		g.accounted(t, c, 1)
 		for _, r := range g.records(t) {
-			if r.KeyId == c.keyID && r.Attempts == 1 && (len(r.UpstreamRequestIds) != 1 || !strings.HasPrefix(r.UpstreamRequestIds[0], "aws-\uFFFDid\uFFFD-long") || len(r.UpstreamRequestIds[0]) > 300) {
-				t.Errorf("recorded %q", r.UpstreamRequestIds)
+			if r.KeyId == c.keyID && r.Attempts == 1 && (len(r.Tries) != 1 || !strings.HasPrefix(r.Tries[0].UpstreamRequestId, "aws-\uFFFDid\uFFFD-long") || len(r.Tries[0].UpstreamRequestId) > 300) {
+				t.Errorf("recorded %q", r.Tries)
 			}
 		}
 	}

@@ -20,6 +20,12 @@ func TestMain(m *testing.M) {
 }
 
 func run(m *testing.M) int {
+	for variable, name := range map[string]string{"ENVOY": "envoy", "VALKEY_SERVER": "valkey-server"} {
+		if _, err := os.Stat(tool(variable, name)); err != nil {
+			fmt.Fprintf(os.Stderr, "no %s: run make tools, or name one in %s (%v)\n", name, variable, err)
+			return 1
+		}
+	}
 	dir, err := os.MkdirTemp("", "e2e")
 	if err != nil {
 		fmt.Fprintln(os.Stderr, err)

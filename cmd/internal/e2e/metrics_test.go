@@ -102,9 +102,10 @@ func TestUsageRecord(t *testing.T) {
 		}
 		return errors.New("no record of the request")
 	})
-	if len(record.UpstreamRequestIds) != 1 || record.KeyId != c.keyID || record.Alias != c.alias || record.ModelId != c.modelID || record.UpstreamModel != claude || record.ProviderKeyId == "" ||
+	if len(record.Tries) != 1 || record.Tries[0].UpstreamRequestId == "" || record.Tries[0].Status != 200 || record.Tries[0].Latency.AsDuration() <= 0 || record.Tries[0].ProviderKeyId != record.ProviderKeyId ||
+		record.KeyId != c.keyID || record.Alias != c.alias || record.ModelId != c.modelID || record.UpstreamModel != claude || record.ProviderKeyId == "" ||
 		record.Status != 200 || record.Outcome != usagev1.Outcome_OUTCOME_SUCCEEDED || record.GetPromptTokens() == 0 || record.GetCompletionTokens() == 0 ||
-		record.Latency.AsDuration() <= 0 || record.TimeToFirstToken.AsDuration() <= 0 || !record.Stream || record.Attempts != 1 || record.ClientAddress != "127.0.0.1" || record.Partial || record.Operation != "converse" {
+		record.Latency.AsDuration() <= 0 || record.TimeToFirstToken.AsDuration() <= 0 || !record.Stream || record.Attempts != 1 || record.ClientAddress != "127.0.0.1" || record.Partial || record.Operation != "converse" || record.Dialect != "openai.chat" {
 		t.Errorf("the record: %v", &record)
 	}
 }

@@ -13,6 +13,7 @@ import (
 
 	"github.com/redis/go-redis/v9"
 
+	"aisix/admin/store/redistest"
 	"aisix/envoy"
 )
 
@@ -237,14 +238,7 @@ func valkeyStack(t *testing.T) *Stack {
 	if err != nil {
 		t.Fatal(err)
 	}
-	binary := os.Getenv("VALKEY_SERVER")
-	if binary == "" {
-		binary = filepath.Join("..", "..", "..", ".tools", Valkey)
-	}
-	if binary, err = filepath.Abs(binary); err != nil {
-		t.Fatal(err)
-	}
-	s, err := New(Options{Dir: t.TempDir(), Valkey: binary, Env: []string{"AISIX_REDIS__URL=redis://" + address}, Parts: []string{Valkey}})
+	s, err := New(Options{Dir: t.TempDir(), Valkey: redistest.Binary(t), Env: []string{"AISIX_REDIS__URL=redis://" + address}, Parts: []string{Valkey}})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -10,15 +10,15 @@ import (
 	"testing"
 
 	corev3 "github.com/envoyproxy/go-control-plane/envoy/config/core/v3"
-	modev3 "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/http/ext_proc/v3"
+	filterv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/http/ext_proc/v3"
 	extprocv3 "github.com/envoyproxy/go-control-plane/envoy/service/ext_proc/v3"
 )
 
 // Envoy is a caller's request, the Envoy in between, and an upstream. The zero
 // value is a full-duplex Envoy whose upstream answers an empty 200.
 type Envoy struct {
-	Mode    modev3.ProcessingMode_BodySendMode // of the request; zero is FullDuplex
-	Method  string                             // "" is POST
+	Mode    filterv3.ProcessingMode_BodySendMode // of the request; zero is FullDuplex
+	Method  string                               // "" is POST
 	Path    string
 	Header  http.Header
 	Body    []byte // nil: no body at all
@@ -158,7 +158,7 @@ func (p *player) feed() {
 	p.feedReply()
 }
 
-func (p *player) start(mode modev3.ProcessingMode_BodySendMode) {
+func (p *player) start(mode filterv3.ProcessingMode_BodySendMode) {
 	kv := []string{":method", p.method(), ":scheme", "http", ":authority", "gateway", ":path", p.Path}
 	for k, vs := range p.Header {
 		for _, v := range vs {
@@ -191,7 +191,7 @@ func (p *player) method() string {
 
 func (p *player) put(m *extprocv3.ProcessingRequest) bool { return p.stream.TryPut(m, patience) }
 
-func (p *player) feedBody(mode modev3.ProcessingMode_BodySendMode) {
+func (p *player) feedBody(mode filterv3.ProcessingMode_BodySendMode) {
 	if mode == Buffered {
 		select {
 		case <-p.continued:

@@ -14,7 +14,7 @@ import (
 	"time"
 
 	corev3 "github.com/envoyproxy/go-control-plane/envoy/config/core/v3"
-	modev3 "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/http/ext_proc/v3"
+	filterv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/http/ext_proc/v3"
 	extprocv3 "github.com/envoyproxy/go-control-plane/envoy/service/ext_proc/v3"
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/codes"
@@ -28,8 +28,8 @@ const patience = 10 * time.Second
 
 // The body modes of a stream.
 const (
-	FullDuplex = modev3.ProcessingMode_FULL_DUPLEX_STREAMED
-	Buffered   = modev3.ProcessingMode_BUFFERED
+	FullDuplex = filterv3.ProcessingMode_FULL_DUPLEX_STREAMED
+	Buffered   = filterv3.ProcessingMode_BUFFERED
 )
 
 // Stream is the server's side of an ext_proc stream whose other side a test
@@ -149,7 +149,7 @@ func (s *Stream) Reset() { s.cancel() }
 
 // First adds protocol_config, as Envoy does on a stream's first message. Response
 // bodies are FULL_DUPLEX_STREAMED.
-func First(m *extprocv3.ProcessingRequest, request modev3.ProcessingMode_BodySendMode) *extprocv3.ProcessingRequest {
+func First(m *extprocv3.ProcessingRequest, request filterv3.ProcessingMode_BodySendMode) *extprocv3.ProcessingRequest {
 	m.ProtocolConfig = &extprocv3.ProtocolConfiguration{RequestBodyMode: request, ResponseBodyMode: FullDuplex}
 	return m
 }

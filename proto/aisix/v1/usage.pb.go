@@ -92,8 +92,6 @@ type Record struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// x-aisix-request-id: may be of the caller's choosing, so it is no key.
 	RequestId string `protobuf:"bytes,1,opt,name=request_id,json=requestId,proto3" json:"request_id,omitempty"`
-	// AWS's x-amzn-requestid, one per attempt that got an answer, oldest first.
-	UpstreamRequestIds []string `protobuf:"bytes,2,rep,name=upstream_request_ids,json=upstreamRequestIds,proto3" json:"upstream_request_ids,omitempty"`
 	// When the request headers arrived.
 	Time *timestamppb.Timestamp `protobuf:"bytes,3,opt,name=time,proto3" json:"time,omitempty"`
 	// The API key's resource id. Empty in records of before, where authentication
@@ -140,7 +138,14 @@ type Record struct {
 	// summed where a key makes too many of them: those that ended alike, in about a
 	// second of one UTC day. Such a record has what they have in common and the time of
 	// the first; no request id, alias, latency or client address.
-	Count         int64 `protobuf:"varint,25,opt,name=count,proto3" json:"count,omitempty"`
+	Count int64 `protobuf:"varint,25,opt,name=count,proto3" json:"count,omitempty"`
+	// In whose API shape a model was asked: "openai.chat"; empty where none was.
+	Dialect string `protobuf:"bytes,26,opt,name=dialect,proto3" json:"dialect,omitempty"`
+	// Whom the API key belonged to, as its resource had it; empty where it says nothing.
+	TeamId string `protobuf:"bytes,27,opt,name=team_id,json=teamId,proto3" json:"team_id,omitempty"`
+	UserId string `protobuf:"bytes,28,opt,name=user_id,json=userId,proto3" json:"user_id,omitempty"`
+	// The upstream calls made, oldest first: as many as attempts.
+	Tries         []*Try `protobuf:"bytes,29,rep,name=tries,proto3" json:"tries,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -180,13 +185,6 @@ func (x *Record) GetRequestId() string {
 		return x.RequestId
 	}
 	return ""
-}
-
-func (x *Record) GetUpstreamRequestIds() []string {
-	if x != nil {
-		return x.UpstreamRequestIds
-	}
-	return nil
 }
 
 func (x *Record) GetTime() *timestamppb.Timestamp {
@@ -350,15 +348,115 @@ func (x *Record) GetCount() int64 {
 	return 0
 }
 
+func (x *Record) GetDialect() string {
+	if x != nil {
+		return x.Dialect
+	}
+	return ""
+}
+
+func (x *Record) GetTeamId() string {
+	if x != nil {
+		return x.TeamId
+	}
+	return ""
+}
+
+func (x *Record) GetUserId() string {
+	if x != nil {
+		return x.UserId
+	}
+	return ""
+}
+
+func (x *Record) GetTries() []*Try {
+	if x != nil {
+		return x.Tries
+	}
+	return nil
+}
+
+// Try is one request to an upstream.
+type Try struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// AWS's x-amzn-requestid; empty where no answer came.
+	UpstreamRequestId string `protobuf:"bytes,1,opt,name=upstream_request_id,json=upstreamRequestId,proto3" json:"upstream_request_id,omitempty"`
+	// HTTP status of the upstream's answer; 0 where none came.
+	Status int32 `protobuf:"varint,2,opt,name=status,proto3" json:"status,omitempty"`
+	// To the headers of its answer, or until it was given up.
+	Latency *durationpb.Duration `protobuf:"bytes,3,opt,name=latency,proto3" json:"latency,omitempty"`
+	// Whose credentials signed it.
+	ProviderKeyId string `protobuf:"bytes,4,opt,name=provider_key_id,json=providerKeyId,proto3" json:"provider_key_id,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Try) Reset() {
+	*x = Try{}
+	mi := &file_aisix_v1_usage_proto_msgTypes[1]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Try) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Try) ProtoMessage() {}
+
+func (x *Try) ProtoReflect() protoreflect.Message {
+	mi := &file_aisix_v1_usage_proto_msgTypes[1]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Try.ProtoReflect.Descriptor instead.
+func (*Try) Descriptor() ([]byte, []int) {
+	return file_aisix_v1_usage_proto_rawDescGZIP(), []int{1}
+}
+
+func (x *Try) GetUpstreamRequestId() string {
+	if x != nil {
+		return x.UpstreamRequestId
+	}
+	return ""
+}
+
+func (x *Try) GetStatus() int32 {
+	if x != nil {
+		return x.Status
+	}
+	return 0
+}
+
+func (x *Try) GetLatency() *durationpb.Duration {
+	if x != nil {
+		return x.Latency
+	}
+	return nil
+}
+
+func (x *Try) GetProviderKeyId() string {
+	if x != nil {
+		return x.ProviderKeyId
+	}
+	return ""
+}
+
 var File_aisix_v1_usage_proto protoreflect.FileDescriptor
 
 const file_aisix_v1_usage_proto_rawDesc = "" +
 	"\n" +
-	"\x14aisix/v1/usage.proto\x12\baisix.v1\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\x9c\b\n" +
+	"\x14aisix/v1/usage.proto\x12\baisix.v1\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\xf7\b\n" +
 	"\x06Record\x12\x1d\n" +
 	"\n" +
-	"request_id\x18\x01 \x01(\tR\trequestId\x120\n" +
-	"\x14upstream_request_ids\x18\x02 \x03(\tR\x12upstreamRequestIds\x12.\n" +
+	"request_id\x18\x01 \x01(\tR\trequestId\x12.\n" +
 	"\x04time\x18\x03 \x01(\v2\x1a.google.protobuf.TimestampR\x04time\x12\x15\n" +
 	"\x06key_id\x18\x04 \x01(\tR\x05keyId\x12\x14\n" +
 	"\x05alias\x18\x05 \x01(\tR\x05alias\x12\x19\n" +
@@ -384,12 +482,21 @@ const file_aisix_v1_usage_proto_rawDesc = "" +
 	"\vmodel_alias\x18\x17 \x01(\tR\n" +
 	"modelAlias\x12\x1c\n" +
 	"\toperation\x18\x18 \x01(\tR\toperation\x12\x14\n" +
-	"\x05count\x18\x19 \x01(\x03R\x05countB\x10\n" +
+	"\x05count\x18\x19 \x01(\x03R\x05count\x12\x18\n" +
+	"\adialect\x18\x1a \x01(\tR\adialect\x12\x17\n" +
+	"\ateam_id\x18\x1b \x01(\tR\x06teamId\x12\x17\n" +
+	"\auser_id\x18\x1c \x01(\tR\x06userId\x12#\n" +
+	"\x05tries\x18\x1d \x03(\v2\r.aisix.v1.TryR\x05triesB\x10\n" +
 	"\x0e_prompt_tokensB\x14\n" +
 	"\x12_completion_tokensB\x10\n" +
 	"\x0e_cached_tokensB\x15\n" +
 	"\x13_cache_write_tokensB\x13\n" +
-	"\x11_reasoning_tokens*y\n" +
+	"\x11_reasoning_tokensJ\x04\b\x02\x10\x03R\x14upstream_request_ids\"\xaa\x01\n" +
+	"\x03Try\x12.\n" +
+	"\x13upstream_request_id\x18\x01 \x01(\tR\x11upstreamRequestId\x12\x16\n" +
+	"\x06status\x18\x02 \x01(\x05R\x06status\x123\n" +
+	"\alatency\x18\x03 \x01(\v2\x19.google.protobuf.DurationR\alatency\x12&\n" +
+	"\x0fprovider_key_id\x18\x04 \x01(\tR\rproviderKeyId*y\n" +
 	"\aOutcome\x12\x17\n" +
 	"\x13OUTCOME_UNSPECIFIED\x10\x00\x12\x15\n" +
 	"\x11OUTCOME_SUCCEEDED\x10\x01\x12\x13\n" +
@@ -410,23 +517,26 @@ func file_aisix_v1_usage_proto_rawDescGZIP() []byte {
 }
 
 var file_aisix_v1_usage_proto_enumTypes = make([]protoimpl.EnumInfo, 1)
-var file_aisix_v1_usage_proto_msgTypes = make([]protoimpl.MessageInfo, 1)
+var file_aisix_v1_usage_proto_msgTypes = make([]protoimpl.MessageInfo, 2)
 var file_aisix_v1_usage_proto_goTypes = []any{
 	(Outcome)(0),                  // 0: aisix.v1.Outcome
 	(*Record)(nil),                // 1: aisix.v1.Record
-	(*timestamppb.Timestamp)(nil), // 2: google.protobuf.Timestamp
-	(*durationpb.Duration)(nil),   // 3: google.protobuf.Duration
+	(*Try)(nil),                   // 2: aisix.v1.Try
+	(*timestamppb.Timestamp)(nil), // 3: google.protobuf.Timestamp
+	(*durationpb.Duration)(nil),   // 4: google.protobuf.Duration
 }
 var file_aisix_v1_usage_proto_depIdxs = []int32{
-	2, // 0: aisix.v1.Record.time:type_name -> google.protobuf.Timestamp
+	3, // 0: aisix.v1.Record.time:type_name -> google.protobuf.Timestamp
 	0, // 1: aisix.v1.Record.outcome:type_name -> aisix.v1.Outcome
-	3, // 2: aisix.v1.Record.latency:type_name -> google.protobuf.Duration
-	3, // 3: aisix.v1.Record.time_to_first_token:type_name -> google.protobuf.Duration
-	4, // [4:4] is the sub-list for method output_type
-	4, // [4:4] is the sub-list for method input_type
-	4, // [4:4] is the sub-list for extension type_name
-	4, // [4:4] is the sub-list for extension extendee
-	0, // [0:4] is the sub-list for field type_name
+	4, // 2: aisix.v1.Record.latency:type_name -> google.protobuf.Duration
+	4, // 3: aisix.v1.Record.time_to_first_token:type_name -> google.protobuf.Duration
+	2, // 4: aisix.v1.Record.tries:type_name -> aisix.v1.Try
+	4, // 5: aisix.v1.Try.latency:type_name -> google.protobuf.Duration
+	6, // [6:6] is the sub-list for method output_type
+	6, // [6:6] is the sub-list for method input_type
+	6, // [6:6] is the sub-list for extension type_name
+	6, // [6:6] is the sub-list for extension extendee
+	0, // [0:6] is the sub-list for field type_name
 }
 
 func init() { file_aisix_v1_usage_proto_init() }
@@ -441,7 +551,7 @@ func file_aisix_v1_usage_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_aisix_v1_usage_proto_rawDesc), len(file_aisix_v1_usage_proto_rawDesc)),
 			NumEnums:      1,
-			NumMessages:   1,
+			NumMessages:   2,
 			NumExtensions: 0,
 			NumServices:   0,
 		},
