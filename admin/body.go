@@ -54,7 +54,7 @@ func checkType(r *request, types []string) error {
 	return nil
 }
 
-var tooLarge = &problem{status: http.StatusRequestEntityTooLarge, Code: "body_too_large", Message: "the body is over 2 MiB"}
+var tooLarge = &problem{status: http.StatusRequestEntityTooLarge, Code: "body_too_large", Message: "the body exceeds 2 MiB"}
 
 const (
 	jsonType  = "application/json"

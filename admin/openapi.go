@@ -61,10 +61,10 @@ var failures = map[int]struct {
 	403: {name: "Forbidden", text: "The request names a Host or an Origin that is none of this API's, or has the sample admin key and is not of this machine."},
 	404: {name: "NotFound", text: "No such resource or path."},
 	409: {name: "Conflict", text: "The name is taken, or other resources refer to this one; of confirm, nothing is lost."},
-	412: {name: "PreconditionFailed", text: "The resource has another revision than If-Match names."},
-	413: {name: "TooLarge", text: "The body is over 2 MiB."},
+	412: {name: "PreconditionFailed", text: "The revision of the resource does not match If-Match."},
+	413: {name: "TooLarge", text: "The body exceeds 2 MiB."},
 	415: {name: "UnsupportedMediaType", text: "The body is not JSON by its Content-Type."},
-	500: {name: "Unreadable", text: "The stored row was harmed and can't be read. Delete it and make it anew."},
+	500: {name: "Unreadable", text: "The stored row is corrupted and can't be read. Delete and recreate it."},
 	503: {name: "Unavailable", headers: map[string]resource.Schema{"Retry-After": {"type": "string"}},
 		text: "store_unavailable: Redis is away; a write that broke off may have been made. store_lost: Redis has lost what it held; error_msg says what to do."},
 }

@@ -38,7 +38,7 @@ func asProblem(err error) *problem {
 		reference *store.ReferenceError
 		taken     *store.TakenError
 		used      *store.InUseError
-		harmed    *store.UnreadableError
+		corrupted *store.UnreadableError
 		lost      *store.LostError
 	)
 	switch {
@@ -52,9 +52,9 @@ func asProblem(err error) *problem {
 		return &problem{status: http.StatusConflict, Code: "conflict", Message: taken.Error(), Pointer: taken.Pointer}
 	case errors.As(err, &used):
 		return &problem{status: http.StatusConflict, Code: "conflict", Message: used.Error(), Pointer: used.Pointer}
-	case errors.As(err, &harmed):
+	case errors.As(err, &corrupted):
 		return &problem{status: http.StatusInternalServerError, Code: "unreadable", cause: err,
-			Message: "the stored row of " + string(harmed.Kind) + "/" + harmed.ID + " can't be read; the log says why. Delete it and make it anew"}
+			Message: "the stored row of " + string(corrupted.Kind) + "/" + corrupted.ID + " can't be read; see the log. Delete and recreate it"}
 	case errors.As(err, &lost):
 		return &problem{status: http.StatusServiceUnavailable, Code: "store_lost", header: retryAfter, cause: err,
 			Message: lost.Error() + ". The proxy goes on serving what was in force. Restore the data of Redis, or put in force what it holds now: POST " + confirmPath(lost.Epoch)}
@@ -63,7 +63,7 @@ func asProblem(err error) *problem {
 	case errors.Is(err, store.ErrNotFound):
 		return &problem{status: http.StatusNotFound, Code: "not_found", Message: "resource not found"}
 	case errors.Is(err, store.ErrMoved):
-		return &problem{status: http.StatusPreconditionFailed, Code: "precondition_failed", Message: "the resource has another revision than If-Match names"}
+		return &problem{status: http.StatusPreconditionFailed, Code: "precondition_failed", Message: "the resource's revision does not match If-Match"}
 	case errors.Is(err, store.ErrUnavailable):
 		return unavailable(err)
 	default:

@@ -128,8 +128,8 @@ func TestALostStore(t *testing.T) {
 	a.must("POST", "/admin/v1/apikeys", `{"allowed_models":[]}`)
 }
 
-// A row that was harmed at rest hides none of the others, and can be got rid of.
-func TestAHarmedRowCanBeDeleted(t *testing.T) {
+// A row that was corrupted at rest hides none of the others, and can be got rid of.
+func TestACorruptedRowCanBeDeleted(t *testing.T) {
 	var log bytes.Buffer // of the store
 	before := slog.Default()
 	slog.SetDefault(slog.New(slog.NewJSONHandler(&log, nil)))
@@ -142,8 +142,8 @@ func TestAHarmedRowCanBeDeleted(t *testing.T) {
 	}
 	good := a.must("POST", "/admin/v1/models", model("good")).header.Get("Location")
 	for _, row := range []string{"7 {", "no revision"} {
-		harmed := a.must("POST", "/admin/v1/models", model("harmed")).header.Get("Location")
-		id := harmed[strings.LastIndex(harmed, "/")+1:]
+		corrupted := a.must("POST", "/admin/v1/models", model("corrupted")).header.Get("Location")
+		id := corrupted[strings.LastIndex(corrupted, "/")+1:]
 		if err := a.valkey.Client().HSet(t.Context(), "{aisix:config}:models", id, row).Err(); err != nil {
 			t.Fatal(err)
 		}
@@ -151,14 +151,14 @@ func TestAHarmedRowCanBeDeleted(t *testing.T) {
 		if !strings.Contains(list, good[strings.LastIndex(good, "/")+1:]) || strings.Contains(list, id) || !strings.Contains(log.String(), id) {
 			t.Errorf("%s: the list is %s, the log %s", row, list, &log)
 		}
-		if r := a.do("GET", harmed, ""); r.status != 500 || !strings.Contains(r.body, "models/"+id) || !strings.Contains(r.body, "Delete it") {
+		if r := a.do("GET", corrupted, ""); r.status != 500 || !strings.Contains(r.body, "models/"+id) || !strings.Contains(r.body, "Delete and recreate it") {
 			t.Errorf("%s: %d %s", row, r.status, r.body)
 		}
 		if r := a.do("DELETE", key, ""); r.status != 409 || !strings.Contains(r.body, id) {
 			t.Errorf("%s: deleting its provider key: %d %s", row, r.status, r.body)
 		}
-		a.must("DELETE", harmed, "")
-		a.must("DELETE", a.must("POST", "/admin/v1/models", model("harmed")).header.Get("Location"), "") // its name was free
+		a.must("DELETE", corrupted, "")
+		a.must("DELETE", a.must("POST", "/admin/v1/models", model("corrupted")).header.Get("Location"), "") // its name was free
 	}
 	a.must("DELETE", good, "")
 	// The secret of a provider key too.
@@ -168,5 +168,5 @@ func TestAHarmedRowCanBeDeleted(t *testing.T) {
 	if r := a.do("GET", "/admin/v1/provider_keys", ""); r.status != 200 || r.body != "[]" {
 		t.Errorf("%d %s", r.status, r.body)
 	}
-	a.must("DELETE", key, "") // no trace of the harmed models holds it
+	a.must("DELETE", key, "") // no trace of the corrupted models holds it
 }

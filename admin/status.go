@@ -44,7 +44,7 @@ func (s *Server) livez(a *answer, _ *request) error {
 	return a.json(http.StatusOK, status{Status: "ok"})
 }
 
-// readyz tells whether requests should come here: the store answers, holds what
+// readyz reports whether requests should come here: the store answers, holds what
 // our master key opens, and nobody asked the process to end.
 func (s *Server) readyz(a *answer, r *request) error {
 	if s.draining.Load() {

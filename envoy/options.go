@@ -129,7 +129,7 @@ func Defaults() Options {
 	}
 }
 
-// since tells whether Envoy is 1.version or newer.
+// since reports whether Envoy is 1.version or newer.
 func (o Options) since(version int) bool { return o.Version >= version }
 
 // check reports everything that is wrong with o at once.

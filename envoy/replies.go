@@ -25,14 +25,14 @@ type reply struct {
 // gone.
 func replies() []reply {
 	return []reply{
-		{filter: cel(overloaded), status: 503, kind: "gateway_overloaded", message: "more requests are in flight than the gateway takes; retry after a moment", retry: true},
+		{filter: cel(overloaded), status: 503, kind: "gateway_overloaded", message: "too many requests in flight; retry after a moment", retry: true},
 		{filter: flags("UPE", "UF", "UC", "UR", "LR", "UO", "URX", "UH", "DF"), status: 502, kind: "transport_error", message: "the connection to the upstream failed"},
 		// Connecting failed, and the body is longer than Envoy keeps for its one retry.
 		{filter: status(507), status: 502, kind: "transport_error", message: "the connection to the upstream failed"},
-		{filter: cel(`response.code_details == "upgrade_failed"`), status: 405, kind: "invalid_request_error", message: "CONNECT and protocol upgrades are not served here"},
+		{filter: cel(`response.code_details == "upgrade_failed"`), status: 405, kind: "invalid_request_error", message: "CONNECT and protocol upgrades are not supported"},
 		{filter: status(400), kind: "invalid_request_error", message: "the request is not valid HTTP"},
-		{filter: status(405), kind: "invalid_request_error", message: "CONNECT and protocol upgrades are not served here"},
-		{filter: status(404), kind: "invalid_request_error", message: "nothing is served here"},
+		{filter: status(405), kind: "invalid_request_error", message: "CONNECT and protocol upgrades are not supported"},
+		{filter: status(404), kind: "invalid_request_error", message: "no route matches this request"},
 		{filter: status(408), kind: "invalid_request_error", message: "the request did not arrive in time"},
 		{filter: status(413), kind: "invalid_request_error", message: "the request body is too large"},
 		{filter: status(426), kind: "invalid_request_error", message: "HTTP/1.1 or newer is required"},
@@ -40,9 +40,9 @@ func replies() []reply {
 		{filter: status(501), kind: "invalid_request_error", message: "the transfer encoding is not supported"},
 		{filter: status(504), kind: "timeout", message: "the upstream did not answer in time"},
 		{filter: flags("UT", "SI", "DT"), status: 504, kind: "timeout", message: "the upstream did not answer in time"},
-		{filter: status(503), kind: "gateway_unavailable", message: "the gateway can't serve requests at the moment", retry: true},
+		{filter: status(503), kind: "gateway_unavailable", message: "the gateway is temporarily unavailable", retry: true},
 		{filter: atLeast(500), kind: "internal_error", message: "the gateway failed to handle the request"},
-		{filter: atLeast(0), kind: "invalid_request_error", message: "the request can't be served"},
+		{filter: atLeast(0), kind: "invalid_request_error", message: "the request cannot be served"},
 	}
 }
 

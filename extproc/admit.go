@@ -178,13 +178,13 @@ func (s *Server) decompress(c *call, body *exchange.Body) ([]byte, error) {
 	case "gzip":
 		z, err := gzip.NewReader(body.Reader())
 		if err != nil {
-			return nil, fault.Invalid("", "the body is not the gzip that content-encoding says")
+			return nil, fault.Invalid("", "content-encoding is gzip, but the body is not valid gzip")
 		}
 		r = z
 	case "zstd":
 		z, err := zstd.NewReader(body.Reader(), zstd.WithDecoderMaxMemory(uint64(limit)+1<<20), zstd.WithDecoderConcurrency(1))
 		if err != nil {
-			return nil, fault.Invalid("", "the body is not the zstd that content-encoding says")
+			return nil, fault.Invalid("", "content-encoding is zstd, but the body is not valid zstd")
 		}
 		defer z.Close()
 		r = z
@@ -199,7 +199,7 @@ func (s *Server) decompress(c *call, body *exchange.Body) ([]byte, error) {
 	case int64(len(plain)) > limit || errors.Is(err, zstd.ErrDecoderSizeExceeded):
 		return nil, tooLarge(limit)
 	case err != nil:
-		return nil, fault.Invalid("", "the compressed body is broken or cut short")
+		return nil, fault.Invalid("", "the compressed body is corrupted or truncated")
 	}
 	return plain, nil
 }
@@ -221,7 +221,7 @@ func (c *counted) Read(p []byte) (int, error) {
 }
 
 func tooLarge(limit int64) error {
-	return &fault.Error{Kind: fault.InvalidRequest, Status: http.StatusRequestEntityTooLarge, Message: fmt.Sprintf("the body is over the limit of %d bytes", limit)}
+	return &fault.Error{Kind: fault.InvalidRequest, Status: http.StatusRequestEntityTooLarge, Message: fmt.Sprintf("the body exceeds the limit of %d bytes", limit)}
 }
 
 // resolve finds the model of the alias, and checks the key's allowlist.

@@ -53,7 +53,7 @@ func (s *Server) arrive(c *call) error {
 	case admission.ErrShare:
 		return c.limited(tooMany(c.key.ID, most))
 	case admission.ErrFull:
-		return overloaded("the gateway has as many calls in flight as it takes")
+		return overloaded("the gateway has too many calls in flight")
 	}
 	return c.take(c.header.Size())
 }
@@ -93,7 +93,7 @@ func (c *call) keyBucket() ratelimit.Bucket {
 // take counts bytes that are about to be held for the call.
 func (c *call) take(n int64) error {
 	if !c.held.Take(n) {
-		return overloaded("the gateway holds as many bytes of request bodies as it takes")
+		return overloaded("the gateway holds too many bytes of request bodies")
 	}
 	return nil
 }
@@ -112,7 +112,7 @@ func (s *Server) body(ctx context.Context, c *call) (*exchange.Body, error) {
 		return nil, tooLarge(limit)
 	case errors.Is(err, exchange.ErrSlow):
 		return nil, &fault.Error{Kind: fault.InvalidRequest, Status: http.StatusRequestTimeout,
-			Message: fmt.Sprintf("the body came too slowly: fewer than %d bytes in %v", least, s.Config.BodyWindow)}
+			Message: fmt.Sprintf("the body arrived too slowly: fewer than %d bytes in %v", least, s.Config.BodyWindow)}
 	}
 	if err == nil {
 		c.held.Set(c.header.Size() + body.Size()) // what Envoy buffers was counted as announced

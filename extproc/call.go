@@ -83,7 +83,7 @@ func requestID(h *exchange.Header) string {
 	return ""
 }
 
-// visibleASCII tells whether s is 1-256 visible ASCII characters.
+// visibleASCII reports whether s is 1-256 visible ASCII characters.
 func visibleASCII(s string) bool {
 	if len(s) == 0 || len(s) > 256 {
 		return false
@@ -135,7 +135,7 @@ func (c *call) failed(f *fault.Error) {
 	c.facts.ErrorType, c.facts.ErrorCode, c.facts.Err = string(f.Kind), f.Code, f.Err
 }
 
-// isGone tells whether err means that Envoy has ended the stream: there is nobody
+// isGone reports whether err means that Envoy has ended the stream: there is nobody
 // left to tell. The caller left, or the upstream broke off in mid-answer and Envoy
 // then broke the caller's connection. The two look alike from here: the stream is
 // half-closed without a word (Envoy 1.40), or reset.

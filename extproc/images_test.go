@@ -44,9 +44,9 @@ func TestImages(t *testing.T) {
 	}{
 		{"fetching is off", limited, "messages[0].content[1].image_url.url", "is off", nil, ""},
 		// A model that is known to take no images costs no fetch.
-		{"the model takes none", `{"display_name":"m","model_name":"amazon.nova-micro-v1:0","rate_limit":{"rpm":1}}`, "messages[0].content[1]", "takes no images", untouched, ""},
+		{"the model takes none", `{"display_name":"m","model_name":"amazon.nova-micro-v1:0","rate_limit":{"rpm":1}}`, "messages[0].content[1]", "does not support images", untouched, ""},
 		{"a broken conversation", limited, "messages[1].tool_call_id", "zz", untouched, `,{"role":"tool","tool_call_id":"zz","content":"x"}`},
-		{"the model takes no documents", `{"display_name":"m","model_name":"meta.llama3-2-11b-instruct-v1:0","rate_limit":{"rpm":1},"capabilities":{"documents":false}}`, "messages[1].content[0]", "takes no documents", untouched,
+		{"the model takes no documents", `{"display_name":"m","model_name":"meta.llama3-2-11b-instruct-v1:0","rate_limit":{"rpm":1},"capabilities":{"documents":false}}`, "messages[1].content[0]", "does not support documents", untouched,
 			`,{"role":"user","content":[{"type":"file","file":{"filename":"a.txt","file_data":"aGVsbG8="}}]}`},
 	} {
 		t.Run(test.name, func(t *testing.T) {

@@ -124,7 +124,7 @@ func New(p Parts) *Server {
 // Drain makes the server not ready: calls go on, balancers look elsewhere.
 func (s *Server) Drain() { s.draining.Store(true) }
 
-// Ready tells whether a snapshot is in force and the process is not stopping.
+// Ready reports whether a snapshot is in force and the process is not stopping.
 func (s *Server) Ready() bool { return s.Snapshots.Load() != nil && !s.draining.Load() }
 
 // Process serves one ext_proc stream: one HTTP request and its response.

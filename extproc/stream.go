@@ -178,7 +178,7 @@ const envoyBuffer = 1 << 20
 func (c *call) stood(silent time.Duration) error {
 	c.left = true
 	return &fault.Error{Kind: fault.Timeout, Status: http.StatusGatewayTimeout, Code: "stalled",
-		Message: "the stream stood still: the caller did not read it, or the upstream did not go on",
+		Message: "the stream stalled: the caller did not read it, or the upstream sent nothing",
 		Err:     fmt.Errorf("nothing came for %v after %d bytes went to the caller: it may not read", silent.Round(time.Second), c.sent)}
 }
 

@@ -78,7 +78,7 @@ func (l *Ledger) AppendBatch(ctx context.Context, b Batch) error {
 		return fmt.Errorf("append usage records: %w", err)
 	}
 	for _, what := range aside {
-		l.log.Error("what is in Redis under a name of the usage records is not theirs, and is set aside", "what", what)
+		l.log.Error("what is in Redis under a name of the usage records is not one of them, and is set aside", "what", what)
 	}
 	return nil
 }

@@ -112,7 +112,7 @@ func (l *Ledger) Totals(ctx context.Context, from, to time.Time, groupBy string)
 				}
 			}
 			if foreign > 0 {
-				l.log.Error("usage totals hold fields that are not theirs: passed over", "key", totalsKey(day.name), "fields", foreign)
+				l.log.Error("usage totals have unknown fields, which are skipped", "key", totalsKey(day.name), "fields", foreign)
 			}
 		}
 	}
@@ -173,7 +173,7 @@ func (l *Ledger) days(ctx context.Context, first, last time.Time) ([]totals, err
 		fields, err := reply.Result()
 		switch {
 		case err != nil && redis.HasErrorPrefix(err, "WRONGTYPE"):
-			l.log.Error("usage totals are of another type: the day is passed over", "key", totalsKey(names[i]))
+			l.log.Error("usage totals have the wrong Redis type: the day is skipped", "key", totalsKey(names[i]))
 		case err != nil:
 			return nil, err
 		}

@@ -81,24 +81,24 @@ func parseSecret(text, pointer string) (Credentials, *strict.Error) {
 		Type strict.Raw `json:"type"`
 	}
 	if strict.Peek([]byte(text), &named) != nil {
-		return refuse("must be the text of a JSON object, no member twice, with access_key_id, secret_access_key and region")
+		return refuse("must be the text of a JSON object, without duplicate members, with access_key_id, secret_access_key and region")
 	}
 	if named.Type != nil {
 		kind, err := jsontext.AppendUnquote(nil, named.Type)
 		switch {
 		case err != nil:
-			return refuse("type in it must be a string")
+			return refuse("its type must be a string")
 		case slices.Contains(laterTypes, string(kind)):
 			return refuse("type %s is not supported yet; only static is", kind)
 		case string(kind) != static:
-			return refuse("type in it must be static")
+			return refuse("its type must be static")
 		}
 	}
 	var s staticSecret
 	if err := read([]byte(text), &s); err != nil {
 		var wrong *strict.Error
 		if !errors.As(err, &wrong) || fieldNamed(reflect.TypeOf(s), wrong.Path) == nil {
-			return refuse("holds an unknown member; it takes type, access_key_id, secret_access_key, session_token and region")
+			return refuse("has an unknown member; allowed are type, access_key_id, secret_access_key, session_token and region")
 		}
 		return refuse("%s in it %s", wrong.Path, wrong.Message)
 	}

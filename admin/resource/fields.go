@@ -109,7 +109,7 @@ func (f *field) check(v reflect.Value, pointer string) *strict.Error {
 		problem = f.checkOne(value.Reveal())
 	case []string:
 		if most, err := strconv.Atoi(f.max); err == nil && len(value) > most {
-			problem = fmt.Sprintf("may hold at most %d names", most)
+			problem = fmt.Sprintf("must have at most %d names", most)
 			break
 		}
 		for i, text := range value {

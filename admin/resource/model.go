@@ -68,7 +68,7 @@ func (*Model) sealed()           {}
 func (m *Model) resource(Resource) (Resource, *strict.Error) {
 	m.Provider = or(m.Provider, DefaultProvider)
 	if strings.Count(m.ModelName, "*") > strings.Count(m.DisplayName, "*") {
-		return nil, strict.Errorf("/model_name", "may hold one * at most, where display_name holds one")
+		return nil, strict.Errorf("/model_name", "may contain one *, and only where display_name does")
 	}
 	return m, nil
 }

@@ -104,7 +104,7 @@ func (b *providerKeyBody) resource(old Resource) (Resource, *strict.Error) {
 	var err *strict.Error
 	switch {
 	case b.Secret != nil && b.APIKey != nil:
-		err = strict.Errorf("/api_key", "is another name of secret: give one of them")
+		err = strict.Errorf("/api_key", "is an alias of secret: send only one of them")
 	case b.Secret != nil:
 		k.Credentials, err = parseSecret(string(*b.Secret), "/secret")
 	case b.APIKey != nil:

@@ -102,9 +102,9 @@ func checkName(s string) string {
 	case s == "":
 		return requiredName
 	case utf8.RuneCountInString(s) > maxName:
-		return fmt.Sprintf("may have at most %d characters", maxName)
+		return fmt.Sprintf("must have at most %d characters", maxName)
 	case strings.ContainsFunc(s, unicode.IsControl):
-		return "must not hold control characters"
+		return "must not contain control characters"
 	case strings.TrimSpace(s) == "":
 		return "must not be blank"
 	}
@@ -115,7 +115,7 @@ func checkName(s string) string {
 func checkPattern(s string) string {
 	problem := checkName(s)
 	if problem == "" && strings.Count(s, "*") > 1 {
-		return "may hold one * at most"
+		return "may contain at most one *"
 	}
 	return problem
 }
@@ -124,7 +124,7 @@ var modelID = regexp.MustCompile(whole(modelIDShape))
 
 func checkModelID(s string) string {
 	if len(s) > maxModelID || !modelID.MatchString(s) || slices.Contains(strings.Split(s, "/"), "..") {
-		return "is no model id, inference profile id or ARN"
+		return "must be a model id, an inference profile id or an ARN"
 	}
 	return ""
 }
@@ -152,7 +152,7 @@ func checkCredential(s string) string {
 	case s == "":
 		return "must not be empty"
 	case strings.ContainsFunc(s, unicode.IsControl):
-		return "must not hold control characters"
+		return "must not contain control characters"
 	}
 	return ""
 }
@@ -176,11 +176,11 @@ func checkObject(v any) string {
 func checkMetadata(v any) string {
 	all := v.(map[string]string)
 	if len(all) > MaxMetadata {
-		return fmt.Sprintf("may hold at most %d members", MaxMetadata)
+		return fmt.Sprintf("must have at most %d members", MaxMetadata)
 	}
 	for key, value := range all {
 		if !MetadataFits(key, value) {
-			return "takes names and values of up to 256 letters, digits, spaces and any of _ : @ $ # = / + , - . (a name needs one)"
+			return "must have names and values of up to 256 letters, digits, spaces and any of _ : @ $ # = / + , - . (a name needs one)"
 		}
 	}
 	return ""

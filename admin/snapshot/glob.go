@@ -29,7 +29,7 @@ func (g glob) capture(s string) (string, bool) {
 	return s[len(g.prefix) : len(s)-len(g.suffix)], true
 }
 
-// meets tells whether alias g and pattern p have a name in common. g's star
+// meets reports whether alias g and pattern p have a name in common. g's star
 // captures as an alias does.
 func (g glob) meets(p glob) bool {
 	switch {

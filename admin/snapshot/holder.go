@@ -34,5 +34,5 @@ func (h *Holder) Confirmed() time.Time {
 // read from.
 func (h *Holder) SetLost(lost bool) { h.lost.Store(lost) }
 
-// Lost tells whether that is so: the snapshot in force is all that is left of it.
+// Lost reports whether that is so: the snapshot in force is all that is left of it.
 func (h *Holder) Lost() bool { return h.lost.Load() }

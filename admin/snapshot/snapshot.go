@@ -77,7 +77,7 @@ func (s *Snapshot) Model(alias string) (*Match, bool) {
 // maxCapture is the longest capture of a wildcard alias, in bytes.
 const maxCapture = 128
 
-// capturable tells whether a wildcard alias may capture s: [A-Za-z0-9._:-]{1,128},
+// capturable reports whether a wildcard alias may capture s: [A-Za-z0-9._:-]{1,128},
 // but for what means another place where the model id goes out as a segment of a
 // path.
 func capturable(s string) bool {
@@ -92,7 +92,7 @@ func capturable(s string) bool {
 	return true
 }
 
-// dots tells whether s is one of the two segments that every reader of a path takes
+// dots reports whether s is one of the two segments that every reader of a path takes
 // out, escaped or not.
 func dots(s string) bool { return s == "." || s == ".." }
 
@@ -100,7 +100,7 @@ func inCapture(c byte) bool {
 	return 'a' <= c && c <= 'z' || 'A' <= c && c <= 'Z' || '0' <= c && c <= '9' || c == '.' || c == '_' || c == ':' || c == '-'
 }
 
-// Allowed tells whether the key's allowlist has the alias, as the caller sent it.
+// Allowed reports whether the key's allowlist has the alias, as the caller sent it.
 func (s *Snapshot) Allowed(k *Key, alias string) bool {
 	for _, g := range k.allowed {
 		if g.match(alias) {

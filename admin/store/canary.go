@@ -12,7 +12,7 @@ import (
 
 const canaryText = "the master key fits"
 
-// CheckMasterKey tells whether this store was written with the sealer's master
+// CheckMasterKey reports whether this store was written with the sealer's master
 // key; the first caller makes that so. admin calls it before it serves.
 func (s *Store) CheckMasterKey(ctx context.Context) error {
 	b, err := s.sealer.seal(canaryKey(), []byte(canaryText))

@@ -50,7 +50,7 @@ type ReferenceError struct {
 
 func (e *ReferenceError) Error() string { return e.Message }
 
-// UnreadableError is a row that somebody else has written or harmed. It can be
+// UnreadableError is a row that somebody else has written or corrupted. It can be
 // deleted, and nothing else.
 type UnreadableError struct {
 	Kind resource.Kind

@@ -89,7 +89,7 @@ func (k *keeper) run(ctx context.Context) {
 	}
 }
 
-// wants tells whether everything should be read and given to whole.
+// wants reports whether everything should be read and given to whole.
 func (k *keeper) wants() bool {
 	if k == nil {
 		return false
@@ -262,7 +262,7 @@ func (k *keeper) fill(w io.Writer, fileID []byte, all *state) (size int64, chunk
 	}
 	for kind, rows := range all.rows {
 		for id, body := range rows {
-			if body == "" { // harmed: not even a row
+			if body == "" { // corrupted: not even a row
 				continue
 			}
 			c.changes = append(c.changes, change{kind, id, body})

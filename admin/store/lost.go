@@ -18,7 +18,7 @@ type head struct {
 	revision int64
 }
 
-// follows tells whether a store at h may be the one that was at known, later: the
+// follows reports whether a store at h may be the one that was at known, later: the
 // same history, not shorter. Who knows nothing takes everything.
 func (h head) follows(known head) bool {
 	return known.epoch == "" || h.epoch == known.epoch && h.revision >= known.revision

@@ -62,7 +62,7 @@ func NewSealer(masterKey []byte, previous ...[]byte) (*Sealer, error) {
 	return s, nil
 }
 
-// current tells whether b was sealed under the key that seal uses.
+// current reports whether b was sealed under the key that seal uses.
 func (s *Sealer) current(b *sealed) bool { return b.KeyID == s.keys[0].id }
 
 // seal encrypts plaintext for one place: what is sealed for one name does not open

@@ -94,7 +94,7 @@ func (s *Store) List(ctx context.Context, kind resource.Kind, after string, limi
 		by.Min = "(" + after
 	}
 	if limit > 0 {
-		by.Count = int64(limit) + 1 // one more tells whether others follow
+		by.Count = int64(limit) + 1 // one more reports whether others follow
 	}
 	ids, err := s.ids(ctx, kind, by)
 	if err != nil {

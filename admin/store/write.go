@@ -19,7 +19,7 @@ import (
 // Actor is who writes, as the log of writes names them.
 type Actor string
 
-// Condition tells whether a write may go on, given the stored revision. nil always
+// Condition reports whether a write may go on, given the stored revision. nil always
 // may.
 type Condition func(revision int64) bool
 

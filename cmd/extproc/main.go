@@ -156,7 +156,7 @@ func serve(ctx context.Context, c *config.Config, log *slog.Logger) error {
 	defer cancel()
 	recorder.Close()
 	if err := errors.Join(limiter.Close(flush), writer.Close(flush)); err != nil {
-		log.Error("not all was written", "error", err)
+		log.Error("not everything was written", "error", err)
 	}
 	if err := group.Wait(); err != nil && !errors.Is(err, context.Canceled) {
 		return err

@@ -131,7 +131,7 @@ func encodeBlock(b chat.Block, param string) (*block, error) {
 	case chat.Redacted:
 		return &block{Type: "redacted_thinking", Data: &b.Data}, nil
 	default:
-		return nil, fault.Invalid(param, "content of this kind cannot be sent to this model")
+		return nil, fault.Invalid(param, "this model does not support content of this kind")
 	}
 }
 
@@ -156,11 +156,11 @@ func encodeDocument(b chat.Document, param string) (*block, error) {
 		}
 		return &block{Type: "document", Title: b.Name, Source: &source{Type: "text", MediaType: "text/plain", Data: string(b.Data)}}, nil
 	default:
-		return nil, fault.Invalid(param, "this model takes no %s documents: send PDF or plain text", b.Format)
+		return nil, fault.Invalid(param, "this model does not support %s documents: send PDF or plain text", b.Format)
 	}
 }
 
-// isText tells whether data is text in UTF-8. A few control characters are (those
+// isText reports whether data is text in UTF-8. A few control characters are (those
 // that color a terminal, say); more than one in sixteen are not, and would weigh
 // six times as much once escaped.
 func isText(data []byte) bool {
@@ -255,10 +255,10 @@ func marshal(r request, extra map[string]json.RawMessage) ([]byte, error) {
 	body = body[:len(body)-1]
 	for _, name := range slices.Sorted(maps.Keys(extra)) {
 		if slices.Contains(unextendable, name) {
-			return nil, fault.Invalid(name, "%s cannot be set this way", name)
+			return nil, fault.Invalid(name, "%s is not allowed among additional request fields", name)
 		}
 		if !json.Valid(extra[name]) {
-			return nil, fault.Invalid(name, "%s is not JSON", name)
+			return nil, fault.Invalid(name, "%s must be JSON", name)
 		}
 		if own[name] != nil {
 			continue

@@ -67,7 +67,7 @@ func converseInput(ctx context.Context, p *prepared) (*bedrockruntime.ConverseIn
 		case chat.CachePoint:
 			in.System = append(in.System, &types.SystemContentBlockMemberCachePoint{Value: cachePoint(b)})
 		default:
-			return nil, fault.Invalid("messages", "a system message holds text only")
+			return nil, fault.Invalid("messages", "system messages must hold text only")
 		}
 	}
 	docs := documentNames{}
@@ -186,7 +186,7 @@ func contentBlock(b chat.Block, param string, docs documentNames) (types.Content
 	case chat.CachePoint:
 		return &types.ContentBlockMemberCachePoint{Value: cachePoint(b)}, nil
 	default:
-		return nil, fault.Invalid(param, "content of this kind cannot be sent to this model")
+		return nil, fault.Invalid(param, "this model does not support content of this kind")
 	}
 }
 
@@ -204,7 +204,7 @@ func toolResult(b chat.ToolResult, param string, docs documentNames) (types.Cont
 		case chat.Document:
 			r.Content = append(r.Content, &types.ToolResultContentBlockMemberDocument{Value: docs.block(x)})
 		default:
-			return nil, fault.Invalid(or(b.Param, param), "content of this kind cannot stand in a tool result")
+			return nil, fault.Invalid(or(b.Param, param), "content of this kind is not allowed in a tool result")
 		}
 	}
 	return &types.ContentBlockMemberToolResult{Value: r}, nil

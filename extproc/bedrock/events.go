@@ -67,7 +67,7 @@ func (e *Events) Next() ([]chat.Event, error) {
 	return e.restore.events(events), nil
 }
 
-// Buffered tells whether Next has a whole frame at hand and will not read.
+// Buffered reports whether Next has a whole frame at hand and will not read.
 func (e *Events) Buffered() bool { return e.failed == nil && e.frames.buffered() }
 
 func (e *Events) fail(err error) error {

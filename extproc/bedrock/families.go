@@ -105,9 +105,9 @@ func baseID(id, publisher string) string {
 	return prefix + strings.ReplaceAll(id, "/", "-")
 }
 
-// denies tells whether a capability is known to be missing: not said is not
+// denies reports whether a capability is known to be missing: not said is not
 // denied.
 func denies(capability *bool) bool { return capability != nil && !*capability }
 
-// has tells whether a capability is known to be there.
+// has reports whether a capability is known to be there.
 func has(capability *bool) bool { return capability != nil && *capability }

@@ -259,7 +259,7 @@ const (
 func hint(e *Exception) string {
 	switch {
 	case strings.HasPrefix(e.Type, "ExpiredToken") || e.Type == "RequestExpired":
-		return "the provider key's credentials have expired: put new ones"
+		return "the provider key's credentials have expired: replace them"
 	case strings.Contains(e.Message, "Signature expired") || strings.Contains(e.Message, "Signature not yet current"):
 		return clockHint
 	}

@@ -40,7 +40,7 @@ func (p *prepared) structuredOutput() error {
 		return nil // the caller's own tool is the answer: there will be no text to shape
 	}
 	if denies(c.Tools) {
-		return fault.Invalid("response_format", "this model can't be held to a JSON format")
+		return fault.Invalid("response_format", "this model does not support response_format")
 	}
 	return p.outputTool(f)
 }

@@ -55,7 +55,7 @@ func (f *frameReader) next() ([]byte, error) {
 	}
 }
 
-// buffered tells whether next needs no reading.
+// buffered reports whether next needs no reading.
 func (f *frameReader) buffered() bool {
 	n, err := frameLength(f.buf[f.at:])
 	return err != nil || (n > 0 && len(f.buf)-f.at >= n)

@@ -84,7 +84,7 @@ func TestStreamCutAtEveryByte(t *testing.T) {
 	}
 }
 
-// boundary tells whether a frame of s ends at i.
+// boundary reports whether a frame of s ends at i.
 func boundary(s []byte, i int) bool {
 	at := 0
 	for at < i {

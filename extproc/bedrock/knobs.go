@@ -47,10 +47,10 @@ func newKnobs(req *chat.Request, m *Model) (knobs, error) {
 			return knobs{}, fault.Invalid(name, "unknown member %s", quote(name))
 		}
 		if !slices.Contains(o.AllowOverride, name) {
-			return knobs{}, fault.Invalid(name, "%s is set by the model's configuration and may not be set by a request", name)
+			return knobs{}, fault.Invalid(name, "%s is set by the model's configuration and must not be set in a request", name)
 		}
 		if name == "anthropic_beta" && m.Publisher != "" && m.Publisher != "anthropic" {
-			return knobs{}, fault.Invalid(name, "this model takes no anthropic_beta")
+			return knobs{}, fault.Invalid(name, "this model does not support anthropic_beta")
 		}
 		if err := k.override(name, raw); err != nil {
 			return knobs{}, err
@@ -88,7 +88,7 @@ func (k *knobs) override(name string, raw json.RawMessage) error {
 		}
 		maps.Copy(k.metadata, b.RequestMetadata)
 		if len(k.metadata) > resource.MaxMetadata {
-			return fault.Invalid(name, "requestMetadata takes at most %d entries, the model's own included", resource.MaxMetadata)
+			return fault.Invalid(name, "requestMetadata must have at most %d entries, the model's own included", resource.MaxMetadata)
 		}
 	case "anthropic_beta":
 		k.beta = b.AnthropicBeta
@@ -107,7 +107,7 @@ func (k *knobs) tierOf(req *chat.Request, o resource.Bedrock) error {
 		return fault.Invalid("service_tier", "service_tier %s is not allowed for this model", quote(req.ServiceTier))
 	}
 	if !oneOf(req.ServiceTier, "flex", "priority") {
-		return fault.Invalid("service_tier", "service_tier is one of auto, default, flex and priority")
+		return fault.Invalid("service_tier", "service_tier must be one of auto, default, flex and priority")
 	}
 	k.tier = &resource.ServiceTier{Type: req.ServiceTier}
 	return nil

@@ -10,7 +10,7 @@ import (
 // maxName is how long a name may be at Bedrock, in bytes.
 const maxName = 64
 
-// legal tells whether Bedrock takes s as a tool's name and as a tool use's id.
+// legal reports whether Bedrock takes s as a tool's name and as a tool use's id.
 func legal(s string) bool {
 	return s != "" && len(s) <= maxName && strings.IndexFunc(s, notInName) < 0
 }

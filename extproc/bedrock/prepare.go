@@ -54,7 +54,7 @@ func prepare(ctx context.Context, req *chat.Request, m *Model, limit int64) (*pr
 		p.maxTokens = m.options.MaxTokens
 	}
 	if len(own.Messages) == 0 && !m.invokes() {
-		return nil, fault.Invalid("messages", "a conversation needs a user message beside system messages")
+		return nil, fault.Invalid("messages", "messages must include a user message, not system messages only")
 	}
 	for _, step := range []func() error{
 		p.foreignReasoning, // first: nothing may look at what does not go out
@@ -66,7 +66,7 @@ func prepare(ctx context.Context, req *chat.Request, m *Model, limit int64) (*pr
 		func() error { return p.plainSchemas(ctx, limit) }, // all tools are there, ours too
 		p.separateTools, // moves blocks into results
 		p.rename,        // all names are there; until here they are the caller's
-		p.cache,         // last: a mark stands behind the block that it came with
+		p.cache,         // last: a mark stands after the block that it came with
 	} {
 		if ctx.Err() != nil {
 			return nil, ctx.Err()
@@ -97,7 +97,7 @@ func (p *prepared) foreignReasoning() error {
 			return false
 		})
 		if !slices.ContainsFunc(kept, func(b chat.Block) bool { _, mark := b.(chat.CachePoint); return !mark }) {
-			return fault.Invalid(m.Param, "%s holds nothing but another model's reasoning", m.Param)
+			return fault.Invalid(m.Param, "%s has nothing but another model's reasoning", m.Param)
 		}
 		p.req.Messages[i].Blocks = kept
 	}
@@ -109,7 +109,7 @@ func (p *prepared) foreignReasoning() error {
 func (p *prepared) checkContent() error {
 	c := &p.family.Capabilities
 	if denies(c.System) && len(p.req.System) > 0 {
-		return fault.Invalid("messages", "this model takes no system messages")
+		return fault.Invalid("messages", "this model does not support system messages")
 	}
 	if err := checkImages(p.req, c); err != nil {
 		return err
@@ -145,7 +145,7 @@ func refuseImages(blocks []chat.Block, param string, c *resource.Capabilities, n
 		switch b := b.(type) {
 		case chat.Image:
 			if none {
-				return fault.Invalid(or(b.Param, param), "this model takes no images here")
+				return fault.Invalid(or(b.Param, param), "this model does not support images here")
 			}
 		case chat.ToolResult:
 			if err := refuseImages(b.Blocks, or(b.Param, param), c, none || denies(c.ToolResultImages)); err != nil {
@@ -166,19 +166,13 @@ func (p *prepared) checkBlocks(blocks []chat.Block, param string) error {
 			}
 		case chat.Document:
 			if denies(c.Documents) {
-				return fault.Invalid(or(b.Param, param), "this model takes no documents")
+				return fault.Invalid(or(b.Param, param), "this model does not support documents")
 			}
 		case chat.ToolUse:
 			if denies(c.Tools) {
-				return fault.Invalid(param, "this model takes no tools")
-			}
-			if b.ID == "" {
-				return fault.Invalid(param, "a tool call's id is empty")
+				return fault.Invalid(param, "this model does not support tools")
 			}
 		case chat.ToolResult:
-			if b.ID == "" {
-				return fault.Invalid(or(b.Param, param), "a tool result's call id is empty")
-			}
 			if err := p.checkBlocks(b.Blocks, or(b.Param, param)); err != nil {
 				return err
 			}
@@ -191,7 +185,7 @@ func (p *prepared) checkBlocks(blocks []chat.Block, param string) error {
 func (p *prepared) sampling() error {
 	c, r := &p.family.Capabilities, p.req
 	if c.StopMax != nil && len(r.Stop) > *c.StopMax && !p.model.ignores("stop") {
-		return fault.Invalid("stop", "this model takes at most %d stop sequences", *c.StopMax)
+		return fault.Invalid("stop", "this model allows at most %d stop sequences", *c.StopMax)
 	}
 	for _, x := range []struct {
 		name  string
@@ -201,7 +195,7 @@ func (p *prepared) sampling() error {
 			continue
 		}
 		if denies(c.Penalties) {
-			return fault.Invalid(x.name, "this model takes no %s", x.name)
+			return fault.Invalid(x.name, "this model does not support %s", x.name)
 		}
 		p.additional[x.name] = marshal(*x.value)
 	}
@@ -211,10 +205,10 @@ func (p *prepared) sampling() error {
 	if k := p.knobs.topK; k != nil && !p.model.ignores("top_k") {
 		var n int
 		if json.Unmarshal(k, &n) != nil || n < 0 {
-			return fault.Invalid("top_k", "top_k is a whole number")
+			return fault.Invalid("top_k", "top_k must be a non-negative integer")
 		}
 		if c.TopKField == "" {
-			return fault.Invalid("top_k", "this model takes no top_k")
+			return fault.Invalid("top_k", "this model does not support top_k")
 		}
 		place(p.additional, strings.Split(c.TopKField, "."), k)
 	}

@@ -27,7 +27,7 @@ func (p *prepared) reasoning() error {
 			if p.model.ignores("thinking") {
 				return nil
 			}
-			return fault.Invalid("thinking", "this model takes no thinking object: use reasoning_effort")
+			return fault.Invalid("thinking", "this model does not support thinking: use reasoning_effort")
 		}
 		p.setThinking(r.Thinking)
 		return nil
@@ -42,7 +42,7 @@ func (p *prepared) reasoning() error {
 	switch p.family.Capabilities.Reasoning {
 	case "none":
 		if r.Effort != "none" {
-			return fault.Invalid("reasoning_effort", "this model takes no reasoning_effort")
+			return fault.Invalid("reasoning_effort", "this model does not support reasoning_effort")
 		}
 	case "budget":
 		if r.Effort != "none" && !p.forgotThinking() {
@@ -74,7 +74,7 @@ func (p *prepared) reasoning() error {
 	return nil
 }
 
-// forgotThinking tells whether Claude would refuse to think by a budget: behind
+// forgotThinking reports whether Claude would refuse to think by a budget: behind
 // results of calls whose reasoning did not come back with them, as from every
 // client that knows only OpenAI's members, and behind a prefill. The caller did not
 // ask for a budget by that name.
@@ -124,7 +124,7 @@ func (p *prepared) setThinking(raw json.RawMessage) {
 	}
 }
 
-// thinks tells whether the model will be asked to think in a way that excludes a
+// thinks reports whether the model will be asked to think in a way that excludes a
 // forced tool.
 func (p *prepared) thinks() bool {
 	if p.thinking == nil {

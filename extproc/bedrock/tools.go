@@ -21,7 +21,7 @@ func (p *prepared) tools(ctx context.Context) error {
 	r, c := p.req, &p.family.Capabilities
 	used := usedTools(r.Messages)
 	if len(r.Tools) > 0 && denies(c.Tools) {
-		return fault.Invalid("tools", "this model takes no tools")
+		return fault.Invalid("tools", "this model does not support tools")
 	}
 	tools := slices.Clone(r.Tools)
 	if len(r.ToolChoice.Only) > 0 {
@@ -32,10 +32,10 @@ func (p *prepared) tools(ctx context.Context) error {
 		tools = slices.DeleteFunc(tools, func(t chat.Tool) bool { return !only[t.Name] })
 	}
 	if r.ToolChoice.Mode == chat.ToolChoiceTool && !slices.ContainsFunc(tools, func(t chat.Tool) bool { return t.Name == r.ToolChoice.Name }) {
-		return fault.Invalid("tool_choice", "tool_choice names a tool that tools does not define")
+		return fault.Invalid("tool_choice", "tool_choice must name a tool in tools")
 	}
 	if len(tools) == 0 && (r.ToolChoice.Mode == chat.ToolChoiceAny || r.ToolChoice.Mode == chat.ToolChoiceTool) {
-		return fault.Invalid("tool_choice", "tool_choice needs tools")
+		return fault.Invalid("tool_choice", "tool_choice is only allowed when tools are specified")
 	}
 	if r.ToolChoice.Mode == chat.ToolChoiceNone && len(used) == 0 && !p.model.invokes() {
 		tools = nil // Converse has no word for none
@@ -80,7 +80,7 @@ func (p *prepared) tools(ctx context.Context) error {
 	}
 	mode := r.ToolChoice.Mode
 	if (mode == chat.ToolChoiceAny || mode == chat.ToolChoiceTool) && !p.canChoose(mode) {
-		return fault.Invalid("tool_choice", "this model can't be made to call a tool: tool_choice may be auto or none")
+		return fault.Invalid("tool_choice", "this model can't be forced to call a tool: tool_choice must be auto or none")
 	}
 	r.Tools = tools
 	return nil
@@ -121,7 +121,7 @@ func formatFault(param string, err error) error {
 	return fault.Invalid(or(param, "response_format"), "the schema %s", err)
 }
 
-// canChoose tells whether the family takes a tool choice; not said is yes.
+// canChoose reports whether the family takes a tool choice; not said is yes.
 func (p *prepared) canChoose(mode chat.ToolChoiceMode) bool {
 	c := p.family.Capabilities.ToolChoice
 	return c == nil || slices.Contains(c, string(mode))

@@ -46,7 +46,7 @@ func (p *prepared) separateTools() error {
 		r.Messages[i].Blocks = tools
 	}
 	if len(left) > 0 {
-		p.notes = append(p.notes, "the model takes no text beside tool calls: that of "+some(left)+" was left out")
+		p.notes = append(p.notes, "the model does not support text beside tool calls: that of "+some(left)+" was left out")
 	}
 	return nil
 }

@@ -52,22 +52,22 @@ func (m *Message) checkRoles(param string) error {
 		switch b := b.(type) {
 		case ToolUse:
 			if m.Role != Assistant {
-				return fault.Invalid(param, "%s: only the assistant calls tools", param)
+				return fault.Invalid(param, "%s: tool calls are only allowed in assistant messages", param)
 			}
 			if b.ID == "" {
-				return fault.Invalid(param, "%s: a tool call has no id", param)
+				return fault.Invalid(param, "%s: a tool call must have an id", param)
 			}
 		case ToolResult:
 			where := b.place(param)
 			if m.Role != User {
-				return fault.Invalid(where, "%s: the assistant has no tool results", where)
+				return fault.Invalid(where, "%s: tool results are not allowed in assistant messages", where)
 			}
 			if b.ID == "" {
-				return fault.Invalid(where, "%s: a tool result has no call id", where)
+				return fault.Invalid(where, "%s: a tool result must have a call id", where)
 			}
 		case Thinking, Redacted:
 			if m.Role != Assistant {
-				return fault.Invalid(param, "%s: only the assistant has reasoning", param)
+				return fault.Invalid(param, "%s: reasoning is only allowed in assistant messages", param)
 			}
 		}
 	}
@@ -114,7 +114,7 @@ func pair(calls []call, messages []Message, from int) error {
 			}
 			before, ok := answered[r.ID]
 			if !ok {
-				return fault.Invalid(r.place(m.place(i)), "a tool message must answer a tool call of the assistant message before it: there is no tool call %q", clip(r.ID))
+				return fault.Invalid(r.place(m.place(i)), "a tool message must respond to a tool call in the preceding assistant message: there is no tool call %q", clip(r.ID))
 			}
 			if before {
 				return fault.Invalid(r.place(m.place(i)), "the tool call %q has two results", clip(r.ID))
@@ -124,7 +124,7 @@ func pair(calls []call, messages []Message, from int) error {
 	}
 	for _, c := range calls {
 		if !answered[c.id] {
-			return fault.Invalid(c.param+".tool_calls", "an assistant message with tool calls must be followed by tool messages that answer each of them: %q has no answer", clip(c.id))
+			return fault.Invalid(c.param+".tool_calls", "an assistant message with tool_calls must be followed by tool messages responding to each tool_call_id: %q has no response", clip(c.id))
 		}
 	}
 	return nil

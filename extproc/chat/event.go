@@ -103,7 +103,7 @@ func (u Usage) Prompt() int { return count(u.Input) + count(u.CacheRead) + count
 // Completion is all that the model wrote, reasoning included.
 func (u Usage) Completion() int { return count(u.Output) }
 
-// Known tells whether the upstream counted at all.
+// Known reports whether the upstream counted at all.
 func (u Usage) Known() bool { return u.Input != nil || u.Output != nil }
 
 func count(n *int) int {

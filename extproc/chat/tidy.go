@@ -43,7 +43,7 @@ func Tidy(r *Request) (*Request, error) {
 			said.trimPrefill()
 		}
 		if len(said) == 0 {
-			return nil, fault.Invalid(t.param, "%s has no content: a turn needs text that is not blank, or another content part", t.param)
+			return nil, fault.Invalid(t.param, "%s has no content: a message must have non-blank text or another content part", t.param)
 		}
 		m := Message{Role: t.role, Blocks: said.blocks(), Param: t.param}
 		out.Messages = append(out.Messages, m)

@@ -173,7 +173,7 @@ func sceneNoRoute(s *scene) {
 		return x.Pass(ctx, nil)
 	})
 	r, b, err := s.do("POST", strings.NewReader("body"), "X-Aisix-Egress", "plaintext")
-	if err != nil || r.StatusCode != 404 || !strings.Contains(string(b), "nothing is served here") {
+	if err != nil || r.StatusCode != 404 || !strings.Contains(string(b), "no route matches this request") {
 		s.Fatalf("%v %q %v", r, b, err)
 	}
 	s.want(nil, nil)

@@ -35,7 +35,7 @@ var special = prefixes(
 // addresses and IPv4-compatible ones lie outside.
 var unicast6 = netip.MustParsePrefix("2000::/3")
 
-// public tells whether a is an address that a caller may send us to.
+// public reports whether a is an address that a caller may send us to.
 func public(a netip.Addr) bool {
 	a = a.Unmap() // ::ffff:10.0.0.1 reaches 10.0.0.1
 	if !a.IsValid() || a.Zone() != "" || !a.IsGlobalUnicast() || a.IsPrivate() || netaddr.Service(a) {

@@ -26,10 +26,10 @@ const (
 // that does not resolve from one that resolves to an address of ours.
 var (
 	errAddress  = errors.New("its host has no public address")
-	errPort     = errors.New("only port 443 is possible")
-	errRedirect = fmt.Errorf("it leads on more than %d times, or to something that is no https: URL", maxRedirects)
-	errKind     = errors.New("it is no image that can be read: png, jpeg, gif and webp are possible")
-	errTotal    = errors.New("the images of the request are too large together")
+	errPort     = errors.New("only port 443 is allowed")
+	errRedirect = fmt.Errorf("it redirects more than %d times, or to a URL that is not https", maxRedirects)
+	errKind     = errors.New("it is not a supported image: must be png, jpeg, gif or webp")
+	errTotal    = errors.New("the images of the request are too large in total")
 )
 
 type statusError int

@@ -229,13 +229,13 @@ func TestRefused(t *testing.T) {
 		"https://example.com/large?secret":      "larger than 1000 bytes",
 		"https://example.com/large-and-says-so": "larger than 1000 bytes",
 		"https://example.com/endless":           "larger than 1000 bytes",
-		"https://example.com/html":              "no image",
-		"https://example.com/empty":             "no image",
+		"https://example.com/html":              "not a supported image",
+		"https://example.com/empty":             "not a supported image",
 		"https://example.com/gone?secret":       "answered 404",
 		"https://example.com/cut?secret":        "broke the connection",
 		"https://example.com/stalled?secret":    "too long",
-		"https://example.com/loop?secret":       "leads on",
-		"https://example.com/plain":             "leads on",
+		"https://example.com/loop?secret":       "redirects",
+		"https://example.com/plain":             "redirects",
 		"https://example.com/port":              "port 443",
 		"https://example.com:22/":               "port 443",
 		"https://nothing.example/?secret":       "no public address",
@@ -251,7 +251,7 @@ func TestRefused(t *testing.T) {
 		images("https://example.com/800", "https://example.com/800", "https://example.com/800", "https://example.com/800"),
 	} {
 		_, err := s.Images(t.Context(), Caller{Key: "k"}, r)
-		if f := fault.From(err); f.Status != 400 || !strings.Contains(f.Message, "too large together") {
+		if f := fault.From(err); f.Status != 400 || !strings.Contains(f.Message, "too large in total") {
 			t.Errorf("%v", err)
 		}
 	}

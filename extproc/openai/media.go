@@ -51,7 +51,7 @@ func (a *imageAddress) UnmarshalJSONFrom(dec *jsontext.Decoder) error {
 	text = bytes.TrimSpace(text)
 	if data, _, ok := dataURL(text); ok {
 		if a.data, a.format = data, chat.ImageFormat(data); a.format == "" {
-			return strict.Errorf("", "is no image that can be read: png, jpeg, gif and webp are possible")
+			return strict.Errorf("", "is not a supported image: must be png, jpeg, gif or webp")
 		}
 		return nil
 	}
@@ -114,7 +114,7 @@ func (f *file) Check() *strict.Error {
 	case f.FileData.data == nil:
 		return strict.Required("/file_data")
 	case chat.ImageFormat(f.FileData.data) == "" && f.documentFormat() == "":
-		return strict.Errorf("", "is no document that can be read: pdf, csv, doc, docx, xls, xlsx, html, txt and md are possible (told by filename or media type)")
+		return strict.Errorf("", "is not a supported document: must be pdf, csv, doc, docx, xls, xlsx, html, txt or md (by filename or media type)")
 	}
 	return nil
 }

@@ -72,14 +72,14 @@ func (m *message) Check() *strict.Error {
 	}
 	for i, p := range m.Content.parts {
 		if !carries(m.Role, p.Type) {
-			return strict.Errorf("/content/"+strconv.Itoa(i), "a content part of type %q is not possible in a message of role %s", p.Type, m.Role)
+			return strict.Errorf("/content/"+strconv.Itoa(i), "a content part of type %q is not allowed in a message with role %s", p.Type, m.Role)
 		}
 	}
 	return nil
 }
 
 func (m *message) foreign(name string) *strict.Error {
-	return strict.Errorf("/"+name, "unknown member in a message of role %s", m.Role)
+	return strict.Errorf("/"+name, "unknown member in a message with role %s", m.Role)
 }
 
 // pastThinking is reasoning that a model wrote before.
@@ -101,7 +101,7 @@ func (b *pastThinking) Check() *strict.Error {
 		return err
 	}
 	if b.CacheControl {
-		return strict.Errorf("/cache_control", "reasoning can't carry a cache point")
+		return strict.Errorf("/cache_control", "is not allowed on reasoning")
 	}
 	if *b.Type == "redacted_thinking" && b.Data == "" {
 		return strict.Required("/data")

@@ -103,7 +103,7 @@ func (c *conversation) blocks(from content, param string) ([]chat.Block, error) 
 			place := param + ".content[" + strconv.Itoa(i) + "]"
 			// Bedrock reads every image at its full size.
 			if is(p.ImageURL.Detail, "low") && !c.anyDetail {
-				return nil, fault.Invalid(place+".image_url.detail", "%s.image_url.detail: low is not possible: send a smaller image", place)
+				return nil, fault.Invalid(place+".image_url.detail", "%s.image_url.detail: low is not supported: send a smaller image", place)
 			}
 			b = p.ImageURL.URL.toChat(place)
 		case p.File != nil:

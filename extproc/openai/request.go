@@ -105,7 +105,7 @@ func (r *chatRequest) Check() *strict.Error {
 	case len(r.Messages) == 0:
 		return strict.Errorf("/messages", "must not be empty")
 	case len(r.Metadata) > chat.MaxLabels:
-		return strict.Errorf("/metadata", "may hold at most %d members", chat.MaxLabels)
+		return strict.Errorf("/metadata", "must have at most %d members", chat.MaxLabels)
 	}
 	for _, err := range []*strict.Error{
 		r.checkMessages(),
@@ -145,7 +145,7 @@ func (r *chatRequest) Check() *strict.Error {
 	}
 	for i, m := range r.Modalities {
 		if m != "text" {
-			return strict.Errorf("/modalities/"+strconv.Itoa(i), "only text is possible")
+			return strict.Errorf("/modalities/"+strconv.Itoa(i), "must be text")
 		}
 	}
 	return nil
@@ -179,7 +179,7 @@ func atMost(pointer string, n, most int, what string) *strict.Error {
 	if n <= most {
 		return nil
 	}
-	return strict.Errorf(pointer, "a request may hold at most %d %s", most, what)
+	return strict.Errorf(pointer, "a request must have at most %d %s", most, what)
 }
 
 // only is the Error of a value that is not the one that changes nothing.

@@ -240,7 +240,7 @@ func (r *chatRequest) checkTools() *strict.Error {
 			}
 		}
 	case is(c.word, "required") && len(r.Tools) == 0:
-		return strict.Errorf("/tool_choice", "a tool can be asked for only where tools are given")
+		return strict.Errorf("/tool_choice", "is only allowed when tools are specified")
 	}
 	return nil
 }

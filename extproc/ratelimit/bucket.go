@@ -80,7 +80,7 @@ func (l Limit) adds(a Amount) int64 {
 	return 1
 }
 
-// full tells whether a call that adds so much does not fit. One that adds nothing
+// full reports whether a call that adds so much does not fit. One that adds nothing
 // does not fit either where nothing is left.
 func (l Limit) full(used, add int64) bool { return used >= l.Max || add > l.Max-used }
 

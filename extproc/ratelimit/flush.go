@@ -81,7 +81,7 @@ func (l *Limiter) flush(ctx context.Context) error {
 		l.lost = 0
 		l.mu.Unlock()
 		if lost > 0 {
-			l.o.Log.Warn("settlements given up: too many were waiting for Redis", "count", lost)
+			l.o.Log.Warn("settlements dropped: too many were waiting for Redis", "count", lost)
 		}
 		if len(due) == 0 {
 			return nil

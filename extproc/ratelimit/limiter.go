@@ -368,7 +368,7 @@ func (l *Limiter) back() {
 	}
 }
 
-// Away tells whether limits follow the failure policy at the moment.
+// Away reports whether limits follow the failure policy at the moment.
 func (l *Limiter) Away() bool {
 	l.mu.Lock()
 	defer l.mu.Unlock()

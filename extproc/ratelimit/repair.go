@@ -57,13 +57,13 @@ func refusals(cmds []*redis.Cmd) []int {
 	return places
 }
 
-// repair makes the keys of the steps' buckets countable, and tells whether there
+// repair makes the keys of the steps' buckets countable, and reports whether there
 // was anything to do. The error is one of the way to Redis.
-func (l *Limiter) repair(ctx context.Context, harmed []step) (bool, error) {
+func (l *Limiter) repair(ctx context.Context, corrupted []step) (bool, error) {
 	var steps []step
 	seen := map[Scope]bool{}
 	l.mu.Lock()
-	for _, s := range harmed {
+	for _, s := range corrupted {
 		for i, b := range s.buckets {
 			if !seen[b.Scope] {
 				seen[b.Scope] = true
@@ -79,7 +79,7 @@ func (l *Limiter) repair(ctx context.Context, harmed []step) (bool, error) {
 	return l.report(cmds), nil
 }
 
-// report says aloud what repair.lua found, and tells whether that was anything.
+// report says aloud what repair.lua found, and reports whether that was anything.
 func (l *Limiter) report(repairs []*redis.Cmd) bool {
 	any := false
 	for _, cmd := range repairs {
@@ -87,7 +87,7 @@ func (l *Limiter) report(repairs []*redis.Cmd) bool {
 		for _, w := range wrong {
 			any = true
 			l.o.Repaired()
-			l.o.Log.Error("a limit's key in Redis was not as the limiter writes it: repaired", "found", strings.ToValidUTF8(w, "?"))
+			l.o.Log.Error("a limit's key in Redis was corrupted, and is repaired", "found", strings.ToValidUTF8(w, "?"))
 		}
 	}
 	return any

@@ -17,7 +17,7 @@ import (
 
 // What somebody else has written to one bucket's keys is repaired: no other
 // bucket's limits are lifted, nor its own, which begin with what is known.
-func TestHarmedKeys(t *testing.T) {
+func TestCorruptedKeys(t *testing.T) {
 	counters, slots := countersKey(named("apikey:a")), slotsKey(named("apikey:a"))
 	field := func(value string) func(*redis.Client) error {
 		return func(c *redis.Client) error { return c.HSet(ctx, counters, "requests:86400", value).Err() }
@@ -86,9 +86,9 @@ func TestHarmedKeys(t *testing.T) {
 	}
 }
 
-// A settlement, a renewal and what is told meet harmed keys too; those of other
+// A settlement, a renewal and what is told meet corrupted keys too; those of other
 // buckets in the same round trip go through.
-func TestHarmedKeysOffThePath(t *testing.T) {
+func TestCorruptedKeysOffThePath(t *testing.T) {
 	s := redistest.Start(t)
 	c := s.Client()
 	f := newFlapper(t, s.Addr)

@@ -51,7 +51,7 @@ func (l *Limiter) tally(scope Scope) *tally {
 	return t
 }
 
-// idle tells whether t has no calls, and nothing that Redis is to be told.
+// idle reports whether t has no calls, and nothing that Redis is to be told.
 func (l *Limiter) idle(t *tally) bool {
 	_, owing := l.owing[t]
 	return t.here == 0 && t.open == 0 && len(t.due) == 0 && !owing
@@ -69,7 +69,7 @@ func (l *Limiter) sweep(some int, old func(*tally) bool) {
 	}
 }
 
-// over tells whether nothing that t knows is of a window that still lasts.
+// over reports whether nothing that t knows is of a window that still lasts.
 func (t *tally) over(now time.Time) bool {
 	for _, c := range t.counts {
 		if c.window == c.limit().window(now) {

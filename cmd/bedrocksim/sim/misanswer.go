@@ -6,7 +6,7 @@ import (
 	"net/http"
 )
 
-// misanswer gives what no Bedrock answer should be, and tells whether it was told to.
+// misanswer gives what no Bedrock answer should be, and reports whether it was told to.
 func (a *ask) misanswer(w http.ResponseWriter, r *http.Request, op operation) bool {
 	write := func(status int, contentType, body string) bool {
 		w.Header().Set("Content-Type", contentType)

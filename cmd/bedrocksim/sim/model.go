@@ -59,7 +59,7 @@ func resolve(segment, region string) (model, *fault) {
 	return m, nil
 }
 
-// is tells whether the model's name begins with one of those given, written as
+// is reports whether the model's name begins with one of those given, written as
 // publisher.name.
 func (m model) is(prefixes ...string) bool {
 	full := m.publisher + "." + m.name

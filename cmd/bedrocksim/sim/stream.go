@@ -111,7 +111,7 @@ func (o *writer) write(b []byte) bool {
 	return true
 }
 
-// sleep tells whether d passed before the caller left.
+// sleep reports whether d passed before the caller left.
 func sleep(ctx context.Context, d time.Duration) bool {
 	timer := time.NewTimer(d)
 	defer timer.Stop()

@@ -150,7 +150,7 @@ func hostPort(address string) error {
 	return nil
 }
 
-// loopback tells whether only this machine reaches an address of host:port.
+// loopback reports whether only this machine reaches an address of host:port.
 func loopback(address string) bool {
 	host, _, err := net.SplitHostPort(address)
 	if err != nil {

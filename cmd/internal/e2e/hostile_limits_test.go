@@ -9,16 +9,16 @@ import (
 )
 
 // A key of one limit that is not as the limiter writes it lifts no other limit, nor that one.
-func TestHarmedLimitKey(t *testing.T) {
+func TestCorruptedLimitKey(t *testing.T) {
 	t.Parallel()
 	g := start(t, options{})
 	client := redisClient(t, g)
 	u := newUpstream(t, nil)
-	harmed := g.tenant(t, u.URL, settings{key: map[string]any{"rate_limit": map[string]any{"rpd": 4, "concurrency": 2}}})
+	corrupted := g.tenant(t, u.URL, settings{key: map[string]any{"rate_limit": map[string]any{"rpd": 4, "concurrency": 2}}})
 	other := g.tenant(t, u.URL, settings{key: map[string]any{"rate_limit": map[string]any{"rpd": 3}}})
-	harmed.served(t)
+	corrupted.served(t)
 	other.served(t)
-	key := "aisix:limit:{apikey:" + harmed.keyID + "}:"
+	key := "aisix:limit:{apikey:" + corrupted.keyID + "}:"
 	for _, harm := range []func() error{
 		func() error { return client.Set(t.Context(), key+"windows", "x", 0).Err() },
 		func() error { return client.Set(t.Context(), key+"open", "x", 0).Err() },
@@ -27,11 +27,11 @@ func TestHarmedLimitKey(t *testing.T) {
 		if err := harm(); err != nil {
 			t.Fatal(err)
 		}
-		harmed.served(t)
+		corrupted.served(t)
 	}
 	other.served(t)
 	other.served(t)
-	for _, c := range []*tenant{harmed, other} {
+	for _, c := range []*tenant{corrupted, other} {
 		for range 3 {
 			a, err := c.chat(t.Context(), "Hello")
 			if err != nil {
@@ -47,7 +47,7 @@ func TestHarmedLimitKey(t *testing.T) {
 	if m["aisix_limit_keys_repaired_total"] != 3 || m["aisix_redis_away"] != 0 || m[`aisix_redis_failures_total{use="limits"}`] != 0 {
 		t.Errorf("%v repaired, away %v, %v failures", m["aisix_limit_keys_repaired_total"], m["aisix_redis_away"], m[`aisix_redis_failures_total{use="limits"}`])
 	}
-	if n := strings.Count(string(g.Extproc.Log()), "not as the limiter writes it"); n != 3 {
+	if n := strings.Count(string(g.Extproc.Log()), "was corrupted, and is repaired"); n != 3 {
 		t.Errorf("%d lines in the log", n)
 	}
 }

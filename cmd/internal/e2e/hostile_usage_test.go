@@ -383,7 +383,7 @@ func TestSuccessorDuringTheDrain(t *testing.T) {
 	case <-time.After(patience):
 		t.Fatal("the first still runs after its stream ended")
 	}
-	if log := string(g.Extproc.Log()); strings.Contains(log, "not all was written") {
+	if log := string(g.Extproc.Log()); strings.Contains(log, "not everything was written") {
 		t.Errorf("the first lost something:\n%s", log)
 	}
 	if err := g.Valkey.Start(t.Context()); err != nil {

@@ -60,7 +60,7 @@ func TestStopLetsAStreamEnd(t *testing.T) {
 	case <-time.After(patience):
 		t.Fatal("extproc still runs after its last stream ended")
 	}
-	if log := string(g.Extproc.Log()); !strings.Contains(log, `"outcome":"succeeded","latency_ms"`) || strings.Contains(log, "not all was written") {
+	if log := string(g.Extproc.Log()); !strings.Contains(log, `"outcome":"succeeded","latency_ms"`) || strings.Contains(log, "not everything was written") {
 		t.Errorf("the stream is not in the log as a success:\n%s", log)
 	}
 }

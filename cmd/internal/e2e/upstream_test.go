@@ -128,5 +128,5 @@ func finish(w http.ResponseWriter) {
 	emit(w, "metadata", `{"usage":{"inputTokens":3,"outputTokens":2,"totalTokens":5},"metrics":{"latencyMs":1}}`)
 }
 
-// isStream tells whether a request of Bedrock's asks for an event stream.
+// isStream reports whether a request of Bedrock's asks for an event stream.
 func isStream(r *http.Request) bool { return strings.HasSuffix(r.URL.Path, "-stream") }

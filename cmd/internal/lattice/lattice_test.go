@@ -195,7 +195,7 @@ func matches(patterns []string, name string) bool {
 	return in
 }
 
-// tree tells whether a pattern has the name: itself, or below what stands before
+// tree reports whether a pattern has the name: itself, or below what stands before
 // /..., that included.
 func tree(pattern, name string) bool {
 	if pattern == "..." {

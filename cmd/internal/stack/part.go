@@ -154,7 +154,7 @@ func (p *Part) Exited() <-chan struct{} {
 	return p.exited
 }
 
-// Running tells whether the process has been started and has not ended.
+// Running reports whether the process has been started and has not ended.
 func (p *Part) Running() bool {
 	select {
 	case <-p.Exited():

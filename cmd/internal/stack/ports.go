@@ -12,7 +12,7 @@ import (
 	"aisix/cmd/internal/config"
 )
 
-// free tells whether the part can listen there, or names who should make room.
+// free reports whether the part can listen there, or names who should make room.
 func (l listen) free(part string) error {
 	if l.network == "unix" {
 		return l.freeSocket(part)

@@ -19,14 +19,14 @@ var plainRoot = []string{"type", "properties", "required", "additionalProperties
 var (
 	errReference = fmt.Errorf("has a $ref longer than %d bytes", chat.MaxReference)
 	errPointer   = fmt.Errorf("has a $ref of more than %d tokens", chat.MaxPointerTokens)
-	errChain     = fmt.Errorf("has more than %d $refs that lead from one to the next", chat.MaxReferences)
+	errChain     = fmt.Errorf("has a chain of more than %d $refs", chat.MaxReferences)
 )
 
 // errTooLarge is a schema that grows by more than may be sent.
 type errTooLarge int64
 
 func (e errTooLarge) Error() string {
-	return fmt.Sprintf("grows by more than %d bytes when its $refs are written out, which this model needs: refer less often to large definitions", int64(e))
+	return fmt.Sprintf("grows by more than %d bytes when its $refs are expanded, as this model requires: refer to large definitions less often", int64(e))
 }
 
 // Plain is a tool's schema for families that take no more than plainRoot at

@@ -12,17 +12,17 @@ import (
 )
 
 // ErrOpen says that a schema has no native form.
-var ErrOpen = errors.New("has an object of any members, which this model can't be held to")
+var ErrOpen = errors.New("has an object that allows any members, which this model does not support")
 
 // What is wrong with a schema, after "the schema".
 var (
 	errNoObject = errors.New("must be a JSON object")
-	errNoRoot   = errors.New("must describe an object")
-	errTooMany  = fmt.Errorf("has more than %d values and member names, too many to be rewritten for this model", chat.MaxSchemaValues)
+	errNoRoot   = errors.New("must have type object")
+	errTooMany  = fmt.Errorf("has more than %d values and member names, too many to rewrite for this model", chat.MaxSchemaValues)
 	errTooDeep  = fmt.Errorf("nests deeper than %d levels", chat.MaxSchemaDepth)
 
-	errStrictSize  = fmt.Errorf("is larger than %d bytes, too large for a strict one", chat.MaxStrictSchema)
-	errStrictCount = fmt.Errorf("has more than %d properties, items, alternatives and definitions, too many for a strict one", chat.MaxSubschemas)
+	errStrictSize  = fmt.Errorf("is larger than %d bytes, the limit for strict schemas", chat.MaxStrictSchema)
+	errStrictCount = fmt.Errorf("has more than %d properties, items, alternatives and definitions, the limit for strict schemas", chat.MaxSubschemas)
 )
 
 // Tool is the caller's schema as the input schema of a tool: Bedrock wants
