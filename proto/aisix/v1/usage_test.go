@@ -61,7 +61,7 @@ func kind(f protoreflect.FieldDescriptor) string {
 	case f.Enum() != nil:
 		return string(f.Enum().Name())
 	case f.Message() != nil:
-		return string(f.Message().FullName())
+		return strings.TrimPrefix(string(f.Message().FullName()), "aisix.v1.") // as the file itself names its own
 	}
 	return f.Kind().String()
 }
