@@ -59,7 +59,7 @@ func (b *cacheBreakpoint) Check() *strict.Error {
 	return cmp.Or(
 		strict.OneOf("/mode", b.Mode, "explicit"),
 		strict.OneOf("/ttl", b.TTL, "30m", "12h"),
-		only("/ttl", !is(b.TTL, "12h"), "12h is not possible: Bedrock keeps a cache for an hour at most"),
+		only("/ttl", !is(b.TTL, "12h"), "12h is not supported: Bedrock keeps a cache for at most an hour"),
 	)
 }
 

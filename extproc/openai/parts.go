@@ -48,7 +48,7 @@ func (p *part) Check() *strict.Error {
 	case p.Type == "":
 		return strict.Required("/type")
 	case p.Type == "input_audio":
-		return strict.Variant("", "audio is not supported: a content part of type input_audio is not possible")
+		return strict.Variant("", "audio is not supported: a content part of type input_audio is not allowed")
 	}
 	known, own := false, false
 	for _, x := range []struct {

@@ -27,7 +27,7 @@ func (t *typed) check(what string, name *string) *strict.Error {
 	case t.Type == "":
 		return strict.Required("/type")
 	case t.Type != "function":
-		return strict.Variant("/type", "only %s of type function are possible", what)
+		return strict.Variant("/type", "only %s of type function are supported", what)
 	case bool(t.Custom):
 		return strict.Errorf("/custom", "unknown member")
 	case name == nil:
