@@ -43,6 +43,8 @@ type part struct {
 	Unknown               strict.Unknown   `json:",embed"`
 }
 
+// Check wants the member that the type names, and none of another type: a part with both would be
+// half dropped.
 func (p *part) Check() *strict.Error {
 	switch {
 	case p.Type == "":
@@ -114,6 +116,7 @@ func (c *conversation) blocks(from content, param string) ([]chat.Block, error) 
 	return blocks, nil
 }
 
+// cachePoint is the part's mark: OpenAI's own, else Anthropic's.
 func (p *part) cachePoint() *chat.CachePoint {
 	if p.PromptCacheBreakpoint != nil {
 		return p.PromptCacheBreakpoint.toChat()

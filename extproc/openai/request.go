@@ -120,6 +120,8 @@ func (r *chatRequest) Check() *strict.Error {
 		r.Seed.IntWithin("/seed", math.MinInt64, math.MaxInt64),
 		strict.OneOf("/reasoning_effort", r.ReasoningEffort, "none", "minimal", "low", "medium", "high", "xhigh", "max"),
 		strict.OneOf("/service_tier", r.ServiceTier, "auto", "default", "flex", "priority", "fast"),
+		// These change what is answered, not how: who asks for one must be told that it is not had. Their
+		// defaults are harmless, and many clients send them.
 		only("/store", !r.Store, "is not supported: answers are not stored"),
 		// Clients before 2026 spell in_memory with a hyphen.
 		strict.OneOf("/prompt_cache_retention", r.PromptCacheRetention, "in_memory", "in-memory", "24h"),
@@ -219,9 +221,11 @@ func (r *chatRequest) toChat(ignore []string) (*chat.Request, error) {
 	if n, ok := r.Seed.Int(); ok {
 		out.Seed = &n
 	}
+	// True is the default: only false says something.
 	if r.ParallelToolCalls != nil && !*r.ParallelToolCalls {
 		out.ParallelToolCalls = r.ParallelToolCalls
 	}
+	// A blank one stops nothing with OpenAI, and is refused by Bedrock.
 	for _, s := range r.Stop {
 		if strings.TrimSpace(s) != "" {
 			out.Stop = append(out.Stop, s)
@@ -256,6 +260,7 @@ func (r *chatRequest) toChat(ignore []string) (*chat.Request, error) {
 	return out, c.add(r.Messages)
 }
 
+// extensions are passed on as they are. Absent and null are no extension.
 func (r *chatRequest) extensions() map[string]json.RawMessage {
 	var all map[string]json.RawMessage
 	for _, x := range []struct {
@@ -277,6 +282,7 @@ func (r *chatRequest) extensions() map[string]json.RawMessage {
 	return all
 }
 
+// integer is of what Check has held within int32; nil is absent.
 func integer(n strict.Number) *int {
 	i, ok := n.Int()
 	if !ok {
