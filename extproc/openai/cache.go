@@ -59,10 +59,11 @@ func (b *cacheBreakpoint) Check() *strict.Error {
 	return cmp.Or(
 		strict.OneOf("/mode", b.Mode, "explicit"),
 		strict.OneOf("/ttl", b.TTL, "30m", "12h"),
-		only("/ttl", !is(b.TTL, "12h"), "12h is not possible: Bedrock keeps a cache for an hour at most"),
+		only("/ttl", !is(b.TTL, "12h"), "12h is not supported: Bedrock keeps a cache for at most an hour"),
 	)
 }
 
+// toChat: five minutes would be too short for what was asked, so it is the hour.
 func (b *cacheBreakpoint) toChat() *chat.CachePoint { return &chat.CachePoint{TTL: "1h"} }
 
 // cacheOptions say how OpenAI should cache. Bedrock makes no cache point by itself.
@@ -81,7 +82,7 @@ func (o *cacheOptions) Check() *strict.Error {
 	return cmp.Or(strict.OneOf("/mode", o.Mode, "implicit", "explicit"), strict.OneOf("/ttl", o.TTL, "30m"))
 }
 
-// mark puts a message's cache point behind its last block, unless that has one.
+// mark puts a message's cache point after its last block, unless that has one.
 func mark(blocks []chat.Block, p *chat.CachePoint) []chat.Block {
 	if p == nil || len(blocks) == 0 {
 		return blocks

@@ -31,6 +31,8 @@ type choice struct {
 	FinishReason *string `json:"finish_reason"`
 }
 
+// reply is the assistant's message. reasoning_content is DeepSeek's member, thinking_blocks is
+// LiteLLM's: clients know both, and OpenAI has neither.
 type reply struct {
 	Role             string          `json:"role"`
 	Content          *string         `json:"content"` // null where there are only tool calls
@@ -44,7 +46,7 @@ type thinkingBlock struct {
 	Type      string  `json:"type"`
 	Thinking  *string `json:"thinking,omitempty"`
 	Signature string  `json:"signature,omitempty"`
-	Data      string  `json:"data,omitempty"` // base64
+	Data      string  `json:"data,omitempty"` // the provider's own string
 }
 
 type toolCall struct {
@@ -66,6 +68,7 @@ type usage struct {
 	CompletionDetails *completionDetails `json:"completion_tokens_details,omitempty"`
 }
 
+// promptDetails are parts of prompt_tokens. What the upstream did not tell is absent, not 0.
 type promptDetails struct {
 	Cached     *int `json:"cached_tokens,omitempty"`
 	CacheWrite *int `json:"cache_write_tokens,omitempty"`
@@ -95,6 +98,7 @@ func (a *asked) Whole(h chat.Heading, r *chat.Response) ([]byte, error) {
 		default: // a model answers with nothing else
 		}
 	}
+	// OpenAI has null only where there are calls and nothing is said; an answer of nothing is "".
 	message.ReasoningContent = reasoning.String()
 	if content := text.String(); content != "" || len(message.ToolCalls) == 0 {
 		message.Content = &content
@@ -118,6 +122,8 @@ func redacted(b chat.Redacted) thinkingBlock {
 	return thinkingBlock{Type: "redacted_thinking", Data: b.Data}
 }
 
+// newUsage counts as OpenAI does: cached tokens are in prompt_tokens, where Anthropic has them
+// beside, and reasoning is in completion_tokens.
 func newUsage(u chat.Usage) usage {
 	out := usage{Prompt: u.Prompt(), Completion: u.Completion(), Total: u.Prompt() + u.Completion()}
 	if u.CacheRead != nil || u.CacheWrite != nil {
@@ -133,6 +139,7 @@ func newUsage(u chat.Usage) usage {
 // asked for the calls that were made.
 func finishReason(s chat.StopReason, calls int) string {
 	switch s {
+	// The calls do not decide here: bedrock has settled which reason an answer with calls has.
 	case chat.EndTurn, chat.StopSequence, chat.PauseTurn:
 		return "stop"
 	case chat.MaxTokens, chat.ContextExceeded:

@@ -40,6 +40,7 @@ type jsonSchema struct {
 	Unknown     strict.Unknown   `json:",embed"`
 }
 
+// toChat is nil for text, which is no format, and a Format without a schema for json_object.
 func (f *responseFormat) toChat() *chat.Format {
 	switch {
 	case f == nil || *f.Type == "text":

@@ -48,6 +48,7 @@ func (a *imageAddress) UnmarshalJSONFrom(dec *jsontext.Decoder) error {
 	if err != nil {
 		return err
 	}
+	// The media type is not looked at: clients get it wrong, and Bedrock reads the bytes.
 	text = bytes.TrimSpace(text)
 	if data, _, ok := dataURL(text); ok {
 		if a.data, a.format = data, chat.ImageFormat(data); a.format == "" {
@@ -143,6 +144,7 @@ var documentTypes = map[string]string{
 	"text/markdown": "md",
 }
 
+// documentFormat: only PDF has magic bytes of its own; an office document is a zip file like any.
 func (f *file) documentFormat() string {
 	if bytes.HasPrefix(f.FileData.data, []byte("%PDF-")) {
 		return "pdf"
@@ -171,6 +173,7 @@ func dataURL(raw []byte) (data []byte, media string, ok bool) {
 	if strings.TrimSpace(words[len(words)-1]) != "base64" {
 		return nil, "", false
 	}
+	// RFC 2397 lets the data be percent-encoded, base64 or not.
 	if bytes.IndexByte(body, '%') >= 0 {
 		plain, err := url.PathUnescape(string(body))
 		if err != nil {

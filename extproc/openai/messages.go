@@ -29,6 +29,8 @@ type message struct {
 	Unknown strict.Unknown `json:",embed"`
 }
 
+// Check holds a message to its role. One struct reads all roles, so that a member of another role
+// is told from an unknown one only in that it has a name.
 func (m *message) Check() *strict.Error {
 	assistant := m.Role == "assistant"
 	switch m.Role {
@@ -78,6 +80,7 @@ func (m *message) Check() *strict.Error {
 	return nil
 }
 
+// foreign is a member that other roles have. To OpenAI it is as unknown as any other.
 func (m *message) foreign(name string) *strict.Error {
 	return strict.Errorf("/"+name, "unknown member in a message with role %s", m.Role)
 }
@@ -146,6 +149,7 @@ func (c *conversation) message(m *message, param string) error {
 	}
 	turn := chat.Message{Role: chat.User, Param: param}
 	switch m.Role {
+	// Hoisted, wherever it stands: no family but the newest takes one between turns.
 	case "system", "developer":
 		c.request.System = append(c.request.System, mark(named(name, blocks), m.CacheControl.toChat())...)
 		return nil
@@ -161,6 +165,8 @@ func (c *conversation) message(m *message, param string) error {
 	return nil
 }
 
+// assistant puts blocks in the order in which a model writes them, since OpenAI's members have none:
+// reasoning, text, calls. A refusal is text that the model said.
 func (m *message) assistant(said []chat.Block) []chat.Block {
 	var blocks []chat.Block
 	if m.ThinkingBlocks != nil {
@@ -180,6 +186,7 @@ func (m *message) assistant(said []chat.Block) []chat.Block {
 	return blocks
 }
 
+// toolResult is a user's turn. Tidy merges it with those beside it, in the order of the calls.
 func (m *message) toolResult(said []chat.Block, param string) []chat.Block {
 	// A cache point stands beside a tool result, never inside it.
 	result := chat.ToolResult{ID: *m.ToolCallID, Param: param + ".tool_call_id"}

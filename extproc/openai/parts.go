@@ -43,12 +43,14 @@ type part struct {
 	Unknown               strict.Unknown   `json:",embed"`
 }
 
+// Check wants the member that the type names, and none of another type: a part with both would be
+// half dropped.
 func (p *part) Check() *strict.Error {
 	switch {
 	case p.Type == "":
 		return strict.Required("/type")
 	case p.Type == "input_audio":
-		return strict.Variant("", "audio is not supported: a content part of type input_audio is not possible")
+		return strict.Variant("", "audio is not supported: a content part of type input_audio is not allowed")
 	}
 	known, own := false, false
 	for _, x := range []struct {
@@ -114,6 +116,7 @@ func (c *conversation) blocks(from content, param string) ([]chat.Block, error) 
 	return blocks, nil
 }
 
+// cachePoint is the part's mark: OpenAI's own, else Anthropic's.
 func (p *part) cachePoint() *chat.CachePoint {
 	if p.PromptCacheBreakpoint != nil {
 		return p.PromptCacheBreakpoint.toChat()

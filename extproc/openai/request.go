@@ -120,17 +120,19 @@ func (r *chatRequest) Check() *strict.Error {
 		r.Seed.IntWithin("/seed", math.MinInt64, math.MaxInt64),
 		strict.OneOf("/reasoning_effort", r.ReasoningEffort, "none", "minimal", "low", "medium", "high", "xhigh", "max"),
 		strict.OneOf("/service_tier", r.ServiceTier, "auto", "default", "flex", "priority", "fast"),
-		only("/store", !r.Store, "answers are not stored here"),
+		// These change what is answered, not how: who asks for one must be told that it is not had. Their
+		// defaults are harmless, and many clients send them.
+		only("/store", !r.Store, "is not supported: answers are not stored"),
 		// Clients before 2026 spell in_memory with a hyphen.
 		strict.OneOf("/prompt_cache_retention", r.PromptCacheRetention, "in_memory", "in-memory", "24h"),
-		only("/prompt_cache_retention", !is(r.PromptCacheRetention, "24h"), "24h is not possible: Bedrock keeps a cache for an hour at most"),
-		only("/stream_options/include_usage", r.Stream || r.StreamOptions == nil || !r.StreamOptions.IncludeUsage, "is possible only where stream is true"),
-		only("/n", r.N == "" || equals(r.N, 1), "only one choice is possible"),
+		only("/prompt_cache_retention", !is(r.PromptCacheRetention, "24h"), "24h is not supported: Bedrock keeps a cache for at most an hour"),
+		only("/stream_options/include_usage", r.Stream || r.StreamOptions == nil || !r.StreamOptions.IncludeUsage, "is only allowed when stream is true"),
+		only("/n", r.N == "" || equals(r.N, 1), "must be 1: only one choice is supported"),
 		only("/logprobs", !r.Logprobs, "log probabilities are not available"),
 		only("/top_logprobs", r.TopLogprobs == "" || equals(r.TopLogprobs, 0), "log probabilities are not available"),
 		only("/logit_bias", !slices.Contains(slices.Collect(maps.Values(r.LogitBias)), true), "is not supported"),
 		strict.OneOf("/verbosity", r.Verbosity, "low", "medium", "high"),
-		only("/verbosity", r.Verbosity == nil || *r.Verbosity == "medium", "only medium is possible: say in the prompt how long an answer should be"),
+		only("/verbosity", r.Verbosity == nil || *r.Verbosity == "medium", "must be medium: say in the prompt how long the answer should be"),
 		only("/functions", len(r.Functions) == 0, "is not supported: use tools"),
 		only("/function_call", r.FunctionCall == nil || string(r.FunctionCall) == `"none"`, "is not supported: use tool_choice"),
 		only("/audio", !bool(r.Audio), "audio is not supported"),
@@ -219,9 +221,11 @@ func (r *chatRequest) toChat(ignore []string) (*chat.Request, error) {
 	if n, ok := r.Seed.Int(); ok {
 		out.Seed = &n
 	}
+	// True is the default: only false says something.
 	if r.ParallelToolCalls != nil && !*r.ParallelToolCalls {
 		out.ParallelToolCalls = r.ParallelToolCalls
 	}
+	// A blank one stops nothing with OpenAI, and is refused by Bedrock.
 	for _, s := range r.Stop {
 		if strings.TrimSpace(s) != "" {
 			out.Stop = append(out.Stop, s)
@@ -256,6 +260,7 @@ func (r *chatRequest) toChat(ignore []string) (*chat.Request, error) {
 	return out, c.add(r.Messages)
 }
 
+// extensions are passed on as they are. Absent and null are no extension.
 func (r *chatRequest) extensions() map[string]json.RawMessage {
 	var all map[string]json.RawMessage
 	for _, x := range []struct {
@@ -277,6 +282,7 @@ func (r *chatRequest) extensions() map[string]json.RawMessage {
 	return all
 }
 
+// integer is of what Check has held within int32; nil is absent.
 func integer(n strict.Number) *int {
 	i, ok := n.Int()
 	if !ok {

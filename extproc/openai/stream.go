@@ -15,7 +15,7 @@ type stream struct {
 	asked   *asked
 	heading chat.Heading
 
-	head, tail []byte // of every chunk: before and behind the delta
+	head, tail []byte // of every chunk: before and after the delta
 	calls      int    // tool calls begun
 	tool       map[int]*toolStream
 	thought    *thoughtStream
@@ -55,6 +55,7 @@ func (s *stream) Append(dst []byte, e chat.Event) ([]byte, error) {
 	switch e := e.(type) {
 	case chat.TextDelta:
 		dst = s.endThought(dst)
+		// A new block with an old index ends that one: some services send no stop.
 		dst = s.endTool(dst, e.Index)
 		if e.Text != "" {
 			dst = s.open(dst)
@@ -78,12 +79,14 @@ func (s *stream) Append(dst []byte, e chat.Event) ([]byte, error) {
 		}
 	case chat.RedactedDelta:
 		dst = s.think(dst, e.Index, true)
+		// Nothing is written before its block ends: half of it is of no use to anybody.
 		s.thought.text.WriteString(e.Data)
 	case chat.BlockStop:
 		if s.thought != nil && s.thought.index == e.Index {
 			dst = s.endThought(dst)
 		}
 		dst = s.endTool(dst, e.Index)
+	// Both wait for Finish: counts come after the reason, and nothing may follow the last chunk.
 	case chat.Stop:
 		s.stop = e.Reason
 	case chat.UsageSnapshot:
@@ -120,6 +123,7 @@ func (s *stream) Finish(dst []byte) ([]byte, error) {
 	dst = append(dst, finishReason(s.stop, s.calls)...)
 	dst = append(dst, `"}]`...)
 	dst = sse.Close(append(dst, s.tail...))
+	// With no choices, as OpenAI has it: clients that look at choices[0] must test for it.
 	if s.asked.usage {
 		counts, err := marshal(newUsage(s.counts))
 		if err != nil {
@@ -151,6 +155,7 @@ func (s *stream) begin(dst []byte, id string) []byte {
 	s.head = append(s.head, `,"model":`...)
 	s.head = appendString(s.head, s.asked.model)
 	s.head = append(s.head, ',')
+	// With include_usage every chunk has the member, null but in the last.
 	s.tail = append(s.tail, '}')
 	if s.asked.usage {
 		s.tail = append(s.tail[:0], `,"usage":null}`...)
@@ -170,6 +175,8 @@ func (s *stream) close(dst []byte) []byte {
 	return sse.Close(append(dst, s.tail...))
 }
 
+// beginTool writes the frame that has id and name, with empty arguments. A tool that the model ran
+// itself is not shown, and takes no index.
 func (s *stream) beginTool(dst []byte, e chat.ToolStart) []byte {
 	t := &toolStream{index: s.calls, server: e.Server}
 	s.tool[e.Index] = t
@@ -185,6 +192,8 @@ func (s *stream) beginTool(dst []byte, e chat.ToolStart) []byte {
 	return s.closeTool(append(dst, `,"arguments":""`...))
 }
 
+// arguments writes a fragment bare: clients join them, and know the call by its index. One
+// whose start never came belongs to no call.
 func (s *stream) arguments(dst []byte, e chat.ToolDelta) []byte {
 	t := s.tool[e.Index]
 	if t == nil || t.server {

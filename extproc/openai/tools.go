@@ -27,7 +27,7 @@ func (t *typed) check(what string, name *string) *strict.Error {
 	case t.Type == "":
 		return strict.Required("/type")
 	case t.Type != "function":
-		return strict.Variant("/type", "only %s of type function are possible", what)
+		return strict.Variant("/type", "only %s of type function are supported", what)
 	case bool(t.Custom):
 		return strict.Errorf("/custom", "unknown member")
 	case name == nil:
@@ -64,6 +64,8 @@ func (f *function) name() *string {
 	return &f.Name
 }
 
+// Check takes a schema whose root is an object, {} included: many clients send that for a function
+// without parameters.
 func (t *tool) Check() *strict.Error {
 	if err := t.check("tools", t.Function.name()); err != nil {
 		return err
@@ -91,6 +93,7 @@ func (t *tool) toChat(param string) chat.Tool {
 	if f.Parameters != nil {
 		out.Schema, out.Param = json.RawMessage(f.Parameters), param+".function.parameters"
 	}
+	// Clients put the mark in either place.
 	if out.Cache == nil {
 		out.Cache = t.CacheControl.toChat()
 	}
@@ -248,6 +251,9 @@ func (r *chatRequest) checkTools() *strict.Error {
 // modes are what words of OpenAI's mean.
 var modes = map[string]chat.ToolChoiceMode{"none": chat.ToolChoiceNone, "auto": chat.ToolChoiceAuto, "required": chat.ToolChoiceAny}
 
+// toChat: required is Bedrock's any, a named function its tool. allowed_tools keeps all definitions
+// where they are, for the cache's sake, with OpenAI; Bedrock has no such choice, so that bedrock
+// leaves the others out.
 func (c *toolChoice) toChat() chat.ToolChoice {
 	switch {
 	case c.word != nil:

@@ -44,6 +44,8 @@ const (
 	helloOutput = 5
 )
 
+// answer makes up what is said: reasoning first, then tool calls or a text, as models order them.
+// A forced call has no text before it.
 func (a *ask) answer() answer {
 	out := answer{id: "msg_bdrk_01" + random(22), stop: "end_turn", input: a.input}
 	if a.do.has("redact") {
@@ -71,6 +73,7 @@ func (a *ask) answer() answer {
 	for _, b := range out.blocks {
 		out.output += tokens(b.text + b.input + string(b.data))
 	}
+	// The page shows an id and counts; they are the same each time, so that it can be tested.
 	if a.prompt == helloPrompt && len(out.blocks) == 1 && out.blocks[0].text == helloAnswer {
 		out.id, out.input, out.output = helloID, helloInput, helloOutput
 	}
@@ -90,6 +93,7 @@ func (a *ask) misreport(out *answer) {
 	}
 }
 
+// maxWords bounds sim:words, at some 10 MB of text.
 const maxWords = 1_000_000
 
 // text is the answer in words.
@@ -136,6 +140,7 @@ func (a *ask) bounded(text string) (cut, reason, sequence string) {
 		}
 	}
 	text = text[:end]
+	// A token is four bytes here (tokens); the cut is at a character's start.
 	if a.maxTokens > 0 && tokens(text) > a.maxTokens {
 		end := a.maxTokens * 4
 		for end > 0 && !utf8.RuneStart(text[end]) {
@@ -146,6 +151,7 @@ func (a *ask) bounded(text string) (cut, reason, sequence string) {
 	return text, reason, sequence
 }
 
+// forced reports whether the caller left the model no choice but to call.
 func (a *ask) forced() bool { return a.choice == "any" || a.choice == "tool" }
 
 // toolUses are the calls that the answer makes: of the tools that the prompt
@@ -185,10 +191,13 @@ func (a *ask) toolUses() []block {
 	return uses
 }
 
+// plain lets "the weather tool get_weather" and "get weather" name the same tool.
 func plain(s string) string {
 	return strings.NewReplacer("_", " ", "-", " ").Replace(strings.ToLower(s))
 }
 
+// use is a call with arguments made up by the tool's schema. Each shape puts its own prefix before
+// the id.
 func (a *ask) use(t toolDef) block {
 	input := "{}"
 	if t.schema != nil {
@@ -233,6 +242,7 @@ func checkThought(text, sig string) *fault {
 	return nil
 }
 
+// alphabet leaves out what is easily mistaken (0, O, I, l), as Anthropic's ids do.
 const alphabet = "ABCDEFGHJKLMNPQRSTUVWXYZabcdefghijkmnopqrstuvwxyz123456789"
 
 func random(n int) string {

@@ -80,6 +80,7 @@ var vocabulary = []struct {
 	}},
 }
 
+// words is the vocabulary by name.
 var words = func() map[string]string {
 	all := map[string]string{}
 	for _, group := range vocabulary {
@@ -90,6 +91,7 @@ var words = func() map[string]string {
 	return all
 }()
 
+// A control word may stand anywhere in a prompt; its value ends at a space.
 var controlWord = regexp.MustCompile(`\bsim:([a-z0-9-]+)(?:=(\S+))?`)
 
 // read gives a prompt without its control words, and the words added to what was
@@ -128,6 +130,8 @@ func (b behaviour) has(name string) bool {
 	return ok
 }
 
+// number and duration give a word's value, and otherwise where it has none or one that is no number:
+// a typing error in a test behaves like the bare word.
 func (b behaviour) number(name string, otherwise int) int {
 	if n, err := strconv.Atoi(b[name]); err == nil {
 		return n
@@ -159,6 +163,7 @@ func (b behaviour) fault(region, model string) *fault {
 		f.status = 400
 		return f
 	}
+	// Sorted, so that of two words the same one wins each time.
 	for _, word := range slices.Sorted(maps.Keys(exceptions)) {
 		if b.has(word) {
 			return exception(exceptions[word], region, model)

@@ -14,7 +14,7 @@ type promptCache struct {
 
 const maxPrefixes = 10_000
 
-// A piece of a prompt: its tokens, what identifies it, and whether a cache point stands behind it.
+// A piece of a prompt: its tokens, what identifies it, and whether a cache point stands after it.
 type piece struct {
 	text string
 	mark bool
@@ -24,12 +24,15 @@ type piece struct {
 func (c *promptCache) use(model string, prompt []piece) (use cacheUse, input int) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
+	// Forgetting all at once keeps the memory bounded; tests have no such number.
 	if c.seen == nil || len(c.seen) > maxPrefixes {
 		c.seen = map[[sha256.Size]byte]bool{}
 	}
 	hash := sha256.New()
 	hash.Write([]byte(model))
 	total, marked := 0, 0
+	// Every prefix has the hash of all that came before: one changed byte early on, and no later mark
+	// is found.
 	for _, p := range prompt {
 		hash.Write([]byte("\x00" + p.text))
 		total += tokens(p.text)
@@ -43,12 +46,14 @@ func (c *promptCache) use(model string, prompt []piece) (use cacheUse, input int
 		}
 		c.seen[key] = true
 	}
+	// The longest prefix known is read, what follows up to the last mark is written.
 	use.write = marked - use.read
 	return use, total - marked
 }
 
 // conversePrompt and claudePrompt are what the model reads, in the order in which caching sees it.
 
+// conversePrompt: in Converse a cache point is a block of its own, and marks the one before it.
 func conversePrompt(body any) []piece {
 	var prompt []piece
 	add := func(v any) {
@@ -74,6 +79,7 @@ func conversePrompt(body any) []piece {
 	return prompt
 }
 
+// claudePrompt: Anthropic's mark is a member of the block that it marks, and no part of its text.
 func claudePrompt(body any) []piece {
 	var prompt []piece
 	add := func(v any) {

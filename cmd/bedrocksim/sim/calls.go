@@ -34,6 +34,7 @@ type calls struct {
 	told   behaviour
 }
 
+// begin notes a call before anything is known of it: one that hangs or breaks off is in the list.
 func (c *calls) begin(call *Call) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -45,6 +46,7 @@ func (c *calls) begin(call *Call) {
 	}
 }
 
+// change changes what is under the lock; a Call is read while it goes on.
 func (c *calls) change(f func()) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -87,6 +89,7 @@ func (c *calls) control(w http.ResponseWriter, r *http.Request) {
 	}
 }
 
+// list marshals under the lock, for the calls in it still change.
 func (c *calls) list(w http.ResponseWriter) {
 	c.mu.Lock()
 	defer c.mu.Unlock()

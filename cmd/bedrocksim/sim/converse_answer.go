@@ -33,6 +33,7 @@ func (a *ask) converse(out answer) object {
 	return reply
 }
 
+// converseBlockOf is a block of a whole answer. Bytes are base64 in JSON.
 func converseBlockOf(b block) object {
 	switch b.kind {
 	case "thinking":
@@ -46,6 +47,9 @@ func converseBlockOf(b block) object {
 	}
 }
 
+// converseUsage counts as API_runtime_TokenUsage does: inputTokens are what was neither read from
+// the cache nor written to it, totalTokens are all. Without caching the two members are absent,
+// not zero.
 func (a *ask) converseUsage(out answer) object {
 	if a.do.has("no-usage") {
 		return nil
@@ -67,6 +71,7 @@ func (a *ask) responseFields(out answer) object {
 	return nil
 }
 
+// orNull: Anthropic writes null, not "", where there is nothing.
 func orNull(s string) any {
 	if s == "" {
 		return nil
@@ -88,6 +93,7 @@ func (a *ask) converseStream(out answer) [][]byte {
 			}
 			delta(object{"reasoningContent": object{"signature": b.signature}})
 		case "redacted":
+			// In two deltas, each base64 of its own: who joins the texts and not the bytes gets it wrong.
 			half := len(b.data) / 2
 			for _, part := range [][]byte{b.data[:half], b.data[half:]} {
 				delta(object{"reasoningContent": object{"redactedContent": base64.StdEncoding.EncodeToString(part)}})
@@ -120,6 +126,7 @@ func (a *ask) converseStream(out answer) [][]byte {
 		stop["additionalModelResponseFields"] = f
 	}
 	frames = append(frames, eventFrame("messageStop", stop))
+	// Counts come after the stop reason, in the last frame.
 	if u := a.converseUsage(out); u != nil {
 		frames = append(frames, eventFrame("metadata", object{"usage": u, "metrics": object{"latencyMs": 1 + out.output}}))
 	}

@@ -25,6 +25,9 @@ func checkConverse(m model, body any, stream bool) (*ask, *fault) {
 	return readConverse(m, body), nil
 }
 
+// checkConverseModel holds the members beside the messages to what the model can do, in the
+// words of the service. What only the model itself refuses begins with "The model returned the
+// following errors": Converse passes those on.
 func checkConverseModel(m model, body any) *fault {
 	if len(items(body, "system")) > 0 && !m.takesSystem() {
 		return invalid("This model doesn't support system messages. Try again without a system message or use a model that supports system messages.")
@@ -56,6 +59,7 @@ func checkConverseModel(m model, body any) *fault {
 			return invalid("The text field in the SystemContentBlock object at system.%d is blank. Add text to the text field, and try again.", i)
 		}
 	}
+	// Each alone is legal by the shape, both empty too: no guardrail.
 	if g := child(body, "guardrailConfig"); g != nil && (str(g, "guardrailIdentifier") == "") != (str(g, "guardrailVersion") == "") {
 		return invalid("guardrailIdentifier and guardrailVersion must both be set.")
 	}
@@ -67,7 +71,7 @@ func checkConverseModel(m model, body any) *fault {
 	return checkConverseCache(m, body)
 }
 
-// checkConverseCache counts cache points and wants each behind something.
+// checkConverseCache counts cache points and wants each after something.
 func checkConverseCache(m model, body any) *fault {
 	count := 0
 	look := func(path string, blocks []any) *fault {
@@ -85,6 +89,7 @@ func checkConverseCache(m model, body any) *fault {
 	if f := look("toolConfig.tools", items(body, "toolConfig", "tools")); f != nil {
 		return f
 	}
+	// User guide, Prompt caching: Nova caches system and messages, no tools.
 	if count > 0 && m.is("amazon.nova") {
 		return invalid("This model doesn't support cachePoint in toolConfig.tools.")
 	}
@@ -96,6 +101,7 @@ func checkConverseCache(m model, body any) *fault {
 			return f
 		}
 	}
+	// The words are Claude's, which calls a cache point by its own name for it.
 	if count > 4 {
 		return invalid("A maximum of 4 blocks with cache_control may be provided. Found %d.", count)
 	}
@@ -105,6 +111,9 @@ func checkConverseCache(m model, body any) *fault {
 	return nil
 }
 
+// checkConverseMessages holds the conversation to the rules of AWS's pages API_runtime_Message and
+// API_runtime_ContentBlock: it begins with the user, roles alternate, no text is blank, a document
+// has a text beside it. Up to 20 images and five documents: read strictly, of the whole request.
 func checkConverseMessages(body any) *fault {
 	messages := items(body, "messages")
 	if len(messages) == 0 || str(messages[0], "role") != "user" {
@@ -208,6 +217,7 @@ func checkConverseMixed(m model, body any) *fault {
 
 // placed refuses a block in a turn of the wrong role.
 func placed(path, role string, b any) *fault {
+	// The shapes have one ContentBlock for both roles; the pages of its members say whose each is.
 	only := map[string]string{"toolUse": "assistant", "reasoningContent": "assistant", "citationsContent": "assistant", "toolResult": "user", "image": "user", "document": "user", "video": "user", "audio": "user"}
 	for kind := range b.(object) {
 		if want, ok := only[kind]; ok && want != role {
@@ -222,6 +232,7 @@ func placed(path, role string, b any) *fault {
 	return nil
 }
 
+// checkResult holds a tool result to having content: one without would look unanswered.
 func checkResult(path string, r any) *fault {
 	content := items(r, "content")
 	if len(content) == 0 {
@@ -258,6 +269,7 @@ func checkPairs(turns []turn, configured bool) *fault {
 			return invalid("Expected toolResult blocks at messages.%d.content for the following Ids: %s", i, strings.Join(missing, ", "))
 		}
 	}
+	// A conversation can't end with a call: nobody would be left to answer it.
 	if last := turns[len(turns)-1]; len(last.uses) > 0 {
 		return invalid("Expected toolResult blocks at messages.%d.content for the following Ids: %s", len(turns), strings.Join(last.uses, ", "))
 	}

@@ -5,6 +5,11 @@ import (
 	"strings"
 )
 
+// readConverse reads what a body of Converse asks for. The body was checked: what is absent is
+// zero, and what is there has its type.
+//
+// Only the last user turn is answered; of what came before it, the names of the tools that were
+// called are remembered, for their results name the call alone.
 func readConverse(m model, body any) *ask {
 	a := &ask{model: m, maxTokens: whole(body, "inferenceConfig", "maxTokens")}
 	for _, s := range items(body, "inferenceConfig", "stopSequences") {
@@ -29,6 +34,8 @@ func readConverse(m model, body any) *ask {
 		v, _ := parse([]byte(s))
 		a.format, _ = v.(object)
 	}
+	// Each family has a name of its own for reasoning: thinking is Claude's, reasoningConfig Nova's;
+	// gpt-oss has an effort.
 	fields := child(body, "additionalModelRequestFields")
 	for _, name := range []string{"thinking", "reasoning_config", "reasoningConfig"} {
 		kind := str(fields, name, "type")
@@ -38,6 +45,7 @@ func readConverse(m model, body any) *ask {
 	messages := items(body, "messages")
 	uses := map[string]string{}
 	for i, msg := range messages {
+		// A trailing turn by the assistant is the beginning of the answer: the question is before it.
 		last := i == len(messages)-1 || i == len(messages)-2 && str(messages[len(messages)-1], "role") == "assistant"
 		for _, b := range items(msg, "content") {
 			if u := child(b, "toolUse"); u != nil {
@@ -51,6 +59,8 @@ func readConverse(m model, body any) *ask {
 	return a
 }
 
+// readConverse reads one block of the turn that is answered, or of the prefill after it. Images
+// and documents are only told apart: the answer says that they arrived, and how large.
 func (a *ask) readConverse(role string, b any, uses map[string]string) {
 	switch {
 	case role == "assistant":

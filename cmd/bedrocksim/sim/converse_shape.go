@@ -16,6 +16,8 @@ const (
 )
 
 var (
+	// Blocks. Sources and limits: API_runtime_ImageBlock, DocumentBlock, VideoBlock, AudioBlock.
+	// Members with a * are required, see members.
 	cachePoint = members(map[string]check{"*type": enum("default"), "ttl": enum("5m", "1h")})
 	s3Location = members(map[string]check{"*uri": text(1, 1024, `s3://[a-z0-9][.a-z0-9-]{1,61}[a-z0-9](/.*)?`), "bucketOwner": text(12, 12, `[0-9]+`)})
 	imageBlock = all(members(map[string]check{
@@ -36,7 +38,8 @@ var (
 		"*format": enum("mp3", "opus", "wav", "aac", "flac", "mp4", "ogg", "mkv", "mka", "x-aac", "m4a", "mpeg", "mpga", "pcm", "webm"),
 		"*source": union(map[string]check{"bytes": blob(maxBody), "s3Location": s3Location}),
 	})
-	search     = members(map[string]check{"*source": anyText, "*title": anyText, "*content": list(1, 1000, members(map[string]check{"*text": anyText})), "citations": members(map[string]check{"*enabled": boolean})})
+	search = members(map[string]check{"*source": anyText, "*title": anyText, "*content": list(1, 1000, members(map[string]check{"*text": anyText})), "citations": members(map[string]check{"*enabled": boolean})})
+	// type tells tools that the model ran itself; results of those have a type too.
 	toolUse    = members(map[string]check{"*toolUseId": text(1, 64, toolName), "*name": text(1, 64, toolName), "*input": freeObject, "type": enum("server_tool_use")})
 	toolResult = members(map[string]check{
 		"*toolUseId": text(1, 64, toolName), "status": enum("success", "error"), "type": anyText,
@@ -56,6 +59,7 @@ var (
 		"toolUse": toolUse, "toolResult": toolResult, "reasoningContent": reasoning, "cachePoint": cachePoint, "guardContent": guardContent, "citationsContent": freeObject,
 		"toolAddition": toolReference, "toolRemoval": toolReference,
 	})
+	// API_runtime_ToolSpecification. strict came with structured output.
 	toolSpec = members(map[string]check{
 		"*name": text(1, 64, toolName), "description": text(1, maxInt, ""), "strict": boolean,
 		"*inputSchema": union(map[string]check{"json": schema}),
@@ -66,6 +70,7 @@ var (
 
 // converseRequest is ConverseRequest, and with stream ConverseStreamRequest.
 func converseRequest(stream bool) check {
+	// Streams alone say how the guardrail keeps up with them.
 	guard := map[string]check{"streamProcessingMode": enum("sync", "async")}
 	if !stream {
 		guard = map[string]check{}
@@ -103,6 +108,7 @@ func converseRequest(stream bool) check {
 
 var converseShapes = map[bool]check{false: converseRequest(false), true: converseRequest(true)}
 
+// imageMatches: the service reads the first bytes, and refuses a format that they are not of.
 func imageMatches(path string, v any) *fault {
 	if b := bytesOf(v, "source", "bytes"); len(b) > 0 && imageKind(b) != str(v, "format") {
 		return at(path, "The provided image is not a valid %s image.", str(v, "format"))

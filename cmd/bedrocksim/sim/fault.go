@@ -17,6 +17,7 @@ type fault struct {
 
 func (f *fault) Error() string { return f.kind + ": " + f.message }
 
+// invalid is what Bedrock says of most bad requests; there is no finer type.
 func invalid(format string, args ...any) *fault {
 	return &fault{status: http.StatusBadRequest, kind: "ValidationException", message: fmt.Sprintf(format, args...)}
 }
@@ -40,6 +41,8 @@ func (f *fault) body() []byte {
 	return b
 }
 
+// write answers as Smithy's restJson1 does: the type is in a header, with a namespace after a colon
+// that clients cut off, and not in the body.
 func (f *fault) write(w http.ResponseWriter) {
 	w.Header().Set("Content-Type", "application/json")
 	w.Header().Set("X-Amzn-Errortype", f.kind+":http://internal.amazon.com/coral/com.amazon.bedrock/")
@@ -96,6 +99,7 @@ func exception(name, region, model string) *fault {
 	}
 }
 
+// upperFirst and lowerFirst turn the two spellings of an exception's name into each other.
 func upperFirst(s string) string {
 	if s == "" {
 		return s

@@ -45,6 +45,7 @@ func (f *filler) value(s object, name string, depth int) any {
 	if f.left--; f.left < 0 || depth > 16 {
 		return nil
 	}
+	// Only within the document, as models resolve them. A ring ends at the depth.
 	if ref := str(s, "$ref"); ref != "" {
 		target, _ := f.resolve(ref).(object)
 		return f.value(target, name, depth+1)
@@ -60,6 +61,7 @@ func (f *filler) value(s object, name string, depth int) any {
 		}
 		return e[0]
 	}
+	// The first alternative that is not null: an optional member is filled.
 	for _, word := range []string{"anyOf", "oneOf"} {
 		for _, option := range items(s, word) {
 			if o, ok := option.(object); ok && str(o, "type") != "null" {
@@ -113,6 +115,8 @@ func kind(s object) string {
 	return "string"
 }
 
+// merge makes one schema of allOf: properties of all, requirements of all; of other keywords the
+// last one wins, the schema's own over its parts'.
 func merge(s object, parts []any) object {
 	out := object{"properties": object{}}
 	for _, p := range append(slices.Clone(parts), s) {
@@ -135,6 +139,7 @@ func merge(s object, parts []any) object {
 	return out
 }
 
+// resolve follows a JSON pointer (RFC 6901) from the root; nil is nowhere.
 func (f *filler) resolve(ref string) any {
 	v := any(f.root)
 	for _, name := range strings.Split(strings.TrimPrefix(ref, "#"), "/") {
@@ -149,6 +154,7 @@ func (f *filler) object(s object, depth int) any {
 	out := object{}
 	props, _ := s["properties"].(object)
 	required := items(s, "required")
+	// Optional members too, as models tend to fill what they are offered.
 	for name, p := range props {
 		o, _ := p.(object)
 		if depth > 6 && !slices.Contains(required, any(name)) {
@@ -164,6 +170,8 @@ func (f *filler) object(s object, depth int) any {
 	return out
 }
 
+// number is one of the prompt's that the bounds allow, else the nearest to 1. Exclusive bounds are
+// taken as whole steps, which is enough for made-up values.
 func (f *filler) number(s object, integer bool) any {
 	bound := func(name string, otherwise float64) float64 {
 		if n, ok := s[name].(json.Number); ok {
@@ -188,6 +196,8 @@ func (f *filler) number(s object, integer bool) any {
 	return x
 }
 
+// text follows format and length, not pattern: making up text for a regular expression is no
+// simulator's job.
 func (f *filler) text(s object, name string) string {
 	v := ""
 	switch str(s, "format") {

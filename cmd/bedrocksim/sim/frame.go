@@ -11,6 +11,8 @@ import (
 
 const stringHeader = 7
 
+// frame encodes one (smithy.io, Amazon Event Stream specification). All numbers are big endian; the
+// first checksum is of the eight bytes before it, the second of all before it.
 func frame(payload []byte, headers ...string) []byte {
 	var h []byte
 	for i := 0; i < len(headers); i += 2 {
@@ -27,15 +29,19 @@ func frame(payload []byte, headers ...string) []byte {
 	return binary.BigEndian.AppendUint32(b, crc32.ChecksumIEEE(b))
 }
 
+// eventFrame is a good event; its name is in a header, not in the payload.
 func eventFrame(kind string, payload object) []byte {
 	payload["p"] = padding()
 	return frame(marshal(payload), ":event-type", kind, ":content-type", "application/json", ":message-type", "event")
 }
 
+// exceptionFrame is an error that the service's model knows; after it the stream ends. Its name
+// begins with a small letter there, as members of a union do.
 func exceptionFrame(f *fault) []byte {
 	return frame(f.body(), ":exception-type", lowerFirst(f.kind), ":content-type", "application/json", ":message-type", "exception")
 }
 
+// errorFrame is an error that the model does not know: code and message in headers, no payload.
 func errorFrame(code, message string) []byte {
 	return frame(nil, ":error-code", code, ":error-message", message, ":message-type", "error")
 }

@@ -18,6 +18,8 @@ var invokeHeaders = map[string]check{
 	"X-Amzn-Bedrock-Request-Metadata":          requestMetadata,
 }
 
+// checkInvokeHeaders looks at the first value of each, as the service's model has no lists here. The
+// values of trace are in capitals here and small in Converse; both are AWS's.
 func checkInvokeHeaders(h http.Header) *fault {
 	for _, name := range slices.Sorted(maps.Keys(invokeHeaders)) {
 		if values := h.Values(name); len(values) > 0 {
@@ -26,6 +28,7 @@ func checkInvokeHeaders(h http.Header) *fault {
 			}
 		}
 	}
+	// As in Converse: one without the other names no guardrail.
 	if (h.Get("X-Amzn-Bedrock-Guardrailidentifier") == "") != (h.Get("X-Amzn-Bedrock-Guardrailversion") == "") {
 		return invalid("guardrailIdentifier and guardrailVersion must both be set.")
 	}

@@ -33,6 +33,8 @@ func (a *ask) messages(out answer) object {
 	return reply
 }
 
+// claudeBlockOf is a block of a whole answer. Redacted data is opaque to callers; that it is base64
+// is nothing to rely on.
 func claudeBlockOf(b block) object {
 	switch b.kind {
 	case "thinking":
@@ -46,6 +48,8 @@ func claudeBlockOf(b block) object {
 	}
 }
 
+// claudeUsage counts as Anthropic does: input_tokens are what was neither read from the cache nor
+// written to it.
 func (a *ask) claudeUsage(out answer, output int) object {
 	if a.do.has("no-usage") {
 		return nil
@@ -71,6 +75,7 @@ func (a *ask) messagesStream(out answer) [][]byte {
 		"id": out.id, "type": "message", "role": "assistant", "model": or(a.model.name, "claude"),
 		"content": []any{}, "stop_reason": nil, "stop_sequence": nil,
 	}
+	// The first count of output is a guess that later snapshots replace.
 	if u := a.claudeUsage(out, 1); u != nil {
 		start["usage"] = u
 	}
@@ -89,6 +94,7 @@ func (a *ask) messagesStream(out answer) [][]byte {
 		last["amazon-bedrock-guardrailAction"] = "INTERVENED"
 	}
 	emit(last)
+	// Bedrock adds its own counts to Anthropic's last event.
 	stop := object{"type": "message_stop"}
 	if !a.do.has("no-usage") {
 		stop["amazon-bedrock-invocationMetrics"] = object{
@@ -99,6 +105,8 @@ func (a *ask) messagesStream(out answer) [][]byte {
 	return frames
 }
 
+// claudeBlockStream sends a block as Anthropic does: a start that is empty but for ids and names,
+// deltas, a stop. Redacted data comes whole, with the start.
 func (a *ask) claudeBlockStream(i int, b block, emit func(object)) {
 	first := claudeBlockOf(b)
 	switch b.kind {
@@ -118,6 +126,7 @@ func (a *ask) claudeBlockStream(i int, b block, emit func(object)) {
 		}
 		delta(object{"type": "signature_delta", "signature": b.signature})
 	case "tool":
+		// Claude begins with an empty fragment.
 		delta(object{"type": "input_json_delta", "partial_json": ""})
 		for _, s := range a.pieces(b.input) {
 			delta(object{"type": "input_json_delta", "partial_json": s})
@@ -133,6 +142,7 @@ func (a *ask) claudeBlockStream(i int, b block, emit func(object)) {
 	emit(object{"type": "content_block_stop", "index": i})
 }
 
+// chunkFrame is the one event of InvokeModelWithResponseStream: bytes in JSON are base64.
 func chunkFrame(event object) []byte {
 	return eventFrame("chunk", object{"bytes": base64.StdEncoding.EncodeToString(marshal(event))})
 }

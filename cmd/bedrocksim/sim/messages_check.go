@@ -17,6 +17,7 @@ func contentOf(v any, name string) []any {
 
 // checkMessages checks a body for Claude and reads what it asks for.
 func checkMessages(m model, body any) (*ask, *fault) {
+	// InvokeModel takes each publisher's own body; another one sees an unknown member first.
 	if m.publisher != "" && m.publisher != "anthropic" {
 		return nil, invalid("Malformed input request: #: extraneous key [anthropic_version] is not permitted, please reformat your input and try again.")
 	}
@@ -33,6 +34,8 @@ func checkMessages(m model, body any) (*ask, *fault) {
 	return readMessages(m, body), nil
 }
 
+// checkClaudeTexts refuses blank text, in system, turns and tool results, blank stop sequences, and a
+// prefill that ends in white space.
 func checkClaudeTexts(body any) *fault {
 	if s, ok := child(body, "system").(string); ok && blank(s) {
 		return at("system", "text content blocks must be non-empty")
@@ -83,6 +86,8 @@ func checkClaudeText(path string, b any) *fault {
 	return nil
 }
 
+// checkClaudeTurns holds turns to their order and blocks to their role. Anthropic's own API merges
+// neighbours of one role; InvokeModel's validation has refused them, so we do.
 func checkClaudeTurns(body any) *fault {
 	var turns []turn
 	for i, m := range items(body, "messages") {
@@ -119,6 +124,8 @@ func checkClaudeTurns(body any) *fault {
 	return checkClaudePairs(turns)
 }
 
+// checkClaudePairs holds calls and results together: every call is answered in the next turn, once,
+// and before anything else is said there ("immediately after").
 func checkClaudePairs(turns []turn) *fault {
 	for i, t := range turns {
 		if id := twice(t.uses); id != "" {
@@ -149,10 +156,12 @@ func checkClaudePairs(turns []turn) *fault {
 	return nil
 }
 
+// unanswered names all calls of turn i that wait.
 func unanswered(i int, ids []string) *fault {
 	return at(fmt.Sprintf("messages.%d", i), "`tool_use` ids were found without `tool_result` blocks immediately after: %s. Each `tool_use` block must have a corresponding `tool_result` block in the next message.", strings.Join(ids, ", "))
 }
 
+// checkClaudeTools: names are unique, and a choice needs something to choose from.
 func checkClaudeTools(body any) *fault {
 	names := map[string]bool{}
 	for i, t := range items(body, "tools") {
@@ -201,6 +210,8 @@ func checkClaudeCache(body any) *fault {
 	return nil
 }
 
+// checkClaudeThinking holds a request that thinks to the rules of Anthropic's page on extended
+// thinking: a budget under max_tokens, no temperature but 1, no top_k, no forced tool.
 func checkClaudeThinking(body any) *fault {
 	kind := str(body, "thinking", "type")
 	if kind != "enabled" && kind != "adaptive" {

@@ -5,6 +5,8 @@ import (
 	"strings"
 )
 
+// readMessages reads what a body for Claude asks for. It is readConverse in Anthropic's words: see
+// there.
 func readMessages(m model, body any) *ask {
 	a := &ask{model: m, maxTokens: whole(body, "max_tokens"), choice: str(body, "tool_choice", "type"), chosen: str(body, "tool_choice", "name")}
 	a.serial, _ = child(body, "tool_choice", "disable_parallel_tool_use").(bool)
@@ -15,6 +17,7 @@ func readMessages(m model, body any) *ask {
 		s, _ := child(t, "input_schema").(object)
 		a.tools = append(a.tools, toolDef{name: str(t, "name"), schema: s})
 	}
+	// output_format is the older place, under a beta header.
 	for _, f := range []any{child(body, "output_config", "format"), child(body, "output_format")} {
 		if s, ok := child(f, "schema").(object); ok {
 			a.format = s

@@ -19,6 +19,8 @@ var (
 		}),
 		"title": text(1, 500, ""), "context": anyText, "citations": members(map[string]check{"enabled": boolean}), "cache_control": cacheMark,
 	}
+	// Ids have no length here, unlike Converse's; names of tools may be longer in the history (200)
+	// than in a definition (128).
 	claudeBlock = tagged(map[string]map[string]check{
 		"text": claudeText, "image": claudeImage, "document": claudeDoc, "search_result": claudeSearch,
 		"tool_use": {"*id": text(1, math.MaxInt, toolName), "*name": text(1, 200, toolName), "*input": freeObject, "cache_control": cacheMark, "caller": free},
@@ -34,6 +36,7 @@ var (
 		"input_examples": free, "eager_input_streaming": boolean, "defer_loading": boolean, "allowed_callers": free,
 	})
 	outputFormat = tagged(map[string]map[string]check{"json_schema": {"*schema": structured}})
+	// InvokeModel wants anthropic_version, and neither model nor stream: those are in the path.
 	messagesBody = members(map[string]check{
 		"*anthropic_version": enum("bedrock-2023-05-31"), "anthropic_beta": list(0, 20, text(1, 200, "")),
 		"*max_tokens": integer(1, 200_000),
@@ -69,6 +72,7 @@ func textOr(what check) check {
 	}
 }
 
+// claudeImageMatches: see imageMatches; here the media type must be the right one.
 func claudeImageMatches(path string, v any) *fault {
 	if kind := imageKind(bytesOf(v, "data")); "image/"+kind != str(v, "media_type") {
 		return at(path, "Image does not match the provided media type %s", str(v, "media_type"))

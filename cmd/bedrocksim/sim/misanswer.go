@@ -23,6 +23,7 @@ func (a *ask) misanswer(w http.ResponseWriter, r *http.Request, op operation) bo
 		return write(http.StatusBadGateway, "text/html", "<html><body><h1>502 Bad Gateway</h1> bedrock-runtime."+a.region+".amazonaws.com</body></html>")
 	case a.do.has("garbage"):
 		return write(http.StatusOK, expected, "\x00\x01 this is neither JSON nor an event stream")
+	// AWS's front end answers some bad paths like that: 200, and an exception in the body.
 	case a.do.has("coral"):
 		return write(http.StatusOK, "application/json", `{"Output":{"__type":"com.amazon.coral.service#UnknownOperationException"},"Version":"1.0"}`)
 	case a.do.has("redirect"):
@@ -41,6 +42,7 @@ func reset(w http.ResponseWriter) {
 	if err != nil {
 		panic(http.ErrAbortHandler)
 	}
+	// Without lingering, closing sends RST, not FIN.
 	if tcp, ok := connection.(*net.TCPConn); ok {
 		tcp.SetLinger(0)
 	}

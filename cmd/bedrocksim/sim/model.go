@@ -16,6 +16,7 @@ var publishers = []string{
 }
 
 var (
+	// Both after modelId's pattern in API_runtime_Converse, which is one long alternative.
 	foundationID = regexp.MustCompile(`^[a-z0-9-]{1,63}\.[a-z0-9.-]{1,63}(:[a-z0-9.-]{1,63}){0,2}$`)
 	modelARNs    = regexp.MustCompile(`^arn:aws(-[a-z]+)*:bedrock:[a-z0-9-]{1,20}:[0-9]{0,12}:(inference-profile|application-inference-profile|provisioned-model|imported-model|custom-model-deployment|foundation-model|prompt-router|default-prompt-router)/[A-Za-z0-9.:_-]+$`)
 )
@@ -50,9 +51,11 @@ func resolve(segment, region string) (model, *fault) {
 	if len(parts) > 1 && slices.Contains(publishers, parts[0]) {
 		m.publisher, m.name = parts[0], strings.Join(parts[1:], ".")
 	}
+	// An ARN may hide whose the model is (a profile of the account's own); a plain id may not.
 	if m.publisher == "" && plain == id {
 		return model{}, invalid("The provided model identifier is invalid.")
 	}
+	// For tests: any id that is well formed exists, but for these.
 	if strings.Contains(id, "nonexistent") {
 		return model{}, exception("ResourceNotFoundException", region, id)
 	}
@@ -71,6 +74,8 @@ func (m model) takesSystem() bool {
 	return !m.is("amazon.titan", "mistral.mistral-7b", "mistral.mixtral", "cohere.command-text", "cohere.command-light", "ai21.j2")
 }
 
+// takesTools: user guide, "Supported models and model features" of Converse; a model that is not in
+// its table is taken to be newer.
 func (m model) takesTools() bool {
 	return !m.is("amazon.titan", "meta.llama2", "meta.llama3-8b", "meta.llama3-70b", "mistral.mistral-7b", "mistral.mixtral", "deepseek.r1", "cohere.command-text", "cohere.command-light", "ai21.j2", "ai21.jamba-instruct")
 }
@@ -81,6 +86,7 @@ func (m model) takesForcedTool() bool {
 	return m.publisher == "" || m.is("anthropic.", "amazon.nova", "mistral.", "openai.gpt-oss", "deepseek.v3", "qwen.")
 }
 
+// takesCachePoints: user guide, Prompt caching, supported models.
 func (m model) takesCachePoints() bool { return m.publisher == "" || m.is("anthropic.", "amazon.nova") }
 
 // takesMixedTurns is known of no document, but of many reports.

@@ -11,6 +11,7 @@ func schema(path string, v any) *fault {
 	if o["type"] != "object" {
 		return at(join(path, "type"), "The value must be one of the following: object.")
 	}
+	// No validator: these are what gateways get wrong.
 	if p, ok := o["properties"]; ok {
 		if _, ok := p.(object); !ok {
 			return at(join(path, "properties"), "JSON schema is invalid. It must match JSON Schema draft 2020-12.")
@@ -24,6 +25,7 @@ func schema(path string, v any) *fault {
 	return nil
 }
 
+// jsonSchemaText: Converse carries the schema of structured output as JSON in a string.
 func jsonSchemaText(path string, v any) *fault {
 	s, ok := v.(string)
 	if !ok {
@@ -44,6 +46,9 @@ func structured(path string, v any) *fault {
 	return closed(path, v)
 }
 
+// closed holds every object in a schema to additionalProperties false, and refuses keywords that
+// constrained decoding has no grammar for. Values under enum, const, default and examples are data,
+// not schemas.
 func closed(path string, v any) *fault {
 	switch v := v.(type) {
 	case object:

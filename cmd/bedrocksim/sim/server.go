@@ -85,6 +85,7 @@ func (s *Server) serve(w http.ResponseWriter, r *http.Request, call *Call) *faul
 		}
 		panic(http.ErrAbortHandler) // the caller left
 	}
+	// Kept before the signature is looked at: a test wants to see what was signed wrongly.
 	if json.Valid(body) {
 		s.calls.change(func() { call.Body = body })
 	}
@@ -96,6 +97,7 @@ func (s *Server) serve(w http.ResponseWriter, r *http.Request, call *Call) *faul
 		panic(err)
 	}
 	name, segment, ok := route(r)
+	// Only a good signature learns what there is.
 	op, known := operations[name]
 	if !ok || !known {
 		return &fault{status: http.StatusNotFound, kind: "UnknownOperationException", message: "The requested operation is not recognized by the service."}
@@ -121,6 +123,7 @@ func (s *Server) serve(w http.ResponseWriter, r *http.Request, call *Call) *faul
 // route cuts /model/{id}/{operation} out of the path as it came. A prefix may stand before it: a
 // private endpoint has one.
 func route(r *http.Request) (operation, segment string, ok bool) {
+	// Not the decoded path: in an ARN's segment an encoded slash is no separator.
 	path := r.URL.EscapedPath()
 	i := strings.LastIndex(path, "/model/")
 	if i < 0 {
@@ -135,6 +138,7 @@ func (s *Server) read(op operation, m model, header http.Header, body []byte) (*
 	if media, _, err := mime.ParseMediaType(header.Get("Content-Type")); err != nil || media != "application/json" {
 		return nil, invalid("The provided content type is invalid or not supported for this model: application/json is.")
 	}
+	// Strictly: a gateway must not send a member twice, whichever of the two AWS would take.
 	v, err := parse(body)
 	if err != nil {
 		return nil, invalid("The request body is not valid JSON: %v", err)
@@ -214,4 +218,5 @@ func (w *statusWriter) WriteHeader(status int) {
 	w.ResponseWriter.WriteHeader(status)
 }
 
+// Unwrap lets http.ResponseController flush and hijack.
 func (w *statusWriter) Unwrap() http.ResponseWriter { return w.ResponseWriter }

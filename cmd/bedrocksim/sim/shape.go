@@ -30,6 +30,7 @@ func members(fields map[string]check) check {
 		required[plain] = plain != name
 		known[plain] = c
 	}
+	// In the order of names, so that of several faults the same one is told each time.
 	return func(path string, v any) *fault {
 		o, ok := v.(object)
 		if !ok {
@@ -90,6 +91,7 @@ func tagged(kinds map[string]map[string]check) check {
 	}
 }
 
+// list checks an array of least to most items that all have one shape.
 func list(least, most int, of check) check {
 	return func(path string, v any) *fault {
 		l, ok := v.([]any)
@@ -110,6 +112,7 @@ func list(least, most int, of check) check {
 
 // text checks a string of least to most bytes that match a pattern ("" is any).
 func text(least, most int, pattern string) check {
+	// The whole text has to match, line breaks in it too.
 	re := regexp.MustCompile("^(?s:" + or(pattern, ".*") + ")$")
 	return func(path string, v any) *fault {
 		s, ok := v.(string)
@@ -126,8 +129,10 @@ func text(least, most int, pattern string) check {
 	}
 }
 
+// anyText is any string, the empty one included.
 var anyText = text(0, math.MaxInt, "")
 
+// enum checks a string that is one of values, in their spelling.
 func enum(values ...string) check {
 	return func(path string, v any) *fault {
 		if s, ok := v.(string); !ok || !slices.Contains(values, s) {
@@ -137,6 +142,7 @@ func enum(values ...string) check {
 	}
 }
 
+// number checks a number within bounds, both included.
 func number(least, most float64) check {
 	return func(path string, v any) *fault {
 		n, ok := v.(json.Number)
@@ -150,6 +156,7 @@ func number(least, most float64) check {
 	}
 }
 
+// integer checks an integer as it is written: 5.0 and 1e2 are none here.
 func integer(least, most int64) check {
 	return func(path string, v any) *fault {
 		n, ok := v.(json.Number)

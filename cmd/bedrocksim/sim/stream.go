@@ -42,6 +42,7 @@ func (a *ask) stream(ctx context.Context, w http.ResponseWriter, frames [][]byte
 			ending = word
 		}
 	}
+	// What comes before the end that was asked for goes out as it would have.
 	all := frames
 	if ending != "" {
 		frames = frames[:max(0, min(a.do.number("after", len(frames)/2), len(frames)))]
@@ -69,6 +70,7 @@ func (a *ask) stream(ctx context.Context, w http.ResponseWriter, frames [][]byte
 				return
 			}
 		}
+	// The handler ends without the last chunk: the caller's reader gets an unexpected EOF.
 	case "break":
 		panic(http.ErrAbortHandler)
 	case "break-frame":
@@ -76,6 +78,7 @@ func (a *ask) stream(ctx context.Context, w http.ResponseWriter, frames [][]byte
 		out.write(f[:len(f)/2])
 	case "crc":
 		f := chunkFrame(object{"type": "ping"})
+		// One bit of the checksum over the whole frame.
 		f[len(f)-1] ^= 1
 		out.write(f)
 	case "exception":
@@ -97,6 +100,7 @@ type writer struct {
 func (o *writer) write(b []byte) bool {
 	for len(b) > 0 {
 		n := len(b)
+		// Each bite is a chunk of its own on the wire, so that a frame arrives in parts.
 		if o.size > 0 {
 			n = min(o.size, n)
 		}

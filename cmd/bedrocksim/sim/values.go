@@ -21,6 +21,7 @@ func parse(body []byte) (v any, err error) {
 	return v, err
 }
 
+// numbersAsWritten keeps digits: a float64 would hide that a gateway has changed 1.50 to 1.5.
 var numbersAsWritten = jsonv2.WithUnmarshalers(jsonv2.UnmarshalFromFunc(func(d *jsontext.Decoder, v *any) error {
 	if d.PeekKind() != '0' {
 		return errors.ErrUnsupported // the default
@@ -47,6 +48,7 @@ func imageKind(b []byte) string {
 
 // Readers of checked JSON: the zero value where a member is absent.
 
+// child follows names down nested objects; nil where one is absent or no object.
 func child(v any, names ...string) any {
 	for _, name := range names {
 		o, _ := v.(object)
@@ -65,6 +67,7 @@ func items(v any, names ...string) []any {
 	return l
 }
 
+// whole is 0 for what is no integer, or one that int64 does not hold.
 func whole(v any, names ...string) int {
 	n, _ := child(v, names...).(json.Number)
 	i, _ := n.Int64()
