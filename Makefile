@@ -51,7 +51,7 @@ test: tools ## Run everything: format, vet, race tests, the end-to-end tests on 
 
 .PHONY: check
 check: generate ## Everything, as CI runs it: generated code, modules, staticcheck, then make test
-	@git diff --exit-code --stat -- proto admin/openapi.json || { echo "commit what make generate wrote"; exit 1; }
+	@git diff --exit-code --stat -- proto admin/openapi.json deploy || { echo "commit what make generate wrote"; exit 1; }
 	go mod tidy -diff
 	go tool staticcheck ./...
 	$(MAKE) test
@@ -66,8 +66,9 @@ clean-data: ## Forget what `make run` kept: the resources, the usage, the master
 
 # Records of before are what HEAD says, or where proto is as HEAD has it what was said before its last change.
 .PHONY: generate
-generate: ## Write what is generated anew (openapi.json; protobuf by pinned buf, protoc-gen-go of go.mod), and check that records of before stay readable
+generate: ## Write what is generated anew (openapi.json, Envoy's files in deploy; protobuf by pinned buf, protoc-gen-go of go.mod), and check that records of before stay readable
 	go run ./admin/internal/openapi
+	go run ./envoy/internal/shipped
 	@before=$$(mktemp -d) && trap 'rm -rf "$$before"' EXIT && \
 	base=HEAD && { ! git diff --quiet HEAD -- proto || base=$$(git rev-parse --verify --quiet "$$(git log -1 --format=%H -- proto)~" || echo HEAD); } && \
 	git archive "$$base" proto | tar -x -C "$$before" && cd proto && \

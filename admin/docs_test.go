@@ -2,7 +2,6 @@ package admin
 
 import (
 	"bytes"
-	"context"
 	"encoding/json"
 	"fmt"
 	"os"
@@ -17,7 +16,6 @@ import (
 	"google.golang.org/protobuf/proto"
 	"google.golang.org/protobuf/types/known/timestamppb"
 
-	"aisix/admin/ledger"
 	usagev1 "aisix/proto/aisix/v1"
 )
 
@@ -40,11 +38,8 @@ func TestThePageForAdministrators(t *testing.T) {
 		t.Fatal(err)
 	}
 	a := start(t)
-	err = ledger.New(a.valkey.Client()).Append(context.Background(), []*usagev1.Record{{Time: timestamppb.New(time.Now()), KeyId: "k", ModelAlias: "claude",
-		Outcome: usagev1.Outcome_OUTCOME_SUCCEEDED, PromptTokens: proto.Int64(9), CompletionTokens: proto.Int64(5)}})
-	if err != nil {
-		t.Fatal(err)
-	}
+	a.spend(&usagev1.Record{Time: timestamppb.New(time.Now()), KeyId: "k", ModelAlias: "claude",
+		Outcome: usagev1.Outcome_OUTCOME_SUCCEEDED, PromptTokens: proto.Int64(9), CompletionTokens: proto.Int64(5)})
 	var ids []string
 	docID := func(n int) string { return fmt.Sprintf("0198c1de-7a10-7000-8000-%012d", n+1) }
 	commands, answers, answer := 0, 0, ""

@@ -17,6 +17,7 @@ import (
 	"aisix/admin/ledger"
 	"aisix/admin/store"
 	"aisix/admin/store/redistest"
+	usagev1 "aisix/proto/aisix/v1"
 )
 
 const adminKey = "test-admin-key"
@@ -55,6 +56,21 @@ func startOn(t testing.TB, valkey *redistest.Server) *api {
 	t.Cleanup(h.Close)
 	a.url = h.URL
 	return a
+}
+
+// spend appends usage records.
+func (a *api) spend(records ...*usagev1.Record) {
+	a.t.Helper()
+	entries := make([]ledger.Entry, len(records))
+	for i, r := range records {
+		var err error
+		if entries[i], err = ledger.NewEntry(r); err != nil {
+			a.t.Fatal(err)
+		}
+	}
+	if err := ledger.New(a.valkey.Client()).AppendBatch(a.t.Context(), ledger.NewBatch(entries)); err != nil {
+		a.t.Fatal(err)
+	}
 }
 
 // at is a time.After whose time has come.

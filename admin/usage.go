@@ -2,9 +2,7 @@ package admin
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
-	"fmt"
 	"net/http"
 	"reflect"
 	"time"
@@ -20,6 +18,10 @@ type Usage interface {
 
 // usageRow is one group's totals. Its group is a member named as group_by.
 type usageRow struct {
+	// The API key's id, with group_by=key. Empty where a call had none.
+	Key *string `json:"key,omitempty"`
+	// The model's alias as its resource has it, with group_by=model. Empty where a call had none.
+	Model *string `json:"model,omitempty"`
 	// All calls: succeeded, refused and failed.
 	Requests int64 `json:"requests" min:"0"`
 	// Answered whole.
@@ -55,16 +57,10 @@ func (s *Server) usageRoutes() []route {
 		gives: given{text: "One row a group.", schema: usageRows}, fails: []int{503}}}}}
 }
 
-// usageRows is a list of usageRow with its group.
+// usageRows is a list of usageRow, each with one group.
 func usageRows(all *resource.Schemas) resource.Schema {
 	row := all.Answer(reflect.TypeFor[usageRow]())
-	if s := all.Named["UsageRow"]; s["oneOf"] == nil {
-		s["properties"] = append(resource.Properties{
-			{Name: ledger.ByKey, Schema: resource.Schema{"type": "string", "description": "The API key's id, with group_by=key. Empty where a call had none."}},
-			{Name: ledger.ByModel, Schema: resource.Schema{"type": "string", "description": "The model's alias as its resource has it, with group_by=model. Empty where a call had none."}},
-		}, s["properties"].(resource.Properties)...)
-		s["oneOf"] = []any{resource.Schema{"required": []string{ledger.ByKey}}, resource.Schema{"required": []string{ledger.ByModel}}}
-	}
+	all.Named["UsageRow"]["oneOf"] = []any{resource.Schema{"required": []string{ledger.ByKey}}, resource.Schema{"required": []string{ledger.ByModel}}}
 	return resource.Schema{"type": "array", "items": row}
 }
 
@@ -103,27 +99,24 @@ func (s *Server) totals(a *answer, r *request) error {
 	if err != nil {
 		return unavailable(err)
 	}
-	rows := make([]json.RawMessage, len(found))
+	rows := make([]usageRow, len(found))
 	for i, f := range found {
-		if rows[i], err = row(groupBy, f); err != nil {
-			return err
-		}
+		rows[i] = row(groupBy, &f)
 	}
 	return a.json(http.StatusOK, rows)
 }
 
-// row puts the group before its numbers.
-func row(groupBy string, f ledger.Row) (json.RawMessage, error) {
-	group, err := json.Marshal(map[string]string{groupBy: f.Group})
-	if err != nil {
-		return nil, err
+// row has its group under the name that it was asked by.
+func row(groupBy string, f *ledger.Row) usageRow {
+	r := usageRow{Requests: f.Requests, Succeeded: f.Succeeded, Refused: f.Refused, Failed: f.Failed, PromptTokens: f.PromptTokens,
+		CompletionTokens: f.CompletionTokens, CachedTokens: f.CachedTokens, ReasoningTokens: f.ReasoningTokens, TotalTokens: f.TotalTokens}
+	switch groupBy {
+	case ledger.ByKey:
+		r.Key = &f.Group
+	case ledger.ByModel:
+		r.Model = &f.Group
 	}
-	numbers, err := json.Marshal(usageRow{f.Requests, f.Succeeded, f.Refused, f.Failed, f.PromptTokens, f.CompletionTokens,
-		f.CachedTokens, f.ReasoningTokens, f.TotalTokens})
-	if err != nil {
-		return nil, err
-	}
-	return fmt.Appendf(group[:len(group)-1], ",%s", numbers[1:]), nil
+	return r
 }
 
 func instant(text string) (time.Time, error) {

@@ -1,7 +1,6 @@
 package admin
 
 import (
-	"context"
 	"net/http"
 	"testing"
 	"time"
@@ -9,7 +8,6 @@ import (
 	"google.golang.org/protobuf/proto"
 	"google.golang.org/protobuf/types/known/timestamppb"
 
-	"aisix/admin/ledger"
 	usagev1 "aisix/proto/aisix/v1"
 )
 
@@ -21,17 +19,14 @@ func TestUsage(t *testing.T) {
 		return &usagev1.Record{Time: timestamppb.New(at), KeyId: key, ModelAlias: alias, Outcome: outcome,
 			PromptTokens: proto.Int64(10), CompletionTokens: proto.Int64(5), CachedTokens: proto.Int64(2), ReasoningTokens: proto.Int64(1)}
 	}
-	err := ledger.New(a.valkey.Client()).Append(context.Background(), []*usagev1.Record{
+	a.spend(
 		record(now, "k1", "claude", usagev1.Outcome_OUTCOME_SUCCEEDED),
 		record(now, "k1", "nova-*", usagev1.Outcome_OUTCOME_FAILED),
 		record(now.Add(-time.Hour), "k2", "nova-*", usagev1.Outcome_OUTCOME_REFUSED),
 		record(now.Add(-24*time.Hour), "k1", "claude", usagev1.Outcome_OUTCOME_CANCELLED),
 		record(now.Add(time.Hour), "k3", "claude", usagev1.Outcome_OUTCOME_SUCCEEDED), // tomorrow
 		record(now, "", "", usagev1.Outcome_OUTCOME_REFUSED),                          // no key, no model
-	})
-	if err != nil {
-		t.Fatal(err)
-	}
+	)
 	const (
 		none  = `"requests":1,"succeeded":0,"refused":1,"failed":0,"prompt_tokens":10,"completion_tokens":5,"cached_tokens":2,"reasoning_tokens":1,"total_tokens":15}`
 		one   = `"requests":1,"succeeded":1,"refused":0,"failed":0,"prompt_tokens":10,"completion_tokens":5,"cached_tokens":2,"reasoning_tokens":1,"total_tokens":15}`

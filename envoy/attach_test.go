@@ -19,29 +19,9 @@ import (
 	"go.yaml.in/yaml/v3"
 )
 
-// domain is where callers find the gateway in the fragments that ship.
-const domain = "ai.example.com"
+const domain = envoy.Domain
 
-// attachments are the folders below deploy/attach: for each, the oldest Envoy
-// that takes it.
-var attachments = map[string]envoy.Options{
-	"envoy-1.39": {Version: 39, BodyMode: envoy.FullDuplex},
-	"envoy-1.38": {Version: 38, BodyMode: envoy.FullDuplex},
-	"envoy-1.36": {Version: 36, BodyMode: envoy.Buffered},
-}
-
-func TestShippedAttachments(t *testing.T) {
-	for folder, want := range attachments {
-		o := envoy.Defaults()
-		o.Version, o.BodyMode = want.Version, want.BodyMode
-		files, err := envoy.Attachment(o, domain)
-		if err != nil {
-			t.Fatal(err)
-		}
-		for name, b := range files {
-			golden(t, filepath.Join("..", "deploy", "attach", folder, name), b)
-		}
-	}
+func TestZeroOptionsAttachNothing(t *testing.T) {
 	if files, err := envoy.Attachment(envoy.Options{}, domain); err == nil || files != nil {
 		t.Errorf("the zero Options: %v, %v", files, err)
 	}
@@ -51,7 +31,7 @@ func TestShippedAttachments(t *testing.T) {
 // added as deploy/attach/README.md says, as they stand but for the place of extproc's socket.
 func TestAttached(t *testing.T) {
 	t.Parallel()
-	for folder, o := range attachments {
+	for folder, o := range envoy.Attachments {
 		if envoytest.Version(t) < o.Version {
 			t.Logf("%s is not for this Envoy", folder)
 			continue

@@ -5,7 +5,7 @@
 // It is pure: the same Options give the same bytes. It knows Envoy's
 // configuration protos and nothing of models, keys or AWS, and it starts
 // nothing. The launcher of `make run` calls Bootstrap; deploy/bootstrap.yaml and
-// the fragments below deploy/attach are its output, held to it by a test.
+// the fragments below deploy/attach are its output, written by make generate.
 package envoy
 
 import (

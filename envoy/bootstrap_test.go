@@ -15,7 +15,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 )
 
-var update = flag.Bool("update", false, "rewrite golden files and the copies in deploy/")
+var update = flag.Bool("update", false, "rewrite golden files")
 
 // golden compares got with the file, or writes it with -update.
 func golden(t *testing.T, path string, got []byte) {
@@ -34,17 +34,28 @@ func golden(t *testing.T, path string, got []byte) {
 	}
 }
 
-// What ships is for containers, whose extproc is on a loopback of its own.
-func TestShippedBootstrap(t *testing.T) {
-	o := envoy.Defaults()
-	o.ExtProc = "127.0.0.1:3002"
-	b, err := envoy.Bootstrap(o)
+// What ships is what the package makes, byte for byte and each time.
+func TestShipped(t *testing.T) {
+	files, err := envoy.Shipped()
 	if err != nil {
 		t.Fatal(err)
 	}
-	golden(t, filepath.Join("..", "deploy", "bootstrap.yaml"), b)
-	if again, _ := envoy.Bootstrap(o); !bytes.Equal(b, again) {
-		t.Error("the same options give other bytes")
+	again, _ := envoy.Shipped()
+	for name, want := range files {
+		got, err := os.ReadFile(filepath.Join("..", "deploy", name))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if diff := cmp.Diff(string(want), string(got)); diff != "" {
+			t.Errorf("deploy/%s is not what the package makes: run make generate (-code +file):\n%s", name, diff)
+		}
+		if !bytes.Equal(want, again[name]) {
+			t.Errorf("%s has other bytes the second time", name)
+		}
+	}
+	shipped, err := filepath.Glob("../deploy/attach/*/*")
+	if err != nil || len(shipped)+1 != len(files) {
+		t.Errorf("%d files in deploy/attach, made are %d, %v", len(shipped), len(files)-1, err)
 	}
 }
 

@@ -49,19 +49,6 @@ func NewBatch(entries []Entry) Batch { return Batch{ID: uuid.NewString(), Entrie
 // is a replica, does not let us, …
 var ErrRefused = errors.New("refused by Redis")
 
-// Append appends records as one batch. After an error it is not known whether
-// they were appended: who wants to repeat uses AppendBatch.
-func (l *Ledger) Append(ctx context.Context, records []*usagev1.Record) error {
-	entries := make([]Entry, len(records))
-	for i, r := range records {
-		var err error
-		if entries[i], err = NewEntry(r); err != nil {
-			return err
-		}
-	}
-	return l.AppendBatch(ctx, NewBatch(entries))
-}
-
 // AppendBatch appends a batch, unless it was appended before. After an error the
 // same batch may be sent again: what was done of it is not done twice.
 func (l *Ledger) AppendBatch(ctx context.Context, b Batch) error {

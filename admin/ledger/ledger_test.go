@@ -25,18 +25,23 @@ func record(day int, key, model string, o usagev1.Outcome, prompt, completion in
 	}
 }
 
+// store appends records, as one batch.
+func store(t *testing.T, l *Ledger, records ...*usagev1.Record) {
+	t.Helper()
+	if err := l.AppendBatch(ctx, batch(t, records...)); err != nil {
+		t.Fatal(err)
+	}
+}
+
 func TestTotals(t *testing.T) {
 	l := New(redistest.Start(t).Client())
-	err := l.Append(ctx, []*usagev1.Record{
+	store(t, l,
 		record(1, "k1", "claude", usagev1.Outcome_OUTCOME_SUCCEEDED, 10, 5),
 		record(1, "k1", "claude", usagev1.Outcome_OUTCOME_CANCELLED, 3, 1),
 		record(1, "k2", "nova", usagev1.Outcome_OUTCOME_SUCCEEDED, 7, 7),
 		record(2, "k1", "nova", usagev1.Outcome_OUTCOME_REFUSED, 0, 0),
 		record(3, "k1", "nova", usagev1.Outcome_OUTCOME_FAILED, 100, 0),
-	})
-	if err != nil {
-		t.Fatal(err)
-	}
+	)
 	from := time.Date(2026, 3, 1, 12, 0, 0, 0, time.UTC)
 	for _, test := range []struct {
 		by   string
@@ -88,9 +93,7 @@ func second(_ []Row, err error) error { return err }
 func TestStreamHoldsTheBytes(t *testing.T) {
 	c := redistest.Start(t).Client()
 	r := record(1, "k1", "claude", usagev1.Outcome_OUTCOME_SUCCEEDED, 10, 5)
-	if err := New(c).Append(ctx, []*usagev1.Record{r}); err != nil {
-		t.Fatal(err)
-	}
+	store(t, New(c), r)
 	messages, err := c.XRange(ctx, recordsKey, "-", "+").Result()
 	if err != nil || len(messages) != 1 {
 		t.Fatal(messages, err)
@@ -130,9 +133,7 @@ func TestBatchCountsOnce(t *testing.T) {
 	if n := c.XLen(ctx, recordsKey).Val(); n != 1 {
 		t.Errorf("%d records", n)
 	}
-	if err := l.Append(ctx, nil); err != nil {
-		t.Error(err)
-	}
+	store(t, l) // nothing
 }
 
 var march = time.Date(2026, 3, 1, 0, 0, 0, 0, time.UTC)
@@ -145,9 +146,7 @@ func TestSummedRecords(t *testing.T) {
 	summed.Count = 950
 	wild := record(1, "k", "m", usagev1.Outcome_OUTCOME_FAILED, math.MaxInt64, -7)
 	wild.Count = -3
-	if err := l.Append(ctx, []*usagev1.Record{summed, wild, record(1, "k", "m", usagev1.Outcome_OUTCOME_CANCELLED, 1, 1)}); err != nil {
-		t.Fatal(err)
-	}
+	store(t, l, summed, wild, record(1, "k", "m", usagev1.Outcome_OUTCOME_CANCELLED, 1, 1))
 	for _, by := range []string{ByKey, ByModel} {
 		rows, err := l.Totals(ctx, march, march, by)
 		want := []Row{{Group: map[string]string{ByKey: "k", ByModel: "m"}[by], Requests: 952, Refused: 950, Failed: 2,

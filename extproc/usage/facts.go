@@ -36,12 +36,14 @@ type Facts struct {
 	Operation     string // converse, list_models, …; "" for none
 	Dialect       string // in whose API shape a model is asked: openai.chat; "" where none is
 	ClientAddress string
-	KeyID         string            // the API key's resource id
-	TeamID        string            // whom the key belongs to
-	UserID        string            // whom the key belongs to
-	IsKey         func(string) bool // reports whether a text is the plaintext of an API key; nil knows none
-	LimitScope    string            // kind of the bucket that refused: apikey, model; "" if none did
-	Limit         string            // the limit that refused: rpm, tpm, …
+	KeyID         string // the API key's resource id
+	TeamID        string // whom the key belongs to, as its resource says
+	UserID        string
+	LimitScope    string // kind of the bucket that refused: apikey, model; "" if none did
+	Limit         string // the limit that refused: rpm, tpm, …
+
+	// IsKey reports whether a text is the plaintext of an API key; nil knows none.
+	IsKey func(string) bool
 
 	// Admission.
 	Alias         string // as the caller wrote it, in model

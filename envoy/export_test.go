@@ -1,0 +1,6 @@
+package envoy
+
+// What ships, for tests of it.
+var Attachments = attachments
+
+const Domain = domain
