@@ -12,9 +12,9 @@ import (
 // stops sees to it that an answer's stop reason is one that chat knows.
 type stops struct{ calls, stopped, counted bool }
 
-// settle replaces the raw stop reason among the events, which come in the answer's
+// name replaces the raw stop reason among the events, which come in the answer's
 // order. The notes are for the operator: a reason that has no name here.
-func (s *stops) settle(events []chat.Event) (notes []string, err error) {
+func (s *stops) name(events []chat.Event) (notes []string, err error) {
 	for i, e := range events {
 		switch e := e.(type) {
 		case chat.ToolStart:
@@ -37,9 +37,9 @@ func (s *stops) settle(events []chat.Event) (notes []string, err error) {
 	return notes, nil
 }
 
-// whole settles a whole answer, which lacks neither a stop reason nor usage.
+// whole names the reason of a whole answer, which lacks neither a stop reason nor usage.
 func (s *stops) whole(events []chat.Event) (notes []string, err error) {
-	if notes, err = s.settle(events); err != nil {
+	if notes, err = s.name(events); err != nil {
 		return nil, err
 	}
 	if !s.stopped {

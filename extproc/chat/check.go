@@ -24,7 +24,7 @@ func Check(r *Request) error {
 			return err
 		}
 	}
-	var calls []call // of the turn before
+	var calls []openUse // of the turn before
 	for from, to := 0, 0; from < len(r.Messages); from = to {
 		for to = from + 1; to < len(r.Messages) && r.Messages[to].Role == r.Messages[from].Role; to++ {
 		}
@@ -82,14 +82,14 @@ func (r ToolResult) place(message string) string {
 	return message
 }
 
-// call is a tool use that waits for its result.
-type call struct{ id, param string }
+// openUse is a tool use that waits for its result.
+type openUse struct{ id, param string }
 
-func (m *Message) calls(i int) []call {
-	var out []call
+func (m *Message) calls(i int) []openUse {
+	var out []openUse
 	for _, b := range m.Blocks {
 		if u, ok := b.(ToolUse); ok {
-			out = append(out, call{u.ID, m.place(i)})
+			out = append(out, openUse{u.ID, m.place(i)})
 		}
 	}
 	return out
@@ -97,7 +97,7 @@ func (m *Message) calls(i int) []call {
 
 // pair checks that the turn that begins at messages[from] answers each of calls
 // once and nothing else.
-func pair(calls []call, messages []Message, from int) error {
+func pair(calls []openUse, messages []Message, from int) error {
 	answered := make(map[string]bool, len(calls))
 	for _, c := range calls {
 		if _, ok := answered[c.id]; ok {
