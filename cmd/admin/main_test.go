@@ -69,16 +69,27 @@ func begin(t *testing.T, env map[string]string) *process {
 	}
 	go func() { p.done <- run(ctx, nil, p.log) }()
 	t.Cleanup(func() { stop(); <-p.done })
+	listens := func(line string) bool {
+		var event struct{ Msg, Address string }
+		if json.Unmarshal([]byte(line), &event) != nil || event.Msg != "the Admin API listens" {
+			return false
+		}
+		p.address = event.Address
+		return true
+	}
 	for {
 		select {
 		case line := <-p.log.news:
-			var event struct{ Msg, Address string }
-			if json.Unmarshal([]byte(line), &event) == nil && event.Msg == "the Admin API listens" {
-				p.address = event.Address
+			if listens(line) {
 				return p
 			}
 		case err := <-p.done:
 			p.done <- err
+			for len(p.log.news) > 0 { // it may have listened, and ended at once
+				if listens(<-p.log.news) {
+					return p
+				}
+			}
 			t.Fatalf("admin ended: %v\n%s", err, p.log)
 		case <-time.After(20 * time.Second):
 			t.Fatalf("admin does not listen:\n%s", p.log)
