@@ -267,6 +267,22 @@ func TestNothingIsHeldThatIsNotNeeded(t *testing.T) {
 	c.idle()
 }
 
+// Answers count too: one that there is no room for ends, before it is whole.
+func TestAnswersAreBounded(t *testing.T) {
+	c := server(t, "", func(p *extproc.Parts) { p.Config.MaxBufferedBytes = 1 << 20 })
+	whole := c.upstream
+	c.upstream = jsonReply(`{"output":{"message":{"role":"assistant","content":[{"text":"` + strings.Repeat("word ", 200<<10) + `"}]}},"stopReason":"end_turn","usage":{"inputTokens":3,"outputTokens":2,"totalTokens":5}}`)
+	a := c.chat()
+	if kind, _, _ := faultOf(t, a); a.Status != 503 || kind != "gateway_overloaded" || a.Header.Get("Retry-After") == "" {
+		t.Errorf("%d %.200s", a.Status, a.Body)
+	}
+	c.idle()
+	c.upstream = whole
+	if a := c.chat(); a.Status != 200 {
+		t.Errorf("the next call: %d %s", a.Status, a.Body)
+	}
+}
+
 // A body that drips is a 408 of ours.
 func TestSlowBody(t *testing.T) {
 	c := server(t, "", func(p *extproc.Parts) {

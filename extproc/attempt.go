@@ -16,10 +16,12 @@ import (
 	"aisix/extproc/fault"
 )
 
-// The longest whole answer and the longest error body, in bytes.
+// The longest whole answer and the longest error body, in bytes; and how much of
+// one is read whether there is room for it or not, since it is paid for.
 const (
-	maxReply = 64 << 20
+	maxReply = 16 << 20
 	maxError = 1 << 20
+	paidFor  = 64 << 10
 )
 
 // way takes an attempt to its upstream, and waits for the head of the reply. Its
@@ -176,8 +178,12 @@ func undecodable(err error) error {
 // on after limit bytes.
 func (c *call) read(r *reply, limit int64) (body []byte, more bool, err error) {
 	_ = r.body.SetReadDeadline(c.budget.end)
+	read := int64(0)
 	body, err = io.ReadAll(&counted{r: io.LimitReader(r.body, limit+1), take: func(n int64) error {
-		c.held.Add(n) // it is paid for: it makes others wait, and is not refused
+		if read += n; read > paidFor {
+			return c.take(n)
+		}
+		c.held.Add(n) // makes others wait
 		return nil
 	}})
 	if int64(len(body)) > limit {

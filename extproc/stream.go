@@ -24,8 +24,8 @@ func (s *Server) stream(ctx context.Context, c *call, r *reply) error {
 		return c.refusal(r)
 	}
 	events := r.Events(r.body)
-	y := relay{s: s, c: c}
 	silent := s.Now()
+	y := relay{s: s, c: c, spoke: silent}
 	for {
 		limit := c.budget.silent(silent)
 		_ = r.body.SetReadDeadline(y.wake(limit))
@@ -34,7 +34,7 @@ func (s *Server) stream(ctx context.Context, c *call, r *reply) error {
 		case errors.Is(err, os.ErrDeadlineExceeded) && !s.Now().Before(limit):
 			return y.breakOff(ctx, c.overdue(s.Now().Sub(silent)))
 		case errors.Is(err, os.ErrDeadlineExceeded):
-			y.idle()
+			y.idle(s.Now())
 		case err == io.EOF:
 			return y.end(ctx)
 		case err != nil:
@@ -47,6 +47,7 @@ func (s *Server) stream(ctx context.Context, c *call, r *reply) error {
 			if events.Buffered() {
 				continue // frames that came together go out together
 			}
+			y.idle(s.Now()) // frames may come and say nothing
 		}
 		if err := y.flush(); err != nil {
 			return err
@@ -60,6 +61,7 @@ type relay struct {
 	c      *call
 	writer chat.Writer // nil before the first event
 	out    []byte      // waits to be sent
+	spoke  time.Time   // when the caller last got something
 }
 
 // append writes a batch of events, and meters them.
@@ -76,18 +78,29 @@ func (y *relay) append(batch []chat.Event) (err error) {
 	return nil
 }
 
-// idle breaks a silence.
-func (y *relay) idle() {
-	if y.writer != nil {
+// idle breaks a silence towards the caller that has lasted long enough.
+func (y *relay) idle(now time.Time) {
+	if due := y.due(); due.IsZero() || now.Before(due) {
+		return
+	}
+	y.spoke = now
+	if y.writer != nil && len(y.out) == 0 {
 		y.out = y.writer.Idle(y.out)
 	}
 }
 
-// wake is when a silence that may last until limit has to be broken.
+// due is when a silence towards the caller has to be broken; zero is never.
+func (y *relay) due() time.Time {
+	if y.s.Config.KeepAlive <= 0 {
+		return time.Time{}
+	}
+	return y.spoke.Add(y.s.Config.KeepAlive)
+}
+
+// wake is when to look up from the upstream's silence, which may last until limit.
 func (y *relay) wake(limit time.Time) time.Time {
-	comment := y.s.Now().Add(y.s.Config.KeepAlive)
-	if y.s.Config.KeepAlive > 0 && comment.Before(limit) {
-		return comment
+	if due := y.due(); !due.IsZero() && due.Before(limit) {
+		return due
 	}
 	return limit
 }
@@ -102,6 +115,7 @@ func (y *relay) flush() error {
 	}
 	n, err := y.c.x.Write(y.out)
 	y.c.sent += n
+	y.spoke = y.s.Now()
 	y.out = y.out[:0]
 	return err
 }

@@ -57,7 +57,7 @@ func (e *Events) Next() ([]chat.Event, error) {
 	if err != nil {
 		return nil, e.fail(e.reply.decodeFault(err))
 	}
-	notes, err := e.stops.name(events)
+	events, notes, err := e.stops.name(events)
 	if err != nil {
 		return nil, e.fail(e.reply.decodeFault(err))
 	}

@@ -4,10 +4,12 @@ import (
 	"bytes"
 	"encoding/binary"
 	"errors"
+	"fmt"
 	"hash/crc32"
 	"io"
 	"os"
 	"slices"
+	"strings"
 	"testing"
 	"testing/iotest"
 
@@ -337,6 +339,27 @@ func TestUsageOfStreams(t *testing.T) {
 	u = usage(claudeModel, chunk(t, `{"type":"message_delta","delta":{"stop_reason":"end_turn"}}`), chunk(t, `{"type":"message_stop","amazon-bedrock-invocationMetrics":{"inputTokenCount":10,"outputTokenCount":20,"cacheReadInputTokenCount":0}}`))
 	if u.Prompt() != 10 || u.Completion() != 20 || u.CacheRead == nil || u.CacheWrite != nil {
 		t.Errorf("usage %+v", u)
+	}
+}
+
+// What an upstream says after the stop reason is no part of the answer.
+func TestNothingFollowsTheStopReason(t *testing.T) {
+	converse, claude := longStream(t)
+	late := frame(t, "event", "contentBlockDelta", `{"contentBlockIndex":0,"delta":{"text":"and more"}}`)
+	call := frame(t, "event", "contentBlockStart", `{"contentBlockIndex":1,"start":{"toolUse":{"toolUseId":"t","name":"f"}}}`)
+	for model, s := range map[string][]byte{
+		converseModel: slices.Concat(converse, late, call),
+		claudeModel: slices.Concat(claude, chunk(t, `{"type":"content_block_delta","index":0,"delta":{"type":"text_delta","text":"and more"}}`),
+			chunk(t, `{"type":"content_block_start","index":1,"content_block":{"type":"tool_use","id":"t","name":"f"}}`)),
+	} {
+		events, err := read(t, model, bytes.NewReader(s))
+		if err != io.EOF {
+			t.Fatalf("%s: %v", model, err)
+		}
+		answer, err := chat.Collect(events)
+		if err != nil || len(answer.Blocks) != 1 || strings.Contains(fmt.Sprint(answer.Blocks), "more") || answer.Stop != chat.EndTurn {
+			t.Errorf("%s: %+v, %v", model, answer, err)
+		}
 	}
 }
 

@@ -70,7 +70,7 @@ func (r *Reply) Whole(body []byte) ([]chat.Event, error) {
 	if err != nil {
 		return nil, r.decodeFault(err)
 	}
-	notes, err := new(stops).whole(events)
+	events, notes, err := new(stops).whole(events)
 	if err != nil {
 		return nil, r.decodeFault(err)
 	}

@@ -13,42 +13,49 @@ import (
 type stops struct{ calls, stopped, counted bool }
 
 // name replaces the raw stop reason among the events, which come in the answer's
-// order. The notes are for the operator: a reason that has no name here.
-func (s *stops) name(events []chat.Event) (notes []string, err error) {
-	for i, e := range events {
-		switch e := e.(type) {
+// order. What goes on after it is no part of the answer, but for its counts: kept is
+// without that. The notes are for the operator: a reason that has no name here.
+func (s *stops) name(events []chat.Event) (kept []chat.Event, notes []string, err error) {
+	kept = events[:0]
+	for _, e := range events {
+		_, counts := e.(chat.UsageSnapshot)
+		if s.stopped && !counts {
+			continue
+		}
+		switch x := e.(type) {
 		case chat.ToolStart:
-			s.calls = s.calls || !e.Server
+			s.calls = s.calls || !x.Server
 		case chat.UsageSnapshot:
 			s.counted = true
 		case chat.Stop:
 			s.stopped = true
-			reason, known, err := stopReason(types.StopReason(e.Reason), s.calls)
+			reason, known, err := stopReason(types.StopReason(x.Reason), s.calls)
 			if err != nil {
-				return nil, err
+				return nil, nil, err
 			}
 			if !known {
-				notes = append(notes, "unknown stop reason "+quote(string(e.Reason)))
+				notes = append(notes, "unknown stop reason "+quote(string(x.Reason)))
 			}
-			e.Reason = reason
-			events[i] = e
+			x.Reason = reason
+			e = x
 		}
+		kept = append(kept, e)
 	}
-	return notes, nil
+	return kept, notes, nil
 }
 
 // whole names the reason of a whole answer, which lacks neither a stop reason nor usage.
-func (s *stops) whole(events []chat.Event) (notes []string, err error) {
-	if notes, err = s.name(events); err != nil {
-		return nil, err
+func (s *stops) whole(events []chat.Event) (kept []chat.Event, notes []string, err error) {
+	if kept, notes, err = s.name(events); err != nil {
+		return nil, nil, err
 	}
 	if !s.stopped {
-		return nil, incomplete("stop reason")
+		return nil, nil, incomplete("stop reason")
 	}
 	if !s.counted {
-		return nil, incomplete("usage")
+		return nil, nil, incomplete("usage")
 	}
-	return notes, nil
+	return kept, notes, nil
 }
 
 // stopReason maps Converse's stop reasons. known is false for one that this

@@ -1,6 +1,9 @@
 package openai
 
 import (
+	"cmp"
+	"maps"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -109,14 +112,9 @@ func (s *stream) Finish(dst []byte) ([]byte, error) {
 	}
 	dst = s.begin(dst, "")
 	dst = s.endThought(dst)
-	for len(s.tool) > 0 { // in the order of the calls, for blocks that never stopped
-		next := -1
-		for at, t := range s.tool {
-			if next < 0 || t.index < s.tool[next].index {
-				next = at
-			}
-		}
-		dst = s.endTool(dst, next)
+	// Blocks that never stopped, in the order of the calls.
+	for _, at := range slices.SortedFunc(maps.Keys(s.tool), func(a, b int) int { return cmp.Compare(s.tool[a].index, s.tool[b].index) }) {
+		dst = s.endTool(dst, at)
 	}
 	dst = append(sse.Open(dst), s.head...)
 	dst = append(dst, `"choices":[{"index":0,"delta":{},"finish_reason":"`...)

@@ -1,6 +1,8 @@
 package openai
 
 import (
+	"fmt"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -47,4 +49,51 @@ func TestStream(t *testing.T) {
 	if string(out) != want {
 		t.Errorf("got\n%s\nwant\n%s", out, want)
 	}
+}
+
+// Calls whose blocks never stopped end in their own order.
+func TestUnstoppedCallsEndInOrder(t *testing.T) {
+	out := unstopped(t, 50)
+	at := 0
+	for i := range 50 {
+		next := strings.Index(out[at:], fmt.Sprintf(`"tool_calls":[{"index":%d,"function":{"arguments":"{}"}}]`, i))
+		if next < 0 {
+			t.Fatalf("call %d does not end after call %d", i, i-1)
+		}
+		at += next
+	}
+}
+
+// Ten times as many cost ten times as much.
+func BenchmarkUnstoppedCalls(b *testing.B) {
+	for _, n := range []int{1_000, 10_000} {
+		b.Run(strconv.Itoa(n), func(b *testing.B) {
+			b.ReportAllocs()
+			for b.Loop() {
+				unstopped(b, n)
+			}
+		})
+	}
+}
+
+// unstopped is a stream of n calls whose blocks, of falling indexes, never stop.
+func unstopped(t testing.TB, n int) string {
+	t.Helper()
+	s := (&asked{model: "m"}).Stream(chat.Heading{ID: "1", Created: time.Unix(7, 0)})
+	var out []byte
+	var err error
+	for i := range n {
+		if out, err = s.Append(out, chat.ToolStart{Index: n - i, ID: "c", Name: "f"}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for _, e := range []chat.Event{chat.Stop{Reason: chat.ToolUseStop}, chat.UsageSnapshot{Usage: chat.Usage{Input: count(3), Output: count(4)}}} {
+		if out, err = s.Append(out, e); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if out, err = s.Finish(out); err != nil {
+		t.Fatal(err)
+	}
+	return string(out)
 }

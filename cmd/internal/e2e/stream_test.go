@@ -118,6 +118,48 @@ func TestSilenceIsBrokenByComments(t *testing.T) {
 	}
 }
 
+// Frames that say nothing are a silence too.
+func TestEmptyFramesAreASilence(t *testing.T) {
+	t.Parallel()
+	commented := make(chan struct{})
+	u := newUpstream(t, func(w http.ResponseWriter, r *http.Request) {
+		streaming(w)
+		emit(w, "messageStart", `{"role":"assistant"}`)
+		emit(w, "contentBlockDelta", delta("x"))
+		tick := time.NewTicker(keepAlive / 10)
+		defer tick.Stop()
+		for {
+			select {
+			case <-tick.C:
+				emit(w, "contentBlockDelta", delta(""))
+				continue
+			case <-commented:
+			case <-r.Context().Done():
+				return
+			}
+			break
+		}
+		finish(w)
+	})
+	e := shared(t).tenant(t, u.URL, settings{}).stream(t, t.Context(), "Hello")
+	last := ""
+	for {
+		data, err := e.next()
+		if err != nil {
+			break
+		}
+		if last = data; strings.HasPrefix(data, ":") {
+			select {
+			case commented <- struct{}{}:
+			default:
+			}
+		}
+	}
+	if last != "[DONE]" {
+		t.Errorf("ended with %q", last)
+	}
+}
+
 // A caller who leaves: the upstream is closed and the concurrency slot is free within 3 s, and what
 // was seen is accounted for.
 func TestCallerLeaves(t *testing.T) {

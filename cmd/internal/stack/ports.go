@@ -3,6 +3,7 @@ package stack
 import (
 	"errors"
 	"fmt"
+	"math/rand/v2"
 	"net"
 	"os"
 	"path/filepath"
@@ -66,14 +67,19 @@ func reachable(address string) string {
 	return net.JoinHostPort(host, port)
 }
 
-// FreePort is an address on loopback that nobody listens on now, for tests.
+// FreePort is an address on loopback that nobody listens on now, for tests. It is
+// below those that the kernel gives to whoever connects somewhere: one of these may
+// be taken again while the listener that had it is restarted.
 func FreePort() (string, error) {
-	listener, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		return "", err
+	var err error
+	for range 100 {
+		var listener net.Listener
+		if listener, err = net.Listen("tcp", fmt.Sprintf("127.0.0.1:%d", 10_000+rand.IntN(20_000))); err == nil {
+			defer listener.Close()
+			return listener.Addr().String(), nil
+		}
 	}
-	defer listener.Close()
-	return listener.Addr().String(), nil
+	return "", err
 }
 
 // elsewhere is how a listener is moved: by the environment variable of its key.
