@@ -20,10 +20,10 @@ type Model struct {
 	ProviderKeyID string `json:"provider_key_id" is:"required"`
 	// The provider key's label. Default amazon-bedrock.
 	Provider string `json:"provider" is:"label"`
-	// Milliseconds for the whole call. Default 600000, and so is 0.
+	// Milliseconds for the whole call. Default 1800000, and so is 0.
 	Timeout int64 `json:"timeout,omitempty" is:"milliseconds" min:"0" max:"86400000"`
 	// Milliseconds, the longest gap before the first and between chunks. Default
-	// 120000, and so is 0.
+	// 600000, and so is 0.
 	StreamTimeout int64 `json:"stream_timeout,omitempty" is:"milliseconds" min:"0" max:"86400000"`
 	// Of all callers of this model together.
 	RateLimit *RateLimit `json:"rate_limit,omitempty"`
