@@ -108,7 +108,7 @@ func (s *Server) readyz(_ context.Context, c *call) error {
 		return unavailable("not ready: no configuration read yet, or stopping")
 	}
 	if s.Snapshots.Lost() { // callers are served all the same
-		return c.reply([]byte(`{"status":"ok","configuration":"lost: Redis was emptied or rolled back, and what was in force before is served"}`))
+		return c.reply([]byte(`{"status":"ok","configuration":"lost: Redis was emptied, rolled back or lost in part, and what was in force before is served"}`))
 	}
 	return c.reply([]byte(`{"status":"ok"}`))
 }

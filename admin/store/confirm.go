@@ -7,15 +7,18 @@ import (
 
 	"github.com/google/uuid"
 	"github.com/redis/go-redis/v9"
+
+	"aisix/admin/resource"
 )
 
 //go:embed confirm.lua
 var confirmSource string
 
-var confirmScript = redis.NewScript(confirmSource)
+var confirmScript = redis.NewScript(wholeSource + confirmSource)
 
 // Confirm puts what Redis holds now in force, in place of the store of that epoch,
-// which was lost: every process that knows it takes the other from then on. Errors:
+// which was lost, and makes it whole: what indexes name without a row is dropped, and a
+// row that they do not name is entered in them. Every process that knows it takes the other from then on. Errors:
 // ErrNothingLost, or the *LostError of what is lost if that has another epoch.
 func (s *Store) Confirm(ctx context.Context, by Actor, epoch string) (revision int64, err error) {
 	if err := s.useMasterKey(ctx); err != nil {
@@ -32,9 +35,12 @@ func (s *Store) Confirm(ctx context.Context, by Actor, epoch string) (revision i
 	next := uuid.NewString()
 	bounded, cancel := context.WithTimeout(ctx, timeout)
 	defer cancel()
-	keys := []string{revisionKey(), epochKey(), canaryKey(), witnessesKey(), replacedKey(), logKey()}
-	answer, err := confirmScript.Run(bounded, s.redis, keys, epoch, next, s.now().UTC().Format(time.RFC3339), canary.text(), channel(),
-		claim.epoch, claim.revision).Slice()
+	keys := append([]string{revisionKey(), epochKey(), canaryKey(), witnessesKey(), replacedKey(), logKey(), usesKey()}, kindKeys()...)
+	args := []any{epoch, next, s.now().UTC().Format(time.RFC3339), canary.text(), channel(), claim.epoch, claim.revision, noEpoch}
+	for _, row := range resource.Table {
+		args = append(args, row.Named)
+	}
+	answer, err := confirmScript.Run(bounded, s.redis, keys, args...).Slice()
 	if err != nil {
 		return 0, unavailable("confirm", err)
 	}

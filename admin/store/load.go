@@ -96,7 +96,7 @@ func (w *watch) base(ctx context.Context) (head, error) {
 		return head{}, unavailable("load", err)
 	}
 	base := headOf(values)
-	if err := w.examine(ctx, base); err != nil { // again: it may have been lost since
+	if err := w.examine(ctx, standing{head: base}); err != nil { // again: it may have been lost since; what changes reads says whether it is whole
 		return head{}, err
 	}
 	return base, w.store.checkCanary(text(values[2]))
@@ -253,7 +253,10 @@ func (w *watch) changes(ctx context.Context, since head) (all []change, at head,
 		if err != nil {
 			return nil, head{}, false, err
 		}
-		if found == at {
+		if found.gap != "" {
+			return nil, head{}, false, w.examine(ctx, found)
+		}
+		if found.head == at {
 			for _, kind := range resource.Kinds {
 				for i, id := range ids[kind] {
 					_, body, _ := strings.Cut(text(rows[kind][i]), " ")
@@ -275,20 +278,20 @@ func (w *watch) changes(ctx context.Context, since head) (all []change, at head,
 				ids[c.kind] = append(ids[c.kind], c.id)
 			}
 		}
-		at = found
+		at = found.head
 	}
 	return nil, head{}, false, nil
 }
 
-// readChanges reads, in one step, the head, the log behind at, and rows.
-func (w *watch) readChanges(ctx context.Context, at head, ids map[resource.Kind][]string) (found head, log []redis.XMessage, rows map[resource.Kind][]any, err error) {
+// readChanges reads, in one step, where the store stands, the log behind at, and rows.
+func (w *watch) readChanges(ctx context.Context, at head, ids map[resource.Kind][]string) (found standing, log []redis.XMessage, rows map[resource.Kind][]any, err error) {
 	ctx, cancel := context.WithTimeout(ctx, timeout)
 	defer cancel()
-	var heads *redis.SliceCmd
+	var heads *tally
 	var messages *redis.XMessageSliceCmd
 	read := map[resource.Kind]*redis.SliceCmd{}
 	_, err = w.store.redis.TxPipelined(ctx, func(p redis.Pipeliner) error {
-		heads = p.MGet(ctx, epochKey(), revisionKey())
+		heads = queueTally(ctx, p)
 		messages = p.XRangeN(ctx, logKey(), logID(at.revision+1), "+", maxChanges+1)
 		for kind, some := range ids {
 			read[kind] = p.HMGet(ctx, rowsKey(kind), some...)
@@ -296,13 +299,16 @@ func (w *watch) readChanges(ctx context.Context, at head, ids map[resource.Kind]
 		return nil
 	})
 	if err != nil {
-		return head{}, nil, nil, unavailable("read what changed", err)
+		return standing{}, nil, nil, unavailable("read what changed", err)
+	}
+	if found, err = heads.standing(); err != nil {
+		return standing{}, nil, nil, unavailable("read what changed", err)
 	}
 	rows = map[resource.Kind][]any{}
 	for kind, r := range read {
 		rows[kind] = r.Val()
 	}
-	return headOf(heads.Val()), messages.Val(), rows, nil
+	return found, messages.Val(), rows, nil
 }
 
 // logID is the id of a write in the log.

@@ -1,6 +1,7 @@
 package store
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -25,16 +26,23 @@ func (h head) follows(known head) bool {
 }
 
 // LostError is a store that no longer holds what was read from it: emptied, rolled
-// back to an earlier revision, or replaced. Nothing is read from it or written to it
-// until its data is back, or an operator confirms that what it holds now is meant.
+// back to an earlier revision, replaced, or lost in part. Nothing is read from it or
+// written to it until its data is back, or an operator confirms that what it holds now
+// is meant.
 type LostError struct {
 	Epoch    string // of the store that was lost: Confirm takes it
 	Revision int64  // that it had reached
 
-	found head
+	found standing
 }
 
+// noEpoch stands for the epoch of a store that has lost that too.
+const noEpoch = "none"
+
 func (e *LostError) Error() string {
+	if e.partial() {
+		return fmt.Sprintf("the configuration store has lost a part of its data: of store %s, at revision %d, Redis now holds %s, which do not agree", e.Epoch, e.Revision, e.found.gap)
+	}
 	holds := fmt.Sprintf("another history, at revision %d", e.found.revision)
 	switch e.found.epoch {
 	case "":
@@ -43,6 +51,11 @@ func (e *LostError) Error() string {
 		holds = fmt.Sprintf("only revision %d", e.found.revision)
 	}
 	return fmt.Sprintf("the configuration store has lost its data: revision %d of store %s was in force, and Redis now holds %s", e.Revision, e.Epoch, holds)
+}
+
+// partial reports whether it is the store that is known, with keys missing.
+func (e *LostError) partial() bool {
+	return e.found.gap != "" && e.found.follows(head{e.Epoch, e.Revision}) || e.Epoch == noEpoch
 }
 
 // ErrNothingLost is a confirmation that nobody needs.
@@ -54,29 +67,32 @@ func (s *Store) look(ctx context.Context, what string, queue func(redis.Pipeline
 	ctx, cancel := context.WithTimeout(ctx, timeout)
 	defer cancel()
 	known := s.known.Load() // before: others may come to know more meanwhile
-	var at *redis.SliceCmd
+	var at *tally
 	var witnesses *redis.MapStringStringCmd
-	_, err := s.redis.Pipelined(ctx, func(p redis.Pipeliner) error {
+	_, err := s.redis.TxPipelined(ctx, func(p redis.Pipeliner) error {
 		if queue != nil {
 			queue(p)
 		}
-		at = p.MGet(ctx, epochKey(), revisionKey())
+		at = queueTally(ctx, p)
 		witnesses = p.HGetAll(ctx, witnessesKey())
 		return nil
 	})
 	if err != nil && !errors.Is(err, redis.Nil) {
 		return head{}, unavailable(what, err)
 	}
-	found := headOf(at.Val())
+	found, err := at.standing()
+	if err != nil {
+		return head{}, unavailable(what, err)
+	}
 	claims := claimsOf(witnesses.Val())
 	if known != nil {
 		claims = slices.Insert(claims, 0, *known)
 	}
 	if err := s.examine(ctx, found, claims); err != nil {
-		return found, err
+		return found.head, err
 	}
-	s.remember(known, found)
-	return found, nil
+	s.remember(known, found.head)
+	return found.head, nil
 }
 
 // headOf is the head in an answer to MGET epoch revision.
@@ -92,8 +108,8 @@ func claimsOf(witnesses map[string]string) (claims []head) {
 }
 
 // examine is a *LostError if the store, at found, is the successor of a claim by
-// neither its history nor an operator's word.
-func (s *Store) examine(ctx context.Context, found head, claims []head) error {
+// neither its history nor an operator's word, or is not whole.
+func (s *Store) examine(ctx context.Context, found standing, claims []head) error {
 	claims = slices.DeleteFunc(claims, found.follows)
 	if len(claims) > 0 {
 		epochs := make([]string, len(claims))
@@ -110,9 +126,14 @@ func (s *Store) examine(ctx context.Context, found head, claims []head) error {
 			}
 		}
 	}
-	if len(claims) == 0 {
+	switch {
+	case len(claims) == 0 && found.gap == "":
 		s.alarm.end(s.log.Info)
 		return nil
+	case len(claims) == 0: // whoever starts sees it too: no word of it is needed
+		lost := &LostError{Epoch: cmp.Or(found.epoch, noEpoch), Revision: found.revision, found: found}
+		s.alarm.sound(s.log.Error, lost)
+		return lost
 	}
 	lost := &LostError{Epoch: claims[0].epoch, Revision: claims[0].revision, found: found}
 	told := s.alarm.sound(s.log.Error, lost)
@@ -168,7 +189,7 @@ func (a *alarm) sound(log func(string, ...any), err error) (told bool) {
 		return false
 	}
 	a.told = time.Now()
-	log("the configuration store was emptied, rolled back or replaced: what was in force stays in force, and nothing is written, until its data is restored or an operator confirms what it holds now (docs/operations.md, \"When the store comes back empty\")", "error", err)
+	log("the configuration store was emptied, rolled back, replaced or lost in part: what was in force stays in force, and nothing is written, until its data is restored or an operator confirms what it holds now (docs/operations.md, \"When the store comes back empty\")", "error", err)
 	return true
 }
 

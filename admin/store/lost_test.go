@@ -92,6 +92,21 @@ var losses = map[string]struct {
 			t.Fatal(err)
 		}
 	}, "Redis now holds another history, at revision 2", "de"},
+	"the rows lost": {func(t *testing.T, _ *redistest.Server, c *redis.Client) {
+		c.Del(t.Context(), "{aisix:config}:apikeys")
+	}, "Redis now holds 0 rows, 3 ids and 3 names of API keys", ""},
+	"one row lost": {func(t *testing.T, _ *redistest.Server, c *redis.Client) {
+		c.HDel(t.Context(), "{aisix:config}:apikeys", c.ZRange(t.Context(), "{aisix:config}:apikeys:ids", 0, 0).Val()...)
+	}, "Redis now holds 2 rows, 3 ids and 3 names of API keys", "bc"},
+	"the ids lost": {func(t *testing.T, _ *redistest.Server, c *redis.Client) {
+		c.Del(t.Context(), "{aisix:config}:apikeys:ids")
+	}, "Redis now holds 3 rows, 0 ids and 3 names of API keys", "abc"},
+	"the names lost": {func(t *testing.T, _ *redistest.Server, c *redis.Client) {
+		c.Del(t.Context(), "{aisix:config}:apikeys:names")
+	}, "Redis now holds 3 rows, 3 ids and 0 names of API keys", "abc"},
+	"rows and ids lost": {func(t *testing.T, _ *redistest.Server, c *redis.Client) {
+		c.Del(t.Context(), "{aisix:config}:apikeys", "{aisix:config}:apikeys:ids")
+	}, "Redis now holds 0 rows, 0 ids and 3 names of API keys", ""},
 }
 
 // backup puts back what the store was at a revision, as a backup of then would.
@@ -170,9 +185,18 @@ func TestALostStore(t *testing.T) {
 				}
 				within(t, 5*time.Second, "all is well again", func() bool { return !h.Lost() })
 			}
+			if list, _, err := fresh.List(ctx, resource.APIKeys, "", 0); err != nil || len(list) != len(x.left) {
+				t.Errorf("%d API keys are listed, %v; want %q", len(list), err, x.left)
+			}
 			for _, admin := range []*store.Store{s, fresh, newStore(t, client)} {
 				if n, err := admin.Revision(ctx); n != 4 || err != nil {
 					t.Errorf("revision %d, %v", n, err)
+				}
+			}
+			for _, digit := range []string{"a", "b", "c"} { // names are taken by what is there, and by nothing else
+				var taken *store.TakenError
+				if _, err := fresh.Create(ctx, "tester", apiKey(digit)); errors.As(err, &taken) != strings.Contains(x.left, digit) {
+					t.Errorf("%s once more: %v", digit, err)
 				}
 			}
 			must[*store.Entry](t)(s.Create(ctx, "tester", apiKey("f")))
@@ -184,6 +208,16 @@ func TestALostStore(t *testing.T) {
 // Data that comes back, from a backup as good as what is in force or from a Redis that
 // had started without its files, needs no confirmation.
 func TestALostStoreIsRestored(t *testing.T) {
+	for name, lose := range map[string]func(*redis.Client){
+		"all of it": func(c *redis.Client) { c.FlushAll(t.Context()) },
+		"the rows":  func(c *redis.Client) { c.Del(t.Context(), "{aisix:config}:apikeys") },
+		"an index":  func(c *redis.Client) { c.Del(t.Context(), "{aisix:config}:apikeys:names") },
+	} {
+		t.Run(name, func(t *testing.T) { restored(t, lose) })
+	}
+}
+
+func restored(t *testing.T, lose func(*redis.Client)) {
 	ctx := t.Context()
 	server := redistest.Start(t)
 	client := server.Client()
@@ -195,20 +229,73 @@ func TestALostStoreIsRestored(t *testing.T) {
 	for _, key := range client.Keys(ctx, "*").Val() {
 		dump[key] = client.Dump(ctx, key).Val()
 	}
-	client.FlushAll(ctx)
+	lose(client)
 	within(t, 5*time.Second, "the loss is noticed", holder.Lost)
 	lost(t, s)
-	for key, value := range dump {
-		if err := client.Restore(ctx, key, 0, value).Err(); err != nil {
-			t.Fatal(err)
-		}
+	newcomer := follow(t, newStore(t, server.Client()))
+	within(t, 5*time.Second, "the loss is noticed by a new process", newcomer.Lost)
+	if !served(holder, "a") || newcomer.Load() != nil {
+		t.Error("what is left is in force")
 	}
-	within(t, 5*time.Second, "the restored store", func() bool { return !holder.Lost() })
+	_, err := client.TxPipelined(ctx, func(p redis.Pipeliner) error {
+		for key, value := range dump {
+			p.RestoreReplace(ctx, key, 0, value)
+		}
+		return nil
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	within(t, 5*time.Second, "the restored store", func() bool { return !holder.Lost() && !newcomer.Lost() && served(newcomer, "a") })
 	if _, err := s.Confirm(ctx, "tester", "any"); !errors.Is(err, store.ErrNothingLost) {
 		t.Errorf("confirmed: %v", err)
 	}
 	must[*store.Entry](t)(s.Create(ctx, "tester", apiKey("b")))
 	within(t, 5*time.Second, "a write", func() bool { return served(holder, "a") && served(holder, "b") })
+}
+
+// What is confirmed is whole: of what is gone nothing is in the way, and what can't be
+// read can be deleted, also where the store has lost its epoch too.
+func TestAConfirmationMendsTheIndexes(t *testing.T) {
+	ctx := t.Context()
+	client := redistest.Start(t).Client()
+	s := newStore(t, client)
+	k := must[*store.Entry](t)(s.Create(ctx, "tester", providerKey("one")))
+	must[*store.Entry](t)(s.Create(ctx, "tester", model("gone", k.ID)))
+	bad := must[*store.Entry](t)(s.Create(ctx, "tester", model("bad", k.ID)))
+	rotated := must[*store.Entry](t)(s.Create(ctx, "tester", &resource.APIKey{KeyHash: strings.Repeat("a", 64), AllowedModels: []string{},
+		Previous: &resource.PreviousKey{KeyHash: strings.Repeat("b", 64), ValidUntil: time.Now().Add(time.Hour)}}))
+	client.Del(ctx, "{aisix:config}:models", "{aisix:config}:models:names", "{aisix:config}:apikeys:ids", "{aisix:config}:apikeys:names", "{aisix:config}:epoch")
+	client.HSet(ctx, "{aisix:config}:models", bad.ID, "3 {")
+	s = newStore(t, client) // that knows nothing
+	e := lost(t, s)
+	if e.Epoch == "" || !strings.Contains(e.Error(), "1 rows, 2 ids and 0 names of models") || !strings.Contains(e.Error(), "1 rows, 0 ids and 0 names of API keys") {
+		t.Errorf("%v", e)
+	}
+	if _, err := s.Create(ctx, "tester", providerKey("two")); !errors.As(err, new(*store.LostError)) {
+		t.Errorf("a write of a kind that is whole: %v", err)
+	}
+	must[int64](t)(s.Confirm(ctx, "tester", e.Epoch))
+	for _, digit := range []string{"a", "b"} {
+		if _, err := s.Create(ctx, "tester", apiKey(digit)); !errors.As(err, new(*store.TakenError)) {
+			t.Errorf("%s once more: %v", digit, err)
+		}
+	}
+	for kind, id := range map[resource.Kind]string{resource.Models: bad.ID, resource.APIKeys: rotated.ID} {
+		if err := s.Delete(ctx, "tester", kind, id, nil); err != nil {
+			t.Errorf("%s: %v", kind, err)
+		}
+	}
+	if err := s.Delete(ctx, "tester", resource.ProviderKeys, k.ID, nil); err != nil {
+		t.Errorf("a provider key that nothing uses: %v", err)
+	}
+	for _, key := range client.Keys(ctx, "*").Val() { // an empty hash or set is no key
+		for _, kind := range resource.Kinds {
+			if strings.HasPrefix(key, "{aisix:config}:"+string(kind)) || key == "{aisix:config}:uses" {
+				t.Errorf("%s is left", key)
+			}
+		}
+	}
 }
 
 // A loss is logged once, and its end.

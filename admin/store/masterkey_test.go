@@ -6,6 +6,8 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/redis/go-redis/v9"
+
 	"aisix/admin/resource"
 	"aisix/admin/store"
 	"aisix/admin/store/redistest"
@@ -43,6 +45,8 @@ func TestSecretsAreSealedAtRest(t *testing.T) {
 	}
 	// A row moved under another id does not open there.
 	client.HSet(ctx, "{aisix:config}:provider_keys", "elsewhere", stored)
+	client.ZAdd(ctx, "{aisix:config}:provider_keys:ids", redis.Z{Member: "elsewhere"})
+	client.HSet(ctx, "{aisix:config}:provider_keys:names", "elsewhere", "elsewhere")
 	if _, err := s.Get(ctx, resource.ProviderKeys, "elsewhere"); !errors.Is(err, store.ErrMasterKey) {
 		t.Errorf("a moved secret: %v", err)
 	}

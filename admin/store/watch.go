@@ -135,12 +135,19 @@ func (w *watch) refresh(ctx context.Context) error {
 func (w *watch) look(ctx context.Context) (head, error) {
 	ctx, cancel := context.WithTimeout(ctx, timeout)
 	defer cancel()
-	values, err := w.store.redis.MGet(ctx, epochKey(), revisionKey()).Result()
+	var at *tally
+	_, err := w.store.redis.TxPipelined(ctx, func(p redis.Pipeliner) error {
+		at = queueTally(ctx, p)
+		return nil
+	})
 	if err != nil {
 		return head{}, unavailable("poll", err)
 	}
-	found := headOf(values)
-	return found, w.examine(ctx, found)
+	found, err := at.standing()
+	if err != nil {
+		return head{}, unavailable("poll", err)
+	}
+	return found.head, w.examine(ctx, found)
 }
 
 // catchUp makes up for missed announcements.
@@ -161,9 +168,9 @@ func (w *watch) catchUp(ctx context.Context) error {
 	return nil
 }
 
-// examine is a *LostError if the store, at found, does not follow what is known. Who
-// knows nothing asks those that do, and does not serve an emptied store.
-func (w *watch) examine(ctx context.Context, found head) error {
+// examine is a *LostError if the store, at found, does not follow what is known, or is
+// not whole. Who knows nothing asks those that do, and does not serve an emptied store.
+func (w *watch) examine(ctx context.Context, found standing) error {
 	claims := []head{w.at}
 	if w.at.epoch == "" {
 		witnesses, err := w.store.redis.HGetAll(ctx, witnessesKey()).Result()

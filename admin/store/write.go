@@ -26,7 +26,7 @@ type Condition func(revision int64) bool
 //go:embed write.lua
 var writeSource string
 
-var writeScript = redis.NewScript(writeSource)
+var writeScript = redis.NewScript(wholeSource + writeSource)
 
 // operation is the first argument of write.lua.
 type operation struct {
@@ -250,6 +250,7 @@ func (s *Store) apply(ctx context.Context, op operation, row string) (revision i
 	for _, n := range op.Needs {
 		keys = append(keys, rowsKey(n.kind))
 	}
+	keys = append(keys, kindKeys()...)
 	answer, err := writeScript.Run(bounded, s.redis, keys, arg, row, channel(), canary).Slice()
 	if err != nil {
 		return 0, unavailable("write", err)

@@ -2,6 +2,7 @@
 --
 -- KEYS  1 revision  2 epoch  3 canary  4 uses  5 witnesses  6 replaced  7 log
 --       8 rows of the kind  9 its ids  10 its names  11... rows of the kinds of needs, in their order
+--       and then rows, ids and names of every kind
 -- ARGV  1 JSON {by, kind, id, expect, free, take, unlink, link, needs, unused, epoch, known}
 --           by      who writes
 --           expect  the row's revision as a string, "0" if it must not exist
@@ -15,7 +16,7 @@
 --       3 the channel  4 the canary, if the store has none, "" from a writer that knows the store
 -- Returns {"ok", revision, epoch} | {"moved"} | {"taken", name, holder} | {"needs"} | {"used", count, member...}
 --         (of what uses it: how many there are, and 20 of them)
---       | {"lost"} if this is not the store that the writer or a witness knows
+--       | {"lost"} if this is not the store that the writer or a witness knows, or is not whole
 local op = cjson.decode(ARGV[1])
 local row = ARGV[2]
 
@@ -28,6 +29,7 @@ local witnesses = redis.call('HGETALL', KEYS[5])
 for i = 1, #witnesses, 2 do
   if lost(witnesses[i], tonumber(witnesses[i + 1])) then return {'lost'} end
 end
+if partial(11 + #(op.needs or {})) then return {'lost'} end
 
 local function revision_of(rows, id)
   local stored = redis.call('HGET', rows, id)

@@ -163,3 +163,81 @@ func TestValkeyLosesItsFiles(t *testing.T) {
 		}
 	}
 }
+
+// Valkey that loses one key, as by eviction: nobody is refused, over a restart of extproc too. Put back,
+// all goes on by itself; confirmed, what is left is in force and can be administered.
+func TestValkeyLosesAPart(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	file := filepath.Join(dir, "spool", "resources.snapshot")
+	g := start(t, options{dir: dir, env: []string{"AISIX_EXTPROC__SNAPSHOT_FILE=" + file}})
+	upstream := newUpstream(t, nil).URL
+	c := g.tenant(t, upstream, limited)
+	client := redisClient(t, g)
+	all := c.call(t, 2)
+	for _, key := range []string{"{aisix:config}:apikeys", "{aisix:config}:models"} {
+		rows := client.Dump(t.Context(), key).Val()
+		if err := client.Del(t.Context(), key).Err(); err != nil {
+			t.Fatal(err)
+		}
+		g.told(t, true)
+		g.loss(t, c)
+		all.more(t, 10, "200")
+		if err := client.Restore(t.Context(), key, 0, rows).Err(); err != nil {
+			t.Fatal(err)
+		}
+		g.told(t, false)
+		if a, err := g.manage(t.Context(), http.MethodGet, "/readyz", nil); err != nil || a.status != http.StatusOK {
+			t.Errorf("%s put back: %d %s, %v", key, a.status, a.body, err)
+		}
+	}
+	all.only(t, "200")
+
+	rows := client.Dump(t.Context(), "{aisix:config}:apikeys").Val()
+	g.Extproc.Stop(t.Context()) // which brings the file up to date
+	if err := client.Del(t.Context(), "{aisix:config}:apikeys").Err(); err != nil {
+		t.Fatal(err)
+	}
+	if err := g.Extproc.Start(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	c.inForce(t)
+	g.told(t, true)
+	c.served(t)
+	if n := strings.Count(string(g.Extproc.Log()), "lost in part"); n != 3 {
+		t.Errorf("extproc has told of three losses %d times", n)
+	}
+
+	g.Extproc.Stop(t.Context())
+	if err := os.Remove(file); err != nil {
+		t.Fatal(err)
+	}
+	if err := g.Extproc.Start(t.Context()); err != nil { // which knows nothing, and refuses nobody's key
+		t.Fatal(err)
+	}
+	eventually(t, patience, func() error {
+		if m := g.scrape(t)["aisix_config_lost"]; m != 1 {
+			return fmt.Errorf("aisix_config_lost is %v", m)
+		}
+		return nil
+	})
+	for path, key := range map[string]string{"/readyz": "", "/v1/models": c.key} {
+		if a, err := do(t.Context(), http.MethodGet, g.proxy+path, key, ""); err != nil || a.status != http.StatusServiceUnavailable {
+			t.Errorf("%s without a file: %d %s, %v", path, a.status, a.body, err)
+		}
+	}
+	if err := client.Restore(t.Context(), "{aisix:config}:apikeys", 0, rows).Err(); err != nil {
+		t.Fatal(err)
+	}
+	c.inForce(t)
+	g.told(t, false)
+	if err := client.Del(t.Context(), "{aisix:config}:apikeys").Err(); err != nil {
+		t.Fatal(err)
+	}
+	g.told(t, true)
+	g.letGo(t, c, g.loss(t, c))
+	if n, m := len(g.list(t, "apikeys")), len(g.list(t, "models")); n != 0 || m != 1 {
+		t.Errorf("%d API keys and %d models", n, m)
+	}
+	g.tenant(t, upstream, limited).served(t)
+}
