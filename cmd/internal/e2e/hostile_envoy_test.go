@@ -9,6 +9,8 @@ import (
 	"net"
 	"net/http"
 	"net/http/httptest"
+	"os"
+	"path/filepath"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -57,6 +59,7 @@ func TestExtprocHangs(t *testing.T) {
 
 			g.Extproc.Signal(syscall.SIGSTOP)
 			t.Cleanup(func() { g.Extproc.Signal(syscall.SIGCONT) })
+			eventually(t, patience, func() error { return stopped(g.Extproc.PID()) })
 			refused := func() {
 				var all sync.WaitGroup
 				defer all.Wait()
@@ -100,6 +103,22 @@ func TestExtprocHangs(t *testing.T) {
 			}
 		})
 	}
+}
+
+// stopped is nil once all threads of a process stand still: a signal takes its time to reach them.
+func stopped(pid int) error {
+	threads, err := filepath.Glob(fmt.Sprintf("/proc/%d/task/*/stat", pid))
+	if err == nil && len(threads) == 0 {
+		err = errors.New("no threads")
+	}
+	for _, thread := range threads {
+		stat, readErr := os.ReadFile(thread)
+		_, state, _ := strings.Cut(string(stat), ") ")
+		if err = errors.Join(err, readErr); err == nil && !strings.HasPrefix(state, "T") {
+			err = errors.New("it still runs: " + string(stat))
+		}
+	}
+	return err
 }
 
 // Connections that say nothing take all that there are: those who have something to say get in when
