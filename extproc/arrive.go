@@ -93,7 +93,7 @@ func (c *call) keyBucket() ratelimit.Bucket {
 // take counts bytes that are about to be held for the call.
 func (c *call) take(n int64) error {
 	if !c.held.Take(n) {
-		return overloaded("the gateway holds too many bytes of request bodies")
+		return overloaded("the gateway holds too many bytes of requests and answers")
 	}
 	return nil
 }

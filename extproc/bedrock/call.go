@@ -6,6 +6,7 @@ import (
 	"net/http"
 	"net/url"
 
+	"aisix/extproc/bedrock/redact"
 	"aisix/extproc/chat"
 	"aisix/extproc/fault"
 )
@@ -20,7 +21,7 @@ type Call struct {
 	body   []byte
 
 	request *chat.Request     // as the caller sent it; for what a message may quote of it
-	said    []string          // that alone, after Forget
+	said    []redact.Text     // that alone, after Forget
 	names   map[string]string // tool aliases of this request → the caller's names
 	output  string            // the tool that stands in for structured output
 	notes   []string          // what the operator's log should tell of the request

@@ -267,6 +267,34 @@ func TestACallsOwnIdentifiersAreTakenOut(t *testing.T) {
 	}
 }
 
+// AWS may quote the header that signed the request: by itself, or any part of it.
+func TestACallsSignatureIsTakenOut(t *testing.T) {
+	c := newCall(t, userSays("hi"), target("amazon.nova-pro-v1:0"))
+	temporary := token
+	temporary.SessionToken = "FwoGZXIvYXdzEJrFwoGZXIvYXdz"
+	s, err := c.Sign(temporary, signedAt)
+	if err != nil {
+		t.Fatal(err)
+	}
+	authorization := s.Header.Get("Authorization")
+	_, signature, _ := strings.Cut(authorization, "Signature=")
+	for _, says := range []string{
+		authorization, signature, strings.ToUpper(signature), "Signature: " + signature, temporary.SessionToken.Reveal(),
+		"x-amz-security-token:" + temporary.SessionToken.Reveal(),
+	} {
+		body, _ := json.Marshal(map[string]string{"message": "messages.0 is bad: '" + says + "' it was"})
+		f := s.Reply(400, http.Header{"X-Amzn-Errortype": {"ValidationException"}}).Fault(body)
+		if !strings.HasPrefix(f.Message, "messages.0 is bad: '") || !strings.HasSuffix(f.Message, "[redacted]' it was") {
+			t.Errorf("%s: %q", says, f.Message)
+		}
+		for _, secret := range []string{signature, "AWS4", "content-type", token.AccessKeyID, temporary.SessionToken.Reveal()} {
+			if strings.Contains(strings.ToLower(f.Message), strings.ToLower(secret)) {
+				t.Errorf("%s: the caller reads %q", says, f.Message)
+			}
+		}
+	}
+}
+
 func TestRetryAfterIsRelayed(t *testing.T) {
 	for _, tt := range []struct{ sent, want string }{
 		{"", ""}, {"7", "7"}, {" 7 ", "7"}, {"0", "1"}, {"-1", ""}, {"soon", ""}, {"1.5", ""}, {"Wed, 21 Oct 2026 07:28:00 GMT", "Wed, 21 Oct 2026 07:28:00 GMT"},

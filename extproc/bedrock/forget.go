@@ -2,6 +2,7 @@ package bedrock
 
 import (
 	"iter"
+	"maps"
 	"slices"
 
 	"aisix/extproc/bedrock/redact"
@@ -16,21 +17,56 @@ import (
 func (c *Call) Forget() (kept int64) {
 	c.body = nil
 	if c.request != nil {
-		c.said = slices.Collect(redact.Texts(withoutFiles(c.request)))
+		c.said = slices.Collect(said(withoutFiles(c.request), c.names))
 		c.request = nil
 	}
 	for _, text := range c.said {
-		kept += int64(len(text))
+		kept += int64(text.Len())
 	}
 	return kept
 }
 
 // texts are what a message of AWS's may quote.
-func (c *Call) texts() iter.Seq[string] {
+func (c *Call) texts() iter.Seq[redact.Text] {
 	if c.request == nil {
 		return slices.Values(c.said)
 	}
-	return redact.Texts(c.request)
+	return said(c.request, c.names)
+}
+
+// said are the texts of r, and those names that went out otherwise than the caller
+// wrote them.
+func said(r *chat.Request, aliases map[string]string) iter.Seq[redact.Text] {
+	return func(yield func(redact.Text) bool) {
+		for text := range redact.Texts(r) {
+			if !yield(text) {
+				return
+			}
+		}
+		names := slices.Collect(maps.Keys(aliases))
+		for _, m := range r.Messages {
+			names = appendDocuments(names, m.Blocks)
+		}
+		for _, name := range names {
+			if !yield(redact.Words(name)) {
+				return
+			}
+		}
+	}
+}
+
+func appendDocuments(names []string, blocks []chat.Block) []string {
+	for _, b := range blocks {
+		switch b := b.(type) {
+		case chat.Document:
+			if clean := cleanName(b.Name); clean != b.Name {
+				names = append(names, clean)
+			}
+		case chat.ToolResult:
+			names = appendDocuments(names, b.Blocks)
+		}
+	}
+	return names
 }
 
 // withoutFiles is r without the content of documents that are no text: nobody

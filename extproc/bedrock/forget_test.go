@@ -19,13 +19,17 @@ func TestLogKeepsNoPrompt(t *testing.T) {
 		System: []chat.Block{chat.Text{Text: "You guard the harbour of Øresund."}},
 		Messages: []chat.Message{
 			{Role: chat.User, Blocks: []chat.Block{chat.Text{Text: "Where is my submarine parked?"}}},
-			{Role: chat.Assistant, Blocks: []chat.Block{chat.ToolUse{ID: "c1", Name: "look", Input: json.RawMessage(`{"berth":"number seven, north quay"}`)}}},
-			{Role: chat.User, Blocks: []chat.Block{chat.ToolResult{ID: "c1", Blocks: []chat.Block{chat.Text{Text: "it sank on Tuesday"}, chat.Document{Name: "salvage plan.txt", Format: "txt", Data: []byte("with two cranes and a barge")}}}}},
+			{Role: chat.Assistant, Blocks: []chat.Block{chat.ToolUse{ID: "call_of_the_sirens", Name: "look", Input: json.RawMessage(`{"berth":"number seven, north quay","mate":"Chlo\u00eb the \"Gull\""}`)}}},
+			{Role: chat.User, Blocks: []chat.Block{chat.ToolResult{ID: "call_of_the_sirens", Blocks: []chat.Block{chat.Text{Text: "it sank on Tuesday"}, chat.Document{Name: "salvage plan.txt", Format: "txt", Data: []byte("with two cranes and a barge")}}}}},
 		},
-		Tools:    []chat.Tool{{Name: "look", Description: "asks the harbour master", Schema: json.RawMessage(`{"type":"object","additionalProperties":false}`)}},
+		Tools: []chat.Tool{
+			{Name: "look", Description: "asks the harbour master", Schema: json.RawMessage(`{"type":"object","properties":{"depth_of_the_wreck":{"description":"in fathoms below keel"}},"additionalProperties":false}`)},
+			{Name: "raise the wreck, quietly"},
+		},
+		Format:   &chat.Format{Name: "salvage_report_1870", Description: "what the divers saw", Schema: json.RawMessage(`{"type":"object","properties":{"cargo":{"enum":["gold of Vigo bay"]}}}`)},
 		Stop:     []string{"no more secrets"},
 		User:     "captain.nemo",
-		Metadata: map[string]string{"case": "leak below the waterline"},
+		Metadata: map[string]string{"case": "leak below the waterline", "vessel_of_the_captain": "n"},
 	}
 	for name, c := range map[string]struct{ said, want string }{
 		"quoted": {
@@ -40,6 +44,14 @@ func TestLogKeepsNoPrompt(t *testing.T) {
 		"label":     {"Value 'leak below the waterline'", "Value '[quoted from the request]'"},
 		"user":      {"Value 'captain.nemo'", "Value '[quoted from the request]'"},
 		"document":  {"Value 'two cranes and a barge' of 'salvage plan.txt'", "Value '[quoted from the request]' of '[quoted from the request]'"},
+		"metadata":  {"the key 'vessel_of_the_captain'", "the key '[quoted from the request]'"},
+		"schema":    {`{"depth_of_the_wreck":{"description":"in fathoms below keel"}} is bad`, `[quoted from the request]"description"[quoted from the request] is bad`},
+		"format":    {"'salvage_report_1870' / 'what the divers saw' / 'gold of Vigo bay'", "'[quoted from the request]'/'[quoted from the request]'/'[quoted from the request]'"},
+		"call":      {"no result for 'call_of_the_sirens'", "no result for '[quoted from the request]'"},
+		"alias":     {"tool 'raise_the_wreck_quietly_0'", "tool '[quoted from the request]0'"},
+		"file":      {"Value 'salvage plan txt'", "Value '[quoted from the request]'"},
+		"unescaped": {`mate 'Chloë the "Gull"'`, `mate '[quoted from the request]'`},
+		"capitals":  {"WHERE IS MY SUBMARINE PARKED?", "[quoted from the request]"},
 		"keyword":   {"For 'object' type, 'additionalProperties' must be set", "For 'object' type, 'additionalProperties' must be set"},
 		"twice":     {"'it sank on Tuesday''it sank on Tuesday'", "'[quoted from the request]''[quoted from the request]'"},
 		"at start":  {"it sank on Tuesday: bad", "[quoted from the request]: bad"},
@@ -77,7 +89,7 @@ func TestForget(t *testing.T) {
 	file := append([]byte("%PDF-"), make([]byte, 1<<20)...)
 	held := []weak.Pointer[byte]{weak.Make(&picture[0]), weak.Make(&file[0])}
 	call, err := NewCall(t.Context(), &chat.Request{Messages: []chat.Message{{Role: chat.User, Blocks: []chat.Block{
-		chat.Text{Text: "What is this?"}, chat.Image{Format: "png", Data: picture}, chat.Document{Name: "plan", Format: "pdf", Data: file},
+		chat.Text{Text: "What is this?"}, chat.Image{Format: "png", Data: picture}, chat.Document{Name: "plan of the keel", Format: "pdf", Data: file},
 	}}}}, target("amazon.nova-pro-v1:0"), bodyLimit)
 	if err != nil {
 		t.Fatal(err)
@@ -89,7 +101,7 @@ func TestForget(t *testing.T) {
 	held = append(held, weak.Make(&signed.Body()[0]))
 	picture, file = nil, nil
 	for range 2 { // a second time is none
-		if kept := call.Forget(); kept != int64(len("What is this?")+len("plan")) {
+		if kept := call.Forget(); kept != int64(len("What is this?")+len("plan of the keel")) {
 			t.Errorf("%d bytes are kept", kept)
 		}
 	}

@@ -110,6 +110,12 @@ func (r *Reply) restorer() restorer {
 func (r *Reply) redactor() redact.Redactor {
 	m, host := r.call.model, r.call.url
 	secrets := []string{host.Host, host.Hostname(), m.Region, r.signed.keyID, r.RequestID()}
+	if token := r.signed.Header.Get("X-Amz-Security-Token"); len(token) > 15 { // AWS's have hundreds of bytes; a short one would be a word of any message
+		secrets = append(secrets, token)
+	}
+	if _, signature, ok := strings.Cut(r.signed.Header.Get("Authorization"), "Signature="); ok {
+		secrets = append(secrets, signature)
+	}
 	if id := m.ID; strings.HasPrefix(id, arnPrefix) {
 		secrets = append(secrets, id)
 		if Publisher(id) == "" { // the account's own name for it, not the model's

@@ -41,7 +41,7 @@ var calls = map[string]*Facts{
 	"upstream": {
 		Outcome: Failed, RequestID: "r5", Method: "POST", Path: "/v1/chat/completions", KeyID: "k1", Alias: "nova", ModelAlias: "nova", Provider: "amazon-bedrock", Tries: []Try{{RequestID: "aws-5", Status: 403}},
 		Status: 403, ErrorType: "upstream_error", ErrorCode: "permission_denied",
-		Err: errors.New("AccessDeniedException: arn:aws:iam::123456789012:user/x is not authorized\nx-amz-security-token:FwoGZXIvYXdzEJr Authorization: Bearer sk-abc, Signature=deadbeef"),
+		Err: errors.New("AccessDeniedException: arn:aws:iam::123456789012:user/x is not authorized\nx-amz-security-token:FwoGZXIvYXdzEJr Authorization: Bearer sk-abc, Signature=deadbeef, Credential=AKIAIOSFODNN7EXAMPLE/20260102/us-east-1/bedrock/aws4_request; of ASIAQWERTYUIOPASDFGH"),
 	},
 	"left":     {Outcome: Cancelled, RequestID: "r6", Method: "POST", Path: "/v1/chat/completions", KeyID: "k1", Alias: "nova", ModelAlias: "nova", Tries: []Try{{}}, Partial: true, Usage: chat.Usage{Input: n(4)}},
 	"panicked": {Outcome: Failed, RequestID: "r7", Method: "POST", Path: "/v1/chat/completions", Operation: "converse", KeyID: "k1", Status: 500, ErrorType: "internal_error", Err: errors.New("panic: x\ngoroutine 1"), Panicked: true},
@@ -67,7 +67,7 @@ func TestLines(t *testing.T) {
 					t.Errorf("not JSON: %s", line)
 				}
 			}
-			for _, secret := range []string{"sk-abc", "FwoG", "deadbeef", "sk-in-the-query"} {
+			for _, secret := range []string{"sk-abc", "FwoG", "deadbeef", "AKIA", "ASIA", "sk-in-the-query"} {
 				if strings.Contains(out.String(), secret) {
 					t.Errorf("%s in the log", secret)
 				}

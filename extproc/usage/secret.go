@@ -157,8 +157,10 @@ func alphanumeric(c byte) bool {
 }
 
 // echoed are what AWS may echo of a signed request (a signature mismatch prints
-// the canonical request, session token included), and what a caller sent.
-var echoed = regexp.MustCompile(`(?i)(x-amz-security-token["']?\s*[:=]\s*["']?|signature=|bearer\s+|x-api-key["']?\s*[:=]\s*["']?|\bsk-)[^\s"',;&<>\\]+`)
+// the canonical request, session token included), access key ids, and what a caller
+// sent.
+var echoed = regexp.MustCompile(`(?i)(x-amz-security-token["']?\s*(?:[:=]|%3[ad])\s*["']?|(?:signature|credential)\s*(?:=|%3d)\s*|bearer\s+|x-api-key["']?\s*[:=]\s*["']?|\bsk-)[^\s"',;&<>\\]+` +
+	`|(?-i:(?:AKIA|ASIA)[A-Z0-9]{12,})`)
 
 // Redact takes credentials out of an error's text, and cuts it at 4 KiB.
 func Redact(s string) string {

@@ -64,7 +64,7 @@ var owners = map[string][]string{
 	"github.com/spf13/viper":            {"cmd/internal/config"},
 	"github.com/aws/...":                {"extproc/bedrock"},
 	"github.com/prometheus/...":         {"extproc/usage"},
-	"github.com/go-json-experiment/...": {"admin/strict", "admin/resource", "extproc/openai", "extproc/bedrock/schema", "cmd/bedrocksim/sim"},
+	"github.com/go-json-experiment/...": {"admin/strict", "admin/resource", "extproc/openai", "extproc/bedrock/schema", "extproc/bedrock/redact", "cmd/bedrocksim/sim"},
 	"github.com/redis/...":              {"extproc/ratelimit", "admin/ledger", "admin/store", "admin/store/redistest", "cmd/..."},
 
 	"github.com/envoyproxy/go-control-plane/envoy/service/ext_proc/v3": {"extproc/exchange", "extproc/exchange/exchangetest",

@@ -1,6 +1,8 @@
 package redact
 
 import (
+	"os"
+	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
@@ -11,7 +13,7 @@ import (
 func TestQuotesAreFoundInOnePass(t *testing.T) {
 	message, text := strings.Repeat("a", maxMessage), strings.Repeat("a", 1<<21)
 	done := make(chan string, 1)
-	go func() { done <- Quotes(message, slices.Values([]string{text})) }()
+	go func() { done <- Quotes(message, slices.Values([]Text{Words(text)})) }()
 	select {
 	case got := <-done:
 		if got != quoted {
@@ -31,13 +33,53 @@ func FuzzQuotes(f *testing.F) {
 	}
 	f.Fuzz(func(t *testing.T, message, one, other string) {
 		message = strings.ToValidUTF8(message, "") // as it is once its JSON is read
-		got := Quotes(message, slices.Values([]string{one, other}))
+		got := Quotes(message, slices.Values([]Text{Words(one), {other, form(len(other) % 2)}}))
 		for part := range strings.SplitSeq(got, quoted) {
 			for i := 0; i+quoteSize <= len(part); i++ {
-				if piece := part[i : i+quoteSize]; strings.Contains(one, piece) || strings.Contains(other, piece) {
+				if piece := part[i : i+quoteSize]; strings.Contains(one, piece) || strings.Contains(one, strings.ToUpper(piece)) || len(other)%2 == 0 && strings.Contains(other, piece) {
 					t.Errorf("%q still quotes %q", got, piece)
 				}
 			}
 		}
 	})
+}
+
+// What AWS quotes of a schema is found wherever it stands in one, and JSON Schema's
+// own words are left to AWS.
+func TestQuotesOfJSON(t *testing.T) {
+	for name, form := range map[string]form{"schema": schema, "parameters": parameters, "data": data} {
+		text, err := os.ReadFile(filepath.Join("testdata", name+".json"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		pairs := lines(t, name+".txt")
+		for i := 0; i+1 < len(pairs); i += 2 {
+			if got := Quotes(pairs[i], slices.Values([]Text{{string(text), form}})); got != pairs[i+1] {
+				t.Errorf("%s: %q\n got %q\nwant %q", name, pairs[i], got, pairs[i+1])
+			}
+		}
+	}
+}
+
+// JSON that is none is read as it is.
+func TestQuotesOfBrokenJSON(t *testing.T) {
+	for _, text := range []string{`{"a":"the treasure map`, `the treasure map`, `{"a" the treasure map`, `[]}the treasure map`, `{1:"the treasure map"}`} {
+		if got := Quotes("'the treasure map'", slices.Values([]Text{{text, schema}})); got != "'"+quoted+"'" {
+			t.Errorf("%s: %q", text, got)
+		}
+	}
+}
+
+// A schema costs what a text of its length does, however deep, and nothing that
+// grows with its members.
+func TestQuotesOfJSONAreBounded(t *testing.T) {
+	deep := strings.Repeat(`{"not":`, 9_000) + `"the treasure map"` + strings.Repeat(`}`, 9_000)
+	wide := `{"properties":{` + strings.Repeat(`"`+strings.Repeat("n", 20)+`":{"enum":["x"]},`, 50_000) + `"the treasure map":{}}}`
+	for _, text := range []string{deep, wide} {
+		var got string
+		n := testing.AllocsPerRun(1, func() { got = Quotes("'the treasure map' and more", slices.Values([]Text{{text, schema}})) })
+		if got != "'"+quoted+"' and more" || n > 300 {
+			t.Errorf("%q in %.0f allocations", got, n)
+		}
+	}
 }

@@ -23,14 +23,14 @@ const (
 )
 
 // Redactor takes AWS's identifiers out of a message: ARNs, account ids, regions,
-// endpoints, key ids, request ids.
+// endpoints, key ids, request ids, signatures.
 //
 // The whole word around a find goes: what is left of an identifier's word would
 // tell about it.
 type Redactor struct{ secrets []string }
 
 // New is a Redactor of one call. secrets are strings of it that must not show: its
-// own ARN, endpoint, region, key id, request id. Empty ones are none.
+// own ARN, endpoint, region, key id, signature, request id. Empty ones are none.
 func New(secrets ...string) Redactor { return Redactor{secrets} }
 
 // traces are what an identifier can't be without. Every part is bounded, else
@@ -44,6 +44,9 @@ var traces = regexp.MustCompile(`(?i)` + strings.Join([]string{
 	`\b[0-9]{1,3}(\.[0-9]{1,3}){3}\b`, `\b[0-9a-f]{0,4}(:[0-9a-f]{0,4}){5,}`,
 	// Key ids.
 	`(akia|asia|aroa|aida|agpa|anpa|anva|apka|abia|acca|aipa)[a-z0-9]{12,}`, `\ba3t[a-z0-9]{13,}`,
+	// Signatures: the Authorization header and its parts, also as a query has them, and a session token.
+	`aws4-hmac`, `aws4_request`, `(signature|signedheaders|credential)["']? {0,3}(=|%3d) {0,3}["']?[^ "']`,
+	`x-amz-security-token["']? {0,3}(:|=|%3[ad]) {0,3}["']?[^ "']`, `[0-9a-f]{64}`,
 	// Account ids as the console writes them; all others are account's.
 	`[0-9]{4}[^0-9a-z+<>=*]{1,2}[0-9]{4}[^0-9a-z+<>=*]{1,2}[0-9]{4}`,
 	// Request and trace ids.
