@@ -49,7 +49,8 @@ type linked struct {
 // translate makes the upstream's request of the body, which is in dialect d. Bodies are translated in
 // turn, so many bytes at a time: it takes far more memory than the body has bytes.
 func (s *Server) translate(ctx context.Context, c *call, d conversation, body *exchange.Body) (*linked, error) {
-	pass, err := s.enter(ctx, c, weight(c, body, s.Config.MaxBodyBytes))
+	taken := weight(c, body, s.Config.MaxBodyBytes)
+	pass, err := s.enter(ctx, c, taken)
 	if err != nil {
 		return nil, err
 	}
@@ -58,7 +59,7 @@ func (s *Server) translate(ctx context.Context, c *call, d conversation, body *e
 	if err != nil {
 		return nil, err
 	}
-	if heavier := int64(len(plain)); heavier > weight(c, body, s.Config.MaxBodyBytes) {
+	if heavier := int64(len(plain)); heavier > taken {
 		pass.Leave()
 		if pass, err = s.enter(ctx, c, heavier); err != nil {
 			return nil, err
@@ -78,8 +79,8 @@ func (s *Server) translate(ctx context.Context, c *call, d conversation, body *e
 	}
 	c.facts.Stream, c.prompt = request.Stream, promptEstimate(request)
 	// What this process knows of the model's limits spares the rest of the work.
-	if bucket := c.modelBucket(); bucket != nil {
-		if err := s.count(c, *bucket); err != nil {
+	if limit := c.match.Model.RateLimit; limit != nil {
+		if err := s.count(c, ratelimit.Of("model", c.match.ModelID, limit)); err != nil {
 			return nil, err
 		}
 	}
@@ -241,28 +242,13 @@ func (c *call) resolve(alias string) error {
 	return nil
 }
 
-// modelBucket is the model's limits; nil has none.
-func (c *call) modelBucket() *ratelimit.Bucket {
-	if c.match.Model.RateLimit == nil {
-		return nil
-	}
-	bucket := ratelimit.Of("model", c.match.ModelID, c.match.Model.RateLimit)
-	return &bucket
-}
-
-// reserve takes the limits of key and model: all or none, in one round trip.
+// reserve takes the limits of key and model that the call was counted in: all or
+// none, in one round trip.
 func (s *Server) reserve(ctx context.Context, c *call) error {
-	var buckets []ratelimit.Bucket
-	if c.key.APIKey.RateLimit != nil {
-		buckets = append(buckets, c.keyBucket())
-	}
-	if model := c.modelBucket(); model != nil {
-		buckets = append(buckets, *model)
-	}
-	if len(buckets) == 0 {
+	if len(c.buckets) == 0 {
 		return nil
 	}
-	r, err := s.Limiter.Reserve(ctx, buckets, ratelimit.Amount{Tokens: c.prompt})
+	r, err := s.Limiter.Reserve(ctx, c.buckets, ratelimit.Amount{Tokens: c.prompt})
 	if err != nil {
 		return c.limited(err)
 	}

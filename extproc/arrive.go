@@ -45,7 +45,7 @@ func (s *Server) arrive(c *call) error {
 		if limit.Concurrency != nil {
 			most = 0 // its own limit counts
 		}
-		if err := s.count(c, c.keyBucket()); err != nil {
+		if err := s.count(c, ratelimit.Of("apikey", c.key.ID, limit)); err != nil {
 			return err
 		}
 	}
@@ -73,21 +73,15 @@ func tooMany(key string, most int64) *ratelimit.Rejection {
 	}
 }
 
-// count has the limiter count the call in a bucket, in this process alone.
+// count has the limiter count the call in a bucket, in this process alone; reserve
+// asks for the same one.
 func (s *Server) count(c *call, bucket ratelimit.Bucket) error {
 	arrival, err := s.Limiter.Arrive([]ratelimit.Bucket{bucket})
 	if err != nil {
 		return c.limited(err)
 	}
-	if arrival != nil {
-		c.arrivals = append(c.arrivals, arrival)
-	}
+	c.arrivals, c.buckets = append(c.arrivals, arrival), append(c.buckets, bucket)
 	return nil
-}
-
-// keyBucket is the limits of a key that has some.
-func (c *call) keyBucket() ratelimit.Bucket {
-	return ratelimit.Of("apikey", c.key.ID, c.key.APIKey.RateLimit)
 }
 
 // take counts bytes that are about to be held for the call.

@@ -33,7 +33,8 @@ type call struct {
 	snapshot *snapshot.Snapshot
 
 	key      *snapshot.Key
-	arrivals []*ratelimit.Arrival // in the buckets of its key and its model
+	buckets  []ratelimit.Bucket   // of its key and its model, where these have limits
+	arrivals []*ratelimit.Arrival // in them
 	place    *admission.Account   // among the calls in flight
 	held     *admission.Account   // bytes that are kept for it
 	limits   []exchange.KeyValue  // x-ratelimit-* for the answer
@@ -108,7 +109,6 @@ func (c *call) headers(contentType string) []exchange.KeyValue {
 // reject answers with the fault, before anything was promised.
 func (c *call) reject(f *fault.Error) error {
 	c.release()
-	c.failed(f)
 	c.facts.Status = f.Status
 	status, header, body := c.dialect.Fault(f)
 	headers := append(c.headers(""), keyValues(header)...)
