@@ -66,10 +66,19 @@ type ServiceTier struct {
 type Capabilities struct {
 	// Takes system prompts.
 	System *bool `json:"system,omitempty"`
+	// Takes a system message between turns, as a message of role system. Where not, its text
+	// goes into the user's turn at its place.
+	SystemTurns *bool `json:"system_turns,omitempty"`
+	// Takes a conversation that ends with the assistant's turn, and goes on with it.
+	Prefill *bool `json:"prefill,omitempty"`
+	// Takes temperature, top_p and top_k.
+	Sampling *bool `json:"sampling,omitempty"`
 	// Takes tool definitions.
 	Tools *bool `json:"tools,omitempty"`
 	// Which tool choices it takes.
 	ToolChoice []string `json:"tool_choice,omitzero" of:"auto any tool"`
+	// Takes disable_parallel_tool_use.
+	SerialTools *bool `json:"serial_tools,omitempty"`
 	// Takes images in user turns.
 	Images *bool `json:"images,omitempty"`
 	// Takes images in tool results.
@@ -80,6 +89,8 @@ type Capabilities struct {
 	Cache []string `json:"cache,omitzero" of:"system messages tools"`
 	// Which times to live a cache point may have.
 	CacheTTL []string `json:"cache_ttl,omitzero" of:"5m 1h"`
+	// After what a cache point of a message may stand: text only, or any block.
+	CacheAfter string `json:"cache_after,omitempty" of:"text any"`
 	// How response_format is made: by Bedrock's own outputConfig, or by a tool that the
 	// model is made to call.
 	StructuredOutput string `json:"structured_output,omitempty" of:"native tool"`
@@ -91,6 +102,13 @@ type Capabilities struct {
 	ToolSchema string `json:"tool_schema,omitempty" of:"plain any"`
 	// Ids of tool calls are so many letters and digits (the gateway gives others one).
 	CallIDLength *int `json:"call_id_length,omitempty" min:"8" max:"64"`
+	// Whether ids of tool calls must fit Bedrock's pattern (the gateway gives others one),
+	// or the model wants its own back as they are.
+	CallIDs string `json:"call_ids,omitempty" of:"bedrock any"`
+	// When it thinks: if asked, unless told not to, or always.
+	Thinks string `json:"thinks,omitempty" of:"asked unasked always"`
+	// Which reasoning of earlier turns it takes back.
+	PastReasoning []string `json:"past_reasoning,omitzero" of:"signed redacted"`
 	// Its control of reasoning: none, a budget of tokens, adaptive thinking with an
 	// effort, or an effort alone.
 	Reasoning string `json:"reasoning,omitempty" of:"none budget adaptive effort"`

@@ -107,7 +107,7 @@ func TestEncoding(t *testing.T) {
 		}), refused: "tools"},
 
 		{name: "a format of Claude's own", model: claude45, req: format(schema), want: []string{`"output_config":{"format":{"type":"json_schema","schema":{"type":"object","properties":{"a":{"type":"integer","description":"(minimum: 1)"}},"additionalProperties":false}}}`}, missing: []string{"tools"}},
-		{name: "a format of Converse's own", model: gptOSS, req: format(schema), want: []string{`"outputConfig":{"textFormat":{"structure":{"jsonSchema":{"description":"d","name":"n","schema":"{\"type\":\"object\",`}, missing: []string{"toolConfig"}},
+		{name: "a format of Converse's own", model: "qwen.qwen3-32b-v1:0", req: format(schema), want: []string{`"outputConfig":{"textFormat":{"structure":{"jsonSchema":{"description":"d","name":"n","schema":"{\"type\":\"object\",`}, missing: []string{"toolConfig"}},
 		{name: "a format by a tool", model: claude35, req: format(schema), want: []string{`"name":"json_output"`, `"tool_choice":{"type":"tool","name":"json_output"}`, `"minimum":1`, `as its input. d"`}, missing: []string{"output_config", "strict"}},
 		{name: "and for Converse", model: nova, req: format(schema), want: []string{`"toolChoice":{"tool":{"name":"json_output"}}`}},
 		{name: "where a tool can't be forced it is offered", model: llama33, req: format(schema), want: []string{`"name":"json_output"`, `"toolChoice":{"auto":{}}`}},

@@ -28,9 +28,39 @@ type family struct {
 	// ReasoningFields go into additionalModelRequestFields where Reasoning is
 	// effort; "$effort" stands for the family's word.
 	ReasoningFields map[string]json.RawMessage `json:"reasoning_fields,omitempty"`
+	// EffortExcludes are the parameters that a family's effort, by its word, has no room for.
+	EffortExcludes map[string][]string `json:"effort_excludes,omitempty"`
+	// ThinkingDisplay is adaptive thinking's display where the caller says nothing of it.
+	ThinkingDisplay string `json:"thinking_display,omitempty"`
+	// ForcedThinking tells that it thinks beside a tool that it is forced to call. Not said
+	// is yes.
+	ForcedThinking *bool `json:"forced_thinking,omitempty"`
+	// ThinkingTag is the XML element in which it writes its reasoning into the text.
+	ThinkingTag string `json:"thinking_tag,omitempty"`
+	// FormatFields go into additionalModelRequestFields beside natively structured output.
+	FormatFields map[string]json.RawMessage `json:"format_fields,omitempty"`
+	// MaxTokens is the caller's max_tokens where it gave none and the upstream must have
+	// one; MaxOutput is the most that the model writes. 0 is not known.
+	MaxTokens int `json:"max_tokens,omitempty"`
+	MaxOutput int `json:"max_output,omitempty"`
+	// InputHoldsCached tells that Converse's inputTokens count what came from the cache.
+	InputHoldsCached bool `json:"input_holds_cached,omitempty"`
+	// InvokeDocuments are the formats of documents that InvokeModel takes.
+	InvokeDocuments []string `json:"invoke_documents,omitempty"`
+	// StrictLimits are Bedrock's bounds on strict tools and natively structured output.
+	StrictLimits strictLimits `json:"strict_limits,omitzero"`
 }
 
-// familyRow is a row of the file: patterns, and the members of family that it says.
+// strictLimits bound what one request may have: strict tools, and over their schemas and
+// that of structured output optional properties and unions. 0 is no bound.
+type strictLimits struct {
+	Tools    int `json:"tools"`
+	Optional int `json:"optional"`
+	Unions   int `json:"unions"`
+}
+
+// familyRow is a row of the file: patterns, and the members of family that it says. Each
+// has the month of the last look and where the facts are from.
 type familyRow struct {
 	match []string
 	says  json.RawMessage
@@ -48,13 +78,18 @@ func mustFamilies(data []byte) []familyRow {
 	rows := make([]familyRow, len(raws))
 	for i, raw := range raws {
 		var row struct {
-			Match []string `json:"match"`
+			Match  []string `json:"match"`
+			AsOf   string   `json:"as_of"`
+			Source string   `json:"source"`
 			family
 		}
 		dec := json.NewDecoder(bytes.NewReader(raw))
 		dec.DisallowUnknownFields()
 		if err := dec.Decode(&row); err != nil {
 			panic(fmt.Sprintf("bedrock: families.json: row %d: %v", i, err))
+		}
+		if row.AsOf == "" || row.Source == "" {
+			panic(fmt.Sprintf("bedrock: families.json: row %d has no date or no source", i))
 		}
 		rows[i] = familyRow{match: row.Match, says: raw}
 	}
@@ -76,16 +111,22 @@ func familyOf(id string) family {
 // overlay takes over every member that says has: a family's JSON that was read
 // before. Maps are said whole, not member by member.
 func (f *family) overlay(says json.RawMessage) {
-	efforts, fields := f.Efforts, f.ReasoningFields
-	f.Efforts, f.ReasoningFields = nil, nil
+	before := *f
+	f.Efforts, f.ReasoningFields, f.EffortExcludes, f.FormatFields = nil, nil, nil, nil
 	if err := json.Unmarshal(says, f); err != nil {
 		panic(fmt.Sprintf("bedrock: a family that was read before: %v", err))
 	}
 	if f.Efforts == nil {
-		f.Efforts = efforts
+		f.Efforts = before.Efforts
 	}
 	if f.ReasoningFields == nil {
-		f.ReasoningFields = fields
+		f.ReasoningFields = before.ReasoningFields
+	}
+	if f.EffortExcludes == nil {
+		f.EffortExcludes = before.EffortExcludes
+	}
+	if f.FormatFields == nil {
+		f.FormatFields = before.FormatFields
 	}
 }
 

@@ -18,12 +18,13 @@ var realIDs = []string{
 	"us.anthropic.claude-3-opus-20240229-v1:0", "anthropic.claude-3-5-sonnet-20240620-v1:0", "apac.anthropic.claude-3-5-sonnet-20241022-v2:0", "us.anthropic.claude-3-5-haiku-20241022-v1:0",
 	"eu.anthropic.claude-3-7-sonnet-20250219-v1:0", "us.anthropic.claude-sonnet-4-20250514-v1:0", "us.anthropic.claude-opus-4-20250514-v1:0", "us.anthropic.claude-opus-4-1-20250805-v1:0",
 	"global.anthropic.claude-sonnet-4-5-20250929-v1:0", "jp.anthropic.claude-haiku-4-5-20251001-v1:0", "global.anthropic.claude-opus-4-5-20251101-v1:0",
-	"us-gov.anthropic.claude-sonnet-4-5-20250929-v1:0", "au.anthropic.claude-sonnet-4-6", "global.anthropic.claude-opus-4-6-v1", "anthropic.claude-opus-4-7", "anthropic.claude-sonnet-5", "us.anthropic.claude-sonnet-5-5",
+	"us-gov.anthropic.claude-sonnet-4-5-20250929-v1:0", "au.anthropic.claude-sonnet-4-6", "global.anthropic.claude-opus-4-6-v1", "anthropic.claude-opus-4-7", "us.anthropic.claude-opus-4-8", "anthropic.claude-sonnet-5", "us.anthropic.claude-sonnet-5-5",
+	"us.anthropic.claude-fable-5", "global.anthropic.claude-fable-5-1", "anthropic.claude-mythos-5-1", "global.anthropic.claude-opus-5", "us.anthropic.claude-opus-5-5", "global.anthropic.claude-haiku-5-5",
 	"amazon.nova-micro-v1:0", "us.amazon.nova-lite-v1:0", "ca.amazon.nova-pro-v1:0:300k", "us.amazon.nova-premier-v1:0", "global.amazon.nova-2-lite-v1:0",
 	"amazon.titan-text-express-v1", "amazon.titan-tg1-large",
-	"meta.llama2-70b-chat-v1", "meta.llama3-8b-instruct-v1:0", "meta.llama3-70b-instruct-v1:0", "us.meta.llama3-1-405b-instruct-v1:0", "us.meta.llama3-2-11b-instruct-v1:0", "meta.llama3-3-70b-instruct-v1:0", "us.meta.llama4-scout-17b-instruct-v1:0",
+	"meta.llama2-70b-chat-v1", "meta.llama3-8b-instruct-v1:0", "meta.llama3-70b-instruct-v1:0", "us.meta.llama3-1-405b-instruct-v1:0", "us.meta.llama3-2-1b-instruct-v1:0", "us.meta.llama3-2-3b-instruct-v1:0", "us.meta.llama3-2-11b-instruct-v1:0", "meta.llama3-3-70b-instruct-v1:0", "us.meta.llama4-scout-17b-instruct-v1:0",
 	"mistral.mistral-7b-instruct-v0:2", "mistral.mixtral-8x7b-instruct-v0:1", "mistral.mistral-large-2402-v1:0", "us.mistral.pixtral-large-2502-v1:0",
-	"cohere.command-r-v1:0", "cohere.command-r-plus-v1:0", "ai21.jamba-1-5-mini-v1:0", "us.deepseek.r1-v1:0", "deepseek.v3-v1:0", "openai.gpt-oss-20b-1:0", "moonshot.kimi-k2-thinking", "moonshotai.kimi-k2.5", "qwen.qwen3-coder-30b-a3b-v1:0", "us.writer.palmyra-x5-v1:0",
+	"cohere.command-r-v1:0", "cohere.command-r-plus-v1:0", "ai21.jamba-1-5-mini-v1:0", "us.deepseek.r1-v1:0", "deepseek.v3-v1:0", "openai.gpt-oss-20b-1:0", "us.openai.gpt-5.6-sol", "global.openai.gpt-6.1", "minimax.minimax-m2", "zai.glm-4.7", "moonshot.kimi-k2-thinking", "moonshotai.kimi-k2.5", "qwen.qwen3-coder-30b-a3b-v1:0", "us.writer.palmyra-x5-v1:0",
 }
 
 // A pattern that matches nothing real is a slip of the pen.
@@ -56,7 +57,7 @@ func TestFamilies(t *testing.T) {
 		{"global.anthropic.claude-sonnet-4-5-20250929-v1:0", `{"reasoning":"budget","structured_output":"native","strict_tools":true,"cache_ttl":["5m","1h"]}`},
 		{"jp.anthropic.claude-haiku-4-5-20251001-v1:0", `{"reasoning":"budget","structured_output":"native","cache_ttl":["5m","1h"]}`},
 		{"global.anthropic.claude-opus-4-6-v1", `{"reasoning":"adaptive","structured_output":"native","tool_choice":["auto","any","tool"]}`},
-		{"anthropic.claude-opus-9-20300101-v1:0", `{"reasoning":"adaptive","structured_output":"native"}`},
+		{"anthropic.claude-opus-9-20300101-v1:0", `{"reasoning":"adaptive","structured_output":"tool","strict_tools":false}`},
 		{"us.anthropic.claude-sonnet-5-5", `{"reasoning":"adaptive","tool_choice":["auto"]}`},
 		{"arn:aws:bedrock:us-east-1:123456789012:inference-profile/us.anthropic.claude-3-haiku-20240307-v1:0", `{"reasoning":"none","cache":[]}`},
 		{"arn:aws:bedrock:us-east-1::foundation-model/amazon.nova-micro-v1:0", `{"images":false,"cache":["system","messages"],"cache_ttl":["5m"]}`},

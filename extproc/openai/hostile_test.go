@@ -176,7 +176,7 @@ func (c cost) check(t *testing.T, model, body string) {
 // Whatever a schema holds, of a tool or of structured output, it is refused by
 // name, or sent at a bearable cost.
 func TestHostileSchemas(t *testing.T) {
-	const nova, claude, gpt = "amazon.nova-pro-v1:0", "anthropic.claude-opus-4-6-v1", "openai.gpt-oss-120b-1:0"
+	const nova, claude, gpt = "amazon.nova-pro-v1:0", "anthropic.claude-opus-4-6-v1", "qwen.qwen3-coder-30b-a3b-v1:0"
 	// What a model says that takes plain schemas, and one that takes strict ones.
 	plain := map[string]string{
 		"a pointer of slashes": "1024 bytes", "a pointer at the root": "64 tokens", "doubling definitions": "1048576 bytes", "doubling without text": "1048576 bytes",
