@@ -49,16 +49,14 @@ func prepare(ctx context.Context, req *chat.Request, m *Model, limit int64) (*pr
 	if err != nil {
 		return nil, err
 	}
-	p := &prepared{req: own, model: m, family: &m.family, knobs: k, additional: map[string]json.RawMessage{}, maxTokens: own.MaxTokens}
+	p := &prepared{req: own, model: m, family: &m.family, knobs: k, additional: map[string]json.RawMessage{}, maxTokens: own.MaxTokens, notes: slices.Clone(own.Notes)}
 	if p.maxTokens == nil {
 		p.maxTokens = m.options.MaxTokens
 	}
-	if len(own.Messages) == 0 && !m.invokes() {
-		return nil, fault.Invalid("messages", "messages must include a user message, not system messages only")
-	}
 	for _, step := range []func() error{
 		p.foreignReasoning, // first: nothing may look at what does not go out
-		p.checkContent,     // what is refused by a look comes before what costs
+		p.turns,
+		p.checkContent, // what is refused by a look comes before what costs
 		p.sampling,
 		func() error { return p.tools(ctx) }, // settles definitions and choice, which the next ones ask for
 		p.reasoning,                          // before what may force a tool: thinking and a forced tool exclude each other
@@ -88,7 +86,7 @@ func (p *prepared) foreignReasoning() error {
 	if p.model.Publisher == "" || p.model.Publisher == "anthropic" || p.family.Capabilities.Reasoning != "none" {
 		return nil
 	}
-	for i, m := range p.req.Messages {
+	for i, m := range p.req.Messages { // turns leaves out those with nothing left
 		kept := slices.DeleteFunc(m.Blocks, func(b chat.Block) bool {
 			switch b.(type) {
 			case chat.Thinking, chat.Redacted:
@@ -96,9 +94,6 @@ func (p *prepared) foreignReasoning() error {
 			}
 			return false
 		})
-		if !slices.ContainsFunc(kept, func(b chat.Block) bool { _, mark := b.(chat.CachePoint); return !mark }) {
-			return fault.Invalid(m.Param, "%s has nothing but another model's reasoning", m.Param)
-		}
 		p.req.Messages[i].Blocks = kept
 	}
 	return nil

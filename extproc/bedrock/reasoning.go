@@ -80,6 +80,9 @@ func (p *prepared) reasoning() error {
 // ask for a budget by that name.
 func (p *prepared) forgotThinking() bool {
 	m := p.req.Messages
+	if system := func(m chat.Message) bool { return m.Role == chat.System }; slices.ContainsFunc(m, system) {
+		m = chat.Join(slices.DeleteFunc(slices.Clone(m), system))
+	}
 	n := len(m)
 	if n > 0 && m[n-1].Role == chat.Assistant {
 		return true

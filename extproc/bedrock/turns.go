@@ -6,7 +6,30 @@ import (
 	"strings"
 
 	"aisix/extproc/chat"
+	"aisix/extproc/fault"
 )
+
+// turns settles whose the turns are: system messages in mid-conversation are the user's
+// where the model has no others, turns that lost all that they had are left out, and the
+// last one is the assistant's only where the model goes on with it.
+func (p *prepared) turns() error {
+	r, c := p.req, &p.family.Capabilities
+	join := false
+	for i := range r.Messages {
+		m := &r.Messages[i]
+		if m.Role == chat.System && !has(c.SystemTurns) {
+			m.Role, join = chat.User, true
+		}
+		join = join || !slices.ContainsFunc(m.Blocks, func(b chat.Block) bool { _, mark := b.(chat.CachePoint); return !mark })
+	}
+	if join {
+		r.Messages = chat.Join(r.Messages)
+	}
+	if last := r.Messages[len(r.Messages)-1]; last.Role == chat.Assistant && denies(c.Prefill) {
+		return fault.Invalid(last.Param, "%s: this model does not support a conversation that ends with an assistant message (prefill): the last message must be from the user", last.Param)
+	}
+	return nil
+}
 
 // separateTools makes turns legal for models that take tool calls and results in
 // turns of their own only (Bedrock: "Conversation blocks and tool use blocks

@@ -2,6 +2,7 @@ package chat
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 
 	"aisix/extproc/fault"
@@ -14,29 +15,60 @@ import (
 // else is. A turn is what one side says until the other one speaks, in one message
 // or several.
 //
+// A message that says nothing is no turn, nor is a system message: what comes before
+// and after it belongs together.
+//
 // An error is a *fault.Error of status 400 whose Param is where the caller wrote
-// what is wrong. A request without messages is not an error here (a model may take
-// system text only), nor is a first turn by the assistant (Bedrock has words for
-// it).
+// what is wrong. A request in which the user says nothing is not an error here (that is
+// for Tidy to say), nor is a first turn by the assistant (Bedrock has words for it).
 func Check(r *Request) error {
 	for i, m := range r.Messages {
 		if err := m.checkRoles(m.place(i)); err != nil {
 			return err
 		}
 	}
+	messages, goesOn := spoken(r.Messages)
 	var calls []openUse // of the turn before
-	for from, to := 0, 0; from < len(r.Messages); from = to {
-		for to = from + 1; to < len(r.Messages) && r.Messages[to].Role == r.Messages[from].Role; to++ {
+	for from, to := 0, 0; from < len(messages); from = to {
+		for to = from + 1; to < len(messages) && messages[to].Role == messages[from].Role; to++ {
 		}
-		if err := pair(calls, r.Messages[:to], from); err != nil {
+		if err := pair(calls, messages[:to], from); err != nil {
 			return err
 		}
 		calls = calls[:0]
 		for i := from; i < to; i++ {
-			calls = append(calls, r.Messages[i].calls(i)...)
+			calls = append(calls, messages[i].calls(i)...)
 		}
 	}
+	if goesOn {
+		return pair(calls, nil, 0)
+	}
 	return nil
+}
+
+// spoken are the messages of user and assistant that say something. goesOn is whether
+// system text comes behind calls that nothing else comes behind.
+func spoken(messages []Message) (out []Message, goesOn bool) {
+	if !slices.ContainsFunc(messages, func(m Message) bool { return m.Role == System || m.empty() }) {
+		return messages, false
+	}
+	open := false
+	for i, m := range messages {
+		switch {
+		case m.empty():
+			continue
+		case m.Role == System:
+			goesOn = open
+			continue
+		case m.Role == User:
+			open, goesOn = false, false
+		default:
+			open = open || len(m.calls(i)) > 0
+		}
+		m.Param = m.place(i)
+		out = append(out, m)
+	}
+	return out, goesOn
 }
 
 // place is where the caller wrote the message, the i-th of the request.

@@ -5,7 +5,7 @@ import "encoding/json"
 // Request is one request for an answer, as the caller meant it. A dialect fills
 // it; nobody changes it afterwards (a later attempt encodes it again).
 type Request struct {
-	System   []Block   // Text and CachePoint only, hoisted in order
+	System   []Block   // Text and CachePoint only, in order: what was said to the model before it spoke
 	Messages []Message // as the caller sent them, until Tidy
 
 	Tools             []Tool
@@ -34,18 +34,23 @@ type Request struct {
 	// checks their shape and whether the model resource allows them.
 	Extensions map[string]json.RawMessage
 
+	Cache *CachePoint // a mark on the whole request; Tidy sets it where the conversation ends
+
 	Stream bool // answer with SSE
+
+	Notes []string // for the operator's log: what of the caller's the dialect left out
 }
 
-// Role is who speaks in a Message. System and developer messages are hoisted
-// into Request.System by the dialect; tool messages are user turns made of
-// ToolResult blocks.
+// Role is who speaks in a Message. The dialect puts the system and developer messages
+// that come before the assistant's first word into Request.System; later ones are
+// System messages at their place. Tool messages are user turns made of ToolResult blocks.
 type Role string
 
 // The roles of a conversation.
 const (
 	User      Role = "user"
 	Assistant Role = "assistant"
+	System    Role = "system" // in mid-conversation; Text and CachePoint only
 )
 
 // Message is one turn, or after the caller's own cutting a part of one.

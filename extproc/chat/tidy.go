@@ -15,11 +15,13 @@ import (
 const emptyResult = "(empty)"
 
 // Tidy gives a copy of r, which Check has passed, whose messages are turns as every
-// Bedrock family wants them: neighbours of one role merged part by part, blank text
-// left out, assistant blocks in the order reasoning, text, tool use, the results of
-// one assistant turn first in the user turn after it and in the order of the calls,
-// tool inputs that are JSON objects, and no white space at the end of a prefill.
-// Reasoning without a signature is left out: nobody takes it back.
+// Bedrock family wants them: blank text left out, and turns with nothing in them;
+// neighbours of one role merged part by part, assistant blocks in the order reasoning,
+// text, tool use, the results of one assistant turn first in the user turn after it
+// and in the order of the calls, tool inputs that are JSON objects, and no white space
+// at the end of a prefill. Reasoning without a signature is left out: nobody takes it
+// back. A system message keeps its place, as a turn of its own; between calls and their
+// results there is none, so that it stands behind the results.
 //
 // OpenAI's clients need that, who send what their format cannot order, and whoever
 // asks a model of another family. It changes what was said: an upstream that speaks
@@ -28,78 +30,212 @@ const emptyResult = "(empty)"
 // r is not changed. The messages, their blocks and a result's blocks are the
 // copy's own, which its owner may change in place; all else is shared with r:
 // tools, labels, and the bytes of blocks. An error is a *fault.Error of status 400
-// for a turn with nothing left. Tidy(Tidy(r)) is Tidy(r), and passes Check.
+// where the user says nothing, or nothing in the end. Tidy(Tidy(r)) is Tidy(r), and
+// passes Check.
 func Tidy(r *Request) (*Request, error) {
-	out := *r
-	out.System = groups(r.System).clean().blocks()
-	turns := merge(r.Messages)
-	out.Messages = make([]Message, 0, len(turns))
-	var before []Block // of the turn before, in order
-	for i := range turns {
-		t := &turns[i]
-		said := t.groups.clean()
-		said.order(before)
-		if t.role == Assistant && i == len(turns)-1 {
-			said.trimPrefill()
-		}
-		if len(said) == 0 {
-			return nil, fault.Invalid(t.param, "%s has no content: a message must have non-blank text or another content part", t.param)
-		}
-		m := Message{Role: t.role, Blocks: said.blocks(), Param: t.param}
-		out.Messages = append(out.Messages, m)
-		before = m.Blocks
+	if err := heard(r.Messages); err != nil {
+		return nil, err
 	}
+	out := *r
+	var t talk
+	for _, b := range r.System {
+		t.hoist(b)
+	}
+	t.add(r.Messages)
+	var before groupList // the turn before, in order
+	for i := range t.turns {
+		t.turns[i].groups.order(before)
+		before = t.turns[i].groups
+	}
+	if n := len(t.turns); t.turns[n-1].role == Assistant {
+		t.turns[n-1].groups.trimPrefill()
+	}
+	if r.Cache != nil {
+		t.markEnd(*r.Cache)
+		out.Cache = nil
+	}
+	out.System, out.Messages = t.system.blocks(), t.messages()
 	return &out, nil
 }
 
-// turn is what one side says until the other one speaks.
+// Join gives the turns of a tidy request of which blocks were left out since, or whose
+// system messages became the user's: a turn with nothing in it is left out, its cache
+// mark moves to the block before it, and its neighbours are merged part by part.
+func Join(messages []Message) []Message {
+	var t talk
+	t.add(messages)
+	return t.messages()
+}
+
+// heard refuses messages in which the user says nothing, or nothing in the end.
+func heard(messages []Message) error {
+	if len(messages) == 0 {
+		return fault.Invalid("messages", "messages must include a user message, not system messages only")
+	}
+	end := len(messages)
+	for end > 0 && messages[end-1].Role == Assistant && messages[end-1].empty() {
+		end--
+	}
+	from := end
+	for from > 0 && messages[from-1].Role == User && messages[from-1].empty() {
+		from--
+	}
+	if from < end && (from == 0 || messages[from-1].Role != User) {
+		place := messages[from].place(from)
+		return fault.Invalid(place, "%s has no content: the last message must have non-blank text or another content part", place)
+	}
+	if !slices.ContainsFunc(messages, func(m Message) bool { return m.Role == User && !m.empty() }) {
+		return fault.Invalid("messages", "messages must include a user message that is not blank")
+	}
+	return nil
+}
+
+// empty reports whether a message says nothing.
+func (m *Message) empty() bool {
+	return !slices.ContainsFunc(m.Blocks, func(b Block) bool {
+		_, mark := b.(CachePoint)
+		return !mark && tells(b)
+	})
+}
+
+// tells reports whether a block says something: blank text does not, nor does reasoning
+// without a signature, which nobody takes back.
+func tells(b Block) bool {
+	switch b := b.(type) {
+	case Text:
+		return !blank(b.Text)
+	case Thinking:
+		return b.Signature != ""
+	}
+	return true
+}
+
+// talk is a conversation on its way to turns.
+type talk struct {
+	system  groupList
+	turns   []turn    // none is empty
+	waiting groupList // system text that came between calls and their results
+}
+
+// turn is what one side says until the other one speaks. System messages are in the
+// user's, so that results can be brought before them.
 type turn struct {
 	role   Role
-	param  string // of its first message
+	calls  bool // there are some
 	groups groupList
 }
 
 // group is a block with the cache points that follow it: where the block goes,
 // they go.
 type group struct {
-	block Block
-	cache []Block
+	block  Block
+	cache  []Block
+	system bool   // of a System message
+	param  string // of the message
 }
 
 type groupList []group
 
-func merge(messages []Message) []turn {
-	turns := make([]turn, 0, len(messages))
-	for i, m := range messages {
-		if n := len(turns); n == 0 || turns[n-1].role != m.Role {
-			turns = append(turns, turn{role: m.Role, param: m.place(i)})
-		}
-		t := &turns[len(turns)-1]
-		t.groups = t.groups.add(m.Blocks)
+func (t *talk) hoist(b Block) {
+	switch p, mark := b.(CachePoint); {
+	case mark:
+		t.mark(p)
+	case tells(b):
+		t.system = append(t.system, group{block: b})
 	}
-	return turns
 }
 
-func groups(blocks []Block) groupList { return groupList(nil).add(blocks) }
-
-// add groups blocks. A cache point with nothing before it marks nothing.
-func (l groupList) add(blocks []Block) groupList {
-	for _, b := range blocks {
-		if _, ok := b.(CachePoint); ok {
-			if len(l) > 0 {
-				l[len(l)-1].mark(b)
+// add takes in messages. What says nothing is left out, and a cache point that
+// stood behind it stands behind the block before.
+func (t *talk) add(messages []Message) {
+	t.turns = make([]turn, 0, len(messages))
+	for i := range messages {
+		m := &messages[i]
+		param := m.place(i)
+		for _, b := range m.Blocks {
+			switch p, mark := b.(CachePoint); {
+			case mark:
+				t.mark(p)
+			case tells(b):
+				t.say(m.Role, group{block: mended(b), system: m.Role == System, param: param})
 			}
-			continue
 		}
-		l = append(l, group{block: b})
 	}
-	return l
+}
+
+func (t *talk) say(role Role, g group) {
+	n := len(t.turns)
+	if role == System {
+		if n > 0 && t.turns[n-1].calls {
+			t.waiting = append(t.waiting, g)
+			return
+		}
+		role = User
+	}
+	if n == 0 || t.turns[n-1].role != role {
+		t.turns = append(t.turns, turn{role: role})
+		n++
+		if role == User {
+			t.turns[n-1].groups, t.waiting = t.waiting, nil
+		}
+	}
+	last := &t.turns[n-1]
+	if _, call := g.block.(ToolUse); call {
+		last.calls = true
+	}
+	last.groups = append(last.groups, g)
+}
+
+// mark marks the last block so far. A cache point with nothing before it marks nothing.
+func (t *talk) mark(p CachePoint) {
+	l := t.system
+	if n := len(t.turns); n > 0 {
+		l = t.turns[n-1].groups
+	}
+	if len(t.waiting) > 0 {
+		l = t.waiting
+	}
+	if n := len(l); n > 0 {
+		l[n-1].mark(p)
+	}
+}
+
+// markEnd marks the last block that can carry a mark: reasoning can't.
+func (t *talk) markEnd(p CachePoint) {
+	for i := len(t.turns) - 1; i >= 0; i-- {
+		for j := len(t.turns[i].groups) - 1; j >= 0; j-- {
+			switch g := &t.turns[i].groups[j]; g.block.(type) {
+			case Thinking, Redacted:
+			default:
+				g.mark(p)
+				return
+			}
+		}
+	}
+}
+
+// messages gives each turn as a message, and system text as one of its own.
+func (t *talk) messages() []Message {
+	out := make([]Message, 0, len(t.turns))
+	for i := range t.turns {
+		role, l := t.turns[i].role, t.turns[i].groups
+		for from, to := 0, 0; from < len(l); from = to {
+			for to = from + 1; to < len(l) && l[to].system == l[from].system; to++ {
+			}
+			m := Message{Role: role, Blocks: l[from:to].blocks(), Param: l[from].param}
+			if l[from].system {
+				m.Role = System
+			}
+			out = append(out, m)
+		}
+	}
+	return out
 }
 
 // mark adds a cache point unless there is one: two on one spot are one.
-func (g *group) mark(points ...Block) {
+func (g *group) mark(p CachePoint) {
 	if len(g.cache) == 0 {
-		g.cache = append(g.cache, points...)
+		g.cache = append(g.cache, p)
 	}
 }
 
@@ -112,42 +248,25 @@ func (l groupList) blocks() []Block {
 	return out
 }
 
-// clean leaves out what says nothing and mends what can be mended. The cache
-// point of a block that is left out moves to the block before.
-func (l groupList) clean() groupList {
-	var out groupList
-	for _, g := range l {
-		switch b := g.block.(type) {
-		case Text:
-			if blank(b.Text) {
-				g.block = nil
-			}
-		case Thinking:
-			if b.Signature == "" {
-				g.block = nil
-			}
-		case ToolUse:
-			b.Input = object(b.Input)
-			g.block = b
-		case ToolResult:
-			b.Blocks = result(b.Blocks)
-			g.block = b
-		}
-		if g.block != nil {
-			out = append(out, g)
-		} else if len(out) > 0 {
-			out[len(out)-1].mark(g.cache...)
-		}
+// mended is a block as Bedrock takes it.
+func mended(b Block) Block {
+	switch b := b.(type) {
+	case ToolUse:
+		b.Input = object(b.Input)
+		return b
+	case ToolResult:
+		b.Blocks = result(b.Blocks)
+		return b
 	}
-	return out
+	return b
 }
 
 // order sorts a turn: results first, in the order of the calls that are in the
 // turn before, and reasoning; tool use last.
-func (l groupList) order(before []Block) {
+func (l groupList) order(before groupList) {
 	place := map[string]int{} // of a call's result
-	for _, b := range before {
-		if u, ok := b.(ToolUse); ok {
+	for _, g := range before {
+		if u, ok := g.block.(ToolUse); ok {
 			place[u.ID] = len(place)
 		}
 	}

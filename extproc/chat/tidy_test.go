@@ -78,7 +78,46 @@ func TestTidy(t *testing.T) {
 		{"a cache point with nothing before it marks nothing, two on one spot are one",
 			[]Message{says(User, cached, text("u"), cached, cached)},
 			[]Message{says(User, text("u"), cached)}},
-		{"no messages are no error here", nil, nil},
+		{"an assistant's turn with nothing in it is left out, and the user's become one",
+			[]Message{says(User, text("hi")), says(Assistant, text("")), says(User, text("go on"))},
+			[]Message{says(User, text("hi"), text("go on"))}},
+		{"so are ones of white space, of unsigned reasoning, of no block, and a row of them",
+			[]Message{says(User, text("a")), says(Assistant, text(" \n"), text("")), says(Assistant), says(Assistant, Thinking{Text: "x"}), says(User, text("b")), says(Assistant, text("c")), says(User, text("d"))},
+			[]Message{says(User, text("a"), text("b")), says(Assistant, text("c")), says(User, text("d"))}},
+		{"a blank turn of the user's in mid-history makes the assistant's one",
+			[]Message{says(User, text("a")), says(Assistant, text("b ")), says(User, text(" ")), says(Assistant, text("c")), says(User, text("d"))},
+			[]Message{says(User, text("a")), says(Assistant, text("b "), text("c")), says(User, text("d"))}},
+		{"turns with nothing in them between calls and results, and behind them",
+			[]Message{says(User, text("q")), says(Assistant, use("a", "{}")), says(User, text("")), says(Assistant, text("")), says(User, answers("a", text("1"))), says(Assistant), says(User, text("x"))},
+			[]Message{says(User, text("q")), says(Assistant, use("a", "{}")), says(User, answers("a", text("1")), text("x"))}},
+		{"a last turn by the assistant with nothing in it is left out",
+			[]Message{says(User, text("a")), says(Assistant, text("b ")), says(User, text("c ")), says(Assistant, text(" "))},
+			[]Message{says(User, text("a")), says(Assistant, text("b ")), says(User, text("c "))}},
+		{"a first turn with nothing in it too",
+			[]Message{says(User, text("")), says(Assistant, text("")), says(User, text("c"))},
+			[]Message{says(User, text("c"))}},
+		{"the cache mark of a turn that is left out moves to the block before it",
+			[]Message{says(User, text("a"), text("b")), says(Assistant, text(""), cached), says(User, text("c")), says(Assistant, text("d")), says(User, cached), says(Assistant, text("e")), says(User, text("f"))},
+			[]Message{says(User, text("a"), text("b"), cached, text("c")), says(Assistant, text("d"), cached, text("e")), says(User, text("f"))}},
+		{"that of a turn's first blank block as well, unless there is one",
+			[]Message{says(User, text("a")), says(Assistant, text("b"), CachePoint{}), says(User, text(""), cached, text("c"))},
+			[]Message{says(User, text("a")), says(Assistant, text("b"), CachePoint{}), says(User, text("c"))}},
+
+		{"a system message keeps its place and its mark",
+			[]Message{says(User, text("a")), says(Assistant, text("b")), says(System, text("s"), cached, text("")), says(System, text("t")), says(User, text("c")), says(System, text("u"))},
+			[]Message{says(User, text("a")), says(Assistant, text("b")), says(System, text("s"), cached, text("t")), says(User, text("c")), says(System, text("u"))}},
+		{"between two of the assistant's it parts them; a blank one does not",
+			[]Message{says(User, text("a")), says(Assistant, text("b")), says(System, text("s")), says(Assistant, text("c")), says(System, text(" ")), says(Assistant, text("d")), says(User, text("e"))},
+			[]Message{says(User, text("a")), says(Assistant, text("b")), says(System, text("s")), says(Assistant, text("c"), text("d")), says(User, text("e"))}},
+		{"between calls and results, and between results, it stands behind the results",
+			[]Message{says(User, text("q")), says(Assistant, use("a", "{}"), use("b", "{}")), says(System, text("s"), cached), says(User, answers("b", text("2"))), says(System, text("t")), says(User, answers("a", text("1"))), says(User, text("x"))},
+			[]Message{says(User, text("q")), says(Assistant, use("a", "{}"), use("b", "{}")), says(User, answers("a", text("1")), answers("b", text("2"))), says(System, text("s"), cached, text("t")), says(User, text("x"))}},
+		{"between two assistant messages the first of which calls too",
+			[]Message{says(User, text("q")), says(Assistant, use("a", "{}")), says(System, text("s")), says(Assistant, use("b", "{}")), says(User, answers("b", text("2"))), says(User, answers("a", text("1")))},
+			[]Message{says(User, text("q")), says(Assistant, use("a", "{}"), use("b", "{}")), says(User, answers("a", text("1")), answers("b", text("2"))), says(System, text("s"))}},
+		{"it may be the last thing said, behind a result",
+			[]Message{says(User, text("q")), says(Assistant, use("a", "{}")), says(User, answers("a", text("1"))), says(System, text("s"))},
+			[]Message{says(User, text("q")), says(Assistant, use("a", "{}")), says(User, answers("a", text("1"))), says(System, text("s"))}},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			in := &Request{Messages: placed(test.messages)}
@@ -117,12 +156,65 @@ func TestTidy(t *testing.T) {
 }
 
 func TestTidySystem(t *testing.T) {
-	got, err := Tidy(&Request{System: []Block{text("a"), text(" "), CachePoint{}, text("b")}})
+	got, err := Tidy(&Request{System: []Block{CachePoint{}, text("a"), text(" "), CachePoint{}, text("b")}, Messages: []Message{says(User, text(""), CachePoint{TTL: "1h"}, text("u"))}})
 	if err != nil {
 		t.Fatal(err)
 	}
-	if diff := cmp.Diff([]Block{text("a"), CachePoint{}, text("b")}, got.System); diff != "" {
+	if diff := cmp.Diff([]Block{text("a"), CachePoint{}, text("b"), CachePoint{TTL: "1h"}}, got.System); diff != "" {
 		t.Error(diff)
+	}
+}
+
+// TestTidyCache: a mark on the whole request stands where the conversation ends, however
+// its last turn is ordered.
+func TestTidyCache(t *testing.T) {
+	mark := CachePoint{TTL: "1h"}
+	asked := says(User, text("q"))
+	called := says(Assistant, use("a", "{}"), use("b", "{}"))
+	for name, test := range map[string]struct{ messages, want []Message }{
+		"the last text":         {[]Message{says(User, text("a"), text("b"), text(" "))}, []Message{says(User, text("a"), text("b"), mark)}},
+		"not over a mark":       {[]Message{says(User, text("a"), CachePoint{})}, []Message{says(User, text("a"), CachePoint{})}},
+		"the last result":       {[]Message{asked, called, says(User, answers("b", text("2"))), says(User, answers("a", text("1")))}, []Message{asked, called, says(User, answers("a", text("1")), answers("b", text("2")), mark)}},
+		"never reasoning":       {[]Message{asked, says(Assistant, Thinking{Signature: "s"})}, []Message{says(User, text("q"), mark), says(Assistant, Thinking{Signature: "s"})}},
+		"a turn that is left":   {[]Message{asked, says(Assistant, text(""))}, []Message{says(User, text("q"), mark)}},
+		"a system message last": {[]Message{asked, says(Assistant, text("a")), says(System, text("s"))}, []Message{asked, says(Assistant, text("a")), says(System, text("s"), mark)}},
+	} {
+		got, err := Tidy(&Request{Messages: test.messages, Cache: &mark})
+		if err != nil || got.Cache != nil {
+			t.Errorf("%s: %v, %v", name, err, got)
+			continue
+		}
+		for i := range got.Messages {
+			got.Messages[i].Param = ""
+		}
+		if diff := cmp.Diff(test.want, got.Messages); diff != "" {
+			t.Errorf("%s:\n%s", name, diff)
+		}
+	}
+}
+
+// TestJoin: what becomes of turns of which blocks were left out after Tidy.
+func TestJoin(t *testing.T) {
+	mark := CachePoint{TTL: "1h"}
+	for name, test := range map[string]struct{ messages, want []Message }{
+		"a turn with nothing but a mark": {
+			[]Message{says(User, answers("a", text("1")), text("x")), says(Assistant, mark), says(User, text("y"))},
+			[]Message{says(User, answers("a", text("1")), text("x"), mark, text("y"))}},
+		"a last turn": {[]Message{says(User, text("x")), says(Assistant)}, []Message{says(User, text("x"))}},
+		"system text that became the user's": {
+			[]Message{says(User, text("x")), says(Assistant, text("a")), says(User, text("s")), says(User, text("y"))},
+			[]Message{says(User, text("x")), says(Assistant, text("a")), says(User, text("s"), text("y"))}},
+		"beside a system message": {
+			[]Message{says(User, text("x")), says(System, text("s")), says(Assistant), says(System, text("t")), says(User, text("y"))},
+			[]Message{says(User, text("x")), says(System, text("s"), text("t")), says(User, text("y"))}},
+	} {
+		got := Join(placed(test.messages))
+		for i := range got {
+			got[i].Param = ""
+		}
+		if diff := cmp.Diff(test.want, got); diff != "" {
+			t.Errorf("%s:\n%s", name, diff)
+		}
 	}
 }
 
@@ -131,10 +223,17 @@ func TestNothingIsLeft(t *testing.T) {
 		messages []Message
 		param    string
 	}{
-		"a blank turn":           {[]Message{says(User, text("a")), says(Assistant, text(" ")), says(User, text("b"))}, "messages[1]"},
-		"unsigned reasoning":     {[]Message{says(User, text("a")), says(Assistant, Thinking{Text: "x"})}, "messages[1]"},
-		"a cache point":          {[]Message{says(User, CachePoint{})}, "messages[0]"},
-		"several blank messages": {[]Message{says(User, text("")), says(User, text("\n"))}, "messages[0]"},
+		"no messages":                        {nil, "messages"},
+		"a cache point":                      {[]Message{says(User, CachePoint{})}, "messages[0]"},
+		"no block":                           {[]Message{says(User)}, "messages[0]"},
+		"several blank messages":             {[]Message{says(User, text("")), says(User, text("\n"))}, "messages[0]"},
+		"the last turn is blank":             {[]Message{says(User, text("a")), says(Assistant, text("b")), says(User, text(" ")), says(User)}, "messages[2]"},
+		"behind an answer that is empty":     {[]Message{says(User, text("a")), says(Assistant, text("")), says(User, text(" "))}, "messages[2]"},
+		"before an answer that is empty":     {[]Message{says(User, text("a")), says(Assistant, text("b")), says(User, text(" ")), says(Assistant)}, "messages[2]"},
+		"behind a system message":            {[]Message{says(User, text("a")), says(Assistant, text("b")), says(System, text("s")), says(User, text(""))}, "messages[3]"},
+		"the user's only turn, not the last": {[]Message{says(User, text("")), says(Assistant, text("b"))}, "messages"},
+		"the assistant alone":                {[]Message{says(Assistant, text("b"))}, "messages"},
+		"a system message later":             {[]Message{says(Assistant, text("b")), says(System, text("s"))}, "messages"},
 	} {
 		in := &Request{Messages: placed(test.messages)}
 		if err := Check(in); err != nil {

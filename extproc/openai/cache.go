@@ -82,13 +82,16 @@ func (o *cacheOptions) Check() *strict.Error {
 	return cmp.Or(strict.OneOf("/mode", o.Mode, "implicit", "explicit"), strict.OneOf("/ttl", o.TTL, "30m"))
 }
 
-// mark puts a message's cache point after its last block, unless that has one.
+// mark puts a message's cache point after its last block, unless that has one. A message
+// with nothing in it is left out, and its mark moves to what stands before.
 func mark(blocks []chat.Block, p *chat.CachePoint) []chat.Block {
-	if p == nil || len(blocks) == 0 {
+	if p == nil {
 		return blocks
 	}
-	if _, ok := blocks[len(blocks)-1].(chat.CachePoint); ok {
-		return blocks
+	if n := len(blocks); n > 0 {
+		if _, ok := blocks[n-1].(chat.CachePoint); ok {
+			return blocks
+		}
 	}
 	return append(blocks, *p)
 }

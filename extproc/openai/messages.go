@@ -149,10 +149,15 @@ func (c *conversation) message(m *message, param string) error {
 	}
 	turn := chat.Message{Role: chat.User, Param: param}
 	switch m.Role {
-	// Hoisted, wherever it stands: no family but the newest takes one between turns.
+	// Hoisted until the assistant has spoken. To hoist a later one would change the beginning of
+	// the conversation, and what was cached of it would be paid for anew.
 	case "system", "developer":
-		c.request.System = append(c.request.System, mark(named(name, blocks), m.CacheControl.toChat())...)
-		return nil
+		blocks = mark(named(name, blocks), m.CacheControl.toChat())
+		if len(c.assistants) == 0 {
+			c.request.System = append(c.request.System, blocks...)
+			return nil
+		}
+		turn.Role, turn.Blocks = chat.System, blocks
 	case "user":
 		turn.Blocks = mark(named(name, blocks), m.CacheControl.toChat())
 	case "assistant":
