@@ -20,6 +20,7 @@ type Events struct {
 	codec   *eventCodec
 	decode  func(event any) ([]chat.Event, error)
 	stops   stops
+	ids     callIDs
 	restore restorer
 	failed  error
 }
@@ -64,7 +65,7 @@ func (e *Events) Next() ([]chat.Event, error) {
 	if len(e.reply.notes) < maxNotes {
 		e.reply.notes = append(e.reply.notes, notes...)
 	}
-	return e.restore.events(events), nil
+	return e.restore.events(e.ids.events(events)), nil
 }
 
 // Buffered reports whether Next has a whole frame at hand and will not read.

@@ -75,13 +75,13 @@ func (r *Reply) Whole(body []byte) ([]chat.Event, error) {
 		return nil, r.decodeFault(err)
 	}
 	r.notes = append(r.notes, notes...)
-	restore := r.restorer()
-	return restore.events(events), nil
+	ids, restore := callIDs{answer: r.RequestID()}, r.restorer()
+	return restore.events(ids.events(events)), nil
 }
 
 // Events reads the event stream body.
 func (r *Reply) Events(body io.Reader) *Events {
-	e := &Events{reply: r, frames: frameReader{r: body}, restore: r.restorer()}
+	e := &Events{reply: r, frames: frameReader{r: body}, ids: callIDs{answer: r.RequestID()}, restore: r.restorer()}
 	if r.call.model.invokes() {
 		e.codec, e.decode = newEventCodec(schemas.ResponseStream), new(invokeStream).decode
 	} else {
