@@ -28,7 +28,8 @@ type Bedrock struct {
 	// Which of the members above a request may set for itself.
 	AllowOverride []string `json:"allow_override,omitempty" of:"guardrailConfig performanceConfig serviceTier additionalModelRequestFields requestMetadata anthropic_beta"`
 	// Parameters of OpenAI's to ignore where the model can't honour them, instead of
-	// refusing the request.
+	// refusing the request. A dot leads into an object, or into each one of a list:
+	// messages.reasoning_details.
 	IgnoreParams []string `json:"ignore_params,omitempty" is:"parameter" max:"1024"`
 	// What the model can do, where the gateway knows wrong or does not know.
 	Capabilities *Capabilities `json:"capabilities,omitempty"`

@@ -28,7 +28,10 @@ const (
 
 // never are the parameters that ignore_params can't hold: without them there is no
 // request, or the caller could not read the answer.
-var never = []string{"model", "messages", "stream"}
+var never = []string{
+	"model", "messages", "stream",
+	"messages.role", "messages.content", "messages.tool_calls", "messages.tool_call_id",
+}
 
 // MaxMetadata is how many members Bedrock's requestMetadata takes.
 const MaxMetadata = 16

@@ -25,6 +25,30 @@ func (*unknown) UnmarshalJSONFrom(dec *jsontext.Decoder) error {
 	return Errorf("", "unknown member")
 }
 
+// Others takes in the members that a struct has no field for, and whose fate is decided
+// by what else is in it: true where one is more than null. A struct has it as Unknown.
+type Others map[string]Ignored
+
+// Names are those of the members that are more than null, in order.
+func (o Others) Names() []string {
+	var names []string
+	for name, given := range o {
+		if given {
+			names = append(names, name)
+		}
+	}
+	slices.Sort(names)
+	return names
+}
+
+// Refuse is the Error of such a member where none may be, nil where there is none.
+func (o Others) Refuse() *Error {
+	for _, name := range o.Names() {
+		return Errorf("/"+strings.NewReplacer("~", "~0", "/", "~1").Replace(name), "unknown member")
+	}
+	return nil
+}
+
 // Ignored is a member of any value that nobody reads; true where it is given.
 type Ignored bool
 

@@ -38,6 +38,17 @@ func (c *cacheControl) toChat() *chat.CachePoint {
 	return &chat.CachePoint{TTL: *c.TTL}
 }
 
+// cacheMark is a mark as clients of Anthropic's models send it, and those of GitHub
+// Copilot's by their own name.
+type cacheMark struct {
+	CacheControl        *cacheControl `json:"cache_control"`
+	CopilotCacheControl *cacheControl `json:"copilot_cache_control"`
+}
+
+func (m *cacheMark) cachePoint() *chat.CachePoint {
+	return cmp.Or(m.CacheControl, m.CopilotCacheControl).toChat()
+}
+
 // cacheBreakpoint is OpenAI's {"mode":"explicit","ttl":"30m"}: a cache point that
 // must live for at least 30 minutes, which is also the default. Bedrock has 5 minutes
 // and an hour.

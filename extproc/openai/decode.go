@@ -1,9 +1,6 @@
 package openai
 
 import (
-	"github.com/go-json-experiment/json"
-	"github.com/go-json-experiment/json/jsontext"
-
 	"aisix/admin/strict"
 	"aisix/extproc/chat"
 	"aisix/extproc/fault"
@@ -57,8 +54,9 @@ func (a *asked) Model() string { return a.model }
 
 // Request gives the request, and lets go of the body. The error is a *fault.Error of
 // status 400 whose Param names the parameter. Those in ignore are the operator's choice:
-// "name" is ignored in messages too and "detail" in images; the conversation and the
-// model can't be ignored.
+// "name" is ignored in messages too and "detail" in images, and one with dots is of an
+// inner object, or of each object of a list: messages.reasoning_details. The conversation
+// and the model can't be ignored.
 func (a *asked) Request(ignore []string) (*chat.Request, error) {
 	text, r, err := a.text, a.request, a.err
 	a.text, a.request, a.err = nil, nil, nil
@@ -71,22 +69,4 @@ func (a *asked) Request(ignore []string) (*chat.Request, error) {
 	}
 	a.usage = r.StreamOptions != nil && r.StreamOptions.IncludeUsage
 	return r.toChat(ignore)
-}
-
-// without is an object's text without some of its members; messages stay.
-func without(text []byte, names []string) []byte {
-	var members map[string]jsontext.Value
-	if err := json.Unmarshal(text, &members); err != nil {
-		return text // no object: it is refused as it is
-	}
-	for _, name := range names {
-		if name != "messages" {
-			delete(members, name)
-		}
-	}
-	out, err := json.Marshal(members, json.Deterministic(true))
-	if err != nil {
-		return text
-	}
-	return out
 }

@@ -1,6 +1,7 @@
 package openai
 
 import (
+	"cmp"
 	"encoding/json"
 	"strconv"
 
@@ -10,11 +11,11 @@ import (
 
 // message is one message, with the members of every role.
 type message struct {
-	Role         string        `json:"role"`
-	Content      content       `json:"content"`
-	Name         string        `json:"name"` // of a tool message it is its call's, which the call has too
-	CacheControl *cacheControl `json:"cache_control"`
-	ToolCallID   *string       `json:"tool_call_id"`
+	Role       string  `json:"role"`
+	Content    content `json:"content"`
+	Name       string  `json:"name"` // of a tool message it is its call's, which the call has too
+	ToolCallID *string `json:"tool_call_id"`
+	cacheMark
 
 	// The assistant's.
 	Refusal          *string                   `json:"refusal"`
@@ -26,7 +27,8 @@ type message struct {
 	Annotations      strict.Ignored            `json:"annotations"` // what clients send back of an answer, and no model reads
 	Parsed           strict.Ignored            `json:"parsed"`
 
-	Unknown strict.Unknown `json:",embed"`
+	// The assistant's may have what another provider's answer had, and its calls and parts too.
+	Others strict.Others `json:",embed"`
 }
 
 // Check holds a message to its role. One struct reads all roles, so that a member of another role
@@ -41,6 +43,11 @@ func (m *message) Check() *strict.Error {
 	case "system", "developer", "user", "assistant", "tool":
 	default:
 		return strict.Variant("/role", "must be one of system, developer, user, assistant, tool")
+	}
+	if !assistant {
+		if err := m.Others.Refuse(); err != nil {
+			return err
+		}
 	}
 	if m.Role != "tool" && m.ToolCallID != nil {
 		return m.foreign("tool_call_id")
@@ -76,6 +83,10 @@ func (m *message) Check() *strict.Error {
 		if !carries(m.Role, p.Type) {
 			return strict.Errorf("/content/"+strconv.Itoa(i), "a content part of type %q is not allowed in a message with role %s", p.Type, m.Role)
 		}
+		if err := p.Others.Refuse(); err != nil && !assistant {
+			err.Pointer = "/content/" + strconv.Itoa(i) + err.Pointer
+			return err
+		}
 	}
 	return nil
 }
@@ -93,7 +104,7 @@ type pastThinking struct {
 	Data         string         `json:"data"`
 	Index        strict.Ignored `json:"index"` // of our own deltas
 	CacheControl strict.Ignored `json:"cache_control"`
-	Unknown      strict.Unknown `json:",embed"`
+	Others       strict.Others  `json:",embed"`
 }
 
 func (b *pastThinking) Check() *strict.Error {
@@ -125,6 +136,7 @@ type conversation struct {
 	assistants []assistantName
 	anonymous  bool // names are ignored
 	anyDetail  bool // so is the detail of images
+	foreign    foreign
 }
 
 func (c *conversation) add(messages []message) error {
@@ -135,6 +147,7 @@ func (c *conversation) add(messages []message) error {
 		}
 	}
 	c.nameAssistants()
+	c.request.Notes = c.foreign.notes()
 	return nil
 }
 
@@ -152,17 +165,18 @@ func (c *conversation) message(m *message, param string) error {
 	// Hoisted until the assistant has spoken. To hoist a later one would change the beginning of
 	// the conversation, and what was cached of it would be paid for anew.
 	case "system", "developer":
-		blocks = mark(named(name, blocks), m.CacheControl.toChat())
+		blocks = mark(named(name, blocks), m.cachePoint())
 		if len(c.assistants) == 0 {
 			c.request.System = append(c.request.System, blocks...)
 			return nil
 		}
 		turn.Role, turn.Blocks = chat.System, blocks
 	case "user":
-		turn.Blocks = mark(named(name, blocks), m.CacheControl.toChat())
+		turn.Blocks = mark(named(name, blocks), m.cachePoint())
 	case "assistant":
+		c.foreign.see(m)
 		c.assistants = append(c.assistants, assistantName{name, len(c.request.Messages)})
-		turn.Role, turn.Blocks = chat.Assistant, mark(m.assistant(blocks), m.CacheControl.toChat())
+		turn.Role, turn.Blocks = chat.Assistant, mark(m.assistant(blocks), m.cachePoint())
 	case "tool":
 		turn.Blocks = m.toolResult(blocks, param)
 	}
@@ -187,6 +201,7 @@ func (m *message) assistant(said []chat.Block) []chat.Block {
 	}
 	for _, call := range m.ToolCalls {
 		blocks = append(blocks, chat.ToolUse{ID: call.ID, Name: call.Function.Name, Input: json.RawMessage(call.Function.Arguments)})
+		blocks = mark(blocks, cmp.Or(call.cachePoint(), call.Function.cachePoint()))
 	}
 	return blocks
 }
@@ -195,7 +210,7 @@ func (m *message) assistant(said []chat.Block) []chat.Block {
 func (m *message) toolResult(said []chat.Block, param string) []chat.Block {
 	// A cache point stands beside a tool result, never inside it.
 	result := chat.ToolResult{ID: *m.ToolCallID, Param: param + ".tool_call_id"}
-	cache := m.CacheControl.toChat()
+	cache := m.cachePoint()
 	for _, b := range said {
 		if p, ok := b.(chat.CachePoint); ok {
 			cache = &p

@@ -8,6 +8,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"aisix/extproc/chat"
+	"aisix/extproc/fault"
 )
 
 // body is a chat request with these members more.
@@ -226,6 +227,58 @@ func TestIgnoredParameters(t *testing.T) {
 	}
 	if diff := cmp.Diff(request(), got); diff != "" {
 		t.Error(diff)
+	}
+}
+
+// TestIgnoredMembers: a name with dots reaches into objects and into each object of a list,
+// the conversation itself stays, and what is no object is refused as it is.
+func TestIgnoredMembers(t *testing.T) {
+	names := []string{"messages.reasoning_details", "messages.content.extra", "messages.content.image_url.size", "messages.tool_calls.function.x", "tools.function.x", "metadata.a",
+		"messages.role", "messages.content", "messages.tool_calls", "messages.tool_call_id", "dotted.name", "stream_options.what.ever", "messages", "user.x", "absent.x"}
+	ask := func(text string) (*chat.Request, error) {
+		a, err := Chat{}.Parse(nil, []byte(text))
+		if err != nil {
+			t.Fatal(err)
+		}
+		return a.Request(names)
+	}
+	got, err := ask(`{"model":"m","dotted.name":1,"metadata":{"a":1},"user":"u","stream_options":{"what":{"ever":1}},"tools":[{"type":"function","function":{"name":"f","x":1}}],"messages":[
+		{"role":"user","content":[{"type":"text","text":"a","extra":{"a":[1]}},{"type":"image_url","image_url":{"url":"https://a/b","size":"L"}}],"reasoning_details":[1]},
+		{"role":"assistant","tool_calls":[{"id":"c","type":"function","function":{"name":"f","arguments":"{\"b\":1,\"a\":1.0}","x":1}}],"reasoning_details":{}},
+		{"role":"tool","tool_call_id":"c","content":"<r>","reasoning_details":"x"}]}`)
+	if err == nil {
+		t.Fatal("stream_options.what was taken")
+	}
+	if f := fault.From(err); f.Param != "stream_options.what" {
+		t.Fatalf("%v, want the member that is not named", err)
+	}
+	names = append(names, "stream_options.what")
+	got, err = ask(`{"model":"m","dotted.name":1,"metadata":{"a":1},"user":"u","stream_options":{"what":{"ever":1}},"tools":[{"type":"function","function":{"name":"f","x":1}}],"messages":[
+		{"role":"user","content":[{"type":"text","text":"a","extra":{"a":[1]}},{"type":"image_url","image_url":{"url":"https://a/b","size":"L"}}],"reasoning_details":[1]},
+		{"role":"assistant","tool_calls":[{"id":"c","type":"function","function":{"name":"f","arguments":"{\"b\":1,\"a\":1.0}","x":1}}],"reasoning_details":{}},
+		{"role":"tool","tool_call_id":"c","content":"<r>","reasoning_details":"x"}]}`)
+	if err != nil {
+		t.Fatal(err)
+	}
+	want, err := Chat{}.Decode([]byte(`{"model":"m","user":"u","tools":[{"type":"function","function":{"name":"f"}}],"messages":[
+		{"role":"user","content":[{"type":"text","text":"a"},{"type":"image_url","image_url":{"url":"https://a/b"}}]},
+		{"role":"assistant","tool_calls":[{"id":"c","type":"function","function":{"name":"f","arguments":"{\"b\":1,\"a\":1.0}"}}]},
+		{"role":"tool","tool_call_id":"c","content":"<r>"}]}`))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if diff := cmp.Diff(want, got); diff != "" {
+		t.Error(diff)
+	}
+	for text, param := range map[string]string{
+		`{"model":"m","messages":[5,{"role":"user","content":"a"}]}`:                       "messages[0]",
+		`{"model":"m","messages":{"reasoning_details":1}}`:                                 "messages",
+		`{"model":"m","messages":[{"role":"user","content":"a","other":1}]}`:               "messages[0].other",
+		`{"model":"m","messages":[{"role":"user","content":[{"type":"text","other":1}]}]}`: "messages[0].content[0].text",
+	} {
+		if _, err := ask(text); err == nil || fault.From(err).Param != param {
+			t.Errorf("%s: %v, want a 400 for %s", text, err, param)
+		}
 	}
 }
 

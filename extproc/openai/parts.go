@@ -37,10 +37,10 @@ type part struct {
 	ImageURL              *imageURL        `json:"image_url"`
 	File                  *file            `json:"file"`
 	InputAudio            strict.Ignored   `json:"input_audio"`
-	CacheControl          *cacheControl    `json:"cache_control"`
 	PromptCacheBreakpoint *cacheBreakpoint `json:"prompt_cache_breakpoint"`
 	Annotations           strict.Ignored   `json:"annotations"` // LangChain and others leave them in text parts
-	Unknown               strict.Unknown   `json:",embed"`
+	cacheMark
+	Others strict.Others `json:",embed"` // the message's role says whether there may be some
 }
 
 // Check wants the member that the type names, and none of another type: a part with both would be
@@ -67,7 +67,7 @@ func (p *part) Check() *strict.Error {
 	switch {
 	case !known:
 		return strict.Variant("", "a content part of type %q is not supported", strict.Clip(p.Type, 64))
-	case bool(p.Annotations) && p.Type != "text":
+	case bool(p.Annotations) && p.Type != "text" && p.Type != "refusal":
 		return strict.Errorf("/annotations", "unknown member in a content part of type %s", p.Type)
 	case !own:
 		return strict.Required("/" + p.Type)
@@ -121,5 +121,5 @@ func (p *part) cachePoint() *chat.CachePoint {
 	if p.PromptCacheBreakpoint != nil {
 		return p.PromptCacheBreakpoint.toChat()
 	}
-	return p.CacheControl.toChat()
+	return p.cacheMark.cachePoint()
 }

@@ -43,6 +43,7 @@ type chatRequest struct {
 	Metadata             map[string]*string `json:"metadata"`
 	ServiceTier          *string            `json:"service_tier"`
 	Store                bool               `json:"store"`
+	CacheControl         *cacheControl      `json:"cache_control"` // marks the end of the conversation
 	PromptCacheKey       string             `json:"prompt_cache_key"`
 	PromptCacheOptions   *cacheOptions      `json:"prompt_cache_options"`
 	PromptCacheRetention *string            `json:"prompt_cache_retention"`
@@ -211,6 +212,7 @@ func (r *chatRequest) toChat(ignore []string) (*chat.Request, error) {
 		Stream:           r.Stream,
 		ToolChoice:       r.ToolChoice.toChat(),
 		Format:           r.ResponseFormat.toChat(),
+		Cache:            r.CacheControl.toChat(),
 	}
 	if r.MaxCompletionTokens != "" {
 		out.MaxTokens = integer(r.MaxCompletionTokens)

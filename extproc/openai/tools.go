@@ -106,13 +106,16 @@ type pastCall struct {
 	ID       string          `json:"id"`
 	Index    strict.Ignored  `json:"index"` // clients that add up deltas leave it in
 	Function *calledFunction `json:"function"`
-	Unknown  strict.Unknown  `json:",embed"`
+	cacheMark
+	Others strict.Others `json:",embed"`
 }
 
 type calledFunction struct {
-	namedFunction
+	Name            string         `json:"name"`
 	Arguments       string         `json:"arguments"`
 	ParsedArguments strict.Ignored `json:"parsed_arguments"` // openai-python's own, beside arguments
+	cacheMark
+	Others strict.Others `json:",embed"`
 }
 
 func (c *pastCall) Check() *strict.Error {
