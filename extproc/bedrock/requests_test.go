@@ -92,13 +92,23 @@ func (g generator) request() *chat.Request {
 			said = append(said, chat.ToolUse{ID: id, Name: names[g.IntN(len(names))], Input: json.RawMessage(g.pick(``, `{}`, `{"b":1.50,"a":12345678901234567890}`, `[1]`, `{"cut`))})
 			results = append(results, chat.ToolResult{ID: id, IsError: g.IntN(4) == 0, Blocks: g.some(ttl, chat.Text{Text: `{"a":1}`}, chat.Text{Text: " "}, chat.Image{Format: "gif", Data: gif})})
 		}
-		if len(said) == 0 {
-			said = []chat.Block{chat.Text{Text: "ok"}}
+		nothing := func() {
+			switch g.IntN(6) {
+			case 0:
+				add(chat.System, chat.Text{Text: "by the way"}, chat.CachePoint{TTL: ttl})
+			case 1:
+				add(chat.User, chat.Text{Text: " "})
+			case 2:
+				add(chat.Assistant)
+			}
 		}
+		nothing()
 		add(chat.Assistant, said...)
+		nothing()
 		if results != nil {
 			for _, i := range g.Perm(len(results)) {
 				add(chat.User, results[i])
+				nothing()
 			}
 		}
 		if results == nil || g.IntN(2) == 0 {

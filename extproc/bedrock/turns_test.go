@@ -2,12 +2,14 @@ package bedrock
 
 import (
 	"encoding/json"
+	"slices"
 	"strconv"
 	"strings"
 	"testing"
 
 	"aisix/admin/resource"
 	"aisix/extproc/chat"
+	"aisix/extproc/fault"
 )
 
 const llama = "us.meta.llama3-3-70b-instruct-v1:0"
@@ -38,6 +40,61 @@ func TestTurnsWhereToolsStandAlone(t *testing.T) {
 	overruled := compile(&resource.Model{ModelName: llama, Bedrock: resource.Bedrock{Capabilities: capabilities(t, `{"mixed_turns":true}`)}})
 	if body := string(newCall(t, r, overruled).body); !strings.Contains(body, `{"text":"let me see"},{"toolUse"`) {
 		t.Errorf("overruled: %s", body)
+	}
+}
+
+// TestWhoseTurn: a model resource says what a model takes for a turn, over the family.
+func TestWhoseTurn(t *testing.T) {
+	says := func(role chat.Role, blocks ...chat.Block) chat.Message {
+		return chat.Message{Role: role, Blocks: blocks}
+	}
+	text := func(s string) chat.Block { return chat.Text{Text: s} }
+	prefill := []chat.Message{says(chat.User, text("a")), says(chat.Assistant, text("b "))}
+	midway := []chat.Message{says(chat.User, text("a")), says(chat.Assistant, text("b")), says(chat.System, text("s")), says(chat.User, text("c"))}
+	reasoned := []chat.Message{says(chat.User, text("a")), says(chat.Assistant, chat.Thinking{Text: "hm", Signature: "s"}), says(chat.System, text("s")), says(chat.User, text("c"))}
+	last := []chat.Message{says(chat.User, text("a")), says(chat.Assistant, chat.Thinking{Text: "hm", Signature: "s"}, chat.CachePoint{})}
+	for _, test := range []struct {
+		model, capabilities string
+		messages            []chat.Message
+		want                string // in the body; "" is a 400
+	}{
+		{claude45, ``, prefill, `{"role":"assistant","content":[{"type":"text","text":"b"}]}]`},
+		{claude45, `{"prefill":false}`, prefill, ``},
+		{claude46, ``, prefill, ``},
+		{claude46, `{"prefill":true}`, prefill, `{"role":"assistant","content":[{"type":"text","text":"b"}]}]`},
+		{"anthropic.claude-opus-4-8", ``, prefill, ``},
+		{"us.anthropic.claude-fable-5", ``, prefill, ``},
+		{nova, ``, prefill, `{"content":[{"text":"b"}],"role":"assistant"}]`},
+		{nova, `{"prefill":false}`, prefill, ``},
+		{unknownID, ``, prefill, `{"content":[{"text":"b"}],"role":"assistant"}]`},
+		{claude46, ``, midway, `{"role":"user","content":[{"type":"text","text":"s"},{"type":"text","text":"c"}]}]`},
+		{claude46, `{"system_turns":true}`, midway, `{"role":"system","content":[{"type":"text","text":"s"}]},{"role":"user","content":[{"type":"text","text":"c"}]}]`},
+		{nova, ``, midway, `{"content":[{"text":"s"},{"text":"c"}],"role":"user"}]`},
+		{nova, `{"system_turns":true}`, midway, `{"content":[{"text":"s"}],"role":"system"},{"content":[{"text":"c"}],"role":"user"}]`},
+		{titan, ``, midway, `{"content":[{"text":"s"},{"text":"c"}],"role":"user"}]`},
+		{nova, ``, reasoned, `"messages":[{"content":[{"text":"a"},{"text":"s"},{"text":"c"}],"role":"user"}]`},
+		{nova, `{"system_turns":true}`, reasoned, `"messages":[{"content":[{"text":"a"}],"role":"user"},{"content":[{"text":"s"}],"role":"system"},{"content":[{"text":"c"}],"role":"user"}]`},
+		{nova, ``, last, `"messages":[{"content":[{"text":"a"},{"cachePoint":{"type":"default"}}],"role":"user"}]`},
+		{cohere, ``, last, `"messages":[{"content":[{"text":"a"}],"role":"user"}]`},
+	} {
+		m := &resource.Model{ModelName: test.model}
+		if test.capabilities != "" {
+			m.Capabilities = capabilities(t, test.capabilities)
+		}
+		c, err := NewCall(t.Context(), &chat.Request{Messages: test.messages, Notes: []string{"of the dialect"}}, compile(m), bodyLimit)
+		if test.want == "" {
+			if f := fault.From(err); err == nil || f.Status != 400 || f.Param != "messages[1]" || !strings.Contains(f.Message, "prefill") {
+				t.Errorf("%s %s: %v, want a 400 for messages[1]", test.model, test.capabilities, err)
+			}
+			continue
+		}
+		if err != nil {
+			t.Errorf("%s %s: %v", test.model, test.capabilities, err)
+			continue
+		}
+		if !strings.Contains(string(c.body), test.want) || !slices.Equal(c.Notes(), []string{"of the dialect"}) {
+			t.Errorf("%s %s: %s\nwant %s, notes %q", test.model, test.capabilities, c.body, test.want, c.Notes())
+		}
 	}
 }
 

@@ -29,6 +29,9 @@ func seeds(f *testing.F) {
 		 {"role":"tool","tool_call_id":"b","content":""},{"role":"user","content":"x"},{"role":"tool","tool_call_id":"a","content":[{"type":"text","text":"y","cache_control":{"type":"ephemeral"}}]}`,
 		`{"role":"user","content":"a","cache_control":{"type":"ephemeral"}},{"role":"assistant","content":null,"reasoning_content":"r","thinking_blocks":[{"type":"redacted_thinking","data":"AA=="}],"refusal":"no"}`,
 		`{"role":"tool","tool_call_id":"zz","content":"a"}`,
+		`{"role":"user","content":"a"},{"role":"assistant","content":""},{"role":"system","content":"s","cache_control":{"type":"ephemeral"}},{"role":"assistant","tool_calls":[{"id":"a","type":"function","function":{"name":"f"}}]},
+		 {"role":"developer","content":"t"},{"role":"user","content":" "},{"role":"assistant","content":null},{"role":"tool","tool_call_id":"a","content":"r"},{"role":"system","content":"u"},{"role":"user","content":"b"}`,
+		`{"role":"user","content":[],"cache_control":{"type":"ephemeral"}},{"role":"user","content":"a"},{"role":"assistant","content":[],"x":1},{"role":"user","content":"b"},{"role":"assistant","content":" "}`,
 	} {
 		f.Add([]byte(`{"model":"m","messages":[` + messages + `]}`))
 	}
@@ -85,6 +88,12 @@ func checkConversation(t *testing.T, r *chat.Request) {
 	for i, m := range r.Messages {
 		if i > 0 && r.Messages[i-1].Role == m.Role {
 			t.Errorf("turn %d does not alternate", i)
+		}
+		if m.Role == chat.System {
+			for _, b := range m.Blocks {
+				notBlank(t, b)
+			}
+			continue
 		}
 		if len(m.Blocks) == 0 || m.Param == "" {
 			t.Errorf("turn %d is empty or has no place", i)
