@@ -20,7 +20,12 @@ func (p *prepared) turns() error {
 		if m.Role == chat.System && !has(c.SystemTurns) {
 			m.Role, join = chat.User, true
 		}
-		join = join || !slices.ContainsFunc(m.Blocks, func(b chat.Block) bool { _, mark := b.(chat.CachePoint); return !mark })
+		if len(m.Blocks) > 0 {
+			_, stray := m.Blocks[0].(chat.CachePoint) // what it stood behind is gone
+			join = join || stray
+			continue
+		}
+		join = true
 	}
 	if join {
 		r.Messages = chat.Join(r.Messages)

@@ -75,6 +75,8 @@ func TestWhoseTurn(t *testing.T) {
 		{nova, ``, reasoned, `"messages":[{"content":[{"text":"a"},{"text":"s"},{"text":"c"}],"role":"user"}]`},
 		{nova, `{"system_turns":true}`, reasoned, `"messages":[{"content":[{"text":"a"}],"role":"user"},{"content":[{"text":"s"}],"role":"system"},{"content":[{"text":"c"}],"role":"user"}]`},
 		{nova, ``, last, `"messages":[{"content":[{"text":"a"},{"cachePoint":{"type":"default"}}],"role":"user"}]`},
+		{nova, ``, []chat.Message{says(chat.User, text("a")), says(chat.Assistant, chat.Thinking{Text: "hm", Signature: "s"}, chat.CachePoint{}), says(chat.Assistant, text("b")), says(chat.User, text("c"))},
+			`"messages":[{"content":[{"text":"a"},{"cachePoint":{"type":"default"}}],"role":"user"},{"content":[{"text":"b"}],"role":"assistant"},{"content":[{"text":"c"}],"role":"user"}]`},
 		{cohere, ``, last, `"messages":[{"content":[{"text":"a"}],"role":"user"}]`},
 	} {
 		m := &resource.Model{ModelName: test.model}
