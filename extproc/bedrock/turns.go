@@ -20,12 +20,11 @@ func (p *prepared) turns() error {
 		if m.Role == chat.System && !has(c.SystemTurns) {
 			m.Role, join = chat.User, true
 		}
-		if len(m.Blocks) > 0 {
-			_, stray := m.Blocks[0].(chat.CachePoint) // what it stood behind is gone
-			join = join || stray
-			continue
+		left := len(m.Blocks) == 0
+		if !left {
+			_, left = m.Blocks[0].(chat.CachePoint) // what it stood behind is gone
 		}
-		join = true
+		join = join || left
 	}
 	if join {
 		r.Messages = chat.Join(r.Messages)
