@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
-	"slices"
 	"strings"
 
 	"aisix/admin/resource"
@@ -41,7 +40,7 @@ func prepare(ctx context.Context, req *chat.Request, m *Model, limit int64) (*pr
 	if err := chat.Check(req); err != nil {
 		return nil, err
 	}
-	own, err := chat.Tidy(req)
+	own, err := chat.Tidy(m.withoutForeign(req)) // merges the neighbours of a turn that is nothing else
 	if err != nil {
 		return nil, err
 	}
@@ -57,8 +56,7 @@ func prepare(ctx context.Context, req *chat.Request, m *Model, limit int64) (*pr
 		return nil, fault.Invalid("messages", "messages must include a user message, not system messages only")
 	}
 	for _, step := range []func() error{
-		p.foreignReasoning, // first: nothing may look at what does not go out
-		p.checkContent,     // what is refused by a look comes before what costs
+		p.checkContent, // what is refused by a look comes before what costs
 		p.sampling,
 		func() error { return p.tools(ctx) }, // settles definitions and choice, which the next ones ask for
 		p.reasoning,                          // before what may force a tool: thinking and a forced tool exclude each other
@@ -80,28 +78,6 @@ func prepare(ctx context.Context, req *chat.Request, m *Model, limit int64) (*pr
 		p.additional[name] = raw
 	}
 	return p, nil
-}
-
-// foreignReasoning leaves out reasoning that this family can't have written: it
-// has none, so another provider's model did, and nobody else takes it back.
-func (p *prepared) foreignReasoning() error {
-	if p.model.Publisher == "" || p.model.Publisher == "anthropic" || p.family.Capabilities.Reasoning != "none" {
-		return nil
-	}
-	for i, m := range p.req.Messages {
-		kept := slices.DeleteFunc(m.Blocks, func(b chat.Block) bool {
-			switch b.(type) {
-			case chat.Thinking, chat.Redacted:
-				return true
-			}
-			return false
-		})
-		if !slices.ContainsFunc(kept, func(b chat.Block) bool { _, mark := b.(chat.CachePoint); return !mark }) {
-			return fault.Invalid(m.Param, "%s has nothing but another model's reasoning", m.Param)
-		}
-		p.req.Messages[i].Blocks = kept
-	}
-	return nil
 }
 
 // checkContent refuses what the family is known not to take, before it costs a

@@ -70,18 +70,19 @@ func (r *Reply) Whole(body []byte) ([]chat.Event, error) {
 	if err != nil {
 		return nil, r.decodeFault(err)
 	}
-	events, notes, err := new(stops).whole(events)
+	tagged, restore := newTagged(r.call.model.family.ThinkingTag), r.restorer()
+	r.call.model.attribute(events)
+	events, notes, err := new(stops).whole(restore.events(tagged.events(events)))
 	if err != nil {
 		return nil, r.decodeFault(err)
 	}
 	r.notes = append(r.notes, notes...)
-	restore := r.restorer()
-	return restore.events(events), nil
+	return events, nil
 }
 
 // Events reads the event stream body.
 func (r *Reply) Events(body io.Reader) *Events {
-	e := &Events{reply: r, frames: frameReader{r: body}, restore: r.restorer()}
+	e := &Events{reply: r, frames: frameReader{r: body}, tagged: newTagged(r.call.model.family.ThinkingTag), restore: r.restorer()}
 	if r.call.model.invokes() {
 		e.codec, e.decode = newEventCodec(schemas.ResponseStream), new(invokeStream).decode
 	} else {

@@ -16,9 +16,10 @@ const emptyResult = "(empty)"
 
 // Tidy gives a copy of r, which Check has passed, whose messages are turns as every
 // Bedrock family wants them: neighbours of one role merged part by part, blank text
-// left out, assistant blocks in the order reasoning, text, tool use, the results of
-// one assistant turn first in the user turn after it and in the order of the calls,
-// tool inputs that are JSON objects, and no white space at the end of a prefill.
+// left out, the results of one assistant turn first in the user turn after it and in
+// the order of the calls, tool inputs that are JSON objects, and no white space at the
+// end of a prefill. What the assistant said keeps its order, which its reasoning is
+// signed for.
 // Reasoning without a signature is left out: nobody takes it back.
 //
 // OpenAI's clients need that, who send what their format cannot order, and whoever
@@ -38,7 +39,9 @@ func Tidy(r *Request) (*Request, error) {
 	for i := range turns {
 		t := &turns[i]
 		said := t.groups.clean()
-		said.order(before)
+		if t.role == User {
+			said.order(before)
+		}
 		if t.role == Assistant && i == len(turns)-1 {
 			said.trimPrefill()
 		}
@@ -142,8 +145,8 @@ func (l groupList) clean() groupList {
 	return out
 }
 
-// order sorts a turn: results first, in the order of the calls that are in the
-// turn before, and reasoning; tool use last.
+// order sorts a user's turn: results first, in the order of the calls that are in
+// the turn before. The assistant's is as the model spoke, message by message.
 func (l groupList) order(before []Block) {
 	place := map[string]int{} // of a call's result
 	for _, b := range before {
@@ -152,16 +155,10 @@ func (l groupList) order(before []Block) {
 		}
 	}
 	rank := func(b Block) int {
-		switch b := b.(type) {
-		case ToolResult:
-			return place[b.ID]
-		case Thinking, Redacted:
-			return len(place)
-		case ToolUse:
-			return len(place) + 2
-		default:
-			return len(place) + 1
+		if r, ok := b.(ToolResult); ok {
+			return place[r.ID]
 		}
+		return len(place)
 	}
 	slices.SortStableFunc(l, func(a, b group) int { return rank(a.block) - rank(b.block) })
 }
