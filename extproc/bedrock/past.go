@@ -45,15 +45,65 @@ func (m *Model) withoutForeign(r *chat.Request) *chat.Request {
 	out := *r
 	out.Messages = make([]chat.Message, 0, len(r.Messages))
 	for _, message := range r.Messages {
-		if kept := slices.DeleteFunc(slices.Clone(message.Blocks), foreign); len(kept) < len(message.Blocks) {
-			if !slices.ContainsFunc(kept, says) {
+		if slices.ContainsFunc(message.Blocks, foreign) {
+			message.Blocks = m.withoutReasoning(message.Blocks)
+			if !slices.ContainsFunc(message.Blocks, says) {
 				continue
 			}
-			message.Blocks = kept
 		}
 		out.Messages = append(out.Messages, message)
 	}
 	return &out
+}
+
+// withoutReasoning are a message's blocks without the foreign ones. What only these
+// kept apart is together again: a text that one stood in; and calls are behind the
+// text, where no reasoning is left that the order matters to.
+func (m *Model) withoutReasoning(blocks []chat.Block) []chat.Block {
+	if !slices.ContainsFunc(blocks, func(b chat.Block) bool { return isReasoning(b) && m.keepsReasoning(b) }) {
+		blocks = callsLast(blocks)
+	}
+	kept := make([]chat.Block, 0, len(blocks))
+	gap := false
+	for _, b := range blocks {
+		if !m.keepsReasoning(b) {
+			gap = true
+			continue
+		}
+		if text, ok := b.(chat.Text); ok && gap && len(kept) > 0 {
+			if before, ok := kept[len(kept)-1].(chat.Text); ok {
+				kept[len(kept)-1], gap = chat.Text{Text: before.Text + text.Text}, false
+				continue
+			}
+		}
+		kept, gap = append(kept, b), false
+	}
+	return kept
+}
+
+func isReasoning(b chat.Block) bool {
+	switch b.(type) {
+	case chat.Thinking, chat.Redacted:
+		return true
+	}
+	return false
+}
+
+// callsLast are blocks with the calls, and the marks on them, behind the rest.
+func callsLast(blocks []chat.Block) []chat.Block {
+	rest, calls := make([]chat.Block, 0, len(blocks)), []chat.Block(nil)
+	called := false
+	for _, b := range blocks {
+		if _, mark := b.(chat.CachePoint); !mark {
+			_, called = b.(chat.ToolUse)
+		}
+		if called {
+			calls = append(calls, b)
+		} else {
+			rest = append(rest, b)
+		}
+	}
+	return append(rest, calls...)
 }
 
 // says reports whether a block is more than white space or a mark.
