@@ -30,7 +30,12 @@ type taggedBlock struct {
 }
 
 // blanks are the white space beside tags: of one byte each, so that no cut hides one.
-const blanks = " \t\r\n"
+// So much may stand at the start of a block: a model that writes nothing else has its
+// text shown.
+const (
+	blanks    = " \t\r\n"
+	maxBlanks = 64
+)
 
 type taggedState int
 
@@ -99,6 +104,8 @@ func (t *tagged) write(out []chat.Event, text string) []chat.Event {
 				text = begun
 			}
 			switch rest, ok := strings.CutPrefix(begun, t.begin); {
+			case len(text)-len(begun) > maxBlanks:
+				b.state = plain
 			case ok:
 				b.state, text = inside, rest
 			case strings.HasPrefix(t.begin, begun):

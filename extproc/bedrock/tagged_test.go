@@ -72,6 +72,9 @@ var tagCases = []struct {
 	{"a closing tag alone", "", "</thinking>Hi", []string{"</thinking>Hi"}},
 	{"white space alone", "", " \n", []string{" \n"}},
 	{"characters of several bytes", "é模型", "😀 <", []string{"<thinking>é模型</thinking>\n😀 <"}},
+	{"much white space in front", "hm", "Hi", []string{strings.Repeat("\n", 64) + "<thinking>hm</thinking>Hi"}},
+	{"too much", "", strings.Repeat("\n", 65) + "<thinking>hm</thinking>Hi", []string{strings.Repeat("\n", 65) + "<thinking>hm</thinking>Hi"}},
+	{"much behind", "hm", "Hi", []string{"<thinking>hm</thinking>" + strings.Repeat(" \n", 100) + "Hi"}},
 	{"nothing", "", "", []string{""}},
 }
 
@@ -105,7 +108,7 @@ func TestTaggedThinking(t *testing.T) {
 // Nothing waits that can't be a tag any more.
 func TestTaggedHoldsNoMoreThanATag(t *testing.T) {
 	for s, held := range map[string]string{
-		"Hi": "", " Hi": "", "<": "<", "\n\n": "\n\n", " <thinking": " <thinking", "<thinkinG": "", "Hi <thinking": "",
+		"Hi": "", " Hi": "", "<": "<", "\n\n": "\n\n", " <thinking": " <thinking", "<thinkinG": "", "Hi <thinking": "", strings.Repeat(" ", 65): "",
 		"<thinking>": "", "<thinking>a": "", "<thinking>a </": "</", "<thinking>a </x": "", "<thinking>a</thinking>": "", "<thinking>a</thinking> \n": "", "<thinking>a</thinking> \n<t": "<t",
 	} {
 		for _, pieces := range [][]string{uncut(s), bytewise(s)} {
