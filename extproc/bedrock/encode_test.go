@@ -204,23 +204,17 @@ func TestEncoding(t *testing.T) {
 		{name: "the caller's user", model: claude35, req: with(func(r *chat.Request) { r.User = "u-1" }), want: []string{`"metadata":{"user_id":"u-1"}`}},
 
 		{name: "reasoning goes back to Claude", model: claude45, req: with(func(r *chat.Request) {
-			r.Messages = append(r.Messages, chat.Message{Role: chat.Assistant, Blocks: []chat.Block{chat.Text{Text: "a"}, chat.Thinking{Signature: "sig"}, chat.Redacted{Data: "AAE="}, chat.Thinking{Text: "unsigned"}}}, userSays("b").Messages[0])
-		}), want: []string{`"content":[{"type":"thinking","thinking":"","signature":"sig"},{"type":"redacted_thinking","data":"AAE="},{"type":"text","text":"a"}]`}},
+			r.Messages = append(r.Messages, chat.Message{Role: chat.Assistant, Blocks: []chat.Block{chat.Thinking{Signature: "sig"}, chat.Text{Text: "a"}, chat.Redacted{Data: "AAE="}, chat.Thinking{Text: "unsigned"}}}, userSays("b").Messages[0])
+		}), want: []string{`"content":[{"type":"thinking","thinking":"","signature":"sig"},{"type":"text","text":"a"},{"type":"redacted_thinking","data":"AAE="}]`}},
 		{name: "to Claude whatever its data are", model: claude45, req: with(func(r *chat.Request) {
 			r.Messages = append(r.Messages, chat.Message{Role: chat.Assistant, Blocks: []chat.Block{chat.Redacted{Data: "not base64 <é>"}, chat.Text{Text: "a"}}}, userSays("b").Messages[0])
 		}), want: []string{`{"type":"redacted_thinking","data":"not base64 <é>"}`}},
-		{name: "to Converse as bytes only", model: gptOSS, req: with(func(r *chat.Request) {
-			r.Messages = append(r.Messages, chat.Message{Role: chat.Assistant, Blocks: []chat.Block{chat.Redacted{Data: "not base64"}, chat.Text{Text: "a"}}, Param: "messages[1]"}, userSays("b").Messages[0])
-		}), refused: "messages[1]"},
 		{name: "and to no model that has none", model: nova, req: with(func(r *chat.Request) {
 			r.Messages = append(r.Messages, chat.Message{Role: chat.Assistant, Blocks: []chat.Block{chat.Text{Text: "a"}, chat.Thinking{Text: "t", Signature: "sig"}}}, userSays("b").Messages[0])
 		}), want: []string{`{"content":[{"text":"a"}],"role":"assistant"}`}},
-		{name: "to another that reasons", model: gptOSS, req: with(func(r *chat.Request) {
-			r.Messages = append(r.Messages, chat.Message{Role: chat.Assistant, Blocks: []chat.Block{chat.Text{Text: "a"}, chat.Thinking{Text: "t", Signature: "sig"}}}, userSays("b").Messages[0])
-		}), want: []string{`{"reasoningContent":{"reasoningText":{"signature":"sig","text":"t"}}},{"text":"a"}`}},
 		{name: "and to a model that nobody knows", model: "arn:aws:bedrock:us-west-2:123456789012:application-inference-profile/ab12", req: with(func(r *chat.Request) {
-			r.Messages = append(r.Messages, chat.Message{Role: chat.Assistant, Blocks: []chat.Block{chat.Text{Text: "a"}, chat.Thinking{Text: "t", Signature: "sig"}, chat.Redacted{Data: "AAE="}}}, userSays("b").Messages[0])
-		}), want: []string{`{"reasoningContent":{"reasoningText":{"signature":"sig","text":"t"}}},{"reasoningContent":{"redactedContent":"AAE="}},{"text":"a"}`}},
+			r.Messages = append(r.Messages, chat.Message{Role: chat.Assistant, Blocks: []chat.Block{chat.Thinking{Text: "t", Signature: "sig"}, chat.Text{Text: "a"}, chat.Redacted{Data: "AAE="}}}, userSays("b").Messages[0])
+		}), want: []string{`{"reasoningContent":{"reasoningText":{"signature":"sig","text":"t"}}},{"text":"a"},{"reasoningContent":{"redactedContent":"AAE="}}`}},
 	} {
 		to := compile(&resource.Model{ModelName: tt.model, Bedrock: tt.options})
 		c, err := NewCall(t.Context(), tt.req, to, bodyLimit)

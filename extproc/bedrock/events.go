@@ -19,9 +19,10 @@ type Events struct {
 	frames  frameReader
 	codec   *eventCodec
 	decode  func(event any) ([]chat.Event, error)
-	stops   stops
 	ids     callIDs
+	tagged  tagged
 	restore restorer
+	stops   stops
 	failed  error
 }
 
@@ -58,14 +59,15 @@ func (e *Events) Next() ([]chat.Event, error) {
 	if err != nil {
 		return nil, e.fail(e.reply.decodeFault(err))
 	}
-	events, notes, err := e.stops.name(events)
+	e.reply.call.model.attribute(events)
+	events, notes, err := e.stops.name(e.restore.events(e.tagged.events(e.ids.events(events)))) // last: it counts the calls that are the caller's
 	if err != nil {
 		return nil, e.fail(e.reply.decodeFault(err))
 	}
 	if len(e.reply.notes) < maxNotes {
 		e.reply.notes = append(e.reply.notes, notes...)
 	}
-	return e.restore.events(e.ids.events(events)), nil
+	return events, nil
 }
 
 // Buffered reports whether Next has a whole frame at hand and will not read.

@@ -363,54 +363,6 @@ func TestNothingFollowsTheStopReason(t *testing.T) {
 	}
 }
 
-func TestStopReasons(t *testing.T) {
-	call := frame(t, "event", "contentBlockStart", `{"contentBlockIndex":0,"start":{"toolUse":{"toolUseId":"t","name":"f"}}}`)
-	claudeCall := chunk(t, `{"type":"content_block_start","index":0,"content_block":{"type":"tool_use","id":"t","name":"f","input":{}}}`)
-	for reason, want := range map[string]chat.StopReason{
-		"end_turn": chat.EndTurn, "tool_use": chat.ToolUseStop, "max_tokens": chat.MaxTokens, "stop_sequence": chat.StopSequence,
-		"guardrail_intervened": chat.Guardrail, "content_filtered": chat.ContentFiltered, "model_context_window_exceeded": chat.ContextExceeded,
-		"refusal": chat.Refusal, "pause_turn": chat.PauseTurn, "malformed_model_output": "", "malformed_tool_use": "",
-		"novel": "by calls",
-	} {
-		for _, calls := range []bool{false, true} {
-			want := want
-			if want == "by calls" {
-				if want = chat.EndTurn; calls {
-					want = chat.ToolUseStop
-				}
-			}
-			s, c := frame(t, "event", "messageStop", `{"stopReason":"`+reason+`"}`), append(chunk(t, `{"type":"message_delta","delta":{"stop_reason":"`+reason+`"}}`), chunk(t, `{"type":"message_stop"}`)...)
-			if calls {
-				s, c = append(bytes.Clone(call), s...), append(bytes.Clone(claudeCall), c...)
-			}
-			for model, b := range map[string][]byte{converseModel: s, claudeModel: c} {
-				req := userSays("hi")
-				req.Stream = true
-				one := newCall(t, req, target(model))
-				reply := one.reply(200, nil)
-				e := reply.Events(bytes.NewReader(b))
-				var got chat.StopReason
-				var err error
-				for err == nil {
-					var events []chat.Event
-					events, err = e.Next()
-					for _, x := range events {
-						if s, ok := x.(chat.Stop); ok {
-							got = s.Reason
-						}
-					}
-				}
-				if got != want || (want == "") != (err != io.EOF) {
-					t.Errorf("%s, %s, calls %v: %q, %v; want %q", model, reason, calls, got, err, want)
-				}
-				if noted := len(reply.Notes()) > 0; noted != (reason == "novel") {
-					t.Errorf("%s, %s: notes %q", model, reason, reply.Notes())
-				}
-			}
-		}
-	}
-}
-
 func FuzzFrames(f *testing.F) {
 	converse, claude := longStream(f)
 	f.Add(converse, uint8(0))

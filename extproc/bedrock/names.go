@@ -5,6 +5,8 @@ import (
 	"encoding/hex"
 	"strconv"
 	"strings"
+
+	"aisix/admin/resource"
 )
 
 // maxName is how long a name may be at Bedrock, in bytes.
@@ -94,14 +96,16 @@ func sanitize(name string) string {
 
 // callID is the id on the wire of a tool use and its result. Some families take
 // ids of one length, of letters and digits, and no others: not even those that
-// Bedrock made for their own calls.
-func callID(id string, length *int) string {
+// Bedrock made for their own calls. Some write ids that Bedrock's pattern does not
+// allow (functions.f:0) and read in them which call was which: they get any as it is.
+func callID(id string, c *resource.Capabilities) string {
+	length := c.CallIDLength
 	switch {
 	case length != nil && len(id) == *length && strings.IndexFunc(id, func(c rune) bool { return !alphanumeric(c) }) < 0:
 		return id
 	case length != nil:
 		return digest(id)[:*length]
-	case legal(id):
+	case c.CallIDs == "any", legal(id):
 		return id
 	}
 	return "call_" + digest(id)[:32]

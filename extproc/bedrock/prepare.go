@@ -41,7 +41,7 @@ func prepare(ctx context.Context, req *chat.Request, m *Model, limit int64) (*pr
 	if err := chat.Check(req); err != nil {
 		return nil, err
 	}
-	own, err := chat.Tidy(req)
+	own, err := chat.Tidy(m.withoutForeign(req)) // merges the neighbours of a turn that is nothing else
 	if err != nil {
 		return nil, err
 	}
@@ -54,8 +54,7 @@ func prepare(ctx context.Context, req *chat.Request, m *Model, limit int64) (*pr
 		p.maxTokens = m.options.MaxTokens
 	}
 	for _, step := range []func() error{
-		p.foreignReasoning, // first: nothing may look at what does not go out
-		p.turns,
+		p.turns,        // first: whose they are
 		p.checkContent, // what is refused by a look comes before what costs
 		p.sampling,
 		func() error { return p.tools(ctx) }, // settles definitions and choice, which the next ones ask for
@@ -78,25 +77,6 @@ func prepare(ctx context.Context, req *chat.Request, m *Model, limit int64) (*pr
 		p.additional[name] = raw
 	}
 	return p, nil
-}
-
-// foreignReasoning leaves out reasoning that this family can't have written: it
-// has none, so another provider's model did, and nobody else takes it back.
-func (p *prepared) foreignReasoning() error {
-	if p.model.Publisher == "" || p.model.Publisher == "anthropic" || p.family.Capabilities.Reasoning != "none" {
-		return nil
-	}
-	for i, m := range p.req.Messages { // turns leaves out those with nothing left
-		kept := slices.DeleteFunc(m.Blocks, func(b chat.Block) bool {
-			switch b.(type) {
-			case chat.Thinking, chat.Redacted:
-				return true
-			}
-			return false
-		})
-		p.req.Messages[i].Blocks = kept
-	}
-	return nil
 }
 
 // checkContent refuses what the family is known not to take, before it costs a

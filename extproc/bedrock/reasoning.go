@@ -94,7 +94,7 @@ func (p *prepared) forgotThinking() bool {
 	if !slices.ContainsFunc(m[n-1].Blocks, results) {
 		return false
 	}
-	switch m[n-2].Blocks[0].(type) {
+	switch m[n-2].Blocks[0].(type) { // its turn must begin with it, wherever else it thought
 	case chat.Thinking, chat.Redacted:
 		return false
 	}

@@ -10,9 +10,11 @@ type restorer struct {
 	output string            // the output tool's name on the wire; "" is none
 
 	open  map[int]bool // indexes of output tool blocks
-	held  []chat.Event // text that came while an output tool was still awaited
+	held  []chat.Event // text that came while an output tool was still awaited, and what must not overtake it
 	made  bool         // the output tool was used
 	wrote bool         // and gave input
+
+	ordered bool // reasoning is among what is held: all else waits behind it
 }
 
 func (r *restorer) events(in []chat.Event) []chat.Event {
@@ -37,37 +39,68 @@ func (r *restorer) events(in []chat.Event) []chat.Event {
 				} else {
 					r.open[e.Index] = false
 				}
-				r.made, r.held = true, nil
+				r.made = true
+				out = r.release(out)
 				continue
 			}
-			out = append(out, r.named(e))
+			out = r.put(out, r.named(e))
 		case chat.ToolDelta:
 			first, ours := r.open[e.Index]
 			switch {
 			case !ours:
-				out = append(out, e)
+				out = r.put(out, e)
 			case first && e.JSON != "":
 				r.wrote = true
 				out = append(out, chat.TextDelta{Index: e.Index, Text: e.JSON})
 			}
 		case chat.BlockStop:
-			if first := r.open[e.Index]; first && !r.wrote {
-				out = append(out, chat.TextDelta{Index: e.Index, Text: "{}"})
+			if r.open[e.Index] {
+				out = r.whole(out)
 			}
-			out = append(out, e)
+			out = r.put(out, e)
 		case chat.TextDelta:
 			if !r.made {
 				r.held = append(r.held, e)
 			}
+		case chat.ThinkingDelta, chat.RedactedDelta:
+			r.ordered = r.ordered || len(r.held) > 0
+			out = r.put(out, e)
 		case chat.Stop:
-			out = append(out, r.held...)
-			r.held = nil
-			if r.made && e.Reason == chat.ToolUseStop {
-				e.Reason = chat.EndTurn
-			}
-			out = append(out, e)
+			out = append(r.whole(r.release(out)), e)
 		default:
 			out = append(out, e)
+		}
+	}
+	return out
+}
+
+// put passes an event on, or has it wait behind text that waits: reasoning says what
+// came before it.
+func (r *restorer) put(out []chat.Event, e chat.Event) []chat.Event {
+	if r.ordered {
+		r.held = append(r.held, e)
+		return out
+	}
+	return append(out, e)
+}
+
+// release passes on what was held, but for text where the output tool gives that.
+func (r *restorer) release(out []chat.Event) []chat.Event {
+	for _, e := range r.held {
+		if _, text := e.(chat.TextDelta); !text || !r.made {
+			out = append(out, e)
+		}
+	}
+	r.held, r.ordered = nil, false
+	return out
+}
+
+// whole ends the output tool's input: one that never came is {}.
+func (r *restorer) whole(out []chat.Event) []chat.Event {
+	for index, first := range r.open {
+		if first && !r.wrote {
+			r.wrote = true
+			out = append(out, chat.TextDelta{Index: index, Text: "{}"})
 		}
 	}
 	return out

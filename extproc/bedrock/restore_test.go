@@ -132,13 +132,20 @@ func TestOutputToolIsTheText(t *testing.T) {
 		"twice":                    {[][]chat.Event{use(0, "out", `{"a":1}`), use(1, "out", `{"b":2}`)}, chat.ToolUseStop, `{"a":1}||end_turn`},
 		"cut":                      {[][]chat.Event{use(0, "out", `{"a":`)}, chat.MaxTokens, `{"a":||max_tokens`},
 		"not used: the text is it": {[][]chat.Event{says(0, `{"a":1}`)}, chat.EndTurn, `{"a":1}||end_turn`},
+		"never begun":              {[][]chat.Event{{chat.ToolStart{Index: 0, ID: "t", Name: "out"}}}, chat.ToolUseStop, `{}||end_turn`},
+		"a call beside it":         {[][]chat.Event{use(0, "out", `{"a":1}`), use(1, "f", `{"b":1}`)}, chat.ToolUseStop, `{"a":1}|f{"b":1}|tool_use`},
+		"said to be the end":       {[][]chat.Event{use(0, "out", `{"a":1}`)}, chat.EndTurn, `{"a":1}||end_turn`},
 		"another tool instead":     {[][]chat.Event{says(0, "let me see"), use(1, "f", `{"b":1}`)}, chat.ToolUseStop, `let me see|f{"b":1}|tool_use`},
 	} {
-		r := restorer{output: "out"}
+		r, ends := restorer{output: "out"}, stops{}
 		var got []chat.Event
 		for _, batch := range append(tt.events, []chat.Event{chat.Stop{Reason: tt.stop}}, []chat.Event{chat.UsageSnapshot{Usage: chat.Usage{Input: ptr(1), Output: ptr(1)}}}) {
 			for _, e := range batch { // one by one, as a stream brings them
-				got = append(got, r.events([]chat.Event{e})...)
+				kept, _, err := ends.name(r.events([]chat.Event{e}))
+				if err != nil {
+					t.Fatal(err)
+				}
+				got = append(got, kept...)
 			}
 		}
 		answer, err := chat.Collect(got)

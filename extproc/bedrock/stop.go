@@ -9,7 +9,9 @@ import (
 	"github.com/aws/aws-sdk-go-v2/service/bedrockruntime/types"
 )
 
-// stops sees to it that an answer's stop reason is one that chat knows.
+// stops sees to it that an answer's stop reason is one that chat knows, and true:
+// ToolUseStop exactly where the caller has calls to run and nothing cut the answer.
+// Models get that wrong both ways.
 type stops struct{ calls, stopped, counted bool }
 
 // name replaces the raw stop reason among the events, which come in the answer's
@@ -58,24 +60,29 @@ func (s *stops) whole(events []chat.Event) (kept []chat.Event, notes []string, e
 	return kept, notes, nil
 }
 
-// stopReason maps Converse's stop reasons. known is false for one that this
-// version has no name for: it counts as a tool use where calls were made, else
-// as an end of turn. The malformed ones are upstream faults.
+// stopReason maps Converse's stop reasons, which are Claude's too. known is false for
+// one that this version has no name for. One that ends a turn in good order is a tool
+// use where calls were made, and an end of turn where not; others are so with calls as
+// well. The malformed ones are upstream faults.
 func stopReason(raw types.StopReason, calls bool) (reason chat.StopReason, known bool, err error) {
+	reason, known = chat.StopReason(raw), true
 	switch raw {
-	case types.StopReasonEndTurn, types.StopReasonToolUse, types.StopReasonMaxTokens, types.StopReasonStopSequence,
-		types.StopReasonContentFiltered, types.StopReasonGuardrailIntervened, types.StopReasonModelContextWindowExceeded:
-		return chat.StopReason(raw), true, nil
-	case types.StopReason(chat.Refusal), types.StopReason(chat.PauseTurn):
-		return chat.StopReason(raw), true, nil
+	case types.StopReasonMaxTokens, types.StopReasonModelContextWindowExceeded, types.StopReasonContentFiltered,
+		types.StopReasonGuardrailIntervened, types.StopReason(chat.Refusal), types.StopReason(chat.PauseTurn):
+		return reason, true, nil
 	case types.StopReasonMalformedModelOutput, types.StopReasonMalformedToolUse:
 		return "", true, &fault.Error{Kind: fault.Upstream, Status: http.StatusBadGateway,
 			Message: "the model's output was malformed", Err: &Exception{Type: string(raw)}}
+	case types.StopReasonEndTurn, types.StopReasonStopSequence:
+	case types.StopReasonToolUse:
+		reason = chat.EndTurn
+	default:
+		reason, known = chat.EndTurn, false
 	}
 	if calls {
-		return chat.ToolUseStop, false, nil
+		reason = chat.ToolUseStop
 	}
-	return chat.EndTurn, false, nil
+	return reason, known, nil
 }
 
 // tokenUsage maps Converse's token counts; absent is not zero.

@@ -167,15 +167,15 @@ func (p *prepared) rename() error {
 			r.ToolChoice.Name = p.output
 		}
 	}
-	length := p.family.Capabilities.CallIDLength
+	c := &p.family.Capabilities
 	for _, m := range r.Messages {
 		for i, b := range m.Blocks {
 			switch b := b.(type) {
 			case chat.ToolUse:
-				b.ID, b.Name = callID(b.ID, length), a.wire(b.Name)
+				b.ID, b.Name = callID(b.ID, c), a.wire(b.Name)
 				m.Blocks[i] = b
 			case chat.ToolResult:
-				b.ID = callID(b.ID, length)
+				b.ID = callID(b.ID, c)
 				m.Blocks[i] = b
 			}
 		}

@@ -6,6 +6,7 @@ import (
 	"strings"
 	"testing"
 
+	"aisix/admin/resource"
 	"aisix/extproc/chat"
 )
 
@@ -44,6 +45,9 @@ func TestEffortBehindToolResults(t *testing.T) {
 		"signed":                               {"anthropic.claude-3-7-sonnet-20250219-v1:0", []chat.Block{chat.Thinking{Text: "t", Signature: "s"}}, true},
 		"redacted":                             {"anthropic.claude-sonnet-4-5-20250929-v1:0", []chat.Block{chat.Redacted{Data: "cg=="}}, true},
 		"unsigned is as forgotten":             {"anthropic.claude-sonnet-4-5-20250929-v1:0", []chat.Block{chat.Thinking{Text: "t"}}, false},
+		"text before the reasoning":            {"anthropic.claude-sonnet-4-5-20250929-v1:0", []chat.Block{chat.Text{Text: "a"}, chat.Thinking{Text: "t", Signature: "s"}}, false},
+		"reasoning before and behind text":     {"anthropic.claude-sonnet-4-5-20250929-v1:0", []chat.Block{chat.Thinking{Signature: "s"}, chat.Text{Text: "a"}, chat.Redacted{Data: "cg=="}}, true},
+		"another model's":                      {"anthropic.claude-sonnet-4-5-20250929-v1:0", []chat.Block{chat.Thinking{Text: "t", Signature: "s", Publisher: "amazon"}}, false},
 		"adaptive takes either":                {"anthropic.claude-opus-4-6-v1", nil, true},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -82,6 +86,34 @@ func TestCallIDsOfMistral(t *testing.T) {
 	if len(ids) != 4 || string(ids[0][1]) != string(ids[2][1]) || string(ids[1][1]) != "abcDEF123" || string(ids[3][1]) != "abcDEF123" ||
 		!regexp.MustCompile(`^[a-zA-Z0-9]{9}$`).Match(ids[0][1]) {
 		t.Errorf("ids of calls and results: %s", ids)
+	}
+}
+
+// Kimi reads in its ids which call was which, and so gets all as they are: those that
+// other models wrote too.
+func TestCallIDsOfKimi(t *testing.T) {
+	ids := []string{"functions.f:0", "functions.f:1", "call_1", "<é> " + strings.Repeat("x", 100)}
+	r := asks(chat.ToolChoice{}, chat.Tool{Name: "f"})
+	var calls, results []chat.Block
+	for _, id := range ids {
+		calls, results = append(calls, chat.ToolUse{ID: id, Name: "f"}), append(results, chat.ToolResult{ID: id})
+	}
+	r.Messages = append(r.Messages, chat.Message{Role: chat.Assistant, Blocks: calls}, chat.Message{Role: chat.User, Blocks: results})
+	for model, kept := range map[string]bool{"moonshot.kimi-k2-thinking": true, "us.moonshotai.kimi-k2.5": true, "qwen.qwen3-32b-v1:0": false, "anthropic.claude-opus-4-6-v1": false, "acme.model-1": false} {
+		body := string(newCall(t, r, target(model)).body)
+		for i, id := range ids {
+			want := 0
+			if kept || i == 2 {
+				want = 2
+			}
+			if n := strings.Count(body, string(marshal(id))); n != want {
+				t.Errorf("%s: the id %s goes up %d times, want %d: %s", model, id, n, want, body)
+			}
+		}
+	}
+	own := compile(&resource.Model{ModelName: "acme.model-1", Bedrock: resource.Bedrock{Capabilities: capabilities(t, `{"call_ids":"any"}`)}})
+	if body := string(newCall(t, r, own).body); strings.Count(body, `"functions.f:0"`) != 2 {
+		t.Errorf("the resource says that ids are free: %s", body)
 	}
 }
 

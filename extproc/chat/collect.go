@@ -76,6 +76,7 @@ type part struct {
 	start     ToolStart
 	text      strings.Builder // text, reasoning, redacted data, a tool's input
 	signature strings.Builder
+	publisher string
 }
 
 func (f *fold) add(e Event) {
@@ -97,8 +98,11 @@ func (f *fold) add(e Event) {
 		p := f.think(e.Index, thinkingPart)
 		p.text.WriteString(e.Text)
 		p.signature.WriteString(e.Signature)
+		p.by(e.Publisher)
 	case RedactedDelta:
-		f.think(e.Index, redactedPart).text.WriteString(e.Data)
+		p := f.think(e.Index, redactedPart)
+		p.text.WriteString(e.Data)
+		p.by(e.Publisher)
 	case Stop:
 		f.response.Stop = e.Reason
 	case UsageSnapshot:
@@ -119,8 +123,10 @@ func (f *fold) write(index int) *part {
 	return f.text
 }
 
-// think is at for reasoning: a new block ends the one before.
+// think is at for reasoning: a new block ends the one before, and text that comes
+// after it is behind it.
 func (f *fold) think(index int, kind partKind) *part {
+	f.text = nil
 	if f.thought != index {
 		f.endThought()
 	}
@@ -151,18 +157,24 @@ func (f *fold) begin(index int, kind partKind) *part {
 	return p
 }
 
+func (p *part) by(publisher string) {
+	if publisher != "" {
+		p.publisher = publisher
+	}
+}
+
 func (p *part) block() Block {
 	switch p.kind {
 	case thinkingPart:
 		if p.text.Len() == 0 && p.signature.Len() == 0 {
 			return nil
 		}
-		return Thinking{Text: p.text.String(), Signature: p.signature.String()}
+		return Thinking{Text: p.text.String(), Signature: p.signature.String(), Publisher: p.publisher}
 	case redactedPart:
 		if p.text.Len() == 0 {
 			return nil
 		}
-		return Redacted{Data: p.text.String()}
+		return Redacted{Data: p.text.String(), Publisher: p.publisher}
 	case toolPart:
 		if p.start.Server {
 			return nil

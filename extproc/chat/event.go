@@ -34,17 +34,20 @@ type ToolDelta struct {
 	JSON  string
 }
 
-// ThinkingDelta adds text, or the signature, to a reasoning block.
+// ThinkingDelta adds text, or the signature, to a reasoning block. Publisher is the
+// block's, in any of its deltas.
 type ThinkingDelta struct {
 	Index     int
 	Text      string
 	Signature string
+	Publisher string
 }
 
-// RedactedDelta adds to a redacted reasoning block's Data.
+// RedactedDelta adds to a redacted reasoning block's Data. Publisher is the block's.
 type RedactedDelta struct {
-	Index int
-	Data  string
+	Index     int
+	Data      string
+	Publisher string
 }
 
 // BlockStop closes a block.

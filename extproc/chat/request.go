@@ -105,16 +105,20 @@ type ToolResult struct {
 }
 
 // Thinking is what the model thought (a reasoning block), with the signature that lets it be sent
-// back. A block without a signature can't be sent to Claude again.
+// back. A block without a signature can't be sent back to anybody.
 type Thinking struct {
 	Text      string
 	Signature string
+	Publisher string // who made the model that wrote it; "" is not known
 }
 
 // Redacted is reasoning that the model keeps to itself. Data is the provider's own
 // string, to be sent back as it came; where the provider's format has bytes, their
 // standard base64.
-type Redacted struct{ Data string }
+type Redacted struct {
+	Data      string
+	Publisher string // as Thinking's
+}
 
 // CachePoint marks the end of a prefix worth caching: it follows the block that
 // carried the mark. TTL is "", "5m" or "1h".

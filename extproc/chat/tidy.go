@@ -16,12 +16,12 @@ const emptyResult = "(empty)"
 
 // Tidy gives a copy of r, which Check has passed, whose messages are turns as every
 // Bedrock family wants them: blank text left out, and turns with nothing in them;
-// neighbours of one role merged part by part, assistant blocks in the order reasoning,
-// text, tool use, the results of one assistant turn first in the user turn after it
-// and in the order of the calls, tool inputs that are JSON objects, and no white space
-// at the end of a prefill. Reasoning without a signature is left out: nobody takes it
-// back. A system message keeps its place, as a turn of its own; between calls and their
-// results there is none, so that it stands behind the results.
+// neighbours of one role merged part by part, the results of one assistant turn first
+// in the user turn after it and in the order of the calls, tool inputs that are JSON
+// objects, and no white space at the end of a prefill. What the assistant said keeps its
+// order, which its reasoning is signed for. Reasoning without a signature is left out:
+// nobody takes it back. A system message keeps its place, as a turn of its own; between
+// calls and their results there is none, so that it stands behind the results.
 //
 // OpenAI's clients need that, who send what their format cannot order, and whoever
 // asks a model of another family. It changes what was said: an upstream that speaks
@@ -44,7 +44,9 @@ func Tidy(r *Request) (*Request, error) {
 	t.add(r.Messages)
 	var before groupList // the turn before, in order
 	for i := range t.turns {
-		t.turns[i].groups.order(before)
+		if t.turns[i].role == User {
+			t.turns[i].groups.order(before)
+		}
 		before = t.turns[i].groups
 	}
 	if n := len(t.turns); t.turns[n-1].role == Assistant {
@@ -261,8 +263,8 @@ func mended(b Block) Block {
 	return b
 }
 
-// order sorts a turn: results first, in the order of the calls that are in the
-// turn before, and reasoning; tool use last.
+// order sorts a user's turn: results first, in the order of the calls that are in
+// the turn before. The assistant's is as the model spoke, message by message.
 func (l groupList) order(before groupList) {
 	place := map[string]int{} // of a call's result
 	for _, g := range before {
@@ -271,16 +273,10 @@ func (l groupList) order(before groupList) {
 		}
 	}
 	rank := func(b Block) int {
-		switch b := b.(type) {
-		case ToolResult:
-			return place[b.ID]
-		case Thinking, Redacted:
-			return len(place)
-		case ToolUse:
-			return len(place) + 2
-		default:
-			return len(place) + 1
+		if r, ok := b.(ToolResult); ok {
+			return place[r.ID]
 		}
+		return len(place)
 	}
 	slices.SortStableFunc(l, func(a, b group) int { return rank(a.block) - rank(b.block) })
 }

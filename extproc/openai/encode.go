@@ -41,14 +41,6 @@ type reply struct {
 	ToolCalls        []toolCall      `json:"tool_calls,omitempty"`
 }
 
-type thinkingBlock struct {
-	Index     *int    `json:"index,omitempty"` // in streams
-	Type      string  `json:"type"`
-	Thinking  *string `json:"thinking,omitempty"`
-	Signature string  `json:"signature,omitempty"`
-	Data      string  `json:"data,omitempty"` // the provider's own string
-}
-
 type toolCall struct {
 	ID       string       `json:"id"`
 	Type     string       `json:"type"`
@@ -84,17 +76,20 @@ type completionDetails struct {
 func (a *asked) Whole(h chat.Heading, r *chat.Response) ([]byte, error) {
 	message := reply{Role: "assistant"}
 	var text, reasoning strings.Builder
+	var at place
 	for _, b := range r.Blocks {
 		switch b := b.(type) {
 		case chat.Text:
 			text.WriteString(b.Text)
+			at.text(b.Text)
 		case chat.Thinking:
 			reasoning.WriteString(b.Text)
-			message.ThinkingBlocks = append(message.ThinkingBlocks, thinking(b))
+			message.ThinkingBlocks = append(message.ThinkingBlocks, thinking(b, at))
 		case chat.Redacted:
-			message.ThinkingBlocks = append(message.ThinkingBlocks, redacted(b))
+			message.ThinkingBlocks = append(message.ThinkingBlocks, redacted(b, at))
 		case chat.ToolUse:
 			message.ToolCalls = append(message.ToolCalls, toolCall{b.ID, "function", functionCall{b.Name, string(b.Input)}})
+			at.ToolCalls++
 		default: // a model answers with nothing else
 		}
 	}
@@ -114,14 +109,6 @@ func (a *asked) Whole(h chat.Heading, r *chat.Response) ([]byte, error) {
 	})
 }
 
-func thinking(b chat.Thinking) thinkingBlock {
-	return thinkingBlock{Type: "thinking", Thinking: &b.Text, Signature: b.Signature}
-}
-
-func redacted(b chat.Redacted) thinkingBlock {
-	return thinkingBlock{Type: "redacted_thinking", Data: b.Data}
-}
-
 // newUsage counts as OpenAI does: cached tokens are in prompt_tokens, where Anthropic has them
 // beside, and reasoning is in completion_tokens.
 func newUsage(u chat.Usage) usage {
@@ -139,7 +126,8 @@ func newUsage(u chat.Usage) usage {
 // asked for the calls that were made.
 func finishReason(s chat.StopReason, calls int) string {
 	switch s {
-	// The calls do not decide here: bedrock has settled which reason an answer with calls has.
+	// The calls do not decide here: bedrock has settled which reason an answer with calls has,
+	// and one without.
 	case chat.EndTurn, chat.StopSequence, chat.PauseTurn:
 		return "stop"
 	case chat.MaxTokens, chat.ContextExceeded:

@@ -246,9 +246,9 @@ func eventOf(r source, ids int) chat.Event {
 	case 7:
 		return chat.ThinkingDelta{Index: i, Text: s}
 	case 8:
-		return chat.ThinkingDelta{Index: i, Signature: s}
+		return chat.ThinkingDelta{Index: i, Signature: s, Publisher: []string{"", "anthropic", "amazon"}[r.next(3)]}
 	case 9:
-		return chat.RedactedDelta{Index: i, Data: s}
+		return chat.RedactedDelta{Index: i, Data: s, Publisher: []string{"", "anthropic"}[r.next(2)]}
 	case 10:
 		return chat.BlockStop{Index: i}
 	default:
@@ -310,13 +310,14 @@ func FuzzStream(f *testing.F) {
 }
 
 // TestStreamOrder pins what the fold does not see: text that follows a tool call
-// stands behind it, reasoning before its block, and the counts come last.
+// stands behind it, all blocks of reasoning in one delta behind the rest, and the counts
+// come last.
 func TestStreamOrder(t *testing.T) {
 	one := 1
 	s := (&asked{model: "m", usage: true}).Stream(chat.Heading{ID: "x"})
 	var out []byte
 	for _, e := range []chat.Event{
-		chat.ThinkingDelta{Index: 0, Text: "h"}, chat.ThinkingDelta{Index: 0, Signature: "s"},
+		chat.ThinkingDelta{Index: 0, Text: "h"}, chat.ThinkingDelta{Index: 0, Signature: "s"}, chat.BlockStop{Index: 0}, chat.RedactedDelta{Index: 9, Data: "r"},
 		chat.TextDelta{Index: 1, Text: "a"}, chat.ToolStart{Index: 2, ID: "c", Name: "f"}, chat.ToolDelta{Index: 2, JSON: "{}"}, chat.BlockStop{Index: 2},
 		chat.TextDelta{Index: 3, Text: "b"}, chat.UsageSnapshot{Usage: chat.Usage{Input: &one, Output: &one}}, chat.Stop{Reason: chat.EndTurn},
 	} {
@@ -334,7 +335,7 @@ func TestStreamOrder(t *testing.T) {
 			}
 		}
 	}
-	want := []string{`"role"`, `"reasoning_content"`, `"thinking_blocks"`, `"content":"a"`, `"name"`, `"arguments":"{}"`, `"content":"b"`, `"finish_reason":"stop"`, `"prompt_tokens"`, "[DONE]"}
+	want := []string{`"role"`, `"reasoning_content"`, `"content":"a"`, `"name"`, `"arguments":"{}"`, `"content":"b"`, `"thinking_blocks"`, `"finish_reason":"stop"`, `"prompt_tokens"`, "[DONE]"}
 	if !slices.Equal(kinds, want) {
 		t.Errorf("order %v, want %v", kinds, want)
 	}

@@ -102,6 +102,8 @@ type pastThinking struct {
 	Thinking     string         `json:"thinking"`
 	Signature    string         `json:"signature"`
 	Data         string         `json:"data"`
+	After        place          `json:"after"`
+	Publisher    string         `json:"publisher"`
 	Index        strict.Ignored `json:"index"` // of our own deltas
 	CacheControl strict.Ignored `json:"cache_control"`
 	Others       strict.Others  `json:",embed"`
@@ -125,9 +127,9 @@ func (b *pastThinking) Check() *strict.Error {
 
 func (b *pastThinking) toChat() chat.Block {
 	if *b.Type == "thinking" {
-		return chat.Thinking{Text: b.Thinking, Signature: b.Signature}
+		return chat.Thinking{Text: b.Thinking, Signature: b.Signature, Publisher: b.Publisher}
 	}
-	return chat.Redacted{Data: b.Data} // the provider's own string, not ours to read
+	return chat.Redacted{Data: b.Data, Publisher: b.Publisher} // the provider's own string, not ours to read
 }
 
 // conversation is a request's messages in the making.
@@ -184,26 +186,23 @@ func (c *conversation) message(m *message, param string) error {
 	return nil
 }
 
-// assistant puts blocks in the order in which a model writes them, since OpenAI's members have none:
-// reasoning, text, calls. A refusal is text that the model said.
+// assistant puts blocks in the order in which the model wrote them, as far as its reasoning tells;
+// else in that in which a model writes, since OpenAI's members have none: reasoning, text, calls.
+// A refusal is text that the model said.
 func (m *message) assistant(said []chat.Block) []chat.Block {
-	var blocks []chat.Block
-	if m.ThinkingBlocks != nil {
-		for i := range m.ThinkingBlocks {
-			blocks = append(blocks, m.ThinkingBlocks[i].toChat())
-		}
-	} else if m.ReasoningContent != nil && *m.ReasoningContent != "" {
-		blocks = append(blocks, chat.Thinking{Text: *m.ReasoningContent})
+	thoughts := m.ThinkingBlocks
+	if kind := "thinking"; thoughts == nil && m.ReasoningContent != nil && *m.ReasoningContent != "" {
+		thoughts = []pastThinking{{Type: &kind, Thinking: *m.ReasoningContent}}
 	}
-	blocks = append(blocks, said...)
 	if m.Refusal != nil && *m.Refusal != "" {
-		blocks = append(blocks, chat.Text{Text: *m.Refusal})
+		said = append(said, chat.Text{Text: *m.Refusal})
 	}
+	var calls []chat.Block
 	for _, call := range m.ToolCalls {
-		blocks = append(blocks, chat.ToolUse{ID: call.ID, Name: call.Function.Name, Input: json.RawMessage(call.Function.Arguments)})
-		blocks = mark(blocks, cmp.Or(call.cachePoint(), call.Function.cachePoint()))
+		calls = append(calls, chat.ToolUse{ID: call.ID, Name: call.Function.Name, Input: json.RawMessage(call.Function.Arguments)})
+		calls = mark(calls, cmp.Or(call.cachePoint(), call.Function.cachePoint()))
 	}
-	return blocks
+	return spoken(thoughts, said, calls)
 }
 
 // toolResult is a user's turn. Tidy merges it with those beside it, in the order of the calls.

@@ -13,16 +13,18 @@ import (
 )
 
 // stream writes one answer as chunks. It keeps what has to wait: the stop reason and
-// the counts until the end, reasoning with its signature until its block ends.
+// the counts until the end, and so have reasoning's blocks, whose text alone goes out
+// as it comes.
 type stream struct {
 	asked   *asked
 	heading chat.Heading
 
 	head, tail []byte // of every chunk: before and after the delta
-	calls      int    // tool calls begun
 	tool       map[int]*toolStream
 	thought    *thoughtStream
-	thoughts   int // thinking blocks written
+	thoughts   int    // thinking blocks that ended
+	blocks     []byte // these, as JSON
+	said       place  // text, and the calls that began
 	stop       chat.StopReason
 	counts     chat.Usage
 }
@@ -37,9 +39,11 @@ type toolStream struct {
 // thoughtStream is a reasoning block in the making.
 type thoughtStream struct {
 	index     int
+	after     place
 	redacted  bool
 	text      strings.Builder // or redacted data
 	signature strings.Builder
+	publisher string
 }
 
 // Stream begins a stream of chunks. With stream_options.include_usage the last chunk
@@ -57,7 +61,8 @@ func (s *stream) Append(dst []byte, e chat.Event) ([]byte, error) {
 	dst = s.begin(dst, "")
 	switch e := e.(type) {
 	case chat.TextDelta:
-		dst = s.endThought(dst)
+		s.endThought()
+		s.said.text(e.Text)
 		// A new block with an old index ends that one: some services send no stop.
 		dst = s.endTool(dst, e.Index)
 		if e.Text != "" {
@@ -66,7 +71,7 @@ func (s *stream) Append(dst []byte, e chat.Event) ([]byte, error) {
 			dst = s.close(appendString(dst, e.Text))
 		}
 	case chat.ToolStart:
-		dst = s.endThought(dst)
+		s.endThought()
 		dst = s.endTool(dst, e.Index)
 		dst = s.beginTool(dst, e)
 	case chat.ToolDelta:
@@ -75,6 +80,7 @@ func (s *stream) Append(dst []byte, e chat.Event) ([]byte, error) {
 		dst = s.think(dst, e.Index, false)
 		s.thought.text.WriteString(e.Text)
 		s.thought.signature.WriteString(e.Signature)
+		s.thought.by(e.Publisher)
 		if e.Text != "" {
 			dst = s.open(dst)
 			dst = append(dst, `"reasoning_content":`...)
@@ -84,9 +90,10 @@ func (s *stream) Append(dst []byte, e chat.Event) ([]byte, error) {
 		dst = s.think(dst, e.Index, true)
 		// Nothing is written before its block ends: half of it is of no use to anybody.
 		s.thought.text.WriteString(e.Data)
+		s.thought.by(e.Publisher)
 	case chat.BlockStop:
 		if s.thought != nil && s.thought.index == e.Index {
-			dst = s.endThought(dst)
+			s.endThought()
 		}
 		dst = s.endTool(dst, e.Index)
 	// Both wait for Finish: counts come after the reason, and nothing may follow the last chunk.
@@ -111,14 +118,19 @@ func (s *stream) Finish(dst []byte) ([]byte, error) {
 		return dst, chat.ErrNoUsage
 	}
 	dst = s.begin(dst, "")
-	dst = s.endThought(dst)
+	s.endThought()
 	// Blocks that never stopped, in the order of the calls.
 	for _, at := range slices.SortedFunc(maps.Keys(s.tool), func(a, b int) int { return cmp.Compare(s.tool[a].index, s.tool[b].index) }) {
 		dst = s.endTool(dst, at)
 	}
+	// All in one: of members that it does not know, openai-node keeps the last delta's.
+	if s.thoughts > 0 {
+		dst = append(s.open(dst), `"thinking_blocks":[`...)
+		dst = s.close(append(append(dst, s.blocks...), ']'))
+	}
 	dst = append(sse.Open(dst), s.head...)
 	dst = append(dst, `"choices":[{"index":0,"delta":{},"finish_reason":"`...)
-	dst = append(dst, finishReason(s.stop, s.calls)...)
+	dst = append(dst, finishReason(s.stop, s.said.ToolCalls)...)
 	dst = append(dst, `"}]`...)
 	dst = sse.Close(append(dst, s.tail...))
 	// With no choices, as OpenAI has it: clients that look at choices[0] must test for it.
@@ -176,12 +188,12 @@ func (s *stream) close(dst []byte) []byte {
 // beginTool writes the frame that has id and name, with empty arguments. A tool that the model ran
 // itself is not shown, and takes no index.
 func (s *stream) beginTool(dst []byte, e chat.ToolStart) []byte {
-	t := &toolStream{index: s.calls, server: e.Server}
+	t := &toolStream{index: s.said.ToolCalls, server: e.Server}
 	s.tool[e.Index] = t
 	if e.Server {
 		return dst
 	}
-	s.calls++
+	s.said.ToolCalls++
 	dst = s.openTool(dst, t)
 	dst = append(dst, `"id":`...)
 	dst = appendString(dst, e.ID)
@@ -233,33 +245,41 @@ func (s *stream) think(dst []byte, index int, redacted bool) []byte {
 	if t := s.thought; t != nil && t.index == index && t.redacted == redacted {
 		return dst
 	}
-	dst = s.endThought(dst)
+	s.endThought()
 	dst = s.endTool(dst, index)
-	s.thought = &thoughtStream{index: index, redacted: redacted}
+	s.thought = &thoughtStream{index: index, redacted: redacted, after: s.said}
 	return dst
 }
 
-// endThought writes the current reasoning block whole, as it must be sent back.
+func (t *thoughtStream) by(publisher string) {
+	if publisher != "" {
+		t.publisher = publisher
+	}
+}
+
+// endThought keeps the current reasoning block whole, as it must be sent back.
 // Its index lets clients that add up deltas keep the blocks apart.
-func (s *stream) endThought(dst []byte) []byte {
+func (s *stream) endThought() {
 	t := s.thought
 	if t == nil {
-		return dst
+		return
 	}
 	s.thought = nil
 	if t.text.Len() == 0 && t.signature.Len() == 0 {
-		return dst // nothing that could be sent back
+		return // nothing that could be sent back
 	}
-	dst = append(s.open(dst), `"thinking_blocks":[`...)
-	block := redacted(chat.Redacted{Data: t.text.String()})
+	block := redacted(chat.Redacted{Data: t.text.String(), Publisher: t.publisher}, t.after)
 	if !t.redacted {
-		block = thinking(chat.Thinking{Text: t.text.String(), Signature: t.signature.String()})
+		block = thinking(chat.Thinking{Text: t.text.String(), Signature: t.signature.String(), Publisher: t.publisher}, t.after)
 	}
 	n := s.thoughts
-	s.thoughts++
 	block.Index = &n
-	if body, err := marshal(block); err == nil { // strings and an int always marshal
-		dst = append(dst, body...)
+	body, err := marshal(block)
+	if err != nil { // strings and numbers always marshal
+		return
 	}
-	return s.close(append(dst, ']'))
+	if s.thoughts++; n > 0 {
+		s.blocks = append(s.blocks, ',')
+	}
+	s.blocks = append(s.blocks, body...)
 }
