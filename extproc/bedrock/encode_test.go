@@ -202,6 +202,8 @@ func TestEncoding(t *testing.T) {
 		{name: "knobs of ConverseStream", model: nova, req: with(func(r *chat.Request) { r.Stream = true }), options: resource.Bedrock{GuardrailConfig: &resource.GuardrailConfig{Identifier: "gr1", Version: "DRAFT", StreamMode: "async"}},
 			want: []string{`"guardrailConfig":{"guardrailIdentifier":"gr1","guardrailVersion":"DRAFT","streamProcessingMode":"async"}`}},
 		{name: "a service tier that the resource lets through", model: nova, req: with(func(r *chat.Request) { r.ServiceTier = "priority" }), options: resource.Bedrock{AllowOverride: []string{"serviceTier"}}, want: []string{`"serviceTier":{"type":"priority"}`}},
+		{name: "the reserved one too", model: claude45, req: with(func(r *chat.Request) { r.ServiceTier = "reserved" }), options: resource.Bedrock{AllowOverride: []string{"serviceTier"}}},
+		{name: "and not everybody's", model: claude45, req: with(func(r *chat.Request) { r.ServiceTier = "reserved" }), refused: "service_tier"},
 		{name: "and one that it does not", model: nova, req: with(func(r *chat.Request) { r.ServiceTier = "priority" }), refused: "service_tier"},
 		{name: "no tier", model: nova, req: with(func(r *chat.Request) { r.ServiceTier = "auto" }), missing: []string{"serviceTier"}},
 		{name: "the caller's user", model: claude35, req: with(func(r *chat.Request) { r.User = "u-1" }), want: []string{`"metadata":{"user_id":"u-1"}`}},

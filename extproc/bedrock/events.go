@@ -21,6 +21,7 @@ type Events struct {
 	decode  func(event any) ([]chat.Event, error)
 	stops   stops
 	restore restorer
+	tier    []chat.Event // of the header, until the first events
 	failed  error
 }
 
@@ -64,7 +65,11 @@ func (e *Events) Next() ([]chat.Event, error) {
 	if len(e.reply.notes) < maxNotes {
 		e.reply.notes = append(e.reply.notes, notes...)
 	}
-	return e.restore.events(events), nil
+	events = e.restore.events(e.reply.call.model.counted(events))
+	if len(events) > 0 && len(e.tier) > 0 { // beside what is an answer, never alone
+		events, e.tier = append(e.tier, events...), nil
+	}
+	return events, nil
 }
 
 // Buffered reports whether Next has a whole frame at hand and will not read.

@@ -76,12 +76,12 @@ func (r *Reply) Whole(body []byte) ([]chat.Event, error) {
 	}
 	r.notes = append(r.notes, notes...)
 	restore := r.restorer()
-	return restore.events(events), nil
+	return append(headerTier(r.header), restore.events(r.call.model.counted(events))...), nil
 }
 
 // Events reads the event stream body.
 func (r *Reply) Events(body io.Reader) *Events {
-	e := &Events{reply: r, frames: frameReader{r: body}, restore: r.restorer()}
+	e := &Events{reply: r, frames: frameReader{r: body}, restore: r.restorer(), tier: headerTier(r.header)}
 	if r.call.model.invokes() {
 		e.codec, e.decode = newEventCodec(schemas.ResponseStream), new(invokeStream).decode
 	} else {
