@@ -46,13 +46,15 @@ func (p *prepared) budget(effort string) {
 	p.setThinking(raw)
 }
 
-// room settles max_tokens, once it is known how much the model thinks. What the
-// caller wrote stands, and so do additional fields; what is ours to choose, and the
-// default of a model resource, is always above a thinking budget. Converse needs none
-// but for a budget.
+// room settles max_tokens, once it is known how much the model thinks. What additional
+// fields say of it stands, and so does what the caller wrote beside thinking of its own:
+// Bedrock says what is wrong with the two. Otherwise it is always above a thinking
+// budget: what is ours to choose, the default of a model resource, and the caller's word
+// beside a budget that the operator wrote. Converse needs none but for a budget.
 func (p *prepared) room() error {
 	_, written := p.knobs.additional["max_tokens"]
-	if written || p.req.MaxTokens != nil {
+	callers := p.req.MaxTokens != nil
+	if written || callers && p.callersThinking {
 		return nil
 	}
 	answer := answerRoom
@@ -66,6 +68,9 @@ func (p *prepared) room() error {
 		return nil
 	case p.maxTokens != nil:
 		n = budget + *p.maxTokens
+		if callers {
+			p.note("max_tokens was raised above the thinking budget of the model's configuration")
+		}
 	case budget > 0:
 		n = budget + answer
 	case !p.model.invokes():
