@@ -7,6 +7,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"maps"
+	"reflect"
 	"slices"
 	"strings"
 	"unicode/utf8"
@@ -22,8 +23,8 @@ type Options struct {
 	Thinking    json.RawMessage // the thinking object; nil is none
 	Effort      string          // output_config.effort; "" is none
 	StrictTools bool            // the model takes strict on a tool
-	// Extra are further top-level members (top_k, …). What the request itself
-	// says wins over a member of the same name.
+	// Extra are further top-level members (top_k, …). They win over what the request
+	// says, member by member where both are objects (output_config).
 	Extra map[string]json.RawMessage
 }
 
@@ -33,7 +34,8 @@ var unextendable = []string{"anthropic_version", "messages", "model", "stream", 
 
 // EncodeRequest gives InvokeModel's body for req, which chat.Tidy and bedrock have
 // prepared: roles alternate, names and ids are legal, blocks are not blank;
-// a Format that still stands goes out natively, and Reasoning has become options.
+// a Format that still stands goes out natively, Reasoning has become options, and
+// MaxTokens, which the body needs, is there or among the extra members.
 // Errors are *fault.Error: a block or a member that Claude has no place for.
 func EncodeRequest(req *chat.Request, o Options) ([]byte, error) {
 	r := request{
@@ -46,10 +48,6 @@ func EncodeRequest(req *chat.Request, o Options) ([]byte, error) {
 		StopSequences: req.Stop,
 		Thinking:      o.Thinking,
 		Metadata:      userMetadata(req.User),
-	}
-	if r.MaxTokens == nil && o.Extra["max_tokens"] == nil {
-		n := DefaultMaxTokens
-		r.MaxTokens = &n
 	}
 	var err error
 	if r.System, err = encodeBlocks(req.System, "messages"); err != nil {
@@ -242,17 +240,16 @@ func userMetadata(user string) *metadata {
 }
 
 // marshal gives r's JSON with the extra members behind it, in the order of their
-// names.
+// names, and without its own of those names.
 func marshal(r request, extra map[string]json.RawMessage) ([]byte, error) {
-	body, err := unescaped(r)
-	if err != nil || len(extra) == 0 {
-		return body, err
+	if len(extra) == 0 {
+		return unescaped(r)
 	}
 	own, err := r.members()
 	if err != nil {
 		return nil, err
 	}
-	body = body[:len(body)-1]
+	var tail []byte
 	for _, name := range slices.Sorted(maps.Keys(extra)) {
 		if slices.Contains(unextendable, name) {
 			return nil, fault.Invalid(name, "%s is not allowed among additional request fields", name)
@@ -260,16 +257,45 @@ func marshal(r request, extra map[string]json.RawMessage) ([]byte, error) {
 		if !json.Valid(extra[name]) {
 			return nil, fault.Invalid(name, "%s must be JSON", name)
 		}
-		if own[name] != nil {
-			continue
-		}
 		key, err := unescaped(name)
 		if err != nil {
 			return nil, err
 		}
-		body = append(append(append(append(body, ','), key...), ':'), extra[name]...)
+		value := extra[name]
+		if own[name] != nil {
+			r.drop(name)
+			if value, err = overlay(own[name], value); err != nil {
+				return nil, err
+			}
+		}
+		tail = append(append(append(append(tail, ','), key...), ':'), value...)
 	}
-	return append(body, '}'), nil
+	body, err := unescaped(r)
+	if err != nil {
+		return nil, err
+	}
+	return append(append(body[:len(body)-1], tail...), '}'), nil
+}
+
+// drop takes a member out.
+func (r *request) drop(name string) {
+	v := reflect.ValueOf(r).Elem()
+	for i := range v.NumField() {
+		if tag, _, _ := strings.Cut(v.Type().Field(i).Tag.Get("json"), ","); tag == name {
+			v.Field(i).SetZero()
+		}
+	}
+}
+
+// overlay is over, with what own has besides where both are objects. A thinking
+// object is one of several kinds, and never half of two.
+func overlay(own, over json.RawMessage) (json.RawMessage, error) {
+	var both, above map[string]json.RawMessage
+	if json.Unmarshal(own, &both) != nil || json.Unmarshal(over, &above) != nil || both == nil || above == nil || both["type"] != nil {
+		return over, nil
+	}
+	maps.Copy(both, above)
+	return unescaped(both)
 }
 
 // members are those that r has, without those that are the request itself: they

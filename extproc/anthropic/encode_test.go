@@ -26,7 +26,7 @@ var requests = map[string]struct {
 	req chat.Request
 	o   Options
 }{
-	"plain": {req: chat.Request{Stream: true, Messages: []chat.Message{{Role: chat.User, Blocks: []chat.Block{chat.Text{Text: "Say <hello> & go."}}}}}},
+	"plain": {req: chat.Request{Stream: true, MaxTokens: ptr(4096), Messages: []chat.Message{{Role: chat.User, Blocks: []chat.Block{chat.Text{Text: "Say <hello> & go."}}}}}},
 	"parameters": {
 		req: chat.Request{
 			System:    []chat.Block{chat.Text{Text: "Be brief."}, chat.CachePoint{TTL: "1h"}, chat.Text{Text: "Be kind."}},
@@ -36,12 +36,13 @@ var requests = map[string]struct {
 		},
 		o: Options{
 			Beta: []string{"context-1m-2025-08-07"}, Effort: "low", Thinking: json.RawMessage(`{"type":"enabled","budget_tokens":2048}`),
-			Extra: map[string]json.RawMessage{"top_k": json.RawMessage("40"), "temperature": json.RawMessage("1"), "context_management": json.RawMessage(`{"edits":[]}`)},
+			Extra: map[string]json.RawMessage{"top_k": json.RawMessage("40"), "temperature": json.RawMessage("1"), "output_config": json.RawMessage(`{"effort":"max","x":1}`), "thinking": json.RawMessage(`{"type":"disabled"}`), "context_management": json.RawMessage(`{"edits":[]}`)},
 		},
 	},
 	"extra_max_tokens": {req: chat.Request{}, o: Options{Extra: map[string]json.RawMessage{"max_tokens": json.RawMessage("77")}}},
-	"email_user":       {req: chat.Request{User: "someone@example.com"}},
+	"email_user":       {req: chat.Request{MaxTokens: ptr(4096), User: "someone@example.com"}},
 	"tools": {req: chat.Request{
+		MaxTokens: ptr(4096),
 		Messages: []chat.Message{
 			{Role: chat.User, Blocks: []chat.Block{chat.Text{Text: "Weather in Oslo and Rome?"}}},
 			{Role: chat.Assistant, Blocks: []chat.Block{

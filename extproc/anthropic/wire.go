@@ -5,9 +5,6 @@ import "encoding/json"
 // Version is the anthropic_version that Bedrock wants in a body.
 const Version = "bedrock-2023-05-31"
 
-// DefaultMaxTokens is sent where nobody named a bound: the body needs one.
-const DefaultMaxTokens = 4096
-
 // request is InvokeModel's body. It has no model (that is in the path) and no
 // stream (that is the operation).
 type request struct {

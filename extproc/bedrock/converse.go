@@ -94,6 +94,9 @@ func converseInput(ctx context.Context, p *prepared) (*bedrockruntime.ConverseIn
 
 func inference(p *prepared) *types.InferenceConfiguration {
 	r := p.req
+	if p.additional["max_tokens"] != nil { // written by hand: it goes out there
+		p.maxTokens = nil
+	}
 	if p.maxTokens == nil && r.Temperature == nil && r.TopP == nil && len(r.Stop) == 0 {
 		return nil
 	}

@@ -44,6 +44,7 @@ func converseReply(header http.Header, body []byte) ([]chat.Event, error) {
 		}
 		events = append(events, wholeBlock(i, b, input)...)
 	}
+	events = append(events, servedTier(out.ServiceTier)...)
 	return append(events, chat.Stop{Reason: chat.StopReason(out.StopReason)}, chat.UsageSnapshot{Usage: usage}), nil
 }
 
@@ -172,10 +173,11 @@ func converseEvent(e any) ([]chat.Event, error) {
 		}
 		return []chat.Event{chat.Stop{Reason: chat.StopReason(e.StopReason)}}, nil
 	case *types.ConverseStreamMetadataEvent:
-		if e.Usage == nil {
-			return nil, nil
+		events := servedTier(e.ServiceTier)
+		if e.Usage != nil {
+			events = append(events, chat.UsageSnapshot{Usage: tokenUsage(e.Usage)})
 		}
-		return []chat.Event{chat.UsageSnapshot{Usage: tokenUsage(e.Usage)}}, nil
+		return events, nil
 	default:
 		return nil, nil
 	}

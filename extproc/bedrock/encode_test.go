@@ -64,7 +64,7 @@ func TestEncoding(t *testing.T) {
 	}{
 		{name: "max_tokens of the request", model: claude35, req: with(func(r *chat.Request) { r.MaxTokens = ptr(7) }), options: resource.Bedrock{MaxTokens: ptr(9)}, want: []string{`"max_tokens":7`}},
 		{name: "of the resource", model: claude35, req: userSays("q"), options: resource.Bedrock{MaxTokens: ptr(9)}, want: []string{`"max_tokens":9`}},
-		{name: "Claude's default", model: claude35, req: userSays("q"), want: []string{`"anthropic_version":"bedrock-2023-05-31"`, `"max_tokens":4096`}, missing: []string{`"model"`, `"stream"`}},
+		{name: "Claude's default", model: claude35, req: userSays("q"), want: []string{`"anthropic_version":"bedrock-2023-05-31"`, `"max_tokens":8192`}, missing: []string{`"model"`, `"stream"`}},
 		{name: "Converse has none", model: nova, req: userSays("q"), missing: []string{"inferenceConfig"}},
 		{name: "but the resource's", model: nova, req: userSays("q"), options: resource.Bedrock{MaxTokens: ptr(9)}, want: []string{`"inferenceConfig":{"maxTokens":9}`}},
 		{name: "sampling as it came", model: nova, req: with(func(r *chat.Request) { r.Temperature, r.TopP, r.Stop = ptr(0.1), ptr(0.25), []string{"a", "b"} }),
@@ -101,7 +101,7 @@ func TestEncoding(t *testing.T) {
 			r.Tools, r.ToolChoice = []chat.Tool{tool, {Name: "h"}}, chat.ToolChoice{Mode: chat.ToolChoiceAuto, Only: []string{"h"}}
 		}), want: []string{`"name":"h"`}, missing: []string{`"name":"f"`}},
 		{name: "no tools at all", model: titan, req: with(func(r *chat.Request) { r.Tools = []chat.Tool{tool} }), refused: "tools"},
-		{name: "one call at a time", model: claude35, req: with(func(r *chat.Request) { r.Tools, r.ParallelToolCalls = []chat.Tool{tool}, ptr(false) }), want: []string{`"tool_choice":{"type":"auto","disable_parallel_tool_use":true}`}},
+		{name: "one call at a time", model: claude45, req: with(func(r *chat.Request) { r.Tools, r.ParallelToolCalls = []chat.Tool{tool}, ptr(false) }), want: []string{`"tool_choice":{"type":"auto","disable_parallel_tool_use":true}`}},
 		{name: "a schema that is none", model: nova, req: with(func(r *chat.Request) {
 			r.Tools = []chat.Tool{{Name: "f", Schema: json.RawMessage(`{"type":"string"}`)}}
 		}), refused: "tools"},
@@ -119,20 +119,23 @@ func TestEncoding(t *testing.T) {
 		{name: "a tool of that name", model: nova, req: with(func(r *chat.Request) {
 			r.Tools, r.Format = []chat.Tool{{Name: "json_output"}}, &chat.Format{Schema: json.RawMessage(schema)}
 		}), want: []string{`"name":"json_output"`, `"name":"json_output_`}},
-		{name: "thinking forbids forcing", model: claude37, req: with(func(r *chat.Request) {
+		{name: "an effort does not forbid forcing", model: claude37, req: with(func(r *chat.Request) {
 			r.Format, r.Reasoning, r.MaxTokens = &chat.Format{Schema: json.RawMessage(schema)}, &chat.Reasoning{Effort: "low"}, ptr(9000)
+		}), want: []string{`"tool_choice":{"type":"tool","name":"json_output"}`}, missing: []string{"thinking"}},
+		{name: "the caller's own thinking does", model: claude37, req: with(func(r *chat.Request) {
+			r.Format, r.Reasoning, r.MaxTokens = &chat.Format{Schema: json.RawMessage(schema)}, &chat.Reasoning{Thinking: json.RawMessage(`{"type":"enabled","budget_tokens":2048}`)}, ptr(9000)
 		}), want: []string{`"tool_choice":{"type":"auto"}`, `"thinking":{"type":"enabled","budget_tokens":2048}`}},
 		{name: "no format at all", model: titan, req: format(schema), refused: "response_format"},
 		{name: "a format that is no object", model: nova, req: format(`{"type":"array"}`), refused: "response_format"},
 
-		{name: "effort by a budget under max_tokens", model: claude37, req: effort("high"), want: []string{`"thinking":{"type":"enabled","budget_tokens":3072}`}},
+		{name: "effort by a budget under max_tokens", model: claude37, req: effort("high"), want: []string{`"max_tokens":32768`, `"thinking":{"type":"enabled","budget_tokens":16384}`}},
 		{name: "a budget too small is left out", model: claude37, req: with(func(r *chat.Request) { r.Reasoning, r.MaxTokens = &chat.Reasoning{Effort: "high"}, ptr(1024) }), missing: []string{"thinking"}},
 		{name: "the least budget", model: claude37, req: with(func(r *chat.Request) { r.Reasoning, r.MaxTokens = &chat.Reasoning{Effort: "high"}, ptr(1025) }), want: []string{`"budget_tokens":1024`}},
 		{name: "no budget behind a prefill", model: claude37, req: with(func(r *chat.Request) {
 			r.Reasoning = &chat.Reasoning{Effort: "high"}
 			r.Messages = append(r.Messages, chat.Message{Role: chat.Assistant, Blocks: []chat.Block{chat.Text{Text: "{"}}})
 		}), missing: []string{"thinking"}},
-		{name: "effort by adaptive thinking", model: claude46, req: effort("minimal"), want: []string{`"thinking":{"type":"adaptive"}`, `"output_config":{"effort":"low"}`}},
+		{name: "effort by adaptive thinking", model: claude46, req: effort("minimal"), want: []string{`"thinking":{"type":"adaptive","display":"summarized"}`, `"output_config":{"effort":"low"}`}},
 		{name: "the most that it knows", model: claude46, req: effort("xhigh"), want: []string{`"output_config":{"effort":"max"}`}},
 		{name: "none", model: claude46, req: effort("none"), missing: []string{"thinking", "effort"}},
 		{name: "effort of Nova 2", model: nova2, req: effort("max"), want: []string{`"additionalModelRequestFields":{"reasoningConfig":{"type":"enabled","maxReasoningEffort":"high"}}`}},
@@ -199,6 +202,8 @@ func TestEncoding(t *testing.T) {
 		{name: "knobs of ConverseStream", model: nova, req: with(func(r *chat.Request) { r.Stream = true }), options: resource.Bedrock{GuardrailConfig: &resource.GuardrailConfig{Identifier: "gr1", Version: "DRAFT", StreamMode: "async"}},
 			want: []string{`"guardrailConfig":{"guardrailIdentifier":"gr1","guardrailVersion":"DRAFT","streamProcessingMode":"async"}`}},
 		{name: "a service tier that the resource lets through", model: nova, req: with(func(r *chat.Request) { r.ServiceTier = "priority" }), options: resource.Bedrock{AllowOverride: []string{"serviceTier"}}, want: []string{`"serviceTier":{"type":"priority"}`}},
+		{name: "the reserved one too", model: claude45, req: with(func(r *chat.Request) { r.ServiceTier = "reserved" }), options: resource.Bedrock{AllowOverride: []string{"serviceTier"}}},
+		{name: "and not everybody's", model: claude45, req: with(func(r *chat.Request) { r.ServiceTier = "reserved" }), refused: "service_tier"},
 		{name: "and one that it does not", model: nova, req: with(func(r *chat.Request) { r.ServiceTier = "priority" }), refused: "service_tier"},
 		{name: "no tier", model: nova, req: with(func(r *chat.Request) { r.ServiceTier = "auto" }), missing: []string{"serviceTier"}},
 		{name: "the caller's user", model: claude35, req: with(func(r *chat.Request) { r.User = "u-1" }), want: []string{`"metadata":{"user_id":"u-1"}`}},

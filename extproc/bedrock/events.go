@@ -23,6 +23,7 @@ type Events struct {
 	tagged  tagged
 	restore restorer
 	stops   stops
+	tier    []chat.Event // of the header, until the first events
 	failed  error
 }
 
@@ -60,12 +61,15 @@ func (e *Events) Next() ([]chat.Event, error) {
 		return nil, e.fail(e.reply.decodeFault(err))
 	}
 	e.reply.call.model.attribute(events)
-	events, notes, err := e.stops.name(e.restore.events(e.tagged.events(e.ids.events(events)))) // last: it counts the calls that are the caller's
+	events, notes, err := e.stops.name(e.restore.events(e.tagged.events(e.ids.events(e.reply.call.model.counted(events))))) // last: it counts the calls that are the caller's
 	if err != nil {
 		return nil, e.fail(e.reply.decodeFault(err))
 	}
 	if len(e.reply.notes) < maxNotes {
 		e.reply.notes = append(e.reply.notes, notes...)
+	}
+	if len(events) > 0 && len(e.tier) > 0 { // beside what is an answer, never alone
+		events, e.tier = append(e.tier, events...), nil
 	}
 	return events, nil
 }

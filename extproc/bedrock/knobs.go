@@ -106,8 +106,8 @@ func (k *knobs) tierOf(req *chat.Request, o resource.Bedrock) error {
 	if !slices.Contains(o.AllowOverride, "serviceTier") {
 		return fault.Invalid("service_tier", "service_tier %s is not allowed for this model", quote(req.ServiceTier))
 	}
-	if !oneOf(req.ServiceTier, "flex", "priority") {
-		return fault.Invalid("service_tier", "service_tier must be one of auto, default, flex and priority")
+	if !oneOf(req.ServiceTier, "flex", "priority", "reserved") {
+		return fault.Invalid("service_tier", "service_tier must be one of auto, default, flex, priority and reserved")
 	}
 	k.tier = &resource.ServiceTier{Type: req.ServiceTier}
 	return nil

@@ -5,7 +5,6 @@ import (
 	"context"
 	"encoding/json"
 	"slices"
-	"strings"
 
 	"aisix/admin/resource"
 	"aisix/extproc/chat"
@@ -25,11 +24,12 @@ type prepared struct {
 	output string            // the tool that stands in for structured output, "" is none
 	notes  []string          // for the operator's log
 
-	maxTokens  *int
-	format     *chat.Format               // natively structured output, nil is none
-	thinking   json.RawMessage            // Anthropic's thinking object
-	effort     string                     // output_config.effort
-	additional map[string]json.RawMessage // additional fields of the model
+	maxTokens       *int
+	format          *chat.Format               // natively structured output, nil is none
+	thinking        json.RawMessage            // Anthropic's thinking object
+	effort          string                     // output_config.effort
+	callersThinking bool                       // thinking is the caller's own object
+	additional      map[string]json.RawMessage // additional fields of the model
 }
 
 // prepare checks and rewrites; req stays as it is. Tidy's copy has turns and blocks
@@ -54,12 +54,19 @@ func prepare(ctx context.Context, req *chat.Request, m *Model, limit int64) (*pr
 		p.maxTokens = m.options.MaxTokens
 	}
 	for _, step := range []func() error{
-		p.turns,        // first: whose they are
-		p.checkContent, // what is refused by a look comes before what costs
+		p.turns,         // first: whose they are
+		p.checkContent,  // what is refused by a look comes before what costs
+		p.writtenFields, // before what they replace is refused
 		p.sampling,
 		func() error { return p.tools(ctx) }, // settles definitions and choice, which the next ones ask for
-		p.reasoning,                          // before what may force a tool: thinking and a forced tool exclude each other
-		p.structuredOutput,                   // may add a tool of ours, as the last one
+		p.serialTools,
+		p.ownThinking,      // before what may force a tool: thinking and a forced tool exclude each other
+		p.structuredOutput, // may add a tool of ours, as the last one, and force it
+		p.reasoning,        // what it makes of an effort gives way to a forced tool
+		p.room,             // holds what is thought, too
+		p.thinkingSamples,
+		p.mergeFields, // what was written by hand wins over what we derived
+		p.effortExcludes,
 		func() error { return p.plainSchemas(ctx, limit) }, // all tools are there, ours too
 		p.separateTools, // moves blocks into results
 		p.rename,        // all names are there; until here they are the caller's
@@ -71,10 +78,6 @@ func prepare(ctx context.Context, req *chat.Request, m *Model, limit int64) (*pr
 		if err := step(); err != nil {
 			return nil, err
 		}
-	}
-	// What was written by hand wins over what we derived.
-	for name, raw := range k.additional {
-		p.additional[name] = raw
 	}
 	return p, nil
 }
@@ -152,40 +155,6 @@ func (p *prepared) checkBlocks(blocks []chat.Block, param string) error {
 				return err
 			}
 		}
-	}
-	return nil
-}
-
-// sampling places what Converse has no member for, or refuses it by name.
-func (p *prepared) sampling() error {
-	c, r := &p.family.Capabilities, p.req
-	if c.StopMax != nil && len(r.Stop) > *c.StopMax && !p.model.ignores("stop") {
-		return fault.Invalid("stop", "this model allows at most %d stop sequences", *c.StopMax)
-	}
-	for _, x := range []struct {
-		name  string
-		value *float64
-	}{{"frequency_penalty", r.FrequencyPenalty}, {"presence_penalty", r.PresencePenalty}} {
-		if x.value == nil || *x.value == 0 || p.model.ignores(x.name) {
-			continue
-		}
-		if denies(c.Penalties) {
-			return fault.Invalid(x.name, "this model does not support %s", x.name)
-		}
-		p.additional[x.name] = marshal(*x.value)
-	}
-	if r.Seed != nil && has(c.Seed) {
-		p.additional["seed"] = marshal(*r.Seed)
-	}
-	if k := p.knobs.topK; k != nil && !p.model.ignores("top_k") {
-		var n int
-		if json.Unmarshal(k, &n) != nil || n < 0 {
-			return fault.Invalid("top_k", "top_k must be a non-negative integer")
-		}
-		if c.TopKField == "" {
-			return fault.Invalid("top_k", "this model does not support top_k")
-		}
-		place(p.additional, strings.Split(c.TopKField, "."), k)
 	}
 	return nil
 }

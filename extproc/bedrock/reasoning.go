@@ -1,77 +1,165 @@
 package bedrock
 
 import (
-	"bytes"
 	"encoding/json"
 	"slices"
 
-	"aisix/extproc/anthropic"
 	"aisix/extproc/chat"
 	"aisix/extproc/fault"
 )
 
-// Thinking budgets of the efforts, in tokens, before they are kept under
-// max_tokens; a budget under minBudget is none.
-var budgets = map[string]int{"minimal": 1024, "low": 2048, "medium": 8192, "high": 16384, "xhigh": 32768, "max": 65536}
-
-const minBudget = 1024
-
-// reasoning turns the caller's wish into the family's own control.
-func (p *prepared) reasoning() error {
+// ownThinking takes the thinking object that somebody wrote: the operator's among the
+// additional fields, else the caller's. It comes before what may force a tool of ours,
+// for thinking and a forced tool exclude each other.
+func (p *prepared) ownThinking() error {
 	r := p.req.Reasoning
-	if r == nil {
+	claude := p.model.Publisher == "anthropic" || p.model.Publisher == ""
+	if raw := p.knobs.additional["thinking"]; claude && raw != nil {
+		p.thinking = raw // goes out with the fields, as it is
+		if r != nil {
+			p.note("thinking is set by the model's configuration: the request's reasoning_effort or thinking was left out")
+			p.req.Reasoning = nil
+		}
 		return nil
 	}
-	if !isNull(r.Thinking) {
-		if p.model.Publisher != "anthropic" && p.model.Publisher != "" {
-			if p.model.ignores("thinking") {
-				return nil
-			}
+	if r == nil || isNull(r.Thinking) {
+		return nil
+	}
+	if !claude {
+		if !p.model.ignores("thinking") {
 			return fault.Invalid("thinking", "this model does not support thinking: use reasoning_effort")
 		}
-		p.setThinking(r.Thinking)
+		p.req.Reasoning = &chat.Reasoning{Effort: r.Effort}
 		return nil
 	}
+	p.callersThinking = true
+	p.setThinking(r.Thinking)
 	if r.Effort == "" || p.model.ignores("reasoning_effort") {
 		return nil
 	}
-	effort, ok := p.family.Efforts[r.Effort]
-	if !ok {
-		effort = r.Effort
+	// The object wins; an effort says how much only where it leaves that open.
+	control := p.family.Capabilities.Reasoning
+	if thinkingType(r.Thinking) != "adaptive" || r.Effort == "none" || control == "none" || control == "budget" {
+		p.note("reasoning_effort was left out: the request's thinking says otherwise")
+		return nil
 	}
-	switch p.family.Capabilities.Reasoning {
-	case "none":
-		if r.Effort != "none" {
-			return fault.Invalid("reasoning_effort", "this model does not support reasoning_effort")
-		}
+	p.setEffort(p.word(r.Effort))
+	return nil
+}
+
+// reasoning turns the caller's effort into the family's own control. The tool choice
+// is settled by now, ours for structured output too.
+func (p *prepared) reasoning() error {
+	defer p.thinkUnforced()
+	r := p.req.Reasoning
+	if r == nil || r.Effort == "" || p.thinking != nil || p.model.ignores("reasoning_effort") {
+		return nil
+	}
+	if r.Effort == "none" {
+		p.dontThink()
+		return nil
+	}
+	control := p.family.Capabilities.Reasoning
+	if control == "none" {
+		return fault.Invalid("reasoning_effort", "this model does not support reasoning_effort")
+	}
+	unforced := !p.forced() || !denies(p.family.ForcedThinking)
+	if !unforced {
+		p.note("the model does not think beside a tool that it must call: reasoning_effort does not make it think")
+	}
+	effort := p.word(r.Effort)
+	switch control {
 	case "budget":
-		if r.Effort != "none" && !p.forgotThinking() {
+		switch {
+		case !unforced:
+		case p.forgotThinking():
+			p.note("the model does not think by a budget after a prefill, or after tool results whose thinking_blocks did not come back: reasoning_effort was left out")
+		default:
 			p.budget(r.Effort)
 		}
 	case "adaptive":
-		if r.Effort != "none" {
+		if unforced {
 			p.setThinking(json.RawMessage(`{"type":"adaptive"}`))
-			p.effort = effort
 		}
+		p.setEffort(effort) // says how much it writes where it does not think, too
 	case "effort":
-		if r.Effort == "none" {
-			return nil // what the family does unasked
-		}
-		if len(p.family.ReasoningFields) == 0 { // a model resource said so
-			p.effort = effort
-		}
-		for name, raw := range p.family.ReasoningFields {
-			p.additional[name] = bytes.ReplaceAll(raw, []byte(`"$effort"`), marshal(effort))
+		switch {
+		case !unforced:
+		case len(p.family.ReasoningFields) == 0: // a model resource said so
+			p.setEffort(effort)
+		default:
+			p.effortFields(effort)
 		}
 	default: // not known: Converse has a member for it, and its own validation
-		if r.Effort != "none" {
-			if effort == "minimal" {
-				effort = "low"
-			}
-			p.effort = effort
+		if effort == "minimal" {
+			effort = "low"
 		}
+		p.setEffort(effort)
 	}
 	return nil
+}
+
+// word is the family's for an effort.
+func (p *prepared) word(effort string) string {
+	if word, ok := p.family.Efforts[effort]; ok {
+		return word
+	}
+	return effort
+}
+
+// dontThink is effort none: said where the model would think unasked and can be told
+// not to.
+func (p *prepared) dontThink() {
+	if word, ok := p.family.Efforts["none"]; ok && len(p.family.ReasoningFields) > 0 {
+		p.effortFields(word)
+		return
+	}
+	switch p.family.Capabilities.Thinks {
+	case "unasked":
+		if c := p.family.Capabilities.Reasoning; c == "adaptive" || c == "budget" {
+			p.setThinking(json.RawMessage(`{"type":"disabled"}`))
+		}
+	case "always":
+		p.note("the model always thinks: reasoning_effort none has no effect")
+	}
+}
+
+// thinkUnforced keeps a model from thinking that would do so unasked beside a tool
+// that it must call. Whether Bedrock refuses the two where nobody asked for thinking
+// is not known; not to think is taken by every model that can be told so.
+func (p *prepared) thinkUnforced() {
+	c := &p.family.Capabilities
+	if p.thinking == nil && c.Thinks == "unasked" && c.Reasoning == "adaptive" && p.forced() && denies(p.family.ForcedThinking) {
+		p.setThinking(json.RawMessage(`{"type":"disabled"}`))
+	}
+}
+
+// forced reports whether a tool must be called.
+func (p *prepared) forced() bool {
+	mode := p.req.ToolChoice.Mode
+	return mode == chat.ToolChoiceAny || mode == chat.ToolChoiceTool
+}
+
+// effortFields puts the family's word where the family has it, but where the operator
+// wrote something there.
+func (p *prepared) effortFields(effort string) {
+	for name, raw := range p.family.ReasoningFields {
+		field := withEffort(raw, effort)
+		if overlaps(field, p.knobs.additional[name]) {
+			p.note(name + " is set by the model's configuration: reasoning_effort was left out")
+			continue
+		}
+		p.additional[name] = field
+	}
+}
+
+// setEffort sets output_config.effort, but where the operator did.
+func (p *prepared) setEffort(effort string) {
+	if overlaps(json.RawMessage(`{"effort":""}`), p.knobs.additional["output_config"]) {
+		p.note("output_config.effort is set by the model's configuration: reasoning_effort was left out")
+		return
+	}
+	p.effort = effort
 }
 
 // forgotThinking reports whether Claude would refuse to think by a budget: behind
@@ -101,26 +189,17 @@ func (p *prepared) forgotThinking() bool {
 	return true
 }
 
-// budget thinks within three quarters of what may be written, so that an answer
-// has room, but with no less than the least budget where that fits.
-func (p *prepared) budget(effort string) {
-	limit := anthropic.DefaultMaxTokens
-	if p.maxTokens != nil {
-		limit = *p.maxTokens
-	}
-	n := min(budgets[effort], max(limit/4*3, minBudget))
-	if n < minBudget || n >= limit {
-		return
-	}
-	raw, _ := json.Marshal(struct { // can't fail
-		Type   string `json:"type"`
-		Budget int    `json:"budget_tokens"`
-	}{"enabled", n})
-	p.setThinking(raw)
-}
-
-// setThinking puts Anthropic's object where the operation has it.
+// setThinking puts Anthropic's object where the operation has it. An adaptive one
+// that says nothing of its display gets the family's: models that show nothing of
+// themselves would answer with empty reasoning.
 func (p *prepared) setThinking(raw json.RawMessage) {
+	if display := p.family.ThinkingDisplay; display != "" && thinkingType(raw) == "adaptive" && isNull(members(raw)["display"]) {
+		says := members(raw)
+		delete(says, "display")
+		rest := object(says)
+		raw = append(append(rest[:len(rest)-1], `,"display":`...), marshal(display)...)
+		raw = append(raw, '}')
+	}
 	p.thinking = raw
 	if !p.model.invokes() {
 		p.additional["thinking"] = raw
@@ -130,11 +209,14 @@ func (p *prepared) setThinking(raw json.RawMessage) {
 // thinks reports whether the model will be asked to think in a way that excludes a
 // forced tool.
 func (p *prepared) thinks() bool {
-	if p.thinking == nil {
-		return false
-	}
+	return p.thinking != nil && thinkingType(p.thinking) != "disabled"
+}
+
+// thinkingType is adaptive, enabled or disabled; "" where the object is none.
+func thinkingType(raw json.RawMessage) string {
 	var t struct {
 		Type string `json:"type"`
 	}
-	return json.Unmarshal(p.thinking, &t) != nil || t.Type != "disabled"
+	_ = json.Unmarshal(raw, &t)
+	return t.Type
 }

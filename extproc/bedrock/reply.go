@@ -72,17 +72,17 @@ func (r *Reply) Whole(body []byte) ([]chat.Event, error) {
 	}
 	ids, tagged, restore := callIDs{answer: r.RequestID()}, newTagged(r.call.model.family.ThinkingTag), r.restorer()
 	r.call.model.attribute(events)
-	events, notes, err := new(stops).whole(restore.events(tagged.events(ids.events(events))))
+	events, notes, err := new(stops).whole(restore.events(tagged.events(ids.events(r.call.model.counted(events)))))
 	if err != nil {
 		return nil, r.decodeFault(err)
 	}
 	r.notes = append(r.notes, notes...)
-	return events, nil
+	return append(headerTier(r.header), events...), nil
 }
 
 // Events reads the event stream body.
 func (r *Reply) Events(body io.Reader) *Events {
-	e := &Events{reply: r, frames: frameReader{r: body}, ids: callIDs{answer: r.RequestID()}, tagged: newTagged(r.call.model.family.ThinkingTag), restore: r.restorer()}
+	e := &Events{reply: r, frames: frameReader{r: body}, ids: callIDs{answer: r.RequestID()}, tagged: newTagged(r.call.model.family.ThinkingTag), restore: r.restorer(), tier: headerTier(r.header)}
 	if r.call.model.invokes() {
 		e.codec, e.decode = newEventCodec(schemas.ResponseStream), new(invokeStream).decode
 	} else {

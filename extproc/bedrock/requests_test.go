@@ -149,7 +149,7 @@ func (g generator) options() resource.Bedrock {
 	o.MaxTokens = &n
 	o.GuardrailConfig = &resource.GuardrailConfig{Identifier: "abc123", Version: g.pick("DRAFT", "1"), Trace: g.pick("", "enabled", "enabled_full"), StreamMode: g.pick("", "sync", "async")}
 	o.PerformanceConfig = &resource.Performance{Latency: "standard"}
-	o.ServiceTier = &resource.ServiceTier{Type: g.pick("default", "flex")}
+	o.ServiceTier = &resource.ServiceTier{Type: g.pick("default", "flex", "reserved")}
 	o.RequestMetadata = map[string]string{"app": "gateway"}
 	return o
 }
@@ -157,7 +157,7 @@ func (g generator) options() resource.Bedrock {
 // callersOwn is what Bedrock says of combinations that a caller asked for: they
 // are passed on, for it to say so.
 var callersOwn = []string{
-	"cannot both be specified", "Thinking may not be enabled when tool_choice forces", "may only be set to 1 when thinking is enabled", "A maximum of 4 blocks with cache_control",
+	"cannot both be specified", "A maximum of 4 blocks with cache_control",
 }
 
 // What we send, a strict server written by somebody else takes; what we refuse

@@ -15,13 +15,14 @@ import (
 type stops struct{ calls, stopped, counted bool }
 
 // name replaces the raw stop reason among the events, which come in the answer's
-// order. What goes on after it is no part of the answer, but for its counts: kept is
-// without that. The notes are for the operator: a reason that has no name here.
+// order. What goes on after it is no part of the answer, but for its counts and its tier: kept
+// is without that. The notes are for the operator: a reason that has no name here.
 func (s *stops) name(events []chat.Event) (kept []chat.Event, notes []string, err error) {
 	kept = events[:0]
 	for _, e := range events {
 		_, counts := e.(chat.UsageSnapshot)
-		if s.stopped && !counts {
+		_, tier := e.(chat.ServedTier)
+		if s.stopped && !counts && !tier {
 			continue
 		}
 		switch x := e.(type) {

@@ -107,6 +107,8 @@ func (f *fold) add(e Event) {
 		f.response.Stop = e.Reason
 	case UsageSnapshot:
 		f.response.Usage = f.response.Usage.Update(e.Usage)
+	case ServedTier:
+		f.response.Tier = e.Name
 	case BlockStop:
 		delete(f.open, e.Index)
 	default: // an event of a later version adds nothing

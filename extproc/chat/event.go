@@ -62,6 +62,10 @@ type Stop struct {
 // UsageSnapshot carries the token counts so far: the last one wins.
 type UsageSnapshot struct{ Usage Usage }
 
+// ServedTier is the service tier that served the answer, where the upstream tells.
+// It may come at any place, even after Stop.
+type ServedTier struct{ Name string }
+
 func (Start) event()         {}
 func (ToolStart) event()     {}
 func (TextDelta) event()     {}
@@ -71,6 +75,7 @@ func (RedactedDelta) event() {}
 func (BlockStop) event()     {}
 func (Stop) event()          {}
 func (UsageSnapshot) event() {}
+func (ServedTier) event()    {}
 
 // StopReason is why a model stopped, in Bedrock's words.
 type StopReason string
@@ -122,4 +127,5 @@ type Response struct {
 	Blocks []Block // Text, Thinking, Redacted, ToolUse (server tools left out)
 	Stop   StopReason
 	Usage  Usage
+	Tier   string // the service tier that served; "" if the upstream did not tell
 }

@@ -26,7 +26,7 @@ type Request struct {
 	// Hints: used where the upstream has a place for them, otherwise without effect.
 	User        string            // the caller's own user id (user, safety_identifier)
 	Metadata    map[string]string // the caller's labels
-	ServiceTier string            // "", "auto", "default", "flex", "priority"
+	ServiceTier string            // "", "auto", "default", "flex", "priority", "reserved"
 
 	// Extensions are members that only the upstream understands (guardrailConfig,
 	// performanceConfig, additionalModelRequestFields, requestMetadata, top_k,
@@ -174,6 +174,6 @@ type Format struct {
 
 // Reasoning asks the model to think, or not to.
 type Reasoning struct {
-	Effort   string          // OpenAI's reasoning_effort: none, minimal, low, medium, high, xhigh, max; "" if Thinking came
-	Thinking json.RawMessage // Anthropic's thinking object, as the caller sent it; wins over Effort
+	Effort   string          // OpenAI's reasoning_effort: none, minimal, low, medium, high, xhigh, max; "" if not said
+	Thinking json.RawMessage // Anthropic's thinking object, as the caller sent it; wins over Effort where both speak of the same
 }

@@ -23,6 +23,7 @@ type completion struct {
 	Model   string   `json:"model"`
 	Choices []choice `json:"choices"`
 	Usage   usage    `json:"usage"`
+	Tier    string   `json:"service_tier,omitempty"`
 }
 
 type choice struct {
@@ -106,6 +107,7 @@ func (a *asked) Whole(h chat.Heading, r *chat.Response) ([]byte, error) {
 		Model:   a.model,
 		Choices: []choice{{Message: message, FinishReason: &reason}},
 		Usage:   newUsage(r.Usage),
+		Tier:    r.Tier,
 	})
 }
 

@@ -23,6 +23,8 @@ var update = flag.Bool("update", false, "rewrite the tables in docs that tests m
 
 // documented are the families that docs/parameters.md has a column for.
 var documented = []struct{ title, model string }{
+	{"Claude 5.5", "anthropic.claude-opus-5-5"},
+	{"Claude 4.8", "anthropic.claude-opus-4-8"},
 	{"Claude 4.6", "anthropic.claude-opus-4-6-v1"},
 	{"Claude 4.5", "anthropic.claude-sonnet-4-5-20250929-v1:0"},
 	{"Claude 3.5", "anthropic.claude-3-5-sonnet-20241022-v2:0"},
@@ -33,6 +35,7 @@ var documented = []struct{ title, model string }{
 	{"Command R+", "cohere.command-r-plus-v1:0"},
 	{"Jamba 1.5", "ai21.jamba-1-5-large-v1:0"},
 	{"DeepSeek R1", "deepseek.r1-v1:0"},
+	{"GPT 5.6", "us.openai.gpt-5.6-sol"},
 	{"gpt-oss", "openai.gpt-oss-120b-1:0"},
 	{"Qwen 3", "qwen.qwen3-32b-v1:0"},
 	{"unknown", "acme.model-1"},

@@ -58,6 +58,7 @@ func TestParameters(t *testing.T) {
 		{`,"safety_identifier":"s","user":"u"`, func(r *chat.Request) { r.User = "s" }},
 		{`,"metadata":{"a":"b"}`, func(r *chat.Request) { r.Metadata = map[string]string{"a": "b"} }},
 		{`,"service_tier":"flex"`, func(r *chat.Request) { r.ServiceTier = "flex" }},
+		{`,"service_tier":"reserved"`, func(r *chat.Request) { r.ServiceTier = "reserved" }},
 		{`,"service_tier":"fast"`, func(r *chat.Request) { r.ServiceTier = "priority" }},
 		{`,"stream":true,"stream_options":{"include_usage":true,"include_obfuscation":false}`, func(r *chat.Request) { r.Stream = true }},
 		{`,"reasoning_effort":"max"`, func(r *chat.Request) { r.Reasoning = &chat.Reasoning{Effort: "max"} }},

@@ -120,7 +120,7 @@ func (r *chatRequest) Check() *strict.Error {
 		r.PresencePenalty.Within("/presence_penalty", -2, 2),
 		r.Seed.IntWithin("/seed", math.MinInt64, math.MaxInt64),
 		strict.OneOf("/reasoning_effort", r.ReasoningEffort, "none", "minimal", "low", "medium", "high", "xhigh", "max"),
-		strict.OneOf("/service_tier", r.ServiceTier, "auto", "default", "flex", "priority", "fast"),
+		strict.OneOf("/service_tier", r.ServiceTier, "auto", "default", "flex", "priority", "fast", "reserved"),
 		// These change what is answered, not how: who asks for one must be told that it is not had. Their
 		// defaults are harmless, and many clients send them.
 		only("/store", !r.Store, "is not supported: answers are not stored"),

@@ -20,6 +20,7 @@ type stream struct {
 	heading chat.Heading
 
 	head, tail []byte // of every chunk: before and after the delta
+	tier       string // the service tier that served; "" if nobody told
 	tool       map[int]*toolStream
 	thought    *thoughtStream
 	thoughts   int    // thinking blocks that ended
@@ -55,8 +56,12 @@ func (a *asked) Stream(h chat.Heading) chat.Writer {
 // Append appends what e means as server-sent events to dst: none, one or more.
 // Nothing is promised before the first event: that one brings the role.
 func (s *stream) Append(dst []byte, e chat.Event) ([]byte, error) {
-	if start, ok := e.(chat.Start); ok {
-		return s.begin(dst, start.ID), nil
+	switch e := e.(type) {
+	case chat.Start:
+		return s.begin(dst, e.ID), nil
+	case chat.ServedTier:
+		s.served(e.Name)
+		return dst, nil
 	}
 	dst = s.begin(dst, "")
 	switch e := e.(type) {
@@ -165,6 +170,7 @@ func (s *stream) begin(dst []byte, id string) []byte {
 	s.head = append(s.head, `,"model":`...)
 	s.head = appendString(s.head, s.asked.model)
 	s.head = append(s.head, ',')
+	s.head = s.appendTier(s.head)
 	// With include_usage every chunk has the member, null but in the last.
 	s.tail = append(s.tail, '}')
 	if s.asked.usage {
@@ -172,6 +178,24 @@ func (s *stream) begin(dst []byte, id string) []byte {
 	}
 	dst = s.open(dst)
 	return s.close(append(dst, `"role":"assistant","content":""`...))
+}
+
+// served takes note of the tier. Told ahead of the answer it is in every chunk, else in
+// those that are left.
+func (s *stream) served(tier string) {
+	late := s.head != nil && s.tier == ""
+	s.tier = tier
+	if late {
+		s.head = s.appendTier(s.head)
+	}
+}
+
+func (s *stream) appendTier(dst []byte) []byte {
+	if s.tier == "" {
+		return dst
+	}
+	dst = appendString(append(dst, `"service_tier":`...), s.tier)
+	return append(dst, ',')
 }
 
 // open begins a chunk with a delta, close ends it.

@@ -97,3 +97,46 @@ func unstopped(t testing.TB, n int) string {
 	}
 	return string(out)
 }
+
+// The tier that served is in every chunk from where it is told on, and in a whole
+// answer; nobody makes one up.
+func TestServedTier(t *testing.T) {
+	const member = `"model":"m","service_tier":"flex",`
+	start, text, stop := chat.Start{ID: "u"}, chat.TextDelta{Text: "a"}, chat.Stop{Reason: chat.EndTurn}
+	tier, counts := chat.ServedTier{Name: "flex"}, chat.UsageSnapshot{Usage: chat.Usage{Input: count(1), Output: count(1)}}
+	for _, test := range []struct {
+		name         string
+		events       []chat.Event
+		chunks, have int
+	}{
+		{"ahead of the answer", []chat.Event{tier, start, text, stop, counts}, 4, 4},
+		{"behind it", []chat.Event{start, text, stop, tier, counts}, 4, 2},
+		{"twice", []chat.Event{tier, start, text, stop, tier, counts}, 4, 4},
+		{"never", []chat.Event{start, text, stop, counts}, 4, 0},
+	} {
+		a := &asked{model: "m", usage: true}
+		s := a.Stream(chat.Heading{ID: "1"})
+		var out []byte
+		for _, e := range test.events {
+			var err error
+			if out, err = s.Append(out, e); err != nil {
+				t.Fatal(err)
+			}
+		}
+		out, err := s.Finish(out)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if chunks, have := strings.Count(string(out), `"id":"u"`), strings.Count(string(out), member); chunks != test.chunks || have != test.have {
+			t.Errorf("%s: %d of %d chunks have it, want %d of %d:\n%s", test.name, have, chunks, test.have, test.chunks, out)
+		}
+		answer, err := chat.Collect(test.events)
+		if err != nil {
+			t.Fatal(err)
+		}
+		body, err := a.Whole(chat.Heading{ID: "1"}, answer)
+		if err != nil || strings.Contains(string(body), `"service_tier":"flex"`) != (test.have > 0) || strings.Contains(string(body), "service_tier") != (test.have > 0) {
+			t.Errorf("%s: %s, %v", test.name, body, err)
+		}
+	}
+}

@@ -1,0 +1,48 @@
+package bedrock
+
+import (
+	"net/http"
+	"slices"
+
+	"aisix/extproc/chat"
+
+	"github.com/aws/aws-sdk-go-v2/service/bedrockruntime/types"
+)
+
+// servedTier is the tier that served an answer of Converse, as an event: none where
+// the answer does not tell, or names one that nobody knows.
+func servedTier(t *types.ServiceTier) []chat.Event {
+	if t == nil || !slices.Contains(t.Type.Values(), t.Type) {
+		return nil
+	}
+	return []chat.Event{chat.ServedTier{Name: string(t.Type)}}
+}
+
+// headerTier is that of an answer of InvokeModel, which tells it in a header.
+func headerTier(header http.Header) []chat.Event {
+	return servedTier(&types.ServiceTier{Type: types.ServiceTierType(header.Get("X-Amzn-Bedrock-Service-Tier"))})
+}
+
+// counted makes input tokens chat's, without those of the cache, where the family
+// counts these among them.
+func (m *Model) counted(events []chat.Event) []chat.Event {
+	if !m.family.InputHoldsCached {
+		return events
+	}
+	for i, e := range events {
+		s, ok := e.(chat.UsageSnapshot)
+		if !ok || s.Usage.Input == nil {
+			continue
+		}
+		n := *s.Usage.Input
+		for _, cached := range []*int{s.Usage.CacheRead, s.Usage.CacheWrite} {
+			if cached != nil {
+				n -= *cached
+			}
+		}
+		n = max(n, 0)
+		s.Usage.Input = &n
+		events[i] = s
+	}
+	return events
+}
