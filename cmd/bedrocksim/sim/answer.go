@@ -8,6 +8,7 @@ import (
 	"encoding/base64"
 	"encoding/json"
 	"fmt"
+	"net/url"
 	"slices"
 	"strings"
 	"unicode/utf8"
@@ -170,6 +171,11 @@ func (a *ask) text() string {
 			fmt.Fprintf(&b, "word%d ", i+1)
 		}
 		return strings.TrimSpace(b.String())
+	case a.do["say"] != "":
+		if text, err := url.QueryUnescape(a.do["say"]); err == nil {
+			return text
+		}
+		return a.do["say"]
 	case a.format != nil && a.model.has("loose_format"):
 		return "Here is the JSON that you asked for:\n```json\n" + compact(fill(a.format, a.prompt)) + "\n```"
 	case a.format != nil:

@@ -51,6 +51,7 @@ var vocabulary = []struct {
 	}},
 	{"The answer itself", []word{
 		{"words", "=n", "`word1 word2 …`, up to a million"},
+		{"say", "=text", "that text, written as in a URL's query (`+` is a space, `%0A` a line break)"},
 		{"call", "[=name]", "a call of that tool, known or not"},
 		{"call-id", "[=id]", "calls have that id, without a value an empty one"},
 		{"tier", "=name", "that service tier has served; otherwise the one that was asked for"},

@@ -74,6 +74,11 @@ var behaviours = map[string]func(*testing.T, *simulator){
 			t.Errorf("%+v", h)
 		}
 	},
+	"say": func(t *testing.T, s *simulator) {
+		if h := s.converseStream(t.Context(), nova, "sim:say={%22a%22:1}+is%0Ait x"); h.text != "{\"a\":1} is\nit" {
+			t.Errorf("%+v", h)
+		}
+	},
 	"call": func(t *testing.T, s *simulator) {
 		if h := s.converseStream(t.Context(), nova, "sim:call=lookup"); h.tool != "lookup" || h.stop != "tool_use" || h.input != "{}" {
 			t.Errorf("%+v", h)
