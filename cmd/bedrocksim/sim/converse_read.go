@@ -41,7 +41,7 @@ func readConverse(m model, body any) *ask {
 		kind := str(fields, name, "type")
 		a.thinking = a.thinking || kind == "enabled" || kind == "adaptive"
 	}
-	a.thinking = a.thinking || str(fields, "reasoning_effort") != "" || str(fields, "reasoning_config") != "" || str(fields, "reasoning", "effort") != ""
+	a.thinking = a.thinking || str(fields, "reasoning_effort") != "" || str(fields, "reasoning_config") != "" || str(fields, "reasoning", "effort") != "" || str(body, "outputConfig", "effort") != ""
 	a.tier = str(body, "serviceTier", "type")
 	a.think(str(fields, "thinking", "type"), str(fields, "thinking", "display"))
 	messages := items(body, "messages")
