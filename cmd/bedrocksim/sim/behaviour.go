@@ -55,6 +55,7 @@ var vocabulary = []struct {
 		{"call", "[=name]", "a call of that tool, known or not"},
 		{"call-id", "[=id]", "calls have that id, without a value an empty one"},
 		{"tier", "=name", "that service tier has served; otherwise the one that was asked for"},
+		{"is", "=model", "what an ARN stands for that does not show its model, `anthropic.claude-opus-4-7` say; from the control endpoint or the flag, not in a prompt"},
 		{"no-tools", "", "no tool is called"},
 		{"think", "", "a reasoning block, without being asked for"},
 		{"only-think", "", "a reasoning block and nothing else"},

@@ -84,6 +84,10 @@ var behaviours = map[string]func(*testing.T, *simulator){
 			t.Errorf("%+v", h)
 		}
 	},
+	"is": func(t *testing.T, s *simulator) {
+		s.put(t, "is=us.anthropic.claude-opus-4-7")
+		verdict(t, s, opaque, "converse", `{"messages":[{"role":"user","content":[{"text":"hi"}]}],"inferenceConfig":{"temperature":1}}`, "`temperature` is deprecated")
+	},
 	"no-tools": func(t *testing.T, s *simulator) {
 		out, err := s.client.ConverseStream(t.Context(), &bedrockruntime.ConverseStreamInput{ModelId: ptr(nova), Messages: said("sim:no-tools Paris?"), ToolConfig: weather})
 		if err != nil {

@@ -44,13 +44,7 @@ func resolve(segment, region string) (model, *fault) {
 	} else if !foundationID.MatchString(id) {
 		return model{}, invalid("The provided model identifier is invalid.")
 	}
-	parts := strings.Split(plain, ".")
-	if len(parts) > 2 && slices.Contains(geographies, parts[0]) {
-		parts = parts[1:]
-	}
-	if len(parts) > 1 && slices.Contains(publishers, parts[0]) {
-		m.publisher, m.name = parts[0], strings.Join(parts[1:], ".")
-	}
+	m.publisher, m.name = named(plain)
 	// An ARN may hide whose the model is (a profile of the account's own); a plain id may not.
 	if m.publisher == "" && plain == id {
 		return model{}, invalid("The provided model identifier is invalid.")
@@ -60,4 +54,16 @@ func resolve(segment, region string) (model, *fault) {
 		return model{}, exception("ResourceNotFoundException", region, id)
 	}
 	return m, nil
+}
+
+// named cuts publisher and name out of an id; both are empty where it does not show them.
+func named(id string) (publisher, name string) {
+	parts := strings.Split(id, ".")
+	if len(parts) > 2 && slices.Contains(geographies, parts[0]) {
+		parts = parts[1:]
+	}
+	if len(parts) > 1 && slices.Contains(publishers, parts[0]) {
+		return parts[0], strings.Join(parts[1:], ".")
+	}
+	return "", ""
 }

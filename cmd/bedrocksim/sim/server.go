@@ -111,6 +111,9 @@ func (s *Server) serve(w http.ResponseWriter, r *http.Request, call *Call) *faul
 	if f != nil {
 		return f
 	}
+	if m.publisher == "" {
+		m.publisher, m.name = named(s.calls.behaviour()["is"])
+	}
 	s.calls.change(func() { call.Model = m.id })
 	a, f := s.read(op, m, r.Header, body)
 	if f != nil {
