@@ -1,12 +1,14 @@
 package sim
 
 import (
+	"bytes"
 	"crypto/hmac"
 	"crypto/rand"
 	"crypto/sha256"
 	"encoding/base64"
 	"encoding/json"
 	"fmt"
+	"net/url"
 	"slices"
 	"strings"
 	"unicode/utf8"
@@ -51,24 +53,20 @@ func (a *ask) answer() answer {
 	if a.do.has("redact") {
 		out.blocks = append(out.blocks, block{kind: "redacted", data: []byte("sealed: " + random(40))})
 	}
-	if a.thinking || a.do.has("think") {
+	spent := false
+	if a.thinking || a.do.has("think") || a.do.has("only-think") || a.do.has("interleave") {
 		text := "The caller says: " + or(a.prompt, "nothing") + " I should answer that."
-		out.blocks = append(out.blocks, block{kind: "thinking", text: text, signature: signature(text)})
+		out.blocks = append(out.blocks, a.thought(text))
+		spent = a.spend(text)
 	}
 	switch uses := a.toolUses(); {
-	case a.do.has("empty"):
+	case a.do.has("empty") || a.do.has("only-think"):
+	case spent:
+		out.stop = "max_tokens"
 	case len(uses) > 0:
-		if !a.forced() {
-			out.blocks = append(out.blocks, block{kind: "text", text: "Let me look that up."})
-		}
-		out.blocks = append(out.blocks, uses...)
-		out.stop = "tool_use"
+		a.call(&out, uses)
 	default:
-		text := a.text()
-		text, out.stop, out.sequence = a.bounded(text)
-		if text != "" {
-			out.blocks = append(out.blocks, block{kind: "text", text: text})
-		}
+		a.say(&out)
 	}
 	for _, b := range out.blocks {
 		out.output += tokens(b.text + b.input + string(b.data))
@@ -80,6 +78,74 @@ func (a *ask) answer() answer {
 	a.misreport(&out)
 	return out
 }
+
+// call adds calls, and a text before them where the model was free to write one.
+func (a *ask) call(out *answer, uses []block) {
+	out.stop = "tool_use"
+	if a.model.has("end_turn_calls") {
+		out.stop = "end_turn"
+	}
+	if !a.forced() {
+		out.blocks = append(out.blocks, block{kind: "text", text: a.tagged() + "Let me look that up."})
+	}
+	if !a.do.has("interleave") {
+		out.blocks = append(out.blocks, uses...)
+		return
+	}
+	if len(uses) == 1 && !a.serial {
+		again := uses[0]
+		again.id = a.callID(again.name, 1)
+		uses = append(uses, again)
+	}
+	for i, u := range uses {
+		out.blocks = append(out.blocks, a.thought(fmt.Sprintf("Step %d needs %s.", i+1, u.name)), u)
+	}
+}
+
+// say adds a text, up to what ends it.
+func (a *ask) say(out *answer) {
+	text, stop, sequence := a.bounded(a.tagged() + a.text())
+	out.stop, out.sequence = stop, sequence
+	if text == "" {
+		return
+	}
+	out.blocks = append(out.blocks, block{kind: "text", text: text})
+	if a.do.has("interleave") {
+		out.blocks = append(out.blocks, a.thought("That was the first half."), block{kind: "text", text: "That is all."})
+	}
+}
+
+// spend takes the reasoning of a model that thinks unasked out of max tokens, and reports whether
+// nothing is left for an answer.
+func (a *ask) spend(text string) bool {
+	if a.maxTokens == 0 || !a.model.has("unasked") {
+		return false
+	}
+	a.maxTokens -= tokens(text)
+	return a.maxTokens <= 0
+}
+
+// thought is a reasoning block. Its text may be left out, and only some models sign.
+func (a *ask) thought(text string) block {
+	if a.omitted {
+		text = ""
+	}
+	b := block{kind: "thinking", text: text}
+	if !a.model.has("unsigned") {
+		b.signature = signature(text)
+	}
+	return b
+}
+
+func (a *ask) tagged() string {
+	if a.do.has("think-tags") {
+		return "<thinking>The caller says: " + or(a.prompt, "nothing") + "</thinking>\n"
+	}
+	return ""
+}
+
+// served is the service tier of the answer, "" where nothing is said of one.
+func (a *ask) served() string { return or(a.do["tier"], a.tier) }
 
 // misreport changes the stop reason as told.
 func (a *ask) misreport(out *answer) {
@@ -105,6 +171,13 @@ func (a *ask) text() string {
 			fmt.Fprintf(&b, "word%d ", i+1)
 		}
 		return strings.TrimSpace(b.String())
+	case a.do["say"] != "":
+		if text, err := url.QueryUnescape(a.do["say"]); err == nil {
+			return text
+		}
+		return a.do["say"]
+	case a.format != nil && a.model.has("loose_format"):
+		return "Here is the JSON that you asked for:\n```json\n" + compact(fill(a.format, a.prompt)) + "\n```"
 	case a.format != nil:
 		return compact(fill(a.format, a.prompt))
 	case a.prompt == helloPrompt && !a.prefilled:
@@ -160,6 +233,9 @@ func (a *ask) toolUses() []block {
 	if a.do.has("call") {
 		return []block{a.use(toolDef{name: or(a.do["call"], "made_up")})}
 	}
+	if a.thinking && a.forced() && a.model.has("idle_when_forced") {
+		return nil
+	}
 	if len(a.tools) == 0 || a.choice == "none" || a.do.has("no-tools") || !a.forced() && len(a.results) > 0 {
 		return nil
 	}
@@ -188,6 +264,9 @@ func (a *ask) toolUses() []block {
 	if a.serial {
 		uses = uses[:1]
 	}
+	for i := range uses {
+		uses[i].id = a.callID(uses[i].name, i)
+	}
 	return uses
 }
 
@@ -196,14 +275,32 @@ func plain(s string) string {
 	return strings.NewReplacer("_", " ", "-", " ").Replace(strings.ToLower(s))
 }
 
-// use is a call with arguments made up by the tool's schema. Each shape puts its own prefix before
-// the id.
+// callID is the id of the n-th call; an ! before it keeps the shape's prefix off.
+func (a *ask) callID(name string, n int) string {
+	switch {
+	case a.do.has("call-id"):
+		return "!" + a.do["call-id"]
+	case a.model.has("kimi_ids"):
+		return fmt.Sprintf("!functions.%s:%d", name, n)
+	}
+	return random(22)
+}
+
+// callID is the id as a shape gives it, with its own prefix.
+func (b block) callID(prefix string) string {
+	if own, ok := strings.CutPrefix(b.id, "!"); ok {
+		return own
+	}
+	return prefix + b.id
+}
+
+// use is a call with arguments made up by the tool's schema.
 func (a *ask) use(t toolDef) block {
 	input := "{}"
 	if t.schema != nil {
 		input = compact(fill(t.schema, a.prompt))
 	}
-	return block{kind: "tool", id: random(22), name: t.name, input: input}
+	return block{kind: "tool", id: a.callID(t.name, 0), name: t.name, input: input}
 }
 
 // The signatures that the simulator gives its reasoning are its own, so that a
@@ -212,31 +309,28 @@ var signatureKey = []byte("bedrocksim reasoning")
 
 const signatureMark = "bedrocksim:"
 
+// nonceSize makes no two signatures alike, as Claude's are not.
+const nonceSize = 8
+
 func signature(text string) string {
+	nonce := make([]byte, nonceSize)
+	rand.Read(nonce)
+	return sealed(nonce, text)
+}
+
+func sealed(nonce []byte, text string) string {
 	h := hmac.New(sha256.New, signatureKey)
+	h.Write(nonce)
 	h.Write([]byte(text))
-	return base64.StdEncoding.EncodeToString(append([]byte(signatureMark), h.Sum(nil)...))
+	return base64.StdEncoding.EncodeToString(h.Sum(append([]byte(signatureMark), nonce...)))
 }
 
-// checkSignature refuses what can't be a signature.
-func checkSignature(s string) *fault {
-	if s == "" {
-		return nil // redacted, or a family that does not sign
-	}
-	if _, err := base64.StdEncoding.DecodeString(s); err != nil {
-		return invalid("Invalid `signature` in `thinking` block")
-	}
-	return nil
-}
-
-// checkThought refuses a reasoning block of the simulator's own that came back
-// changed.
+// checkThought refuses what can't be a signature, and a reasoning block of the simulator's own that came
+// back changed. None at all is redacted reasoning, or a family that does not sign.
 func checkThought(text, sig string) *fault {
-	if f := checkSignature(sig); f != nil {
-		return f
-	}
-	b, _ := base64.StdEncoding.DecodeString(sig)
-	if strings.HasPrefix(string(b), signatureMark) && sig != signature(text) {
+	b, err := base64.StdEncoding.DecodeString(sig)
+	own, ours := bytes.CutPrefix(b, []byte(signatureMark))
+	if err != nil || ours && (len(own) < nonceSize || sig != sealed(own[:nonceSize], text)) {
 		return invalid("Invalid `signature` in `thinking` block")
 	}
 	return nil

@@ -21,7 +21,9 @@ type ask struct {
 	serial    bool
 	format    object // schema of structured output
 	thinking  bool
-	maxTokens int // 0 is no bound
+	omitted   bool   // reasoning comes without its text
+	tier      string // the service tier that was asked for
+	maxTokens int    // 0 is no bound
 	stops     []string
 	paths     []string // additionalModelResponseFieldPaths
 
@@ -46,6 +48,15 @@ type toolDef struct {
 func (a *ask) finish(told behaviour) {
 	said := slices.DeleteFunc(a.said, func(s string) bool { return s == "" })
 	a.prompt, a.do = told.read(strings.Join(said, "\n"))
+}
+
+// think adds what a model does about reasoning without being told: some do it unasked, and some leave its
+// text out unless they are asked for a summary.
+func (a *ask) think(kind, display string) {
+	if kind == "" && a.model.has("unasked") {
+		a.thinking = true
+	}
+	a.omitted = display == "omitted" || display == "" && kind != "enabled" && a.model.has("omitted")
 }
 
 // turn is the part of a conversation's rules that both shapes share.

@@ -29,6 +29,7 @@ var vocabulary = []struct {
 		{"throttle", "[=seconds]", "429 `ThrottlingException`, with that `Retry-After`"},
 		{"throttle400", "", "the same exception under status 400"},
 		{"quota", "", "400 `ServiceQuotaExceededException`"},
+		{"tokens-per-day", "", "429 `ThrottlingException`: Too many tokens per day"},
 		{"deny", "", "403 `AccessDeniedException`, which names user, account and ARN"},
 		{"expired", "", "403 `ExpiredTokenException`"},
 		{"unknown-key", "", "403 `UnrecognizedClientException`"},
@@ -50,9 +51,16 @@ var vocabulary = []struct {
 	}},
 	{"The answer itself", []word{
 		{"words", "=n", "`word1 word2 …`, up to a million"},
+		{"say", "=text", "that text, written as in a URL's query (`+` is a space, `%0A` a line break)"},
 		{"call", "[=name]", "a call of that tool, known or not"},
+		{"call-id", "[=id]", "calls have that id, without a value an empty one"},
+		{"tier", "=name", "that service tier has served; otherwise the one that was asked for"},
+		{"is", "=model", "what an ARN stands for that does not show its model, `anthropic.claude-opus-4-7` say; from the control endpoint or the flag, not in a prompt"},
 		{"no-tools", "", "no tool is called"},
 		{"think", "", "a reasoning block, without being asked for"},
+		{"only-think", "", "a reasoning block and nothing else"},
+		{"interleave", "", "reasoning, text, reasoning, a call, reasoning, a call; without tools reasoning, text, reasoning, text"},
+		{"think-tags", "", "`<thinking>…</thinking>` at the start of the text, as Nova 1 writes its reasoning"},
 		{"redact", "", "a redacted reasoning block"},
 		{"stop", "=reason", "that stop reason"},
 		{"guardrail", "", "a guardrail has intervened"},
@@ -157,6 +165,9 @@ var exceptions = map[string]string{
 func (b behaviour) fault(region, model string) *fault {
 	if b.has("too-long") {
 		return invalid("Input is too long for requested model.")
+	}
+	if b.has("tokens-per-day") {
+		return &fault{status: 429, kind: "ThrottlingException", message: "Too many tokens per day, please wait before trying again."}
 	}
 	if b.has("throttle400") {
 		f := exception("ThrottlingException", region, model)

@@ -74,10 +74,19 @@ var behaviours = map[string]func(*testing.T, *simulator){
 			t.Errorf("%+v", h)
 		}
 	},
+	"say": func(t *testing.T, s *simulator) {
+		if h := s.converseStream(t.Context(), nova, "sim:say={%22a%22:1}+is%0Ait x"); h.text != "{\"a\":1} is\nit" {
+			t.Errorf("%+v", h)
+		}
+	},
 	"call": func(t *testing.T, s *simulator) {
 		if h := s.converseStream(t.Context(), nova, "sim:call=lookup"); h.tool != "lookup" || h.stop != "tool_use" || h.input != "{}" {
 			t.Errorf("%+v", h)
 		}
+	},
+	"is": func(t *testing.T, s *simulator) {
+		s.put(t, "is=us.anthropic.claude-opus-4-7")
+		verdict(t, s, opaque, "converse", `{"messages":[{"role":"user","content":[{"text":"hi"}]}],"inferenceConfig":{"temperature":1}}`, "`temperature` is deprecated")
 	},
 	"no-tools": func(t *testing.T, s *simulator) {
 		out, err := s.client.ConverseStream(t.Context(), &bedrockruntime.ConverseStreamInput{ModelId: ptr(nova), Messages: said("sim:no-tools Paris?"), ToolConfig: weather})
@@ -89,11 +98,45 @@ var behaviours = map[string]func(*testing.T, *simulator){
 		}
 	},
 	"think": func(t *testing.T, s *simulator) {
-		h := s.converseStream(t.Context(), nova, "sim:think Why?")
-		if h.reasoning == "" || h.signature != signature(h.reasoning) || h.text != "You said: Why?" {
+		h := s.converseStream(t.Context(), claude, "sim:think Why?")
+		if h.reasoning == "" || h.signature == "" || checkThought(h.reasoning, h.signature) != nil || h.text != "You said: Why?" {
 			t.Errorf("%+v", h)
 		}
 	},
+	"only-think": func(t *testing.T, s *simulator) {
+		if h := s.converseStream(t.Context(), claude, "sim:only-think Why?"); h.reasoning == "" || h.text != "" || h.stop != "end_turn" {
+			t.Errorf("%+v", h)
+		}
+	},
+	"interleave": func(t *testing.T, s *simulator) {
+		out, err := s.client.Converse(t.Context(), &bedrockruntime.ConverseInput{ModelId: ptr(claude), Messages: said("sim:interleave Paris?"), ToolConfig: weather})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got, want := kindsOf(out), []string{"reasoning", "text", "reasoning", "call", "reasoning", "call"}; !slices.Equal(got, want) {
+			t.Errorf("%v", got)
+		}
+		out, err = s.converse(t.Context(), claude, "sim:interleave Paris?")
+		if got, want := kindsOf(out), []string{"reasoning", "text", "reasoning", "text"}; err != nil || !slices.Equal(got, want) {
+			t.Errorf("%v, %v", got, err)
+		}
+	},
+	"think-tags": func(t *testing.T, s *simulator) {
+		if h := s.converseStream(t.Context(), nova, "sim:think-tags Why?"); h.text != "<thinking>The caller says: Why?</thinking>\nYou said: Why?" {
+			t.Errorf("%+v", h)
+		}
+	},
+	"call-id": func(t *testing.T, s *simulator) {
+		raw(t, s, "converse", "sim:call sim:call-id=functions.f:7", 200, "application/json", `"toolUseId":"functions.f:7"`)
+		raw(t, s, "converse", "sim:call sim:call-id", 200, "application/json", `"toolUseId":""`)
+	},
+	"tier": func(t *testing.T, s *simulator) {
+		raw(t, s, "converse", "sim:tier=flex x", 200, "application/json", `"serviceTier":{"type":"flex"}`)
+		if r := s.post(t, claude, "invoke", asked("x"), "X-Amzn-Bedrock-Service-Tier", "priority"); r.Header.Get("X-Amzn-Bedrock-Service-Tier") != "priority" {
+			t.Errorf("%v", r.Header)
+		}
+	},
+	"tokens-per-day": answers("tokens-per-day", 429, "ThrottlingException", "Too many tokens per day"),
 	"redact": func(t *testing.T, s *simulator) {
 		h := s.converseStream(t.Context(), nova, "sim:redact Why?")
 		if !strings.HasPrefix(string(h.redacted), "sealed: ") || h.text != "You said: Why?" {
@@ -255,6 +298,21 @@ func TestUnknownWordsAreLeftInThePrompt(t *testing.T) {
 	if got := out.Output.(*types.ConverseOutputMemberMessage).Value.Content[0].(*types.ContentBlockMemberText).Value; got != "You said: what is sim:nonsense or a sim:card?" {
 		t.Error(got)
 	}
+}
+
+// kindsOf are the kinds of an answer's blocks, in order.
+func kindsOf(out *bedrockruntime.ConverseOutput) (kinds []string) {
+	for _, b := range out.Output.(*types.ConverseOutputMemberMessage).Value.Content {
+		switch b.(type) {
+		case *types.ContentBlockMemberText:
+			kinds = append(kinds, "text")
+		case *types.ContentBlockMemberToolUse:
+			kinds = append(kinds, "call")
+		case *types.ContentBlockMemberReasoningContent:
+			kinds = append(kinds, "reasoning")
+		}
+	}
+	return kinds
 }
 
 // answers checks the exception that a word brings, in both modes.

@@ -54,7 +54,9 @@ func (c *promptCache) use(model string, prompt []piece) (use cacheUse, input int
 // conversePrompt and claudePrompt are what the model reads, in the order in which caching sees it.
 
 // conversePrompt: in Converse a cache point is a block of its own, and marks the one before it.
-func conversePrompt(body any) []piece {
+//
+// Where all is cached unasked, every block counts as marked.
+func conversePrompt(body any, unasked bool) []piece {
 	var prompt []piece
 	add := func(v any) {
 		if child(v, "cachePoint") != nil {
@@ -63,7 +65,7 @@ func conversePrompt(body any) []piece {
 			}
 			return
 		}
-		prompt = append(prompt, piece{text: compact(v)})
+		prompt = append(prompt, piece{text: compact(v), mark: unasked})
 	}
 	for _, t := range items(body, "toolConfig", "tools") {
 		add(t)

@@ -28,7 +28,7 @@ import (
 // SDK's signer signs, where the client would not send such a body.
 
 const (
-	claude = "anthropic.claude-3-5-sonnet-20241022-v2:0"
+	claude = "anthropic.claude-sonnet-4-5-20250929-v1:0"
 	nova   = "amazon.nova-pro-v1:0"
 	llama  = "us.meta.llama3-3-70b-instruct-v1:0"
 )

@@ -24,6 +24,9 @@ func (a *ask) converse(out answer) object {
 	if u := a.converseUsage(out); u != nil {
 		reply["usage"] = u
 	}
+	if tier := a.served(); tier != "" {
+		reply["serviceTier"] = object{"type": tier}
+	}
 	if f := a.responseFields(out); f != nil {
 		reply["additionalModelResponseFields"] = f
 	}
@@ -37,11 +40,15 @@ func (a *ask) converse(out answer) object {
 func converseBlockOf(b block) object {
 	switch b.kind {
 	case "thinking":
-		return object{"reasoningContent": object{"reasoningText": object{"text": b.text, "signature": b.signature}}}
+		text := object{"text": b.text}
+		if b.signature != "" {
+			text["signature"] = b.signature
+		}
+		return object{"reasoningContent": object{"reasoningText": text}}
 	case "redacted":
 		return object{"reasoningContent": object{"redactedContent": base64.StdEncoding.EncodeToString(b.data)}}
 	case "tool":
-		return object{"toolUse": object{"toolUseId": "tooluse_" + b.id, "name": b.name, "input": json.RawMessage(b.input)}}
+		return object{"toolUse": object{"toolUseId": b.callID("tooluse_"), "name": b.name, "input": json.RawMessage(b.input)}}
 	default:
 		return object{"text": b.text}
 	}
@@ -53,6 +60,15 @@ func converseBlockOf(b block) object {
 func (a *ask) converseUsage(out answer) object {
 	if a.do.has("no-usage") {
 		return nil
+	}
+	// What a prompt of this model had in the cache, it counts as input too, and never as written.
+	if a.model.has("input_holds_cached") {
+		input := out.input + a.cache.read + a.cache.write
+		u := object{"inputTokens": input, "outputTokens": out.output, "totalTokens": input + out.output}
+		if a.cache.read > 0 {
+			u["cacheReadInputTokens"] = a.cache.read
+		}
+		return u
 	}
 	u := object{"inputTokens": out.input, "outputTokens": out.output, "totalTokens": out.input + a.cache.read + a.cache.write + out.output}
 	if a.cache != (cacheUse{}) {
@@ -91,7 +107,9 @@ func (a *ask) converseStream(out answer) [][]byte {
 			for _, s := range a.pieces(b.text) {
 				delta(object{"reasoningContent": object{"text": s}})
 			}
-			delta(object{"reasoningContent": object{"signature": b.signature}})
+			if b.signature != "" {
+				delta(object{"reasoningContent": object{"signature": b.signature}})
+			}
 		case "redacted":
 			// In two deltas, each base64 of its own: who joins the texts and not the bytes gets it wrong.
 			half := len(b.data) / 2
@@ -100,7 +118,7 @@ func (a *ask) converseStream(out answer) [][]byte {
 			}
 		case "tool":
 			frames = append(frames, eventFrame("contentBlockStart", object{
-				"contentBlockIndex": i, "start": object{"toolUse": object{"toolUseId": "tooluse_" + b.id, "name": b.name}},
+				"contentBlockIndex": i, "start": object{"toolUse": object{"toolUseId": b.callID("tooluse_"), "name": b.name}},
 			}))
 			for _, s := range a.pieces(b.input) {
 				delta(object{"toolUse": object{"input": s}})
@@ -128,7 +146,11 @@ func (a *ask) converseStream(out answer) [][]byte {
 	frames = append(frames, eventFrame("messageStop", stop))
 	// Counts come after the stop reason, in the last frame.
 	if u := a.converseUsage(out); u != nil {
-		frames = append(frames, eventFrame("metadata", object{"usage": u, "metrics": object{"latencyMs": 1 + out.output}}))
+		last := object{"usage": u, "metrics": object{"latencyMs": 1 + out.output}}
+		if tier := a.served(); tier != "" {
+			last["serviceTier"] = object{"type": tier}
+		}
+		frames = append(frames, eventFrame("metadata", last))
 	}
 	return frames
 }

@@ -2,15 +2,23 @@ package sim
 
 import (
 	"fmt"
+	"maps"
+	"slices"
 	"strings"
 )
 
 // checkConverse checks a body of Converse and reads what it asks for.
-func checkConverse(m model, body any, stream bool) (*ask, *fault) {
+func checkConverse(m model, body any, stream bool, issued *issues) (*ask, *fault) {
 	if f := converseShapes[stream]("", body); f != nil {
 		return nil, f
 	}
-	if f := checkConverseModel(m, body); f != nil {
+	if f := checkConverseClaude(m, body); f != nil {
+		return nil, f
+	}
+	if f := refuse(m, wishOfConverse(body, issued)); f != nil {
+		return nil, f
+	}
+	if f := checkConverseMembers(body); f != nil {
 		return nil, f
 	}
 	if f := checkConverseMessages(body); f != nil {
@@ -19,30 +27,30 @@ func checkConverse(m model, body any, stream bool) (*ask, *fault) {
 	if f := checkConversePrefill(m, body); f != nil {
 		return nil, f
 	}
-	if f := checkConverseMixed(m, body); f != nil {
-		return nil, f
-	}
 	return readConverse(m, body), nil
 }
 
-// checkConverseModel holds the members beside the messages to what the model can do, in the
-// words of the service. What only the model itself refuses begins with "The model returned the
-// following errors": Converse passes those on.
-func checkConverseModel(m model, body any) *fault {
-	if len(items(body, "system")) > 0 && !m.takesSystem() {
-		return invalid("This model doesn't support system messages. Try again without a system message or use a model that supports system messages.")
+// checkConverseClaude holds Claude's own members among additionalModelRequestFields to their shape.
+func checkConverseClaude(m model, body any) *fault {
+	fields, _ := child(body, "additionalModelRequestFields").(object)
+	if m.publisher != "anthropic" {
+		return nil
 	}
-	if child(body, "toolConfig") != nil && !m.takesTools() {
-		return invalid("This model doesn't support tool use.")
-	}
-	for _, kind := range []string{"any", "tool"} {
-		if child(body, "toolConfig", "toolChoice", kind) != nil && !m.takesForcedTool() {
-			return invalid("This model doesn't support the toolConfig.toolChoice.%s field. Remove toolConfig.toolChoice.%s and try again.", kind, kind)
+	for _, name := range slices.Sorted(maps.Keys(claudeFields)) {
+		if fields[name] == nil {
+			continue
+		}
+		if f := claudeFields[name](name, fields[name]); f != nil {
+			return invalid("The model returned the following errors: %s", f.message)
 		}
 	}
-	if m.oneSampler() && child(body, "inferenceConfig", "temperature") != nil && child(body, "inferenceConfig", "topP") != nil {
-		return invalid("The model returned the following errors: `temperature` and `top_p` cannot both be specified for this model. Please use only one.")
-	}
+	return nil
+}
+
+// checkConverseMembers holds the members beside the messages to each other, in the words of the
+// service. What only the model itself refuses begins with "The model returned the following errors":
+// Converse passes those on.
+func checkConverseMembers(body any) *fault {
 	names := map[string]bool{}
 	for i, t := range items(body, "toolConfig", "tools") {
 		name := str(t, "toolSpec", "name")
@@ -68,19 +76,14 @@ func checkConverseModel(m model, body any) *fault {
 			return invalid("The model returned the following errors: stop_sequences.%d: each stop sequence must contain non-whitespace", i)
 		}
 	}
-	return checkConverseCache(m, body)
+	return checkConverseCache(body)
 }
 
-// checkConverseCache counts cache points and wants each after something.
-func checkConverseCache(m model, body any) *fault {
-	count := 0
+// checkConverseCache wants each cache point after something.
+func checkConverseCache(body any) *fault {
 	look := func(path string, blocks []any) *fault {
 		for i, b := range blocks {
-			if child(b, "cachePoint") == nil {
-				continue
-			}
-			count++
-			if i == 0 || child(blocks[i-1], "cachePoint") != nil {
+			if child(b, "cachePoint") != nil && (i == 0 || child(blocks[i-1], "cachePoint") != nil) {
 				return invalid("The cachePoint at %s.%d has nothing before it to cache.", path, i)
 			}
 		}
@@ -89,10 +92,6 @@ func checkConverseCache(m model, body any) *fault {
 	if f := look("toolConfig.tools", items(body, "toolConfig", "tools")); f != nil {
 		return f
 	}
-	// User guide, Prompt caching: Nova caches system and messages, no tools.
-	if count > 0 && m.is("amazon.nova") {
-		return invalid("This model doesn't support cachePoint in toolConfig.tools.")
-	}
 	if f := look("system", items(body, "system")); f != nil {
 		return f
 	}
@@ -100,13 +99,6 @@ func checkConverseCache(m model, body any) *fault {
 		if f := look(fmt.Sprintf("messages.%d.content", i), items(msg, "content")); f != nil {
 			return f
 		}
-	}
-	// The words are Claude's, which calls a cache point by its own name for it.
-	if count > 4 {
-		return invalid("A maximum of 4 blocks with cache_control may be provided. Found %d.", count)
-	}
-	if count > 0 && !m.takesCachePoints() {
-		return &fault{status: 403, kind: "AccessDeniedException", message: "You invoked an unsupported model or your request did not allow prompt caching. See the documentation for more information."}
 	}
 	return nil
 }
@@ -186,31 +178,6 @@ func checkConversePrefill(m model, body any) *fault {
 	content := items(last, "content")
 	if m.publisher == "anthropic" && str(last, "role") == "assistant" && trailingSpace.MatchString(str(content[len(content)-1], "text")) {
 		return invalid("The model returned the following errors: messages: final assistant content cannot end with trailing whitespace")
-	}
-	return nil
-}
-
-// checkConverseMixed is a rule of models whose prompts have no place for both: what is said and
-// tools do not share a turn.
-func checkConverseMixed(m model, body any) *fault {
-	if m.takesMixedTurns() {
-		return nil
-	}
-	for i, msg := range items(body, "messages") {
-		has := map[string]bool{}
-		for _, b := range items(msg, "content") {
-			for kind := range b.(object) {
-				has[kind] = true
-			}
-		}
-		if !has["text"] && !has["image"] && !has["document"] {
-			continue
-		}
-		for kind, name := range map[string]string{"toolUse": "tool use", "toolResult": "tool result"} {
-			if has[kind] {
-				return invalid("messages.%d.content: Conversation blocks and %s blocks cannot be provided in the same turn.", i, name)
-			}
-		}
 	}
 	return nil
 }

@@ -41,12 +41,15 @@ func readConverse(m model, body any) *ask {
 		kind := str(fields, name, "type")
 		a.thinking = a.thinking || kind == "enabled" || kind == "adaptive"
 	}
-	a.thinking = a.thinking || str(fields, "reasoning_effort") != ""
+	a.thinking = a.thinking || str(fields, "reasoning_effort") != "" || str(fields, "reasoning_config") != "" || str(fields, "reasoning", "effort") != "" || str(body, "outputConfig", "effort") != ""
+	a.tier = str(body, "serviceTier", "type")
+	a.think(str(fields, "thinking", "type"), str(fields, "thinking", "display"))
 	messages := items(body, "messages")
 	uses := map[string]string{}
 	for i, msg := range messages {
-		// A trailing turn by the assistant is the beginning of the answer: the question is before it.
-		last := i == len(messages)-1 || i == len(messages)-2 && str(messages[len(messages)-1], "role") == "assistant"
+		// A trailing turn by the assistant is the beginning of the answer: the question is before it, as it
+		// is before a trailing system message.
+		last := i == len(messages)-1 || i == len(messages)-2 && str(messages[len(messages)-1], "role") != "user"
 		for _, b := range items(msg, "content") {
 			if u := child(b, "toolUse"); u != nil {
 				uses[str(u, "toolUseId")] = str(u, "name")
@@ -63,6 +66,7 @@ func readConverse(m model, body any) *ask {
 // and documents are only told apart: the answer says that they arrived, and how large.
 func (a *ask) readConverse(role string, b any, uses map[string]string) {
 	switch {
+	case role == "system":
 	case role == "assistant":
 		a.prefilled = a.prefilled || str(b, "text") != ""
 	case child(b, "text") != nil:

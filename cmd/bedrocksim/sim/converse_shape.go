@@ -3,9 +3,11 @@ package sim
 import "math"
 
 // The shapes are those of AWS's service model, with the limits that its documentation adds: sizes of
-// images and documents, names of documents. Ids of tool uses are held to what older runtimes took.
+// images and documents, names of documents. Ids of tool uses may be longer in what they hold than the
+// table lets most models have them.
 const (
 	toolName   = `[a-zA-Z0-9_-]+`
+	callID     = `[a-zA-Z0-9_.:-]+`
 	maxImage   = 3_932_160 // 3.75 MB
 	maxDoc     = 4_718_592 // 4.5 MB
 	maxInt     = math.MaxInt32
@@ -40,9 +42,9 @@ var (
 	})
 	search = members(map[string]check{"*source": anyText, "*title": anyText, "*content": list(1, 1000, members(map[string]check{"*text": anyText})), "citations": members(map[string]check{"*enabled": boolean})})
 	// type tells tools that the model ran itself; results of those have a type too.
-	toolUse    = members(map[string]check{"*toolUseId": text(1, 64, toolName), "*name": text(1, 64, toolName), "*input": freeObject, "type": enum("server_tool_use")})
+	toolUse    = members(map[string]check{"*toolUseId": text(1, 64, callID), "*name": text(1, 64, toolName), "*input": freeObject, "type": enum("server_tool_use")})
 	toolResult = members(map[string]check{
-		"*toolUseId": text(1, 64, toolName), "status": enum("success", "error"), "type": anyText,
+		"*toolUseId": text(1, 64, callID), "status": enum("success", "error"), "type": anyText,
 		"*content": list(0, 1000, union(map[string]check{
 			"text": anyText, "json": freeObject, "image": imageBlock, "document": documentBlock, "video": videoBlock, "searchResult": search,
 		})),
@@ -79,7 +81,7 @@ func converseRequest(stream bool) check {
 		guard[k] = v
 	}
 	return members(map[string]check{
-		"messages": list(0, 10000, members(map[string]check{"*role": enum("user", "assistant"), "*content": list(0, 10000, converseBlock)})),
+		"messages": list(0, 10000, members(map[string]check{"*role": enum("user", "assistant", "system"), "*content": list(0, 10000, converseBlock)})),
 		"system":   list(0, 1000, union(map[string]check{"text": text(1, maxInt, ""), "cachePoint": cachePoint, "guardContent": guardContent})),
 		"inferenceConfig": members(map[string]check{
 			"maxTokens": integer(1, maxInt), "temperature": number(0, 1), "topP": number(0, 1), "stopSequences": list(0, 2500, text(1, maxInt, "")),

@@ -2,8 +2,9 @@
 // refuses what Bedrock would refuse, in Bedrock's way.
 //
 // It verifies signatures (sigv4), checks bodies against the shapes of Converse
-// and of Anthropic's Messages and against the rules of a conversation, answers
-// by what was asked, and misbehaves when told to. It shares no code with the
+// and of Anthropic's Messages, against the rules of a conversation and against a
+// table of what each model refuses (table.json, rules), answers by what was asked,
+// and misbehaves when told to. It shares no code with the
 // gateway, so that the two can find each other's mistakes. It is no model: its
 // answers are echoes, made-up tool arguments and made-up numbers.
 //

@@ -18,7 +18,7 @@ func FuzzConverse(f *testing.F) {
 		for _, stream := range []bool{false, true} {
 			for _, id := range []string{claude, nova, llama} {
 				m, _ := resolve(escape(id), "us-west-2")
-				a, refusal := checkConverse(m, v, stream)
+				a, refusal := checkConverse(m, v, stream, &issues{})
 				if refusal != nil {
 					continue
 				}
@@ -43,7 +43,7 @@ func FuzzMessages(f *testing.F) {
 			return
 		}
 		m, _ := resolve(escape(claude), "us-west-2")
-		a, refusal := checkMessages(m, v)
+		a, refusal := checkMessages(m, v, &issues{})
 		if refusal != nil {
 			return
 		}

@@ -42,7 +42,7 @@ func claudeBlockOf(b block) object {
 	case "redacted":
 		return object{"type": "redacted_thinking", "data": base64.StdEncoding.EncodeToString(b.data)}
 	case "tool":
-		return object{"type": "tool_use", "id": "toolu_bdrk_01" + b.id, "name": b.name, "input": json.RawMessage(b.input)}
+		return object{"type": "tool_use", "id": b.callID("toolu_bdrk_01"), "name": b.name, "input": json.RawMessage(b.input)}
 	default:
 		return object{"type": "text", "text": b.text}
 	}

@@ -16,20 +16,19 @@ func contentOf(v any, name string) []any {
 }
 
 // checkMessages checks a body for Claude and reads what it asks for.
-func checkMessages(m model, body any) (*ask, *fault) {
+func checkMessages(m model, body any, issued *issues) (*ask, *fault) {
 	// InvokeModel takes each publisher's own body; another one sees an unknown member first.
 	if m.publisher != "" && m.publisher != "anthropic" {
 		return nil, invalid("Malformed input request: #: extraneous key [anthropic_version] is not permitted, please reformat your input and try again.")
 	}
 	for _, check := range []func(any) *fault{
-		func(v any) *fault { return messagesBody("", v) }, checkClaudeTexts, checkClaudeTurns, checkClaudeTools, checkClaudeCache, checkClaudeThinking,
+		func(v any) *fault { return messagesBody("", v) },
+		func(v any) *fault { return refuse(m, wishOfMessages(v, issued)) },
+		checkClaudeTexts, checkClaudeTurns, checkClaudeTools,
 	} {
 		if f := check(body); f != nil {
 			return nil, f
 		}
-	}
-	if m.oneSampler() && child(body, "temperature") != nil && child(body, "top_p") != nil {
-		return nil, invalid("`temperature` and `top_p` cannot both be specified for this model. Please use only one.")
 	}
 	return readMessages(m, body), nil
 }
@@ -175,59 +174,6 @@ func checkClaudeTools(body any) *fault {
 	}
 	if name := str(body, "tool_choice", "name"); name != "" && !names[name] {
 		return at("tool_choice", "Tool '%s' not found in provided tools", name)
-	}
-	return nil
-}
-
-// checkClaudeCache counts marks; longer lived ones come first.
-func checkClaudeCache(body any) *fault {
-	var ttls []string
-	collect := func(v any) {
-		if c := child(v, "cache_control"); c != nil {
-			ttls = append(ttls, or(str(c, "ttl"), "5m"))
-		}
-	}
-	for _, t := range items(body, "tools") {
-		collect(t)
-	}
-	for _, b := range items(body, "system") {
-		collect(b)
-	}
-	for _, m := range items(body, "messages") {
-		for _, b := range items(m, "content") {
-			for _, c := range items(b, "content") {
-				collect(c)
-			}
-			collect(b)
-		}
-	}
-	if len(ttls) > 4 {
-		return invalid("A maximum of 4 blocks with cache_control may be provided. Found %d.", len(ttls))
-	}
-	if short := slices.Index(ttls, "5m"); short >= 0 && slices.Contains(ttls[short:], "1h") {
-		return invalid("a ttl='1h' cache_control block must not come after a ttl='5m' cache_control block. Note that blocks are processed in the following order: `tools`, `system`, `messages`.")
-	}
-	return nil
-}
-
-// checkClaudeThinking holds a request that thinks to the rules of Anthropic's page on extended
-// thinking: a budget under max_tokens, no temperature but 1, no top_k, no forced tool.
-func checkClaudeThinking(body any) *fault {
-	kind := str(body, "thinking", "type")
-	if kind != "enabled" && kind != "adaptive" {
-		return nil
-	}
-	if kind == "enabled" && whole(body, "thinking", "budget_tokens") >= whole(body, "max_tokens") {
-		return invalid("`max_tokens` must be greater than `thinking.budget_tokens`. Please consult our documentation.")
-	}
-	if t := child(body, "temperature"); t != nil && number(1, 1)("", t) != nil {
-		return invalid("`temperature` may only be set to 1 when thinking is enabled.")
-	}
-	if child(body, "top_k") != nil {
-		return invalid("`top_k` must be unset when thinking is enabled.")
-	}
-	if c := str(body, "tool_choice", "type"); c == "any" || c == "tool" {
-		return invalid("Thinking may not be enabled when tool_choice forces tool use.")
 	}
 	return nil
 }

@@ -25,10 +25,11 @@ func readMessages(m model, body any) *ask {
 	}
 	kind := str(body, "thinking", "type")
 	a.thinking = kind == "enabled" || kind == "adaptive"
+	a.think(kind, str(body, "thinking", "display"))
 	messages := items(body, "messages")
 	uses := map[string]string{}
 	for i, msg := range messages {
-		last := i == len(messages)-1 || i == len(messages)-2 && str(messages[len(messages)-1], "role") == "assistant"
+		last := i == len(messages)-1 || i == len(messages)-2 && str(messages[len(messages)-1], "role") != "user"
 		for _, b := range contentOf(msg, "content") {
 			if str(b, "type") == "tool_use" {
 				uses[str(b, "id")] = str(b, "name")
@@ -43,6 +44,7 @@ func readMessages(m model, body any) *ask {
 
 func (a *ask) readClaude(role string, b any, uses map[string]string) {
 	switch kind := str(b, "type"); {
+	case role == "system":
 	case role == "assistant":
 		a.prefilled = a.prefilled || str(b, "text") != ""
 	case kind == "text":

@@ -35,24 +35,32 @@ var (
 		"*name": text(1, 128, toolName), "description": anyText, "*input_schema": schema, "strict": boolean, "type": enum("custom"), "cache_control": cacheMark,
 		"input_examples": free, "eager_input_streaming": boolean, "defer_loading": boolean, "allowed_callers": free,
 	})
+	claudeChoice = tagged(map[string]map[string]check{
+		"auto": {"disable_parallel_tool_use": boolean}, "any": {"disable_parallel_tool_use": boolean},
+		"tool": {"*name": text(1, 128, toolName), "disable_parallel_tool_use": boolean}, "none": {},
+	})
+	display        = enum("summarized", "omitted")
+	claudeThinking = tagged(map[string]map[string]check{
+		"enabled": {"*budget_tokens": integer(1024, math.MaxInt32), "display": display}, "disabled": {}, "adaptive": {"display": display},
+	})
+	outputConfig = members(map[string]check{"effort": enum("low", "medium", "high", "xhigh", "max"), "format": outputFormat, "task_budget": free})
+	// claudeFields are the members of Claude's body that Converse takes among its
+	// additionalModelRequestFields.
+	claudeFields = map[string]check{
+		"thinking": claudeThinking, "reasoning_config": claudeThinking, "output_config": outputConfig, "output_format": outputFormat,
+		"top_k": integer(0, math.MaxInt32), "tool_choice": claudeChoice, "anthropic_beta": list(0, 20, text(1, 200, "")),
+	}
 	outputFormat = tagged(map[string]map[string]check{"json_schema": {"*schema": structured}})
 	// InvokeModel wants anthropic_version, and neither model nor stream: those are in the path.
 	messagesBody = members(map[string]check{
 		"*anthropic_version": enum("bedrock-2023-05-31"), "anthropic_beta": list(0, 20, text(1, 200, "")),
 		"*max_tokens": integer(1, 200_000),
-		"*messages":   list(1, 100_000, members(map[string]check{"*role": enum("user", "assistant"), "*content": textOr(claudeBlock)})),
+		"*messages":   list(1, 100_000, members(map[string]check{"*role": enum("user", "assistant", "system"), "*content": textOr(claudeBlock)})),
 		"system":      textOr(tagged(map[string]map[string]check{"text": claudeText})),
 		"temperature": number(0, 1), "top_p": number(0, 1), "top_k": integer(0, math.MaxInt32),
 		"stop_sequences": list(0, 8191, text(1, math.MaxInt, "")),
 		"tools":          list(0, 10_000, claudeTool),
-		"tool_choice": tagged(map[string]map[string]check{
-			"auto": {"disable_parallel_tool_use": boolean}, "any": {"disable_parallel_tool_use": boolean},
-			"tool": {"*name": text(1, 128, toolName), "disable_parallel_tool_use": boolean}, "none": {},
-		}),
-		"thinking": tagged(map[string]map[string]check{
-			"enabled": {"*budget_tokens": integer(1024, math.MaxInt32), "display": anyText}, "disabled": {}, "adaptive": {"display": anyText},
-		}),
-		"output_config": members(map[string]check{"effort": enum("low", "medium", "high", "xhigh", "max"), "format": outputFormat, "task_budget": free}),
+		"tool_choice":    claudeChoice, "thinking": claudeThinking, "output_config": outputConfig,
 		"output_format": outputFormat, "metadata": members(map[string]check{"user_id": text(0, 256, "")}),
 		"context_management": freeObject,
 		"amazon-bedrock-guardrailConfig": members(map[string]check{

@@ -44,13 +44,7 @@ func resolve(segment, region string) (model, *fault) {
 	} else if !foundationID.MatchString(id) {
 		return model{}, invalid("The provided model identifier is invalid.")
 	}
-	parts := strings.Split(plain, ".")
-	if len(parts) > 2 && slices.Contains(geographies, parts[0]) {
-		parts = parts[1:]
-	}
-	if len(parts) > 1 && slices.Contains(publishers, parts[0]) {
-		m.publisher, m.name = parts[0], strings.Join(parts[1:], ".")
-	}
+	m.publisher, m.name = named(plain)
 	// An ARN may hide whose the model is (a profile of the account's own); a plain id may not.
 	if m.publisher == "" && plain == id {
 		return model{}, invalid("The provided model identifier is invalid.")
@@ -62,37 +56,14 @@ func resolve(segment, region string) (model, *fault) {
 	return m, nil
 }
 
-// is reports whether the model's name begins with one of those given, written as
-// publisher.name.
-func (m model) is(prefixes ...string) bool {
-	full := m.publisher + "." + m.name
-	return slices.ContainsFunc(prefixes, func(p string) bool { return strings.HasPrefix(full, p) })
-}
-
-// unknown models may do everything.
-func (m model) takesSystem() bool {
-	return !m.is("amazon.titan", "mistral.mistral-7b", "mistral.mixtral", "cohere.command-text", "cohere.command-light", "ai21.j2")
-}
-
-// takesTools: user guide, "Supported models and model features" of Converse; a model that is not in
-// its table is taken to be newer.
-func (m model) takesTools() bool {
-	return !m.is("amazon.titan", "meta.llama2", "meta.llama3-8b", "meta.llama3-70b", "mistral.mistral-7b", "mistral.mixtral", "deepseek.r1", "cohere.command-text", "cohere.command-light", "ai21.j2", "ai21.jamba-instruct")
-}
-
-// takesForcedTool is what AWS documents of toolChoice any and tool, and what is
-// known of models that it documents nothing of.
-func (m model) takesForcedTool() bool {
-	return m.publisher == "" || m.is("anthropic.", "amazon.nova", "mistral.", "openai.gpt-oss", "deepseek.v3", "qwen.")
-}
-
-// takesCachePoints: user guide, Prompt caching, supported models.
-func (m model) takesCachePoints() bool { return m.publisher == "" || m.is("anthropic.", "amazon.nova") }
-
-// takesMixedTurns is known of no document, but of many reports.
-func (m model) takesMixedTurns() bool { return !m.is("meta.llama", "mistral.") }
-
-// oneSampler models refuse temperature and top_p in one request.
-func (m model) oneSampler() bool {
-	return m.is("anthropic.claude-opus-4-1", "anthropic.claude-opus-4-5", "anthropic.claude-opus-4-6", "anthropic.claude-sonnet-4-5", "anthropic.claude-sonnet-4-6", "anthropic.claude-haiku-4-5")
+// named cuts publisher and name out of an id; both are empty where it does not show them.
+func named(id string) (publisher, name string) {
+	parts := strings.Split(id, ".")
+	if len(parts) > 2 && slices.Contains(geographies, parts[0]) {
+		parts = parts[1:]
+	}
+	if len(parts) > 1 && slices.Contains(publishers, parts[0]) {
+		return parts[0], strings.Join(parts[1:], ".")
+	}
+	return "", ""
 }

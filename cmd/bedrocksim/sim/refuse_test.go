@@ -92,7 +92,7 @@ var converseRefusals = []refusal{
 	{model: "meta.llama3-8b-instruct-v1:0", path: "system", want: "doesn't support tool use"},
 	{model: llama, path: "toolConfig.toolChoice", value: `{"any":{}}`, want: "toolConfig.toolChoice.any"},
 	{model: llama, path: "inferenceConfig", want: "AccessDeniedException"}, // prompt caching
-	{model: nova, path: "toolConfig.tools.1", value: `{"cachePoint":{"type":"default"}}`, want: "doesn't support cachePoint"},
+	{model: nova, path: "toolConfig.tools.1", value: `{"cachePoint":{"type":"default"}}`, want: "#/toolConfig/tools/1: extraneous key [cachePoint]"},
 	{model: "anthropic.claude-sonnet-4-5-20250929-v1:0", path: "inferenceConfig.topP", value: `0.5`, want: "cannot both be specified"},
 }
 
@@ -105,7 +105,7 @@ var messagesRefusals = []refusal{
 	{path: "max_tokens", value: `0`, want: "max_tokens"},
 	{path: "temperature", value: `2`, want: "between 0 and 1"},
 	{path: "messages", value: `[]`, want: "between 1 and"},
-	{path: "messages.0.role", value: `"system"`, want: "user, assistant"},
+	{path: "messages.0.role", value: `"system"`, want: "Unexpected role"},
 	{path: "messages.0.role", value: `"assistant"`, want: "first message must use"},
 	{path: "messages.1.role", value: `"user"`, want: "roles must alternate"},
 	{path: "messages.0.content", value: `[]`, want: "non-empty content"},

@@ -1,6 +1,11 @@
 package sim
 
-import "fmt"
+import (
+	"encoding/json"
+	"fmt"
+	"maps"
+	"slices"
+)
 
 // schema checks a JSON Schema whose type is object.
 func schema(path string, v any) *fault {
@@ -48,23 +53,26 @@ func structured(path string, v any) *fault {
 
 // closed holds every object in a schema to additionalProperties false, and refuses keywords that
 // constrained decoding has no grammar for. Values under enum, const, default and examples are data,
-// not schemas.
+// not schemas; under properties, names are no keywords.
 func closed(path string, v any) *fault {
 	switch v := v.(type) {
 	case object:
-		if v["type"] == "object" && v["additionalProperties"] != false {
-			return at(path, "For 'object' type, 'additionalProperties' must be explicitly set to false")
+		if f := closedObject(path, v); f != nil {
+			return f
 		}
-		for _, word := range []string{"minimum", "maximum", "multipleOf", "minLength", "maxLength"} {
-			if _, ok := v[word]; ok && v["type"] != nil {
-				return at(path, "For '%v' type, property '%s' is not supported", v["type"], word)
-			}
-		}
-		for name, e := range v {
-			if name == "enum" || name == "const" || name == "default" || name == "examples" {
+		for _, name := range slices.Sorted(maps.Keys(v)) {
+			if schemaData[name] {
 				continue
 			}
-			if f := closed(join(path, name), e); f != nil {
+			if named, ok := v[name].(object); ok && (name == "properties" || name == "$defs" || name == "definitions") {
+				for _, n := range slices.Sorted(maps.Keys(named)) {
+					if f := closed(join(join(path, name), n), named[n]); f != nil {
+						return f
+					}
+				}
+				continue
+			}
+			if f := closed(join(path, name), v[name]); f != nil {
 				return f
 			}
 		}
@@ -74,6 +82,41 @@ func closed(path string, v any) *fault {
 				return f
 			}
 		}
+	}
+	return nil
+}
+
+// unsupported are keywords without a grammar, by the type that Bedrock names in its refusal.
+var unsupported = map[string][]string{
+	"number": {"minimum", "maximum", "exclusiveMinimum", "exclusiveMaximum", "multipleOf"},
+	"string": {"minLength", "maxLength"},
+	"array":  {"maxItems", "uniqueItems"},
+}
+
+func closedObject(path string, v object) *fault {
+	types := items(v, "type")
+	if v["type"] == "object" || slices.Contains(types, any("object")) {
+		if v["additionalProperties"] != false {
+			return at(path, "For 'object' type, 'additionalProperties' must be explicitly set to false")
+		}
+	}
+	if _, ok := v["oneOf"]; ok {
+		return at(path, "Schema type 'oneOf' is not supported")
+	}
+	for _, kind := range []string{"array", "number", "string"} {
+		for _, word := range unsupported[kind] {
+			if _, ok := v[word]; ok {
+				named := kind
+				if s, ok := v["type"].(string); ok {
+					named = s
+				}
+				return at(path, "For '%s' type, property '%s' is not supported", named, word)
+			}
+		}
+	}
+	// An array may be asked to be empty or not to be; no more.
+	if n, ok := v["minItems"].(json.Number); ok && n != "0" && n != "1" {
+		return at(path, "For 'array' type, 'minItems' values other than 0 or 1 are not supported")
 	}
 	return nil
 }

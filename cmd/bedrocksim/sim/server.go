@@ -25,6 +25,7 @@ type Server struct {
 	log      *slog.Logger
 	calls    calls
 	cache    promptCache
+	issued   issues
 }
 
 // New makes a server that takes what the verifier takes.
@@ -110,6 +111,9 @@ func (s *Server) serve(w http.ResponseWriter, r *http.Request, call *Call) *faul
 	if f != nil {
 		return f
 	}
+	if m.publisher == "" {
+		m.publisher, m.name = named(s.calls.behaviour()["is"])
+	}
 	s.calls.change(func() { call.Model = m.id })
 	a, f := s.read(op, m, r.Header, body)
 	if f != nil {
@@ -147,15 +151,16 @@ func (s *Server) read(op operation, m model, header http.Header, body []byte) (*
 		if f := checkInvokeHeaders(header); f != nil {
 			return nil, f
 		}
-		a, f := checkMessages(m, v)
+		a, f := checkMessages(m, v, &s.issued)
 		if f == nil {
 			a.cache, a.input = s.cache.use(m.id, claudePrompt(v))
+			a.tier = header.Get("X-Amzn-Bedrock-Service-Tier")
 		}
 		return a, f
 	}
-	a, f := checkConverse(m, v, op.stream)
+	a, f := checkConverse(m, v, op.stream, &s.issued)
 	if f == nil {
-		a.cache, a.input = s.cache.use(m.id, conversePrompt(v))
+		a.cache, a.input = s.cache.use(m.id, conversePrompt(v, m.has("input_holds_cached")))
 	}
 	return a, f
 }
@@ -182,6 +187,10 @@ func (s *Server) answer(w http.ResponseWriter, r *http.Request, op operation, a 
 		return nil
 	}
 	out := a.answer()
+	s.issued.note(out.blocks)
+	if tier := a.served(); tier != "" && op.claude {
+		w.Header().Set("X-Amzn-Bedrock-Service-Tier", tier)
+	}
 	if !op.stream || a.do.has("json") {
 		reply := a.converse(out)
 		if op.claude {

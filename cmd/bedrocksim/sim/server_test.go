@@ -41,7 +41,7 @@ func TestInvokeModelSaysThePagesHello(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	const want = `{"content":[{"text":"Hello from Bedrock!","type":"text"}],"id":"msg_01example","model":"claude-3-5-sonnet-20241022-v2:0",` +
+	const want = `{"content":[{"text":"Hello from Bedrock!","type":"text"}],"id":"msg_01example","model":"claude-sonnet-4-5-20250929-v1:0",` +
 		`"role":"assistant","stop_reason":"end_turn","stop_sequence":null,"type":"message","usage":{"input_tokens":9,"output_tokens":5}}`
 	if string(out.Body) != want {
 		t.Errorf("got  %s\nwant %s", out.Body, want)
@@ -164,7 +164,7 @@ func TestStructuredOutputFitsItsSchema(t *testing.T) {
 			"name": "x", "schema": `{"type":"object","properties":{"place":{"type":"string"},"n":{"type":"integer"}},"required":["place","n"],"additionalProperties":false}`,
 		}}}},
 	}
-	r := start(t).post(t, nova, "converse", marshal(body))
+	r := start(t).post(t, claude, "converse", marshal(body))
 	var out struct {
 		Output struct {
 			Message struct{ Content []struct{ Text string } }

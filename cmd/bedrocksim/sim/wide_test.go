@@ -24,15 +24,15 @@ func TestWideBodiesAreAnsweredSoon(t *testing.T) {
 	m, _ := resolve(escape(claude), "us-west-2")
 	for name, read := range map[string]func() (*ask, *fault){
 		"texts": func() (*ask, *fault) {
-			return checkMessages(m, reparse(t, object{"anthropic_version": "bedrock-2023-05-31", "max_tokens": 9, "messages": []any{object{"role": "user", "content": texts}}}))
+			return checkMessages(m, reparse(t, object{"anthropic_version": "bedrock-2023-05-31", "max_tokens": 9, "messages": []any{object{"role": "user", "content": texts}}}), nil)
 		},
 		"tools": func() (*ask, *fault) {
 			return checkMessages(m, reparse(t, object{"anthropic_version": "bedrock-2023-05-31", "max_tokens": 9, "messages": []any{
 				hi, object{"role": "assistant", "content": uses}, object{"role": "user", "content": results},
-			}}))
+			}}), nil)
 		},
 		"converse texts": func() (*ask, *fault) {
-			return checkConverse(m, reparse(t, object{"messages": []any{object{"role": "user", "content": converseTexts}}}), false)
+			return checkConverse(m, reparse(t, object{"messages": []any{object{"role": "user", "content": converseTexts}}}), false, nil)
 		},
 		"converse tools": func() (*ask, *fault) {
 			return checkConverse(m, reparse(t, object{
@@ -40,7 +40,7 @@ func TestWideBodiesAreAnsweredSoon(t *testing.T) {
 					object{"role": "user", "content": []any{object{"text": "Hi"}}}, object{"role": "assistant", "content": converseUses}, object{"role": "user", "content": converseResults},
 				},
 				"toolConfig": object{"tools": []any{object{"toolSpec": object{"name": "x", "inputSchema": object{"json": object{"type": "object"}}}}}},
-			}), false)
+			}), false, nil)
 		},
 	} {
 		var before, after runtime.MemStats
