@@ -8,6 +8,7 @@ import (
 	"strings"
 
 	"aisix/admin/resource"
+	"aisix/extproc/bedrock/schema"
 	"aisix/extproc/chat"
 	"aisix/extproc/fault"
 )
@@ -23,10 +24,16 @@ type prepared struct {
 
 	names  map[string]string // alias → name
 	output string            // the tool that stands in for structured output, "" is none
+	object bool              // a text that is the answer is to be a JSON object
 	notes  []string          // for the operator's log
+
+	properties map[string]map[string]string // by a tool's own name: name of a property → alias
+	fields     map[string]map[string]string // by a tool's name on the wire: alias of a property → name
 
 	maxTokens  *int
 	format     *chat.Format               // natively structured output, nil is none
+	closed     schema.Closed              // its schema
+	answer     schema.Input               // that of structured output in either form
 	thinking   json.RawMessage            // Anthropic's thinking object
 	effort     string                     // output_config.effort
 	additional map[string]json.RawMessage // additional fields of the model
@@ -49,7 +56,8 @@ func prepare(ctx context.Context, req *chat.Request, m *Model, limit int64) (*pr
 	if err != nil {
 		return nil, err
 	}
-	p := &prepared{req: own, model: m, family: &m.family, knobs: k, additional: map[string]json.RawMessage{}, maxTokens: own.MaxTokens}
+	p := &prepared{req: own, model: m, family: &m.family, knobs: k, additional: map[string]json.RawMessage{}, maxTokens: own.MaxTokens,
+		properties: map[string]map[string]string{}, fields: map[string]map[string]string{}}
 	if p.maxTokens == nil {
 		p.maxTokens = m.options.MaxTokens
 	}
@@ -63,6 +71,7 @@ func prepare(ctx context.Context, req *chat.Request, m *Model, limit int64) (*pr
 		func() error { return p.tools(ctx) }, // settles definitions and choice, which the next ones ask for
 		p.reasoning,                          // before what may force a tool: thinking and a forced tool exclude each other
 		p.structuredOutput,                   // may add a tool of ours, as the last one
+		p.strictTools,                        // all strict schemas are there
 		func() error { return p.plainSchemas(ctx, limit) }, // all tools are there, ours too
 		p.separateTools, // moves blocks into results
 		p.rename,        // all names are there; until here they are the caller's
