@@ -14,7 +14,7 @@ func settled(raw []byte) bool {
 	}
 	var open []object
 	var name []byte // of the value that comes next
-	root := false // is of type object
+	root := false   // is of type object
 	for i := 0; i < len(raw); i++ {
 		switch c := raw[i]; c {
 		case '{', '[':

@@ -157,6 +157,11 @@ func FuzzSchema(f *testing.F) {
 			if len(got) > most {
 				t.Errorf("%d bytes became %d: %s became %s", len(raw), len(got), raw, got)
 			}
+			if name == "tool" {
+				if again, err := forms[name](got); err != nil || !bytes.Equal(again, got) {
+					t.Errorf("%s became %s, and that %s, %v", raw, got, again, err)
+				}
+			}
 			if !json.Valid(got) || bytes.TrimSpace(got)[0] != '{' {
 				t.Errorf("%s became %s", raw, got)
 			}
