@@ -3,8 +3,6 @@ package bedrock
 import (
 	"bytes"
 	"encoding/json"
-
-	"github.com/go-json-experiment/json/jsontext"
 )
 
 // keys renames members of JSON objects, at every depth, as the text comes: what it
@@ -93,10 +91,11 @@ func (k *keys) write(dst []byte, fragment string) []byte {
 func (k *keys) end(dst []byte) []byte {
 	name := k.name
 	k.name = nil
-	text, err := jsontext.AppendUnquote(nil, name)
-	if other, ok := k.names[string(text)]; ok && err == nil {
-		dst, _ = jsontext.AppendQuote(dst, other) // UTF-8: a dialect has checked it
-		return dst
+	var text string
+	if json.Unmarshal(name, &text) == nil {
+		if other, ok := k.names[text]; ok {
+			return append(dst, marshal(other)...)
+		}
 	}
 	return append(dst, name...)
 }
