@@ -7,6 +7,7 @@ import (
 	"net/url"
 
 	"aisix/extproc/bedrock/redact"
+	"aisix/extproc/bedrock/schema"
 	"aisix/extproc/chat"
 	"aisix/extproc/fault"
 )
@@ -24,7 +25,11 @@ type Call struct {
 	said    []redact.Text     // that alone, after Forget
 	names   map[string]string // tool aliases of this request → the caller's names
 	output  string            // the tool that stands in for structured output
-	notes   []string          // what the operator's log should tell of the request
+	object  bool              // a text that is the answer is to be a JSON object
+	answer  schema.Input      // the schema of structured output, for what was done to it
+
+	fields map[string]map[string]string // by a tool's name on the wire: aliases of its properties → the caller's names
+	notes  []string                     // what the operator's log should tell of the request
 }
 
 // NewCall checks and tidies req, checks it against what the model can do, and
@@ -58,6 +63,9 @@ func NewCall(ctx context.Context, req *chat.Request, m *Model, limit int64) (*Ca
 		request: req,
 		names:   p.names,
 		output:  p.output,
+		object:  p.object,
+		answer:  schema.Input{Names: p.answer.Names, Inside: p.answer.Inside},
+		fields:  p.fields,
 		notes:   p.notes,
 	}
 	c.header.Del("Content-Length")

@@ -1,7 +1,6 @@
 package bedrock
 
 import (
-	"encoding/json"
 	"errors"
 	"slices"
 
@@ -13,49 +12,79 @@ import (
 // outputTool is the name of the tool that stands in for structured output.
 const outputTool = "json_output"
 
-var anyObject = json.RawMessage(`{"type":"object","additionalProperties":true}`)
-
 // structuredOutput asks for the caller's format natively, or by a tool that the
-// model is made to call. A format without a schema has no native form.
+// model is made to call. A format that says no more than that there is an object has
+// neither form: the model is told in words.
 func (p *prepared) structuredOutput() error {
 	r, c := p.req, &p.family.Capabilities
 	f := r.Format
+	r.Format = nil
 	if f == nil || p.model.ignores("response_format") {
-		r.Format = nil
 		return nil
 	}
-	r.Format = nil
-	native := c.StructuredOutput == "native" || (c.StructuredOutput == "" && denies(c.Tools))
-	if native && !isNull(f.Schema) {
-		closed, err := schema.Native(f.Schema)
+	forced := r.ToolChoice.Mode == chat.ToolChoiceTool || r.ToolChoice.Mode == chat.ToolChoiceAny
+	if isNull(f.Schema) || schema.Empty(f.Schema) {
+		if !forced {
+			p.answerObject(f)
+		}
+		return nil
+	}
+	strict := has(c.StrictTools)
+	if c.StructuredOutput == "native" {
+		err := p.native(f)
 		switch {
 		case err == nil:
-			p.format = &chat.Format{Name: f.Name, Description: f.Description, Schema: closed, Strict: f.Strict}
 			return nil
-		case !errors.Is(err, schema.ErrOpen) || denies(c.Tools):
+		case errors.As(err, new(errBeyond)) && !denies(c.Tools):
+			strict = false
+			p.notes = append(p.notes, "structured output is asked for by a tool: "+err.Error())
+		case !errors.Is(err, schema.ErrNotNative) || denies(c.Tools):
 			return formatFault(f.Param, err)
 		}
 	}
-	if r.ToolChoice.Mode == chat.ToolChoiceTool || r.ToolChoice.Mode == chat.ToolChoiceAny {
+	if forced {
 		return nil // the caller's own tool is the answer: there will be no text to shape
 	}
 	if denies(c.Tools) {
 		return fault.Invalid("response_format", "this model does not support response_format")
 	}
-	return p.outputTool(f)
+	return p.outputTool(f, strict && f.Strict)
+}
+
+// native asks for the format natively. The error is what is wrong with its schema, or
+// why it has no native form, and then nothing was asked for.
+func (p *prepared) native(f *chat.Format) error {
+	if len(f.Schema) > chat.MaxStrictSchema { // not worth a look
+		_, err := schema.Native(f.Schema)
+		return err
+	}
+	in, err := schema.Output(f.Schema, propertyAliases)
+	if errors.Is(err, schema.ErrNoObject) { // of a list, say: Bedrock decides
+		in, err = schema.Input{Schema: f.Schema}, nil
+	}
+	if err != nil {
+		return err
+	}
+	c, err := schema.Native(in.Schema)
+	if err != nil {
+		return err
+	}
+	if why, beyond := p.strictLimits().beyond(0, c); beyond {
+		return errBeyond("the schema has " + why)
+	}
+	p.format = &chat.Format{Name: f.Name, Description: f.Description, Schema: c.Schema, Strict: f.Strict}
+	p.closed, p.answer = c, in
+	return nil
 }
 
 // outputTool asks for the format by a tool that the model is made to call.
-func (p *prepared) outputTool(f *chat.Format) error {
+func (p *prepared) outputTool(f *chat.Format, strict bool) error {
 	r := p.req
-	shape, description := f.Schema, "Give the answer by calling this tool, once, with the whole answer as its input."
-	if isNull(shape) {
-		shape = anyObject
-	}
+	description := "Give the answer by calling this tool, once, with the whole answer as its input."
 	if f.Description != "" {
 		description += " " + f.Description
 	}
-	shape, err := schema.Tool(shape)
+	in, err := schema.Output(f.Schema, propertyAliases)
 	if err != nil {
 		return formatFault(f.Param, err)
 	}
@@ -63,15 +92,10 @@ func (p *prepared) outputTool(f *chat.Format) error {
 		r.Tools = nil // only ours may be called
 	}
 	others := len(r.Tools) > 0 && r.ToolChoice.Mode != chat.ToolChoiceNone
-	t := chat.Tool{Name: outputTool, Description: description, Schema: shape, Param: f.Param}
-	if f.Strict && has(p.family.Capabilities.StrictTools) {
-		if closed, err := schema.Native(shape); err == nil {
-			t.Schema, t.Strict = closed, true
-		}
-	}
+	t := chat.Tool{Name: outputTool, Description: description, Schema: in.Schema, Strict: strict, Param: f.Param}
 	r.Tools = append(slices.Clip(r.Tools), t)
 	r.ToolChoice = p.outputChoice(others)
-	p.output = outputTool
+	p.output, p.answer, p.object = outputTool, in, !p.begun() && !others
 	return nil
 }
 

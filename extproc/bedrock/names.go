@@ -7,6 +7,7 @@ import (
 	"strings"
 
 	"aisix/admin/resource"
+	"aisix/extproc/bedrock/schema"
 )
 
 // maxName is how long a name may be at Bedrock, in bytes.
@@ -23,16 +24,24 @@ func alphanumeric(c rune) bool {
 	return 'a' <= c && c <= 'z' || 'A' <= c && c <= 'Z' || '0' <= c && c <= '9'
 }
 
-// aliases gives tool names that Bedrock does not take another one, reversibly.
+// aliases gives names that Bedrock does not take another one, reversibly.
 type aliases struct {
 	taken  map[string]bool   // names on the wire
 	alias  map[string]string // name → alias
 	origin map[string]string // alias → name
 }
 
-// newAliases aliases every illegal one of names. Legal names stay, whatever
+// newAliases aliases every illegal one of names of tools. Legal names stay, whatever
 // order they come in: an alias never takes one of them.
-func newAliases(names []string) *aliases {
+func newAliases(names []string) *aliases { return aliasesOf(names, legal, "tool") }
+
+// propertyAliases is schema's Alias: other names for the properties of one schema.
+func propertyAliases(names []string) map[string]string {
+	return aliasesOf(names, schema.LegalName, "property").alias
+}
+
+// aliasesOf is newAliases for names of any kind; one that has no letter becomes bare.
+func aliasesOf(names []string, legal func(string) bool, bare string) *aliases {
 	a := &aliases{taken: map[string]bool{}, alias: map[string]string{}, origin: map[string]string{}}
 	for _, n := range names {
 		if legal(n) {
@@ -43,7 +52,7 @@ func newAliases(names []string) *aliases {
 		if _, done := a.alias[n]; done || legal(n) {
 			continue
 		}
-		alias := a.free(sanitize(n), n)
+		alias := a.free(or(sanitize(n), bare), n)
 		a.alias[n], a.origin[alias] = alias, n
 	}
 	return a
@@ -87,9 +96,6 @@ func sanitize(name string) string {
 	s := strings.Trim(strings.Join(strings.FieldsFunc(name, notInName), "_"), "_")
 	if len(s) > 55 {
 		s = s[:55]
-	}
-	if s == "" {
-		s = "tool"
 	}
 	return s
 }

@@ -7,6 +7,7 @@ import (
 	"slices"
 
 	"aisix/admin/resource"
+	"aisix/extproc/bedrock/schema"
 	"aisix/extproc/chat"
 	"aisix/extproc/fault"
 )
@@ -22,10 +23,16 @@ type prepared struct {
 
 	names  map[string]string // alias → name
 	output string            // the tool that stands in for structured output, "" is none
+	object bool              // a text that is the answer is to be a JSON object
 	notes  []string          // for the operator's log
+
+	properties map[string]map[string]string // by a tool's own name: name of a property → alias
+	fields     map[string]map[string]string // by a tool's name on the wire: alias of a property → name
 
 	maxTokens       *int
 	format          *chat.Format               // natively structured output, nil is none
+	closed          schema.Closed              // its schema
+	answer          schema.Input               // that of structured output in either form
 	thinking        json.RawMessage            // Anthropic's thinking object
 	effort          string                     // output_config.effort
 	callersThinking bool                       // thinking is the caller's own object
@@ -49,7 +56,8 @@ func prepare(ctx context.Context, req *chat.Request, m *Model, limit int64) (*pr
 	if err != nil {
 		return nil, err
 	}
-	p := &prepared{req: own, model: m, family: &m.family, knobs: k, additional: map[string]json.RawMessage{}, maxTokens: own.MaxTokens, notes: slices.Clone(own.Notes)}
+	p := &prepared{req: own, model: m, family: &m.family, knobs: k, additional: map[string]json.RawMessage{}, maxTokens: own.MaxTokens, notes: slices.Clone(own.Notes),
+		properties: map[string]map[string]string{}, fields: map[string]map[string]string{}}
 	if p.maxTokens == nil {
 		p.maxTokens = m.options.MaxTokens
 	}
@@ -62,6 +70,7 @@ func prepare(ctx context.Context, req *chat.Request, m *Model, limit int64) (*pr
 		p.serialTools,
 		p.ownThinking,      // before what may force a tool: thinking and a forced tool exclude each other
 		p.structuredOutput, // may add a tool of ours, as the last one, and force it
+		p.strictTools,      // all strict schemas are there
 		p.reasoning,        // what it makes of an effort gives way to a forced tool
 		p.room,             // holds what is thought, too
 		p.thinkingSamples,

@@ -104,7 +104,12 @@ func (r *Reply) Fault(body []byte) *fault.Error {
 }
 
 func (r *Reply) restorer() restorer {
-	return restorer{names: r.call.names, output: r.call.output}
+	c := r.call
+	restore := restorer{names: c.names, fields: c.fields, output: c.output, object: c.object, shape: c.answer, answer: structured(c.answer)}
+	if c.object && c.output == "" {
+		restore.answer = filters{new(objectText)}
+	}
+	return restore
 }
 
 // redactor knows what of this attempt must not show.

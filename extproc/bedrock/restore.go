@@ -1,13 +1,24 @@
 package bedrock
 
-import "aisix/extproc/chat"
+import (
+	"aisix/extproc/bedrock/schema"
+	"aisix/extproc/chat"
+)
 
-// restorer undoes in an answer what prepare did to the request: tool names get
-// their own names back, and the input of the tool that stood in for structured
-// output becomes the text. One restorer serves one answer.
+// restorer undoes in an answer what prepare did to the request: tools and properties get
+// their own names back, the input of the tool that stood in for structured output becomes
+// the text, and an answer that is to be a JSON object is no more than that. One restorer
+// serves one answer.
 type restorer struct {
-	names  map[string]string // alias → name
-	output string            // the output tool's name on the wire; "" is none
+	names  map[string]string            // alias → name
+	fields map[string]map[string]string // by a tool's name on the wire: alias of a property → name
+	output string                       // the output tool's name on the wire; "" is none
+	object bool                         // a text is to be a JSON object
+	shape  schema.Input                 // of structured output
+	answer filters                      // of structured output
+
+	inputs map[int]*keys // of tool blocks whose properties are renamed
+	last   int           // index of the text block that answer was last given of
 
 	open  map[int]bool // indexes of output tool blocks
 	held  []chat.Event // text that came while an output tool was still awaited, and what must not overtake it
@@ -18,6 +29,9 @@ type restorer struct {
 }
 
 func (r *restorer) events(in []chat.Event) []chat.Event {
+	if len(r.fields) > 0 {
+		in = r.properties(in)
+	}
 	if r.output == "" {
 		if len(r.names) > 0 {
 			for i, e := range in {
@@ -25,6 +39,9 @@ func (r *restorer) events(in []chat.Event) []chat.Event {
 					in[i] = r.named(t)
 				}
 			}
+		}
+		if len(r.answer) > 0 {
+			in = r.shaped(in)
 		}
 		return in
 	}
@@ -51,7 +68,7 @@ func (r *restorer) events(in []chat.Event) []chat.Event {
 				out = r.put(out, e)
 			case first && e.JSON != "":
 				r.wrote = true
-				out = append(out, chat.TextDelta{Index: e.Index, Text: e.JSON})
+				out = r.text(out, e.Index, e.JSON)
 			}
 		case chat.BlockStop:
 			if r.open[e.Index] {
@@ -84,24 +101,119 @@ func (r *restorer) put(out []chat.Event, e chat.Event) []chat.Event {
 	return append(out, e)
 }
 
-// release passes on what was held, but for text where the output tool gives that.
+// release passes on what was held. The text is left out where the output tool gives it;
+// else it is the answer in the model's own words, perhaps.
 func (r *restorer) release(out []chat.Event) []chat.Event {
+	if r.object && !r.made {
+		r.answer = append(filters{new(objectText)}, structured(r.shape)...)
+	}
 	for _, e := range r.held {
-		if _, text := e.(chat.TextDelta); !text || !r.made {
+		t, text := e.(chat.TextDelta)
+		switch {
+		case !text:
 			out = append(out, e)
+		case !r.made:
+			out = r.text(out, t.Index, t.Text)
 		}
 	}
 	r.held, r.ordered = nil, false
 	return out
 }
 
-// whole ends the output tool's input: one that never came is {}.
+// whole ends the output tool's input, of which one that never came is {}, or what is held
+// back of the text in its place.
 func (r *restorer) whole(out []chat.Event) []chat.Event {
 	for index, first := range r.open {
 		if first && !r.wrote {
 			r.wrote = true
 			out = append(out, chat.TextDelta{Index: index, Text: "{}"})
 		}
+	}
+	return r.rest(out)
+}
+
+// properties gives the inputs of tools their own names back.
+func (r *restorer) properties(in []chat.Event) []chat.Event {
+	out := make([]chat.Event, 0, len(in))
+	rest := func(index int) {
+		if k := r.inputs[index]; k != nil {
+			if raw := k.rest(nil); len(raw) > 0 {
+				out = append(out, chat.ToolDelta{Index: index, JSON: string(raw)})
+			}
+			delete(r.inputs, index)
+		}
+	}
+	for _, e := range in {
+		switch x := e.(type) {
+		case chat.ToolStart:
+			rest(x.Index)
+			if names := r.fields[x.Name]; len(names) > 0 && !x.Server {
+				if r.inputs == nil {
+					r.inputs = map[int]*keys{}
+				}
+				r.inputs[x.Index] = newKeys(names)
+			}
+		case chat.ToolDelta:
+			if k := r.inputs[x.Index]; k != nil {
+				raw := k.write(nil, x.JSON)
+				if len(raw) == 0 {
+					continue
+				}
+				e = chat.ToolDelta{Index: x.Index, JSON: string(raw)}
+			}
+		case chat.BlockStop:
+			rest(x.Index)
+		case chat.Stop:
+			for index := range r.inputs { // blocks that never stopped
+				rest(index)
+			}
+		}
+		out = append(out, e)
+	}
+	return out
+}
+
+// shaped gives the text of structured output as the caller's schema has it.
+func (r *restorer) shaped(in []chat.Event) []chat.Event {
+	out := make([]chat.Event, 0, len(in))
+	for _, e := range in {
+		switch x := e.(type) {
+		case chat.TextDelta:
+			out = r.text(out, x.Index, x.Text)
+			continue
+		case chat.ToolStart:
+			// What the model said before it calls is no answer yet.
+			if r.object && !x.Server {
+				out = r.rest(out)
+				r.answer = filters{new(objectText)}
+			}
+		case chat.Stop:
+			out = r.rest(out)
+		}
+		out = append(out, e)
+	}
+	return out
+}
+
+// text appends what is there of the answer's text once fragment has come.
+func (r *restorer) text(out []chat.Event, index int, fragment string) []chat.Event {
+	r.last = index
+	if len(r.answer) == 0 {
+		return append(out, chat.TextDelta{Index: index, Text: fragment})
+	}
+	if text := r.answer.write(nil, fragment); len(text) > 0 {
+		out = append(out, chat.TextDelta{Index: index, Text: string(text)})
+	}
+	return out
+}
+
+// rest appends what is held back of the answer's text.
+func (r *restorer) rest(out []chat.Event) []chat.Event {
+	if len(r.answer) == 0 {
+		return out
+	}
+	if text := r.answer.rest(nil); len(text) > 0 {
+		out = append(out, chat.TextDelta{Index: r.last, Text: string(text)})
 	}
 	return out
 }

@@ -135,9 +135,11 @@ func TestOutputToolIsTheText(t *testing.T) {
 		"never begun":              {[][]chat.Event{{chat.ToolStart{Index: 0, ID: "t", Name: "out"}}}, chat.ToolUseStop, `{}||end_turn`},
 		"a call beside it":         {[][]chat.Event{use(0, "out", `{"a":1}`), use(1, "f", `{"b":1}`)}, chat.ToolUseStop, `{"a":1}|f{"b":1}|tool_use`},
 		"said to be the end":       {[][]chat.Event{use(0, "out", `{"a":1}`)}, chat.EndTurn, `{"a":1}||end_turn`},
+		"not used, in a fence":     {[][]chat.Event{says(0, "```json\n{\"a\":"), says(1, "1}\n```")}, chat.EndTurn, `{"a":1}||end_turn`},
+		"not used, and no answer":  {[][]chat.Event{says(0, "Which city?")}, chat.EndTurn, `Which city?||end_turn`},
 		"another tool instead":     {[][]chat.Event{says(0, "let me see"), use(1, "f", `{"b":1}`)}, chat.ToolUseStop, `let me see|f{"b":1}|tool_use`},
 	} {
-		r, ends := restorer{output: "out"}, stops{}
+		r, ends := restorer{output: "out", object: true}, stops{}
 		var got []chat.Event
 		for _, batch := range append(tt.events, []chat.Event{chat.Stop{Reason: tt.stop}}, []chat.Event{chat.UsageSnapshot{Usage: chat.Usage{Input: ptr(1), Output: ptr(1)}}}) {
 			for _, e := range batch { // one by one, as a stream brings them

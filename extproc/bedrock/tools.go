@@ -4,8 +4,8 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
-	"errors"
 	"slices"
+	"strings"
 
 	"aisix/extproc/bedrock/schema"
 	"aisix/extproc/chat"
@@ -50,27 +50,22 @@ func (p *prepared) tools(ctx context.Context) error {
 		if ctx.Err() != nil {
 			return ctx.Err()
 		}
-		if isNull(tools[i].Schema) {
-			tools[i].Schema = looseSchema
-			if !tools[i].Strict {
-				continue
-			}
+		t := &tools[i]
+		t.Strict = t.Strict && has(c.StrictTools)
+		if isNull(t.Schema) {
+			t.Schema = looseSchema
+			continue
 		}
-		tool, err := schema.Tool(tools[i].Schema)
+		in, err := schema.Tool(t.Schema, propertyAliases)
 		if err != nil {
-			return schemaFault(tools[i], err)
+			return schemaFault(*t, err)
 		}
-		tools[i].Schema = tool
-		if tools[i].Strict = tools[i].Strict && has(c.StrictTools); tools[i].Strict {
-			native, err := schema.Native(tools[i].Schema)
-			if errors.Is(err, schema.ErrOpen) { // strict is best effort
-				tools[i].Strict = false
-				continue
-			}
-			if err != nil {
-				return schemaFault(tools[i], err)
-			}
-			tools[i].Schema = native
+		t.Schema = in.Schema
+		if in.Note != "" {
+			t.Description = strings.TrimPrefix(t.Description+"\n\n"+in.Note, "\n\n")
+		}
+		if len(in.Names) > 0 {
+			p.properties[t.Name] = in.Names
 		}
 	}
 	if r.ToolChoice.Mode == chat.ToolChoiceTool && !p.canChoose(chat.ToolChoiceTool) && p.canChoose(chat.ToolChoiceAny) {
@@ -159,6 +154,9 @@ func (p *prepared) rename() error {
 	for i := range callers {
 		callers[i].Name = a.wire(callers[i].Name)
 	}
+	for name, properties := range p.properties {
+		p.fields[a.wire(name)] = inverse(properties)
+	}
 	r.ToolChoice.Name = a.wire(r.ToolChoice.Name)
 	if p.output != "" {
 		p.output = a.reserve(outputTool)
@@ -172,6 +170,7 @@ func (p *prepared) rename() error {
 		for i, b := range m.Blocks {
 			switch b := b.(type) {
 			case chat.ToolUse:
+				b.Input = renameKeys(b.Input, p.properties[b.Name])
 				b.ID, b.Name = callID(b.ID, c), a.wire(b.Name)
 				m.Blocks[i] = b
 			case chat.ToolResult:

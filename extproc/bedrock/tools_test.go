@@ -125,7 +125,7 @@ func TestToolsOfTheHistoryAreNotCalled(t *testing.T) {
 		chat.Message{Role: chat.Assistant, Blocks: []chat.Block{chat.ToolUse{ID: "c1", Name: "f", Input: json.RawMessage(`{}`)}}, Param: "messages[1]"},
 		chat.Message{Role: chat.User, Blocks: []chat.Block{chat.ToolResult{ID: "c1", Blocks: []chat.Block{chat.Text{Text: "42"}}}}, Param: "messages[2]"})
 	shaped := *r
-	shaped.Format = &chat.Format{Name: "n", Schema: json.RawMessage(`{"type":"object","properties":{}}`)}
+	shaped.Format = &chat.Format{Name: "n", Schema: json.RawMessage(`{"type":"object","properties":{"a":{"type":"string"}}}`)}
 	for _, test := range []struct {
 		request     *chat.Request
 		model, want string

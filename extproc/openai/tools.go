@@ -2,6 +2,7 @@ package openai
 
 import (
 	"encoding/json"
+	"slices"
 	"strconv"
 
 	"github.com/go-json-experiment/json/jsontext"
@@ -64,26 +65,37 @@ func (f *function) name() *string {
 	return &f.Name
 }
 
-// Check takes a schema whose root is an object, {} included: many clients send that for a function
-// without parameters.
+// Check takes a schema whose root may be an object: one without a type, as many clients write it,
+// is, and {} is the schema of a function without parameters.
 func (t *tool) Check() *strict.Error {
 	if err := t.check("tools", t.Function.name()); err != nil {
 		return err
 	}
 	var root struct {
-		Type string `json:"type"`
+		Type jsontext.Value `json:"type"`
 	}
 	var nothing struct { // {}, that is, or nulls only
 		Unknown strict.Unknown `json:",embed"`
 	}
-	switch f := t.Function; {
-	case f.Parameters == nil, strict.Peek(f.Parameters, &root) == nil && root.Type == "object":
+	f := t.Function
+	if f.Parameters == nil {
+		return nil
+	}
+	bad := strict.Peek(f.Parameters, &root) != nil
+	switch {
+	case !bad && isObject(root.Type):
 	case strict.Unmarshal(f.Parameters, &nothing) == nil:
 		f.Parameters = strict.RawObject(anyObject)
-	default:
+	case bad || root.Type != nil:
 		return strict.Errorf("/function/parameters", "must be a JSON Schema whose type is object")
 	}
 	return nil
+}
+
+// isObject reports whether a schema's type is object, or has it in its list.
+func isObject(kind jsontext.Value) bool {
+	var several []string
+	return string(kind) == `"object"` || kind.Kind() == '[' && strict.Peek(kind, &several) == nil && slices.Contains(several, "object")
 }
 
 // toChat gives the tool that stands at param.

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"slices"
+	"strconv"
 	"strings"
 
 	"aisix/extproc/chat"
@@ -39,7 +40,8 @@ func Plain(ctx context.Context, raw json.RawMessage, b *Budget) (json.RawMessage
 	if err != nil {
 		return nil, err
 	}
-	in := inliner{ctx: ctx, root: root, budget: b, out: make([]byte, 0, len(raw)), found: map[string]*tree{}, open: map[string]bool{}, names: map[*tree]map[string]*tree{}}
+	in := newInliner(&root, b)
+	in.ctx, in.out = ctx, make([]byte, 0, len(raw))
 	if err := in.plainRoot(); err != nil {
 		return nil, err
 	}
@@ -76,6 +78,17 @@ type inliner struct {
 	found map[string]*tree           // by reference; nil is nowhere
 	names map[*tree]map[string]*tree // members of objects that have many
 	open  map[string]bool            // references that are being written: one that leads back to itself says nothing any more where it does
+}
+
+func newInliner(root *tree, b *Budget) *inliner {
+	return &inliner{root: *root, budget: b, found: map[string]*tree{}, open: map[string]bool{}, names: map[*tree]map[string]*tree{}}
+}
+
+// close says that what refs led to is done with.
+func (in *inliner) close(refs []string) {
+	for _, ref := range refs {
+		delete(in.open, ref)
+	}
 }
 
 func (in *inliner) plainRoot() error {
@@ -134,9 +147,7 @@ func (in *inliner) object(members []member, refs []string, depth int) error {
 		}
 	}
 	err := in.end('}')
-	for _, ref := range refs {
-		delete(in.open, ref)
-	}
+	in.close(refs)
 	return err
 }
 
@@ -293,10 +304,16 @@ func (in *inliner) at(ref string) (*tree, error) {
 	return t, nil
 }
 
-// member is the object's member of that name, or nil. An object that has many is
+// member is the object's member of that name, or the list's item, or nil. An object that has many is
 // not gone through for each reference.
 func (in *inliner) member(t *tree, name string) *tree {
 	const few = 16
+	if t.kind == '[' {
+		if i, err := strconv.Atoi(name); err == nil && 0 <= i && i < len(t.members) {
+			return &t.members[i].value
+		}
+		return nil
+	}
 	if t.kind != '{' || len(t.members) <= few {
 		return t.get(name)
 	}

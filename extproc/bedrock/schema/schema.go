@@ -1,7 +1,6 @@
 package schema
 
 import (
-	"bytes"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -11,73 +10,35 @@ import (
 	"aisix/extproc/chat"
 )
 
-// ErrOpen says that a schema has no native form.
-var ErrOpen = errors.New("has an object that allows any members, which this model does not support")
+// ErrNotNative says that a schema has no native form: its meaning would not survive,
+// or constrained decoding is known not to take it.
+var ErrNotNative = errors.New("has no form that this model supports natively")
+
+// notNative is an ErrNotNative that says more.
+type notNative string
+
+func (e notNative) Error() string     { return string(e) }
+func (e notNative) Is(err error) bool { return err == ErrNotNative }
+
+const (
+	errOpen      = notNative("has an object that allows any members, or a value of any kind, which this model does not support")
+	errAllOf     = notNative("has allOf, which this model does not support")
+	errEnum      = notNative("has an enum of objects or arrays, which this model does not support")
+	errRecursive = notNative("refers to itself, or to what it does not hold, which this model does not support")
+)
+
+// ErrNoObject says that a schema is not one of objects.
+var ErrNoObject = errors.New("must have type object")
 
 // What is wrong with a schema, after "the schema".
 var (
 	errNoObject = errors.New("must be a JSON object")
-	errNoRoot   = errors.New("must have type object")
 	errTooMany  = fmt.Errorf("has more than %d values and member names, too many to rewrite for this model", chat.MaxSchemaValues)
 	errTooDeep  = fmt.Errorf("nests deeper than %d levels", chat.MaxSchemaDepth)
 
 	errStrictSize  = fmt.Errorf("is larger than %d bytes, the limit for strict schemas", chat.MaxStrictSchema)
 	errStrictCount = fmt.Errorf("has more than %d properties, items, alternatives and definitions, the limit for strict schemas", chat.MaxSubschemas)
 )
-
-// Tool is the caller's schema as the input schema of a tool: Bedrock wants
-// type object at its root, and nothing but that word.
-func Tool(raw json.RawMessage) (json.RawMessage, error) {
-	kind, err := rootType(raw)
-	if err != nil {
-		return nil, errNoObject
-	}
-	if kind == nil {
-		rest := bytes.TrimSpace(bytes.TrimSpace(raw)[1:])
-		if rest[0] == '}' {
-			return json.RawMessage(`{"type":"object"}`), nil
-		}
-		return append(json.RawMessage(`{"type":"object",`), rest...), nil
-	}
-	var one string
-	if json.Unmarshal(kind, &one) == nil && one == "object" {
-		return raw, nil
-	}
-	var several []string // an object or nothing, say
-	if json.Unmarshal(kind, &several) != nil || !slices.Contains(several, "object") {
-		return nil, errNoRoot
-	}
-	t, err := parseObject(raw)
-	if err != nil {
-		return nil, err
-	}
-	t = t.with("type", textTree("object"))
-	return t.json(), nil
-}
-
-// rootType is the member type of an object, nil if it has none. It reads no
-// further than that.
-func rootType(raw json.RawMessage) (json.RawMessage, error) {
-	tokens := json.NewDecoder(bytes.NewReader(raw))
-	if open, err := tokens.Token(); err != nil || open != json.Delim('{') {
-		return nil, errNoObject
-	}
-	var value json.RawMessage
-	for tokens.More() {
-		name, err := tokens.Token()
-		if err != nil {
-			return nil, err
-		}
-		if err := tokens.Decode(&value); err != nil {
-			return nil, err
-		}
-		if name == "type" {
-			return value, nil
-		}
-	}
-	_, err := tokens.Token()
-	return nil, err
-}
 
 func parseObject(raw json.RawMessage) (tree, error) {
 	t, err := parseTree(raw)
@@ -90,56 +51,93 @@ func parseObject(raw json.RawMessage) (tree, error) {
 	return t, nil
 }
 
+// Closed is a schema in its native form, and what of it Bedrock counts.
+type Closed struct {
+	Schema   json.RawMessage
+	Optional int // properties that are not required
+	Unions   int // anyOf, oneOf and lists of types
+}
+
 // Native is the caller's schema as constrained decoding takes it: objects
 // are closed where the caller said nothing, and keywords that it does not know are
-// told in the description instead. An object that the caller left open has no
-// native form (ErrOpen): closed, it would mean something else.
-func Native(raw json.RawMessage) (json.RawMessage, error) {
+// told in the description instead. What the caller left open has no native form
+// (ErrNotNative): closed, it would mean something else. That is an object of any
+// members, one without properties above all, and a value of any kind.
+func Native(raw json.RawMessage) (Closed, error) {
 	if len(raw) > chat.MaxStrictSchema {
-		return nil, errStrictSize
+		return Closed{}, errStrictSize
 	}
 	t, err := parseObject(raw)
 	if err != nil {
-		return nil, err
+		return Closed{}, err
 	}
-	left := chat.MaxSubschemas
-	if t, err = native(t, 0, &left); err != nil {
-		return nil, err
+	c := closer{left: chat.MaxSubschemas}
+	out, err := c.native(t, 0)
+	switch {
+	case err != nil:
+		return Closed{}, err
+	case c.not != "":
+		return Closed{}, c.not
 	}
-	return t.json(), nil
+	if err := recursion(&t); err != nil {
+		return Closed{}, err
+	}
+	c.Schema = out.json()
+	return c.Closed, nil
 }
 
-// native is Native of one schema; left is how many may still come.
-func native(t tree, depth int, left *int) (tree, error) {
-	if *left--; *left < 0 {
+// closer makes one schema native.
+type closer struct {
+	Closed
+	left int       // how many subschemas may still come
+	not  notNative // why there is no native form; found out with the rest, for bounds come first
+}
+
+// native is Native of one schema.
+func (c *closer) native(t tree, depth int) (tree, error) {
+	if c.left--; c.left < 0 {
 		return tree{}, errStrictCount
 	}
 	if depth > chat.MaxSchemaDepth {
 		return tree{}, errTooDeep
 	}
+	if anything(&t) || isOpen(&t) {
+		c.not = errOpen
+	}
 	if t.kind != '{' { // true, false, or what Bedrock will refuse
 		return t, nil
 	}
-	out := tree{kind: '{', members: make([]member, 0, len(t.members)+1)}
+	c.count(&t)
+	out := tree{kind: '{', members: make([]member, 0, len(t.members)+2)}
+	object := isObject(&t)
+	if object && t.get("type") == nil {
+		out.members = append(out.members, member{"type", textTree("object")})
+	}
 	var moved []member
 	for _, x := range t.members {
-		if x.name == "additionalProperties" && string(x.value.raw) != "false" {
-			return tree{}, ErrOpen
+		switch {
+		case x.name == "allOf":
+			c.not = errAllOf
+		case x.name == "enum" && slices.ContainsFunc(x.value.members, func(x member) bool { return x.value.kind != 0 }):
+			c.not = errEnum
 		}
 		if unsupported(x) {
 			moved = append(moved, x)
 			continue
 		}
-		value, err := nativeValue(x, depth, left)
+		value, err := c.value(x, depth)
 		if err != nil {
 			return tree{}, err
 		}
 		if x.name == "oneOf" {
 			x.name = "anyOf"
 		}
+		if ref, ok := value.text(); ok && x.name == "$ref" && strings.Contains(ref, "/oneOf/") {
+			value = textTree(throughAnyOf(ref))
+		}
 		out.members = append(out.members, member{x.name, value})
 	}
-	if isObject(&out) && out.get("additionalProperties") == nil {
+	if object && out.get("additionalProperties") == nil {
 		out.members = append(out.members, member{"additionalProperties", tree{raw: json.RawMessage("false")}})
 	}
 	if len(moved) > 0 {
@@ -148,16 +146,146 @@ func native(t tree, depth int, left *int) (tree, error) {
 	return out, nil
 }
 
-// nativeValue is the value of a keyword, its subschemas made native.
-func nativeValue(x member, depth int, left *int) (v tree, err error) {
+// throughAnyOf is a reference after every oneOf has become anyOf.
+func throughAnyOf(ref string) string {
+	tokens := strings.Split(ref, "/")
+	for i := 1; i < len(tokens); i++ {
+		switch tokens[i] {
+		case "oneOf":
+			tokens[i] = "anyOf"
+		case "properties", "patternProperties", "$defs", "definitions":
+			i++ // a name, which may be oneOf
+		}
+	}
+	return strings.Join(tokens, "/")
+}
+
+// count counts what Bedrock bounds, in one schema.
+func (c *closer) count(t *tree) {
+	for _, name := range []string{"anyOf", "oneOf", "type"} {
+		if v := t.get(name); v != nil && v.kind == '[' {
+			c.Unions++
+		}
+	}
+	p := t.get("properties")
+	if p == nil || p.kind != '{' {
+		return
+	}
+	required := map[string]bool{}
+	if list := t.get("required"); list != nil {
+		for i := range list.members {
+			if name, ok := list.members[i].value.text(); ok {
+				required[name] = true
+			}
+		}
+	}
+	for i := range p.members {
+		if !required[p.members[i].name] {
+			c.Optional++
+		}
+	}
+}
+
+// anything reports whether a schema holds for values of any kind.
+func anything(t *tree) bool {
+	if t.kind != '{' {
+		return string(t.raw) == "true"
+	}
+	return !slices.ContainsFunc(t.members, func(x member) bool {
+		switch x.name {
+		case "type", "enum", "const", "anyOf", "oneOf", "allOf", "$ref", "properties":
+			return true
+		}
+		return false
+	})
+}
+
+// isOpen reports whether a schema holds for objects or lists of anything.
+func isOpen(t *tree) bool {
+	if kind := t.get("type"); kind != nil && t.get("items") == nil && t.get("enum") == nil && t.get("const") == nil && t.get("$ref") == nil {
+		list := func(v *tree) bool { s, _ := v.text(); return s == "array" }
+		if list(kind) || slices.ContainsFunc(kind.members, func(x member) bool { return list(&x.value) }) {
+			return true
+		}
+	}
+	more := t.get("additionalProperties")
+	if more != nil && !isFalse(more) {
+		return true
+	}
+	if !isObject(t) || t.get("enum") != nil || t.get("const") != nil {
+		return false
+	}
+	if p := t.get("patternProperties"); p != nil && len(p.members) > 0 {
+		return true
+	}
+	if more := t.get("unevaluatedProperties"); more != nil && !isFalse(more) {
+		return true
+	}
+	p := t.get("properties")
+	return more == nil && (p == nil || p.kind != '{' || len(p.members) == 0)
+}
+
+// recursion is errRecursive where a reference leads back to where it stands, or to
+// nowhere in the document.
+func recursion(root *tree) error {
+	in := newInliner(root, NewBudget(0))
+	const ( // of schemas
+		begun = 1 + iota
+		done
+	)
+	state := map[*tree]int{}
+	var walk func(t *tree) error
+	walk = func(t *tree) error {
+		if t.kind != '{' || state[t] == done {
+			return nil
+		}
+		if state[t] == begun {
+			return errRecursive
+		}
+		state[t] = begun
+		if ref, ok := t.get("$ref").text(); ok {
+			target, err := in.at(ref)
+			if err != nil {
+				return err
+			}
+			if target == nil {
+				return errRecursive
+			}
+			if err := walk(target); err != nil {
+				return err
+			}
+		}
+		for i := range t.members {
+			v := &t.members[i].value
+			switch holds(t.members[i]) {
+			case oneSchema:
+				if err := walk(v); err != nil {
+					return err
+				}
+			case severalSchemas:
+				for j := range v.members {
+					if err := walk(&v.members[j].value); err != nil {
+						return err
+					}
+				}
+			}
+		}
+		state[t] = done
+		return nil
+	}
+	return walk(&in.root)
+}
+
+// value is the value of a keyword, its subschemas made native.
+func (c *closer) value(x member, depth int) (v tree, err error) {
 	v = x.value
 	switch holds(x) {
 	case oneSchema:
-		return native(v, depth+1, left)
+		return c.native(v, depth+1)
 	case severalSchemas:
 		v.raw, v.members = nil, slices.Clone(v.members)
 		for i := range v.members {
-			if v.members[i].value, err = native(v.members[i].value, depth+1, left); err != nil {
+			if v.members[i].value, err = c.native(v.members[i].value, depth+1); err != nil {
 				return tree{}, err
 			}
 		}
@@ -177,13 +305,18 @@ const (
 
 func holds(x member) subschemas {
 	switch x.name {
-	case "items", "additionalProperties", "not":
+	case "items":
+		if x.value.kind == '[' { // of older drafts
+			return severalSchemas
+		}
+		return oneSchema
+	case "additionalProperties", "additionalItems", "unevaluatedProperties", "unevaluatedItems", "contains", "propertyNames", "not", "if", "then", "else":
 		return oneSchema
 	case "anyOf", "oneOf", "allOf", "prefixItems":
 		if x.value.kind == '[' {
 			return severalSchemas
 		}
-	case "properties", "patternProperties", "$defs", "definitions":
+	case "properties", "patternProperties", "dependentSchemas", "dependencies", "$defs", "definitions":
 		if x.value.kind == '{' {
 			return severalSchemas
 		}
@@ -196,14 +329,11 @@ func isObject(t *tree) bool {
 	if kind == nil {
 		return t.get("properties") != nil
 	}
-	if s, ok := kind.text(); ok {
-		return s == "object"
-	}
-	return kind.kind == '[' && slices.ContainsFunc(kind.members, func(x member) bool { s, _ := x.value.text(); return s == "object" })
+	return mayBeObject(kind)
 }
 
-// notNative are keywords that constrained decoding does not take.
-var notNative = []string{
+// toDescription are keywords that constrained decoding does not take.
+var toDescription = []string{
 	"minimum", "maximum", "exclusiveMinimum", "exclusiveMaximum", "multipleOf", "minLength", "maxLength",
 	"maxItems", "uniqueItems", "contains", "minContains", "maxContains", "prefixItems", "unevaluatedItems",
 	"minProperties", "maxProperties", "patternProperties", "propertyNames", "unevaluatedProperties",
@@ -221,7 +351,7 @@ func unsupported(x member) bool {
 		f, ok := x.value.text()
 		return ok && !slices.Contains(nativeFormats, f)
 	}
-	return slices.Contains(notNative, x.name)
+	return slices.Contains(toDescription, x.name)
 }
 
 // describe adds what was moved to a description.

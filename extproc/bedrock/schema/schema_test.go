@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"errors"
 	"flag"
+	"fmt"
 	"os"
 	"path/filepath"
 	"strings"
@@ -14,16 +15,42 @@ import (
 	"github.com/go-json-experiment/json/jsontext"
 
 	"aisix/admin/strict"
+	"aisix/extproc/chat"
 )
 
 var update = flag.Bool("update", false, "write what becomes of the schemas in testdata")
 
 const grow = 1 << 16
 
+// aliases is an Alias that numbers names.
+func aliases(names []string) map[string]string {
+	taken, out := map[string]bool{}, map[string]string{}
+	for _, n := range names {
+		taken[n] = true
+	}
+	for _, n := range names {
+		if _, done := out[n]; done || LegalName(n) {
+			continue
+		}
+		alias := ""
+		for i := 0; alias == "" || taken[alias]; i++ {
+			alias = fmt.Sprintf("p%d", i)
+		}
+		out[n], taken[alias] = alias, true
+	}
+	return out
+}
+
 // forms are what a schema is rewritten into, by their file in testdata.
 var forms = map[string]func(json.RawMessage) (json.RawMessage, error){
-	"tool":   Tool,
-	"native": Native,
+	"tool": func(raw json.RawMessage) (json.RawMessage, error) {
+		in, err := Tool(raw, aliases)
+		return in.Schema, err
+	},
+	"native": func(raw json.RawMessage) (json.RawMessage, error) {
+		c, err := Native(raw)
+		return c.Schema, err
+	},
 	"plain": func(raw json.RawMessage) (json.RawMessage, error) {
 		return Plain(context.Background(), raw, NewBudget(grow))
 	},
@@ -119,9 +146,9 @@ func FuzzSchema(f *testing.F) {
 			t.Errorf("%s became %s", whole.json(), again.json())
 		}
 		for name, most := range map[string]int{
-			"tool":   len(raw) + 16,          // {"type":"object",
-			"native": 4*len(raw) + 64,        // objects are closed, and keywords move
-			"plain":  2*len(raw) + grow + 16, // names get escapes of their own
+			"tool":   16*len(raw) + chat.MaxExpansion, // names get longer, and references at the root are written out
+			"native": 4*len(raw) + 64,                 // objects are closed, and keywords move
+			"plain":  2*len(raw) + grow + 16,          // names get escapes of their own
 		} {
 			got, err := forms[name](raw)
 			if err != nil {
@@ -129,6 +156,11 @@ func FuzzSchema(f *testing.F) {
 			}
 			if len(got) > most {
 				t.Errorf("%d bytes became %d: %s became %s", len(raw), len(got), raw, got)
+			}
+			if name == "tool" {
+				if again, err := forms[name](got); err != nil || !bytes.Equal(again, got) {
+					t.Errorf("%s became %s, and that %s, %v", raw, got, again, err)
+				}
 			}
 			if !json.Valid(got) || bytes.TrimSpace(got)[0] != '{' {
 				t.Errorf("%s became %s", raw, got)
