@@ -23,6 +23,11 @@ var may = map[string][]string{
 	"cmd/internal/config":           {},
 	"cmd/internal/stack":            {"cmd/internal/config", "envoy"},
 	"cmd/internal/e2e":              {"..."},
+	"cmd/internal/bench":            {"cmd/internal/bench/...", "cmd/internal/stack", "admin/store"}, // what make bench runs
+	"cmd/internal/bench/load":       {},
+	"cmd/internal/bench/noop":       {},
+	"cmd/internal/bench/proc":       {},
+	"cmd/internal/bench/upstream":   {},
 	"extproc":                       {"extproc/...", "admin/resource", "admin/snapshot", "!extproc"},
 	"extproc/exchange":              {},
 	"extproc/admission":             {},
@@ -68,8 +73,9 @@ var owners = map[string][]string{
 	"github.com/redis/...":              {"extproc/ratelimit", "admin/ledger", "admin/store", "admin/store/redistest", "cmd/..."},
 
 	"github.com/envoyproxy/go-control-plane/envoy/service/ext_proc/v3": {"extproc/exchange", "extproc/exchange/exchangetest",
-		"extproc"}, // extproc registers the service
-	"github.com/envoyproxy/go-control-plane/envoy/config/...":     {"envoy", "extproc/exchange", "extproc/exchange/exchangetest"}, // exchange: parts of ext_proc messages
+		"extproc", // extproc registers the service
+		"cmd/internal/bench/noop"},
+	"github.com/envoyproxy/go-control-plane/envoy/config/...":     {"envoy", "extproc/exchange", "extproc/exchange/exchangetest", "cmd/internal/bench/noop"}, // but for envoy: parts of ext_proc messages
 	"github.com/envoyproxy/go-control-plane/envoy/extensions/...": {"envoy", "extproc/exchange", "extproc/exchange/exchangetest"},
 }
 

@@ -1,0 +1,129 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"os"
+	"slices"
+	"strings"
+	"syscall"
+	"time"
+
+	"aisix/cmd/internal/stack"
+)
+
+// A bench is what one run has started.
+type bench struct {
+	options
+	out, log io.Writer
+	dir      string // of everything that is written, short as a socket's path has to be
+
+	upstream    string // host:port
+	upstreamPID int
+	stacks      []*stack.Stack
+	kill        []func()
+}
+
+func newBench(ctx context.Context, o options, out, log io.Writer) (*bench, error) {
+	// Envoy needs two files for each open stream. Set here, even to what it is: a child
+	// would get the limit of before Go raised it.
+	var files syscall.Rlimit
+	if err := syscall.Getrlimit(syscall.RLIMIT_NOFILE, &files); err != nil {
+		return nil, err
+	}
+	files.Cur = files.Max
+	if err := syscall.Setrlimit(syscall.RLIMIT_NOFILE, &files); err != nil {
+		return nil, err
+	}
+	dir, err := os.MkdirTemp("", "bench")
+	if err != nil {
+		return nil, err
+	}
+	b := &bench{options: o, out: out, log: log, dir: dir}
+	if b.upstream, err = stack.FreePort(); err == nil {
+		b.upstreamPID, err = b.helper(ctx, helperUpstream, "tcp", b.upstream)
+	}
+	if err != nil {
+		b.close()
+		return nil, err
+	}
+	return b, nil
+}
+
+// close ends all processes and removes what was written.
+func (b *bench) close() {
+	for _, s := range b.stacks {
+		s.Kill()
+	}
+	for _, kill := range b.kill {
+		kill()
+	}
+	os.RemoveAll(b.dir)
+}
+
+// say tells whoever waits.
+func (b *bench) say(format string, args ...any) { fmt.Fprintf(b.log, format+"\n", args...) }
+
+// compare is the table. Within a round each mode is measured for every gateway in
+// turn, so that what disturbs the machine disturbs them alike.
+func (b *bench) compare(ctx context.Context) error {
+	wanted, err := b.wanted()
+	if err != nil {
+		return err
+	}
+	var all []*gateway
+	for _, start := range []func(context.Context) (*gateway, error){b.plain, b.noop, func(ctx context.Context) (*gateway, error) {
+		return b.product(ctx, "this gateway", stock{keys: 10, models: 1})
+	}} {
+		g, err := start(ctx)
+		if err != nil {
+			return err
+		}
+		all = append(all, g)
+	}
+	t := &table{}
+	if err := b.rounds(ctx, wanted, all, t); err != nil {
+		return err
+	}
+	fmt.Fprintln(b.out, t.markdown(nameNoop))
+	return nil
+}
+
+// rounds measures every gateway in every mode, again and again.
+func (b *bench) rounds(ctx context.Context, modes []mode, all []*gateway, t *table) error {
+	began := time.Now()
+	for round := range b.options.rounds {
+		for i := range modes {
+			for _, g := range all {
+				if modes[i].kind == kindNova && g.asks.models == 0 {
+					continue // nothing but the path would differ: the row's floor is that of Claude
+				}
+				f, err := b.measure(ctx, g, &modes[i], b.window)
+				if err != nil {
+					return err
+				}
+				t.add(&modes[i], g, round, f)
+				b.say("%4.0fs  round %d  %-28s %-16s %8.0f/s  p50 %8.3f ms  CPU %7.3f ms  other %2.0f%%",
+					time.Since(began).Seconds(), round+1, modes[i].name, g.name, f.perSecond, ms(f.p50), ms(f.cpuDecides), 100*f.other)
+			}
+		}
+	}
+	return nil
+}
+
+// wanted are the modes that -only names; all without it.
+func (b *bench) wanted() ([]mode, error) {
+	if b.only == "" {
+		return modes, nil
+	}
+	var some []mode
+	for name := range strings.SplitSeq(b.only, ",") {
+		i := slices.IndexFunc(modes, func(m mode) bool { return m.flag == name })
+		if i < 0 {
+			return nil, fmt.Errorf("-only: no mode %q: want c1, c32, r100, paced, 64k, 5m, nova", name)
+		}
+		some = append(some, modes[i])
+	}
+	return some, nil
+}
