@@ -83,9 +83,9 @@ func TestTheTable(t *testing.T) {
 	}
 	got := strings.Split(table.markdown(nameNoop), "\n")
 	want := []string{
-		"| JSON | no-op ext_proc | 100 | 20.00 | 0.00 |  |  | 2.000 | 0.000 |  | **20.000** | 150 | 1.00 | 0.0 | 64 | 0 | 0 |",
-		"| JSON | this gateway | 100 | 30.00 | 0.00 |  |  | 2.000 | 0.000 | 1.000 | **30.000** | 150 | 1.50 | 0.0 | 64 | 0 | 0 |",
-		"| Nova: JSON | this gateway | 100 | 40.00 | 0.00 |  |  | 2.000 | 0.000 | 1.000 | **40.000** | 150 | 2.00 | 0.0 | 64 | 0 | 0 |",
+		"| JSON | no-op ext_proc | 100 | 20.00 | 0.00 |  |  | 2.000 | 0.000 |  | **20.000** | 150 | 1.00 | 0.0 | 0.0 |  | 64 | 0 | 0 |",
+		"| JSON | this gateway | 100 | 30.00 | 0.00 |  |  | 2.000 | 0.000 | 1.000 | **30.000** | 150 | 1.50 | 0.0 | 0.0 | 0.0 | 64 | 0 | 0 |",
+		"| Nova: JSON | this gateway | 100 | 40.00 | 0.00 |  |  | 2.000 | 0.000 | 1.000 | **40.000** | 150 | 2.00 | 0.0 | 0.0 | 0.0 | 64 | 0 | 0 |",
 	}
 	if len(got) != 6 || strings.Join(got[2:5], "\n") != strings.Join(want, "\n") {
 		t.Errorf("\n%s\nwant\n%s", strings.Join(got, "\n"), strings.Join(want, "\n"))

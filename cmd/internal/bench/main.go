@@ -43,6 +43,7 @@ type options struct {
 	bin, config, envoy, valkey string
 	rounds                     int
 	window                     time.Duration
+	warmup                     time.Duration // before each: connections, pools and caches are there then
 	only                       string
 }
 
@@ -57,7 +58,7 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) error {
 			return serve(ctx, "unix", args[1], noop.Serve)
 		}
 	}
-	var o options
+	o := options{warmup: 700 * time.Millisecond}
 	flags := flag.NewFlagSet("bench", flag.ContinueOnError)
 	flags.SetOutput(stderr)
 	flags.StringVar(&o.bin, "bin", ".bin", "folder with admin and extproc")

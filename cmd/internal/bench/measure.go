@@ -25,17 +25,13 @@ type figure struct {
 	first      time.Duration // p50
 	gap        time.Duration // p99
 	cpu        map[string]time.Duration
-	switches   float64 // of Envoy and extproc
+	switches   map[string]float64
 	resident   map[string]int64
 	other      float64 // CPU that neither the gateway nor the bench used, as a share of one core
 	behind     int     // requests that waited for a connection, where there is a rate
 	answers    int
 	cpuDecides time.Duration // of Envoy and extproc together
 }
-
-// settle is how long a gateway runs before it is measured: connections, pools and
-// caches are there then.
-const warmup = 700 * time.Millisecond
 
 // measure asks g as the mode says and reads what it cost. The upstream must have
 // answered as often as was asked.
@@ -48,7 +44,7 @@ func (b *bench) measure(ctx context.Context, g *gateway, m *mode, window time.Du
 		return nil, err
 	}
 	plan := m.plan
-	plan.Warmup, plan.Window = warmup+plan.Stagger, window
+	plan.Warmup, plan.Window = b.warmup+plan.Stagger, window
 	var readings []*reading
 	var failed error
 	peak := newPeak(g)
@@ -108,15 +104,15 @@ func newFigure(g *gateway, result *load.Result, from, to *reading, resident map[
 	f := &figure{
 		perSecond: float64(result.Answers) / result.Took.Seconds(), answers: result.Answers, behind: result.Behind,
 		p50: result.Whole.Quantile(.5), p99: result.Whole.Quantile(.99), first: result.First.Quantile(.5), gap: result.Gaps.Quantile(.99),
-		cpu: map[string]time.Duration{}, resident: resident,
+		cpu: map[string]time.Duration{}, switches: map[string]float64{}, resident: resident,
 		other: max(0, ((to.machine-from.machine)-(to.ours-from.ours)).Seconds()) / result.Took.Seconds(),
 	}
 	for i, p := range g.parts {
 		used := to.parts[i].Minus(from.parts[i])
 		f.cpu[p.name] = used.CPU / n
+		f.switches[p.name] = float64(used.Switches) / float64(result.Answers)
 		if p.name != partValkey {
 			f.cpuDecides += used.CPU / n
-			f.switches += float64(used.Switches) / float64(result.Answers)
 		}
 	}
 	return f

@@ -54,8 +54,8 @@ func (r *row) against(floor *row) (ratios []float64) {
 
 // columns are what a row tells; the × is against the floor.
 var columns = []string{
-	"", "", "req/s", "p50 ms", "p99 ms", "TTFT p50", "gap p99", "CPU ms: Envoy", "extproc", "Valkey", "Envoy + extproc", "± %", "×", "switches",
-	"MB: Envoy", "extproc", "other %",
+	"", "", "req/s", "p50 ms", "p99 ms", "TTFT p50", "gap p99", "CPU ms: Envoy", "extproc", "Valkey", "Envoy + extproc", "± %", "×",
+	"switches: Envoy", "extproc", "Valkey", "MB: Envoy", "extproc", "other %",
 }
 
 // markdown is the table: medians over the rounds. CPU and switches are by request.
@@ -69,6 +69,9 @@ func (t *table) markdown(floor string) string {
 		}
 		cpu := func(part string) string {
 			return r.where(part, func() string { return of("%.3f", func(f *figure) float64 { return ms(f.cpu[part]) }) })
+		}
+		switches := func(part string) string {
+			return r.where(part, func() string { return of("%.1f", func(f *figure) float64 { return f.switches[part] }) })
 		}
 		resident := func(part string) string {
 			return r.where(part, func() string {
@@ -92,7 +95,7 @@ func (t *table) markdown(floor string) string {
 			of("%.2f", func(f *figure) float64 { return ms(f.p99) }),
 			first, gap, cpu(partEnvoy), cpu(partExtproc), cpu(partValkey),
 			of("**%.3f**", decides), fmt.Sprintf("%.0f", 100*spread(r.of(decides))), ratio,
-			of("%.1f", func(f *figure) float64 { return f.switches }),
+			switches(partEnvoy), switches(partExtproc), switches(partValkey),
 			resident(partEnvoy), resident(partExtproc),
 			of("%.0f", func(f *figure) float64 { return 100 * f.other }),
 		}
