@@ -23,6 +23,7 @@ type bench struct {
 	upstreamPID int
 	stacks      []*stack.Stack
 	kill        []func()
+	started     int // processes, ever
 }
 
 func newBench(ctx context.Context, o options, out, log io.Writer) (*bench, error) {

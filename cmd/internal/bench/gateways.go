@@ -51,7 +51,7 @@ func (b *bench) plain(ctx context.Context) (*gateway, error) {
 }
 
 func (b *bench) noop(ctx context.Context) (*gateway, error) {
-	socket := filepath.Join(b.dir, "noop.sock")
+	socket := filepath.Join(b.dir, fmt.Sprintf("noop%d.sock", b.started)) // one that was killed leaves its own
 	extproc, err := b.helper(ctx, helperNoop, "unix", socket)
 	if err != nil {
 		return nil, err
@@ -182,6 +182,7 @@ func (b *bench) start(ctx context.Context, name, network, address, path string, 
 	if err := cmd.Start(); err != nil {
 		return 0, err
 	}
+	b.started++
 	ended := make(chan struct{})
 	go func() { cmd.Wait(); close(ended) }()                        //nolint:errcheck // it is killed, or said so in its log
 	b.kill = append(b.kill, func() { cmd.Process.Kill(); <-ended }) //nolint:errcheck // the only error is that it has ended

@@ -114,7 +114,7 @@ var stocks = []stock{{keys: 10, models: 1}, {keys: 100_000, models: 1}, {keys: 1
 func (b *bench) scale(ctx context.Context) error {
 	var all []*gateway
 	for _, s := range stocks {
-		name := fmt.Sprintf("%d keys, %d models", s.keys, s.models)
+		name := fmt.Sprintf("keys %d, models %d", s.keys, s.models)
 		began := time.Now()
 		g, err := b.product(ctx, name, s)
 		if err != nil {
