@@ -104,7 +104,10 @@ func (b *bench) product(ctx context.Context, name string, s stock) (*gateway, er
 			return nil, err
 		}
 	}
-	dir := filepath.Join(b.dir, fmt.Sprint("gateway", len(b.stacks)))
+	dir, err := os.MkdirTemp(b.dir, "gw")
+	if err != nil {
+		return nil, err
+	}
 	key := filepath.Join(dir, "master.key")
 	spool := filepath.Join(dir, "spool")
 	if err := os.MkdirAll(spool, 0o700); err != nil {
