@@ -75,6 +75,18 @@ func TestARunCountsWhatItAsked(t *testing.T) {
 	}
 }
 
+// A window that is shorter than an answer takes lasts until one has ended.
+func TestAWindowHasAnAnswer(t *testing.T) {
+	release := make(chan struct{})
+	windows := 0
+	target := answer(t, func(w http.ResponseWriter, r *http.Request) { <-release })
+	time.AfterFunc(30*time.Millisecond, func() { close(release) })
+	r, err := Run(t.Context(), target, Plan{Connections: 1, Window: time.Nanosecond}, func() { windows++ })
+	if err != nil || r.Answers == 0 || windows != 2 {
+		t.Errorf("%+v, %v, %d windows", r, err, windows)
+	}
+}
+
 func TestOneWrongAnswerFailsTheRun(t *testing.T) {
 	var got atomic.Int64
 	target := answer(t, func(w http.ResponseWriter, r *http.Request) {

@@ -15,7 +15,7 @@ type Plan struct {
 	Rate        float64       // requests a second over all connections; 0: each connection asks again at once
 	Stagger     time.Duration // over which the connections' first requests are spread
 	Warmup      time.Duration
-	Window      time.Duration // what is measured
+	Window      time.Duration // what is measured: so long, and until one answer has ended in it
 }
 
 // A Result is what came of a plan. Times are of answers that ended in the window.
@@ -38,7 +38,7 @@ const maxWrong = 20
 // called at the beginning of the window and at its end. One wrong answer, or one
 // that does not come, is an error, and the figures are worth nothing then.
 func Run(ctx context.Context, t *Target, p Plan, window func()) (*Result, error) {
-	r := &run{target: t, plan: p, due: make(chan time.Time, 1<<16)}
+	r := &run{target: t, plan: p, due: make(chan time.Time, 1<<16), one: make(chan struct{}, 1)}
 	asking, stop := context.WithCancel(ctx)
 	defer stop()
 	var workers sync.WaitGroup
@@ -53,7 +53,9 @@ func Run(ctx context.Context, t *Target, p Plan, window func()) (*Result, error)
 		began = time.Now()
 		r.inWindow.Store(true)
 		window()
-		sleep(asking, p.Window)
+		if sleep(asking, p.Window) {
+			r.awaitOne(asking)
+		}
 		r.inWindow.Store(false)
 		window()
 	}
@@ -76,6 +78,7 @@ type run struct {
 	plan     Plan
 	due      chan time.Time // of a plan with a rate
 	inWindow atomic.Bool
+	one      chan struct{} // an answer that ended in the window
 	asked    atomic.Int64
 
 	mu     sync.Mutex
@@ -118,6 +121,10 @@ func (r *run) work(ctx context.Context, giveUp func(), number int) {
 			continue
 		}
 		if r.inWindow.Load() {
+			select {
+			case r.one <- struct{}{}:
+			default:
+			}
 			mine.Answers++
 			mine.Whole = append(mine.Whole, t.whole)
 			mine.First = append(mine.First, t.first)
@@ -140,6 +147,16 @@ func (r *run) next(ctx context.Context) (time.Time, bool) {
 	}
 	due, ok := <-r.due
 	return due, ok && ctx.Err() == nil // what waited at the end is not asked
+}
+
+// awaitOne waits for an answer that ended in the window. Each has its own deadline, so
+// that one ends, or too many are wrong.
+func (r *run) awaitOne(ctx context.Context) {
+	select {
+	case <-r.one:
+	case <-ctx.Done():
+	case <-time.After(patience):
+	}
 }
 
 func (r *run) fault(err error) (faults int) {
