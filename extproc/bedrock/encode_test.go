@@ -178,8 +178,8 @@ func TestEncoding(t *testing.T) {
 			r.Messages[0].Blocks = append(r.Messages[0].Blocks, chat.Document{Name: "a.md", Format: "md", Data: []byte("# é")})
 		}), want: []string{`{"type":"document","source":{"type":"text","media_type":"text/plain","data":"# é"},"title":"a.md"}`}},
 		{name: "a spreadsheet", model: claude35, req: with(func(r *chat.Request) {
-			r.Messages[0].Blocks = append(r.Messages[0].Blocks, chat.Document{Format: "xlsx", Data: pdf, Param: "messages[0].content[1]"})
-		}), refused: "messages[0].content[1]"},
+			r.Messages[0].Blocks = append(r.Messages[0].Blocks, chat.Document{Name: "a.xlsx", Format: "xlsx", Data: pdf, Param: "messages[0].content[1]"})
+		}), want: []string{`{"document":{"format":"xlsx","name":"a xlsx","source":{"bytes":"`}},
 		{name: "a spreadsheet on Converse", model: nova, req: with(func(r *chat.Request) {
 			r.Messages[0].Blocks = append(r.Messages[0].Blocks, chat.Document{Name: "a.b c__d", Format: "xlsx", Data: []byte("PK")}, chat.Document{Name: "A b C d", Format: "csv", Data: []byte("a")}, chat.Document{Format: "csv", Data: []byte("a")})
 		}), want: []string{`"name":"a b c d"`, `"name":"A b C d (2)"`, `"name":"document"`}},
