@@ -160,9 +160,9 @@ func TestEncoding(t *testing.T) {
 			r.Messages[0].Blocks = append(r.Messages[0].Blocks, chat.CachePoint{TTL: "5m"})
 			r.Tools = []chat.Tool{{Name: "f", Cache: &chat.CachePoint{}}}
 		}), want: []string{`"system":[{"text":"s"},{"cachePoint":{"type":"default"}}]`, `{"text":"q"},{"cachePoint":{"ttl":"5m","type":"default"}}`}, missing: []string{`}},{"cachePoint":{"type":"default"}}]}`}},
-		{name: "beside a result, never inside", model: nova, req: with(func(r *chat.Request) {
+		{name: "beside a result, never inside", model: claude45, req: with(func(r *chat.Request) {
 			r.Messages = append(r.Messages, called[0], chat.Message{Role: chat.User, Blocks: []chat.Block{chat.ToolResult{ID: "call00001", Blocks: []chat.Block{chat.Text{Text: "r"}, chat.CachePoint{}}}}})
-		}), want: []string{`{"toolResult":{"content":[{"text":"r"}],"toolUseId":"call00001"}},{"cachePoint":{"type":"default"}}`}},
+		}), want: []string{`{"type":"tool_result","tool_use_id":"call00001","content":[{"type":"text","text":"r"}],"cache_control":{"type":"ephemeral"}}`}},
 		{name: "no cache", model: llama33, req: with(func(r *chat.Request) { r.Messages[0].Blocks = append(r.Messages[0].Blocks, chat.CachePoint{}) }), missing: []string{"cachePoint"}},
 
 		{name: "images in results where the family takes them", model: claude35, req: with(func(r *chat.Request) {
