@@ -8,6 +8,9 @@ import (
 	mutationv3 "github.com/envoyproxy/go-control-plane/envoy/config/common/mutation_rules/v3"
 	corev3 "github.com/envoyproxy/go-control-plane/envoy/config/core/v3"
 	routev3 "github.com/envoyproxy/go-control-plane/envoy/config/route/v3"
+	statev3 "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/common/set_filter_state/v3"
+	setstatev3 "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/http/set_filter_state/v3"
+	hcmv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/network/http_connection_manager/v3"
 	matcherv3 "github.com/envoyproxy/go-control-plane/envoy/type/matcher/v3"
 )
 
@@ -49,19 +52,52 @@ const exposed = RequestIDHeader + ", x-request-id, request-id, retry-after, " +
 	"x-ratelimit-reset-requests, x-ratelimit-reset-tokens, " +
 	"x-aisix-attempts, x-aisix-target, x-aisix-estimated, x-aisix-cost-usd"
 
+const stateOrigin, stateExposed = "aisix.cors.origin", "aisix.cors.exposed"
+
+// remember keeps what answers will say: extproc takes the origin off what goes upstream.
+func remember(o Options) []*hcmv3.HttpFilter {
+	if len(o.AllowOrigins) == 0 {
+		return nil
+	}
+	value := func(name, format string) *statev3.FilterStateValue {
+		return &statev3.FilterStateValue{
+			Key:         &statev3.FilterStateValue_ObjectKey{ObjectKey: name},
+			FactoryKey:  "envoy.string",
+			Value:       &statev3.FilterStateValue_FormatString{FormatString: text(format, "")},
+			SkipIfEmpty: true,
+		}
+	}
+	return []*hcmv3.HttpFilter{filter("envoy.filters.http.set_filter_state", &setstatev3.Config{OnRequestHeaders: []*statev3.FilterStateValue{
+		value(stateOrigin, allowedOrigin(o)), value(stateExposed, allowedExposed(o)),
+	}})}
+}
+
+func allowedOrigin(o Options) string { return ifAllowed(o, `request.headers["origin"]`) }
+
+func allowedExposed(o Options) string { return ifAllowed(o, `"`+exposed+`"`) }
+
+// ifAllowed is a CEL expression's value for a request of an origin that may call, else
+// nothing.
+func ifAllowed(o Options, value string) string {
+	return fmt.Sprintf(`%%CEL("origin" in request.headers && request.headers["origin"].matches(%q) ? %s : "")%%`, "^("+originsRegex(o)+")$", value)
+}
+
 // toOrigins tells browsers, on every answer, that pages of the origins may read it. An
 // empty value is no header.
 func toOrigins(o Options) []*mutationv3.HeaderMutation {
 	if len(o.AllowOrigins) == 0 {
 		return nil
 	}
-	allowed := fmt.Sprintf(`"origin" in request.headers && request.headers["origin"].matches(%q)`, "^("+originsRegex(o)+")$")
 	set := func(h *corev3.HeaderValueOption) *mutationv3.HeaderMutation {
 		return &mutationv3.HeaderMutation{Action: &mutationv3.HeaderMutation_Append{Append: h}}
 	}
 	return []*mutationv3.HeaderMutation{
-		set(overwrite("access-control-allow-origin", `%CEL(`+allowed+` ? request.headers["origin"] : "")%`)),
-		set(overwrite("access-control-expose-headers", `%CEL(`+allowed+` ? "`+exposed+`" : "")%`)),
+		// Of two on one header the last that is not empty stays: what was remembered, else,
+		// for answers to what no filter has seen, what the request says.
+		set(overwrite("access-control-allow-origin", allowedOrigin(o))),
+		set(overwrite("access-control-allow-origin", "%FILTER_STATE("+stateOrigin+":PLAIN)%")),
+		set(overwrite("access-control-expose-headers", allowedExposed(o))),
+		set(overwrite("access-control-expose-headers", "%FILTER_STATE("+stateExposed+":PLAIN)%")),
 		set(&corev3.HeaderValueOption{Header: &corev3.HeaderValue{Key: "vary", Value: "Origin"}, AppendAction: corev3.HeaderValueOption_APPEND_IF_EXISTS_OR_ADD}),
 	}
 }

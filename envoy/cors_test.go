@@ -59,7 +59,7 @@ func TestOrigins(t *testing.T) {
 	p := &extProc{decide: func(h map[string]string) decision {
 		switch h["x-test"] {
 		case "forward":
-			return forward(u)
+			return forward(u, "origin", "https://taken.off.example") // extproc takes it off
 		case "fails":
 			return decision{fail: true}
 		case "gone":
