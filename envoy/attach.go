@@ -31,7 +31,7 @@ func Attachment(o Options, domain string) (map[string][]byte, error) {
 			HttpFilters: []*hcmv3.HttpFilter{disabled(filter(processorName, processor(o))), forwardProxy(o)},
 		},
 		"virtual_hosts.yaml": &routev3.RouteConfiguration{VirtualHosts: []*routev3.VirtualHost{
-			virtualHost(attached, []string{domain}, gateway()...),
+			virtualHost(attached, []string{domain}, gateway(o)...),
 		}},
 		"clusters.yaml": &bootstrapv3.Bootstrap_StaticResources{Clusters: clusters(o)},
 	}

@@ -69,10 +69,12 @@ var variants = map[string]func(o *envoy.Options){
 		o.TLSCertFile, o.TLSKeyFile = "/etc/aisix/tls.crt", "/etc/aisix/tls.key"
 		o.UpstreamCAFile = "/etc/aisix/ca.pem"
 		o.TrustedHops = 1
+		o.AllowOrigins = []string{"https://app.example.com", "https://*.example.com", "http://localhost:*"}
 		o.MaxConnections, o.MaxUpstream, o.MaxPerAddress = 100, 50, 10
 	},
 	"buffered": func(o *envoy.Options) {
 		o.BodyMode = envoy.Buffered
+		o.AllowOrigins = []string{"*"}
 	},
 }
 
@@ -121,6 +123,7 @@ func TestBadOptions(t *testing.T) {
 		"max connections":     func(o *envoy.Options) { o.MaxConnections = -1 },
 		"max upstream":        func(o *envoy.Options) { o.MaxUpstream = 1 << 40 },
 		"trusted hops":        func(o *envoy.Options) { o.TrustedHops = -1 },
+		"allowed origin":      func(o *envoy.Options) { o.AllowOrigins = []string{"https://a.example\")"} },
 		"per address":         func(o *envoy.Options) { o.MaxPerAddress = -1 },
 		"max memory bytes":    func(o *envoy.Options) { o.MaxMemoryBytes = 0 },
 		"first byte":          func(o *envoy.Options) { o.FirstByteTimeout = 0 },

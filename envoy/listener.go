@@ -169,16 +169,16 @@ func connectionManager(o Options) *hcmv3.HttpConnectionManager {
 		// No upgrade_configs: upgrades and CONNECT are refused.
 		LocalReplyConfig: localReplies(),
 		AccessLog:        []*accesslogv3.AccessLog{accessLog()},
-		RouteSpecifier:   &hcmv3.HttpConnectionManager_RouteConfig{RouteConfig: routes()},
-		HttpFilters: []*hcmv3.HttpFilter{
+		RouteSpecifier:   &hcmv3.HttpConnectionManager_RouteConfig{RouteConfig: routes(o)},
+		HttpFilters: append(remember(o), []*hcmv3.HttpFilter{
 			// First in, so last on the way back: extproc still sees AWS's request id.
 			filter("envoy.filters.http.header_mutation", &headermutationv3.HeaderMutation{
-				Mutations: &headermutationv3.Mutations{ResponseMutations: fromUpstream()},
+				Mutations: &headermutationv3.Mutations{ResponseMutations: append(fromUpstream(), toOrigins(o)...)},
 			}),
 			disabled(filter(processorName, processor(o))), // the routes enable it
 			forwardProxy(o),
 			filter("envoy.filters.http.router", &routerv3.Router{SuppressEnvoyHeaders: true}),
-		},
+		}...),
 	}
 }
 

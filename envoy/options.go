@@ -61,6 +61,10 @@ type Options struct {
 	// knows the key (the contract checks the key first); Envoy does so only where
 	// it buffers the body (Buffered).
 	MaxRequestBytes int64
+	// AllowOrigins are the origins of web pages that may call from a browser: exact, with
+	// * for the labels before a domain (https://*.example.com) or for the port, or * for
+	// all. None: no CORS headers.
+	AllowOrigins []string
 	// TrustedHops is the number of proxies in front of Envoy whose X-Forwarded-For
 	// entries are believed; 0 takes the peer's address.
 	TrustedHops int
@@ -174,6 +178,11 @@ func (o Options) check() error {
 	}{{"max request bytes", o.MaxRequestBytes}, {"max connections", int64(o.MaxConnections)}, {"max upstream", int64(o.MaxUpstream)}} {
 		if n.v <= 0 || n.v > 1<<31 {
 			bad("%s %d: want 1 to 2^31", n.name, n.v)
+		}
+	}
+	for _, origin := range o.AllowOrigins {
+		if err := checkOrigin(origin); err != nil {
+			errs = append(errs, err)
 		}
 	}
 	if o.MaxPerAddress < 0 {

@@ -21,6 +21,7 @@ var remarks = map[string]string{
 	"callers":                            "Where callers come in.",
 	"envoy.filters.http.header_mutation": "First in, so last on the way back: nothing tells callers who answered.",
 	processorName:                        "Asks extproc, and fails closed. Off but on the route \"nothing\", which is that of every request from outside.",
+	"preflight":                          "The questions of browsers, for the origins that may call: answered without a key.",
 	"connect":                            "Never an open proxy, never a tunnel.",
 	"egress_tls":                         "Only what extproc has signed goes out: callers can't set these headers (early_header_mutation_extensions).",
 	"nothing":                            "What extproc gave no way out.",

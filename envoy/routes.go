@@ -24,14 +24,14 @@ import (
 // has those headers, and again after extproc has answered. The host of the request
 // is the caller's both times, so that the second look ends in the virtual host of
 // the first, in an Envoy that has others too.
-func routes() *routev3.RouteConfiguration {
-	all := virtualHost("all", []string{"*"}, append([]*routev3.Route{connect()}, gateway()...)...)
+func routes(o Options) *routev3.RouteConfiguration {
+	all := virtualHost("all", []string{"*"}, append([]*routev3.Route{connect()}, gateway(o)...)...)
 	return &routev3.RouteConfiguration{Name: "routes", VirtualHosts: []*routev3.VirtualHost{all}}
 }
 
 // gateway is the routes of the gateway itself, in an Envoy of ours or another's.
-func gateway() []*routev3.Route {
-	return append(append([]*routev3.Route{upgrade()}, egresses()...), probe(), ask())
+func gateway(o Options) []*routev3.Route {
+	return append(append(append([]*routev3.Route{upgrade()}, egresses()...), preflight(o)...), probe(), ask())
 }
 
 func virtualHost(name string, domains []string, routes ...*routev3.Route) *routev3.VirtualHost {

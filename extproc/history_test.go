@@ -381,11 +381,12 @@ func growing(random *rand.Rand) [][]any {
 	return stages
 }
 
-// sent is a body's system and its blocks with their roles, without cache marks.
+// sent is a body's system and its blocks with their roles, without cache marks: of more
+// than four the last go out, so that they move on as the conversation grows.
 func sent(t *testing.T, body []byte) (system string, blocks []string) {
 	t.Helper()
 	var b struct {
-		System   json.RawMessage
+		System   []object
 		Messages []struct {
 			Role    string
 			Content []object
@@ -394,8 +395,8 @@ func sent(t *testing.T, body []byte) (system string, blocks []string) {
 	if err := json.Unmarshal(body, &b); err != nil {
 		t.Fatalf("%v in %s", err, body)
 	}
-	for _, m := range b.Messages {
-		for _, block := range m.Content {
+	unmarked := func(role string, content []object) (out []string) {
+		for _, block := range content {
 			delete(block, "cache_control")
 			if block["cachePoint"] != nil {
 				continue
@@ -404,8 +405,12 @@ func sent(t *testing.T, body []byte) (system string, blocks []string) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			blocks = append(blocks, m.Role+" "+string(raw))
+			out = append(out, role+" "+string(raw))
 		}
+		return out
 	}
-	return string(b.System), blocks
+	for _, m := range b.Messages {
+		blocks = append(blocks, unmarked(m.Role, m.Content)...)
+	}
+	return strings.Join(unmarked("system", b.System), "\n"), blocks
 }

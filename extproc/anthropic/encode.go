@@ -224,19 +224,26 @@ func encodeCache(p *chat.CachePoint) *cacheControl {
 	return &cacheControl{Type: "ephemeral", TTL: p.TTL}
 }
 
-// userMetadata passes the caller's user id on. Anthropic takes opaque ids of up
-// to 256 characters and refuses those that look like an e-mail address or a phone
-// number; a hint must not cost the call, so such an id goes as its SHA-256.
 func userMetadata(user string) *metadata {
 	if user == "" {
 		return nil
+	}
+	return &metadata{UserID: UserID(user)}
+}
+
+// UserID is the caller's user id as Anthropic takes it, "" of "": an opaque id of up to
+// 256 characters. It refuses those that look like an e-mail address or a phone number; a
+// hint must not cost the call, so such an id goes as its SHA-256.
+func UserID(user string) string {
+	if user == "" {
+		return ""
 	}
 	number := strings.Trim(user, "+0123456789 ()-./") == ""
 	if len(user) > 256 || strings.Contains(user, "@") || number {
 		sum := sha256.Sum256([]byte(user))
 		user = hex.EncodeToString(sum[:])
 	}
-	return &metadata{UserID: user}
+	return user
 }
 
 // marshal gives r's JSON with the extra members behind it, in the order of their

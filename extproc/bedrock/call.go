@@ -15,11 +15,12 @@ import (
 // Call is one request to Bedrock, encoded for one model. Sign makes any number of
 // attempts of it. It never changes, but for Forget, after which there are no more.
 type Call struct {
-	model  *Model
-	stream bool
-	url    *url.URL    // Path is decoded, RawPath as it goes out
-	header http.Header // what goes out beside host and signature: content-type, InvokeModel's knobs
-	body   []byte
+	model   *Model
+	stream  bool
+	invokes bool        // InvokeModel answers, not Converse
+	url     *url.URL    // Path is decoded, RawPath as it goes out
+	header  http.Header // what goes out beside host and signature: content-type, InvokeModel's knobs
+	body    []byte
 
 	request *chat.Request     // as the caller sent it; for what a message may quote of it
 	said    []redact.Text     // that alone, after Forget
@@ -44,7 +45,7 @@ func NewCall(ctx context.Context, req *chat.Request, m *Model, limit int64) (*Ca
 		return nil, err
 	}
 	encode := encodeConverse
-	if m.invokes() {
+	if p.invokes {
 		encode = encodeInvoke
 	}
 	w, err := encode(ctx, p)
@@ -57,6 +58,7 @@ func NewCall(ctx context.Context, req *chat.Request, m *Model, limit int64) (*Ca
 	c := &Call{
 		model:   m,
 		stream:  req.Stream,
+		invokes: p.invokes,
 		url:     &url.URL{Scheme: m.base.Scheme, Host: m.base.Host, Path: m.base.Path + w.path, RawPath: m.base.EscapedPath() + w.rawPath},
 		header:  w.header,
 		body:    w.body,

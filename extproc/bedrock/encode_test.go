@@ -160,9 +160,9 @@ func TestEncoding(t *testing.T) {
 			r.Messages[0].Blocks = append(r.Messages[0].Blocks, chat.CachePoint{TTL: "5m"})
 			r.Tools = []chat.Tool{{Name: "f", Cache: &chat.CachePoint{}}}
 		}), want: []string{`"system":[{"text":"s"},{"cachePoint":{"type":"default"}}]`, `{"text":"q"},{"cachePoint":{"ttl":"5m","type":"default"}}`}, missing: []string{`}},{"cachePoint":{"type":"default"}}]}`}},
-		{name: "beside a result, never inside", model: nova, req: with(func(r *chat.Request) {
+		{name: "beside a result, never inside", model: claude45, req: with(func(r *chat.Request) {
 			r.Messages = append(r.Messages, called[0], chat.Message{Role: chat.User, Blocks: []chat.Block{chat.ToolResult{ID: "call00001", Blocks: []chat.Block{chat.Text{Text: "r"}, chat.CachePoint{}}}}})
-		}), want: []string{`{"toolResult":{"content":[{"text":"r"}],"toolUseId":"call00001"}},{"cachePoint":{"type":"default"}}`}},
+		}), want: []string{`{"type":"tool_result","tool_use_id":"call00001","content":[{"type":"text","text":"r"}],"cache_control":{"type":"ephemeral"}}`}},
 		{name: "no cache", model: llama33, req: with(func(r *chat.Request) { r.Messages[0].Blocks = append(r.Messages[0].Blocks, chat.CachePoint{}) }), missing: []string{"cachePoint"}},
 
 		{name: "images in results where the family takes them", model: claude35, req: with(func(r *chat.Request) {
@@ -178,8 +178,8 @@ func TestEncoding(t *testing.T) {
 			r.Messages[0].Blocks = append(r.Messages[0].Blocks, chat.Document{Name: "a.md", Format: "md", Data: []byte("# é")})
 		}), want: []string{`{"type":"document","source":{"type":"text","media_type":"text/plain","data":"# é"},"title":"a.md"}`}},
 		{name: "a spreadsheet", model: claude35, req: with(func(r *chat.Request) {
-			r.Messages[0].Blocks = append(r.Messages[0].Blocks, chat.Document{Format: "xlsx", Data: pdf, Param: "messages[0].content[1]"})
-		}), refused: "messages[0].content[1]"},
+			r.Messages[0].Blocks = append(r.Messages[0].Blocks, chat.Document{Name: "a.xlsx", Format: "xlsx", Data: pdf, Param: "messages[0].content[1]"})
+		}), want: []string{`{"document":{"format":"xlsx","name":"a xlsx","source":{"bytes":"`}},
 		{name: "a spreadsheet on Converse", model: nova, req: with(func(r *chat.Request) {
 			r.Messages[0].Blocks = append(r.Messages[0].Blocks, chat.Document{Name: "a.b c__d", Format: "xlsx", Data: []byte("PK")}, chat.Document{Name: "A b C d", Format: "csv", Data: []byte("a")}, chat.Document{Format: "csv", Data: []byte("a")})
 		}), want: []string{`"name":"a b c d"`, `"name":"A b C d (2)"`, `"name":"document"`}},

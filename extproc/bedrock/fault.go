@@ -129,6 +129,14 @@ func (r *Reply) streamFault(err error) *fault.Error {
 // The three texts of a prompt that is too long.
 var tooLong = regexp.MustCompile(`(?i)input is too long|prompt is too long|input length and .?max_tokens.? exceed`)
 
+// Throttling says by its text alone which quota is used up: that of a minute, or that of
+// a day, behind which no wait of a client's helps. Where neither name nor status tells
+// that it is throttling, the text must begin so.
+var (
+	daily       = regexp.MustCompile(`(?i)\bper[- ]day\b|\b(a|each|every) day\b|\bdaily\b`)
+	dailyItself = regexp.MustCompile(`(?i)^\W*too many (input |output )?(tokens|requests) per[- ]day\b`)
+)
+
 // answer is what a caller sees of an exception.
 type answer struct {
 	kind          fault.Kind // "" is fault.Upstream
@@ -220,6 +228,9 @@ func (r *Reply) fault(e *Exception, header http.Header) *fault.Error {
 	a, known := answers[e.Type]
 	if !known {
 		a = answerByStatus(e.Status)
+	}
+	if a == rateLimited && daily.MatchString(e.Message) || e.Type == "" && a == invalid && dailyItself.MatchString(e.Message) {
+		a = outOfQuota
 	}
 	f := &fault.Error{Kind: fault.Upstream, Status: a.status, Code: a.code, Message: a.message, Err: e}
 	if a.kind != "" {

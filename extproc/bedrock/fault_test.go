@@ -397,3 +397,47 @@ func TestAnswersThatAreNone(t *testing.T) {
 		}
 	}
 }
+
+// What is used up for the day is not worth a client's retry: AWS tells it by the text of
+// a throttling, before a stream and in it.
+func TestQuotaOfADay(t *testing.T) {
+	const quota, rate = "insufficient_quota", "rate_limit_exceeded"
+	for _, tt := range []struct {
+		name    string
+		http    int
+		message string
+		code    string
+	}{
+		{"ThrottlingException", 429, "Too many tokens per day, please wait before trying again.", quota},
+		{"ThrottlingException", 400, "Too many tokens per day, please wait before trying again.", quota},
+		{"ThrottlingException", 429, "Too many requests per day for account 123456789012", quota},
+		{"ThrottlingException", 429, "You have exceeded your daily token quota. Try again tomorrow.", quota},
+		{"ThrottlingException", 429, "Your request was denied: the TOKENS PER DAY limit of this model is reached", quota},
+		{"TooManyRequestsException", 429, "Daily quota reached.", quota},
+		{"Throttling", 400, "tokens-per-day quota reached", quota},
+		{"Throttling", 400, "the per-day quota is reached", quota},
+		{"", 429, "Too many tokens per day", quota},
+		{"NovelThrottling", 429, "Too many tokens per day", quota},
+		{"", 400, "Too many tokens per day, please wait before trying again.", quota},
+		{"ThrottlingException", 429, "Too many tokens, please wait before trying again.", rate},
+		{"ThrottlingException", 429, "Too many requests, please wait before trying again.", rate},
+		{"ThrottlingException", 429, "Too many tokens per minute", rate},
+		{"ThrottlingException", 429, "", rate},
+		{"ValidationException", 400, "Too many tokens per day is no parameter", ""},
+		{"", 400, "the schema names 'tokens per day'", ""},
+	} {
+		body, err := json.Marshal(map[string]string{"message": tt.message})
+		if err != nil {
+			t.Fatal(err)
+		}
+		c := newCall(t, userSays("q"), target(nova))
+		f := c.reply(tt.http, http.Header{"X-Amzn-Errortype": {tt.name}, "Content-Type": {"application/json"}, "Retry-After": {"30"}}).Fault(body)
+		want := 429
+		if tt.code == "" {
+			want = 400
+		}
+		if f.Kind != fault.Upstream || f.Status != want || f.Code != tt.code || want == 429 && (f.Message != "upstream rate limited" || f.RetryAfter != "30") {
+			t.Errorf("%s %d %q: %d %s %q, Retry-After %q; want %d %s", tt.name, tt.http, tt.message, f.Status, f.Code, f.Message, f.RetryAfter, want, tt.code)
+		}
+	}
+}

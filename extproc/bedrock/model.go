@@ -82,10 +82,6 @@ func Publisher(modelID string) string {
 	return first
 }
 
-// invokes reports whether requests go to InvokeModel with an Anthropic body rather
-// than to Converse.
-func (m *Model) invokes() bool { return m.Publisher == "anthropic" }
-
 // ignores reports whether the operator has a request's parameter taken as absent.
 func (m *Model) ignores(param string) bool { return slices.Contains(m.options.IgnoreParams, param) }
 

@@ -11,7 +11,7 @@ import (
 // that is reasoning. Nobody takes any without a signature, and each family its own
 // alone: what Claude signed, no other can read, and a conversation that went from
 // one model to another would be refused for ever.
-func (m *Model) keepsReasoning(b chat.Block) bool {
+func (m *Model) keepsReasoning(b chat.Block, invokes bool) bool {
 	var kind, publisher string
 	switch b := b.(type) {
 	case chat.Thinking:
@@ -20,7 +20,7 @@ func (m *Model) keepsReasoning(b chat.Block) bool {
 		}
 		kind, publisher = "signed", b.Publisher
 	case chat.Redacted:
-		if _, err := base64.StdEncoding.DecodeString(b.Data); err != nil && !m.invokes() {
+		if _, err := base64.StdEncoding.DecodeString(b.Data); err != nil && !invokes {
 			return false // Converse has it in bytes: nothing else came from there
 		}
 		kind, publisher = "redacted", b.Publisher
@@ -37,7 +37,8 @@ func (m *Model) keepsReasoning(b chat.Block) bool {
 // withoutForeign is r without the reasoning that the model does not take back; r itself
 // where there is none. Tidy leaves out the messages that were nothing else.
 func (m *Model) withoutForeign(r *chat.Request) *chat.Request {
-	foreign := func(b chat.Block) bool { return !m.keepsReasoning(b) }
+	invokes := m.invokes(r)
+	foreign := func(b chat.Block) bool { return !m.keepsReasoning(b, invokes) }
 	if !slices.ContainsFunc(r.Messages, func(message chat.Message) bool { return slices.ContainsFunc(message.Blocks, foreign) }) {
 		return r
 	}
@@ -45,7 +46,7 @@ func (m *Model) withoutForeign(r *chat.Request) *chat.Request {
 	out.Messages = make([]chat.Message, 0, len(r.Messages))
 	for _, message := range r.Messages {
 		if slices.ContainsFunc(message.Blocks, foreign) {
-			message.Blocks = m.withoutReasoning(message.Blocks)
+			message.Blocks = m.withoutReasoning(message.Blocks, invokes)
 		}
 		out.Messages = append(out.Messages, message)
 	}
@@ -55,14 +56,14 @@ func (m *Model) withoutForeign(r *chat.Request) *chat.Request {
 // withoutReasoning are a message's blocks without the foreign ones. What only these
 // kept apart is together again: a text that one stood in; and calls are behind the
 // text, where no reasoning is left that the order matters to.
-func (m *Model) withoutReasoning(blocks []chat.Block) []chat.Block {
-	if !slices.ContainsFunc(blocks, func(b chat.Block) bool { return isReasoning(b) && m.keepsReasoning(b) }) {
+func (m *Model) withoutReasoning(blocks []chat.Block, invokes bool) []chat.Block {
+	if !slices.ContainsFunc(blocks, func(b chat.Block) bool { return isReasoning(b) && m.keepsReasoning(b, invokes) }) {
 		blocks = callsLast(blocks)
 	}
 	kept := make([]chat.Block, 0, len(blocks))
 	gap := false
 	for _, b := range blocks {
-		if !m.keepsReasoning(b) {
+		if !m.keepsReasoning(b, invokes) {
 			gap = true
 			continue
 		}

@@ -21,6 +21,8 @@ type prepared struct {
 	family *family // the model's
 	knobs  knobs
 
+	invokes bool // it goes to InvokeModel, not to Converse
+
 	names  map[string]string // alias → name
 	output string            // the tool that stands in for structured output, "" is none
 	object bool              // a text that is the answer is to be a JSON object
@@ -56,7 +58,7 @@ func prepare(ctx context.Context, req *chat.Request, m *Model, limit int64) (*pr
 	if err != nil {
 		return nil, err
 	}
-	p := &prepared{req: own, model: m, family: &m.family, knobs: k, additional: map[string]json.RawMessage{}, maxTokens: own.MaxTokens, notes: slices.Clone(own.Notes),
+	p := &prepared{req: own, model: m, family: &m.family, knobs: k, invokes: m.invokes(own), additional: map[string]json.RawMessage{}, maxTokens: own.MaxTokens, notes: slices.Clone(own.Notes),
 		properties: map[string]map[string]string{}, fields: map[string]map[string]string{}}
 	if p.maxTokens == nil {
 		p.maxTokens = m.options.MaxTokens
@@ -79,7 +81,8 @@ func prepare(ctx context.Context, req *chat.Request, m *Model, limit int64) (*pr
 		func() error { return p.plainSchemas(ctx, limit) }, // all tools are there, ours too
 		p.separateTools, // moves blocks into results
 		p.rename,        // all names are there; until here they are the caller's
-		p.cache,         // last: a mark stands after the block that it came with
+		p.anthropicMembers,
+		p.cache, // last: a mark stands after the block that it came with
 	} {
 		if ctx.Err() != nil {
 			return nil, ctx.Err()

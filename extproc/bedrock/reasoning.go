@@ -201,7 +201,7 @@ func (p *prepared) setThinking(raw json.RawMessage) {
 		raw = append(raw, '}')
 	}
 	p.thinking = raw
-	if !p.model.invokes() {
+	if !p.invokes {
 		p.additional["thinking"] = raw
 	}
 }

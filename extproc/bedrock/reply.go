@@ -63,7 +63,7 @@ func (r *Reply) Whole(body []byte) ([]chat.Event, error) {
 		return nil, undecodable(&Exception{Type: "unexpected content type " + quote(r.header.Get("Content-Type")), RequestID: r.RequestID(), Status: r.status})
 	}
 	decode := converseReply
-	if r.call.model.invokes() {
+	if r.call.invokes {
 		decode = invokeReply
 	}
 	events, err := decode(r.header, body)
@@ -83,7 +83,7 @@ func (r *Reply) Whole(body []byte) ([]chat.Event, error) {
 // Events reads the event stream body.
 func (r *Reply) Events(body io.Reader) *Events {
 	e := &Events{reply: r, frames: frameReader{r: body}, ids: callIDs{answer: r.RequestID()}, tagged: newTagged(r.call.model.family.ThinkingTag), restore: r.restorer(), tier: headerTier(r.header)}
-	if r.call.model.invokes() {
+	if r.call.invokes {
 		e.codec, e.decode = newEventCodec(schemas.ResponseStream), new(invokeStream).decode
 	} else {
 		e.codec, e.decode = newEventCodec(schemas.ConverseStreamOutput), new(converseStream).decode

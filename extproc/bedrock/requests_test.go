@@ -157,7 +157,7 @@ func (g generator) options() resource.Bedrock {
 // callersOwn is what Bedrock says of combinations that a caller asked for: they
 // are passed on, for it to say so.
 var callersOwn = []string{
-	"cannot both be specified", "A maximum of 4 blocks with cache_control",
+	"cannot both be specified",
 }
 
 // What we send, a strict server written by somebody else takes; what we refuse

@@ -73,7 +73,7 @@ func (p *prepared) room() error {
 		}
 	case budget > 0:
 		n = budget + answer
-	case !p.model.invokes():
+	case !p.invokes:
 		return nil
 	case thinkingType(p.thinking) == "adaptive": // it thinks as much as the effort is worth, high if none is said
 		rank := slices.Index(efforts, p.effort)

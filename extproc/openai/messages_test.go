@@ -117,7 +117,7 @@ func TestMedia(t *testing.T) {
 	document := func(name, format, data string) chat.Block {
 		return chat.Document{Name: name, Format: format, Data: []byte(data), Param: "messages[0].content[0]"}
 	}
-	jpeg := "\xff\xd8\xff\xe0"
+	jpeg, compound := "\xff\xd8\xff\xe0", "\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1"
 	standard := b64(png)
 	for name, test := range map[string]struct {
 		part string
@@ -142,6 +142,30 @@ func TestMedia(t *testing.T) {
 		"an image as a file":                          {filePart("a.pdf", "data:application/pdf;base64,"+standard), image("png", png)},
 		"a file in URL-safe base64 with line breaks":  {filePart("a.txt", base64.RawURLEncoding.EncodeToString([]byte("\xfb\xff\xfe"))+"\n"), document("a.txt", "txt", "\xfb\xff\xfe")},
 		"every detail that costs nothing is accepted": {`{"type":"image_url","image_url":{"url":"data:;base64,` + standard + `","detail":"original"}}`, image("png", png)},
+
+		"a PDF as an image":                             {imagePart("data:application/pdf;base64," + b64(pdf)), document("", "pdf", pdf)},
+		"a PDF called an image":                         {imagePart("data:image/jpeg;base64," + b64(pdf)), document("", "pdf", pdf)},
+		"a PDF without a media type":                    {imagePart("data:;base64," + b64(pdf)), document("", "pdf", pdf)},
+		"a PDF that begins with something else":         {imagePart("data:application/pdf;base64," + b64("\ufeff"+pdf)), document("", "pdf", "\ufeff"+pdf)},
+		"a detail of a document":                        {`{"type":"image_url","image_url":{"url":"data:application/pdf;base64,` + b64(pdf) + `","detail":"low"}}`, document("", "pdf", pdf)},
+		"an office document as an image":                {imagePart("data:application/vnd.openxmlformats-officedocument.wordprocessingml.document;base64," + b64("PK")), document("", "docx", "PK")},
+		"a name in the data URL":                        {imagePart("data:application/octet-stream;name=Q3%20plan.xlsx;base64," + b64("PK")), document("Q3 plan.xlsx", "xlsx", "PK")},
+		"a quoted file name in the data URL":            {filePart("", `data:text/plain; filename="a.md" ;base64,`+b64("# a")), document("a.md", "md", "# a")},
+		"an archive that is a docx":                     {filePart("", "data:application/octet-stream;base64,"+b64("PK\x03\x04..word/document.xml..")), document("", "docx", "PK\x03\x04..word/document.xml..")},
+		"an archive that is an xlsx":                    {imagePart("data:application/zip;base64," + b64("PK\x03\x04..xl/workbook.xml..")), document("", "xlsx", "PK\x03\x04..xl/workbook.xml..")},
+		"a compound file that is a doc":                 {filePart("a.bin", b64(compound+"W\x00o\x00r\x00d\x00D\x00o\x00c\x00u\x00m\x00e\x00n\x00t\x00")), document("a.bin", "doc", compound+"W\x00o\x00r\x00d\x00D\x00o\x00c\x00u\x00m\x00e\x00n\x00t\x00")},
+		"percent-encoded text":                          {imagePart("data:text/plain,Hello%20World"), document("", "txt", "Hello World")},
+		"percent-encoded text in a file":                {filePart("", "data:text/plain,Hello%20World"), document("", "txt", "Hello World")},
+		"text with a charset":                           {imagePart("data:text/csv;charset=utf-8,a%2Cb%0A1,2"), document("", "csv", "a,b\n1,2")},
+		"text with a charset in a file":                 {filePart("t", "data:text/csv;charset=utf-8,a%2Cb"), document("t", "csv", "a,b")},
+		"in upper case":                                 {imagePart("DATA:TEXT/MARKDOWN;CHARSET=UTF-8,%23%20A%c3%a9"), document("", "md", "# Aé")},
+		"neither type nor encoding":                     {imagePart("data:,a+b"), document("", "txt", "a+b")},
+		"a percent sign that is one":                    {imagePart("data:text/plain,100% of 5%2C or %zz or %"), document("", "txt", "100% of 5, or %zz or %")},
+		"a hash sign that is one":                       {imagePart("data:text/markdown,# Title"), document("", "md", "# Title")},
+		"base64 before another parameter":               {imagePart("data:text/html;base64;charset=utf-8," + b64("<p>")), document("", "html", "<p>")},
+		"base64 of a document, URL-safe and unpadded":   {imagePart("data:application/pdf;BASE64," + base64.RawURLEncoding.EncodeToString([]byte(pdf+"\xfb\xff\xfe"))), document("", "pdf", pdf+"\xfb\xff\xfe")},
+		"base64 of a document with escapes and a break": {filePart("", "data:text/plain;base64,SGVs%0Abw%3D%3D"), document("", "txt", "Helo")},
+		"percent-encoded bytes of an image":             {imagePart("data:image/png,%89PNG%0D%0A%1A%0A"), image("png", "\x89PNG\r\n\x1a\n")},
 	} {
 		t.Run(name, func(t *testing.T) {
 			_, turns := blocksOf(t, `{"role":"user","content":[`+test.part+`]}`)
@@ -212,6 +236,16 @@ func TestMessagesRefused(t *testing.T) {
 		user(imagePart("file:///etc/passwd")):                                                        "messages[0].content[0].image_url.url",
 		user(imagePart("data:image/svg+xml;base64," + b64("<svg>"))):                                 "messages[0].content[0].image_url.url",
 		user(imagePart("data:image/png;base64,####")):                                                "messages[0].content[0].image_url.url",
+		user(imagePart("data:application/pdf;base64," + b64("no pdf"))):                              "messages[0].content[0].image_url.url",
+		user(imagePart("data:application/zip;base64," + b64("PK\x03\x04..a.txt.."))):                 "messages[0].content[0].image_url.url",
+		user(imagePart("data:audio/mpeg;base64," + b64("ID3"))):                                      "messages[0].content[0].image_url.url",
+		user(imagePart("data:text/plain")):                                                           "messages[0].content[0].image_url.url",
+		user(imagePart("data:text/plain,")):                                                          "messages[0].content[0].image_url.url",
+		user(imagePart("data:text/plain;base64,%%%%")):                                               "messages[0].content[0].image_url.url",
+		user(filePart("a.txt", "data:text/plain;base64,####")):                                       "messages[0].content[0].file.file_data",
+		user(filePart("a.txt", "data:text/plain,")):                                                  "messages[0].content[0].file.file_data",
+		user(filePart("a.txt", "data:"+strings.Repeat("x", 5000)+",eA")):                             "messages[0].content[0].file.file_data",
+		user(filePart("", b64("hello"))):                                                             "messages[0].content[0].file",
 		user(imagePart("data:image/png,abc")):                                                        "messages[0].content[0].image_url.url",
 		user(imagePart("data:image/png;base64,")):                                                    "messages[0].content[0].image_url.url",
 		user(`{"type":"file","file":{"file_id":"f"}}`):                                               "messages[0].content[0].file.file_id",

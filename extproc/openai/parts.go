@@ -103,8 +103,8 @@ func (c *conversation) blocks(from content, param string) ([]chat.Block, error) 
 			b = chat.Text{Text: *p.Refusal}
 		case p.ImageURL != nil:
 			place := param + ".content[" + strconv.Itoa(i) + "]"
-			// Bedrock reads every image at its full size.
-			if is(p.ImageURL.Detail, "low") && !c.anyDetail {
+			// Bedrock reads every image at its full size; a document has no detail.
+			if is(p.ImageURL.Detail, "low") && !c.anyDetail && p.ImageURL.URL.document == "" {
 				return nil, fault.Invalid(place+".image_url.detail", "%s.image_url.detail: low is not supported: send a smaller image", place)
 			}
 			b = p.ImageURL.URL.toChat(place)

@@ -4,7 +4,7 @@
 // files that values name (but for TLS and Redis, when asked), does not know resources (those are
 // data, behind the Admin API), and keeps nothing. The binaries under cmd call Load once, at start.
 //
-// A key is named section.key; its environment override is AISIX_SECTION__KEY. Only variables of
+// A key is named section.key, or section.group.key; its environment override is AISIX_SECTION__KEY. Only variables of
 // that shape are ours (one underscore too few is refused as the mistake that it is): AISIX_ADMIN_KEY,
 // which the documentation page exports, is not.
 package config
@@ -59,6 +59,12 @@ type Proxy struct {
 	MaxMemoryBytes int    `key:"max_memory_bytes"`            // of Envoy's heap
 	TrustedHops    int    `key:"trusted_hops"`                // proxies in front of Envoy whose x-forwarded-for counts
 	EnvoyAdmin     string `key:"envoy_admin"`                 // unix:/path, or empty: off
+	CORS           CORS   `key:"cors"`
+}
+
+// CORS is which pages of browsers may call, by their origins.
+type CORS struct {
+	AllowOrigins []string `key:"allow_origins"` // exact, with * for subdomains or the port, or * alone
 }
 
 // Extproc is where Envoy reaches extproc, and what extproc keeps. Whoever reaches this address can

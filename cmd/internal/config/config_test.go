@@ -30,13 +30,13 @@ func TestTheShippedFileHoldsEveryKeyAtItsDefault(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	var section string
+	var keys []string // of sections and groups
 	written := map[string]bool{}
 	for line := range strings.Lines(string(text)) {
-		if name, ok := strings.CutSuffix(strings.TrimSpace(line), ":"); ok && !strings.HasPrefix(line, " ") && !strings.HasPrefix(line, "#") {
-			section = name
-		} else if key, _, ok := strings.Cut(strings.TrimSpace(line), ":"); ok && !strings.HasPrefix(key, "#") {
-			written[section+"."+key] = true
+		if key, _, ok := strings.Cut(strings.TrimSpace(line), ":"); ok && !strings.HasPrefix(key, "#") {
+			depth := (len(line) - len(strings.TrimLeft(line, " "))) / 2
+			keys = append(keys[:depth], key)
+			written[strings.Join(keys, ".")] = true
 		}
 	}
 	for _, l := range leavesOf(want) {
@@ -72,7 +72,7 @@ func TestTheEnvironmentWinsOverTheFileAndTheFileOverDefaults(t *testing.T) {
 	got, err := Load(path, []string{
 		"AISIX_REDIS__URL=redis://env:2", "AISIX_TIMEOUTS__CALL=90s", "AISIX_PROXY__TRUSTED_HOPS=2",
 		"AISIX_ADMIN__ALLOW_SAMPLE_KEY=true", "AISIX_ADMIN__KEY=sixteen=letters=", "AISIX_ADMIN_KEY=the page's own", "HOME=/",
-		"AISIX_ADMIN__ALLOWED_HOSTS=admin.example.com, 10.0.0.5",
+		"AISIX_ADMIN__ALLOWED_HOSTS=admin.example.com, 10.0.0.5", "AISIX_PROXY__CORS__ALLOW_ORIGINS=https://app.example.com, https://*.example.org",
 	})
 	if err != nil {
 		t.Fatal(err)
@@ -82,6 +82,7 @@ func TestTheEnvironmentWinsOverTheFileAndTheFileOverDefaults(t *testing.T) {
 	want.Timeouts.Drain, want.Timeouts.Call = time.Minute, 90*time.Second
 	want.Proxy.TrustedHops, want.Admin.AllowSampleKey, want.Admin.Key = 2, true, "sixteen=letters="
 	want.Admin.AllowedHosts = []string{"admin.example.com", "10.0.0.5"}
+	want.Proxy.CORS.AllowOrigins = []string{"https://app.example.com", "https://*.example.org"}
 	if diff := cmp.Diff(fields(want), fields(got)); diff != "" {
 		t.Errorf("-want +got:\n%s", diff)
 	}
@@ -161,6 +162,25 @@ func TestProblemsAreReportedTogetherByNameAndWithoutValues(t *testing.T) {
 			env:  []string{"AISIX_REDIS_URL=hunter2", "AISIX_ADMIN_TLS_CERT_FILE=hunter2", "AISIX_ADMIN_KEY=hunter2", "AISIX_API_KEY=hunter2"},
 			want: []string{"AISIX_ADMIN_TLS_CERT_FILE: unknown environment variable; AISIX_ADMIN__TLS_CERT_FILE has two", "AISIX_REDIS_URL: unknown environment variable; AISIX_REDIS__URL has two underscores behind the section"},
 		},
+		"groups of keys": {
+			file: "proxy:\n  cors:\n    allow_origin: hunter2\n",
+			env:  []string{"AISIX_PROXY__CORS=hunter2", "AISIX_PROXY_CORS__ALLOW_ORIGINS=hunter2"},
+			want: []string{"AISIX_PROXY_CORS__ALLOW_ORIGINS: unknown environment variable; AISIX_PROXY__CORS__ALLOW_ORIGINS has two", "AISIX_PROXY__CORS: unknown environment variable", "proxy.cors.allow_origin: unknown key"},
+		},
+		"a group that is a value": {
+			file: "proxy:\n  cors: hunter2\n",
+			want: []string{"proxy.cors: holds keys, not a value"},
+		},
+		"an origin that is a host":    {env: []string{"AISIX_PROXY__CORS__ALLOW_ORIGINS=hunter2.example"}, want: []string{"proxy.cors.allow_origins: must be origins with their scheme"}},
+		"an origin with a path":       {env: []string{"AISIX_PROXY__CORS__ALLOW_ORIGINS=https://hunter2.example/"}, want: []string{"proxy.cors.allow_origins: must be origins: scheme, host and port"}},
+		"an origin in upper case":     {env: []string{"AISIX_PROXY__CORS__ALLOW_ORIGINS=https://hunter2.Example"}, want: []string{"proxy.cors.allow_origins: must be in lower case"}},
+		"an origin with https's port": {env: []string{"AISIX_PROXY__CORS__ALLOW_ORIGINS=https://hunter2.example:443"}, want: []string{"proxy.cors.allow_origins: must leave out the scheme's own port"}},
+		"an origin of none":           {env: []string{"AISIX_PROXY__CORS__ALLOW_ORIGINS=null"}, want: []string{"proxy.cors.allow_origins: must not hold null"}},
+		"a star in a word":            {env: []string{"AISIX_PROXY__CORS__ALLOW_ORIGINS=*,https://hunter2*.example"}, want: []string{"proxy.cors.allow_origins: must be host names or IP addresses behind the scheme"}},
+		"a star for a label within":   {env: []string{"AISIX_PROXY__CORS__ALLOW_ORIGINS=https://a.*.hunter2"}, want: []string{"proxy.cors.allow_origins: must be host names"}},
+		"a star for a host":           {env: []string{"AISIX_PROXY__CORS__ALLOW_ORIGINS=https://*"}, want: []string{"proxy.cors.allow_origins: must be host names"}},
+		"an empty origin":             {file: "proxy:\n  cors:\n    allow_origins: ['']\n", want: []string{"proxy.cors.allow_origins: must be origins"}},
+		"origins that are no list":    {file: "proxy:\n  cors:\n    allow_origins: [1]\n", want: []string{"proxy.cors.allow_origins: must be a list of strings"}},
 		"a limit of connections for proxies": {
 			env:  []string{"AISIX_PROXY__TRUSTED_HOPS=1", "AISIX_PROXY__MAX_CONNECTIONS_PER_ADDRESS=10"},
 			want: []string{"proxy.max_connections_per_address: counts the connections of whoever connects"},
@@ -200,6 +220,8 @@ func TestWhatIsAllowed(t *testing.T) {
 		"no hosts":                        {"AISIX_ADMIN__ALLOWED_HOSTS= "},
 		"extproc on a socket":             {"AISIX_EXTPROC__ADDRESS=unix:/run/x"},
 		"extproc elsewhere with mTLS":     {"AISIX_EXTPROC__ADDRESS=:3002", "AISIX_EXTPROC__TLS_CERT_FILE=c", "AISIX_EXTPROC__TLS_KEY_FILE=k", "AISIX_EXTPROC__CLIENT_CA_FILE=a"},
+		"origins of every kind":           {"AISIX_PROXY__CORS__ALLOW_ORIGINS=*,https://app.example.com,https://*.example.com,http://localhost:*,http://127.0.0.1:5173,http://[::1]:3000,https://*.example.com:8443,tauri://localhost,chrome-extension://abcdefghijklmnop"},
+		"no origins":                      {"AISIX_PROXY__CORS__ALLOW_ORIGINS="},
 		"metrics off":                     {"AISIX_METRICS__ADDRESS="},
 	} {
 		if _, err := Load("", env); err != nil {

@@ -74,13 +74,16 @@ type leaf struct {
 	value reflect.Value
 }
 
-func leavesOf(c *Config) []leaf {
-	var leaves []leaf
-	root := reflect.ValueOf(c).Elem()
-	for i := range root.NumField() {
-		section, name := root.Field(i), root.Type().Field(i).Tag.Get("key")
-		for j := range section.NumField() {
-			leaves = append(leaves, leaf{name + "." + section.Type().Field(j).Tag.Get("key"), section.Field(j)})
+func leavesOf(c *Config) []leaf { return leavesBelow("", reflect.ValueOf(c).Elem()) }
+
+// leavesBelow are those of a struct: its own structs are sections, and groups of keys in them.
+func leavesBelow(prefix string, v reflect.Value) (leaves []leaf) {
+	for i := range v.NumField() {
+		field, name := v.Field(i), prefix+v.Type().Field(i).Tag.Get("key")
+		if field.Kind() == reflect.Struct {
+			leaves = append(leaves, leavesBelow(name+".", field)...)
+		} else {
+			leaves = append(leaves, leaf{name, field})
 		}
 	}
 	return leaves
@@ -117,27 +120,33 @@ func override(v *viper.Viper, leaves []leaf, env []string) (problems []string) {
 
 func unknown(v *viper.Viper, leaves []leaf) (problems []string) {
 	known := make(map[string]bool, len(leaves))
-	sections := map[string]bool{}
+	sections := map[string]bool{} // and groups
 	for _, l := range leaves {
 		known[l.key] = true
-		section, _, _ := strings.Cut(l.key, ".")
-		sections[section] = true
-	}
-	for section, value := range v.AllSettings() {
-		members, isMap := value.(map[string]any)
-		switch {
-		case !sections[section]:
-			problems = append(problems, section+": unknown section")
-		case !isMap:
-			problems = append(problems, section+": holds keys, not a value")
-		default:
-			for key := range members {
-				if !known[section+"."+key] {
-					problems = append(problems, section+"."+key+": unknown key")
-				}
+		for i, c := range l.key {
+			if c == '.' {
+				sections[l.key[:i]] = true
 			}
 		}
 	}
+	var look func(prefix string, members map[string]any)
+	look = func(prefix string, members map[string]any) {
+		for name, value := range members {
+			name = prefix + name
+			inner, isMap := value.(map[string]any)
+			switch {
+			case sections[name] && isMap:
+				look(name+".", inner)
+			case sections[name]:
+				problems = append(problems, name+": holds keys, not a value")
+			case prefix == "":
+				problems = append(problems, name+": unknown section")
+			case !known[name]:
+				problems = append(problems, name+": unknown key")
+			}
+		}
+	}
+	look("", v.AllSettings())
 	slices.Sort(problems)
 	return problems
 }

@@ -35,6 +35,7 @@ func (c *Config) problems() []string {
 	if c.Proxy.EnvoyAdmin != "" {
 		check("proxy.envoy_admin", unixSocket(c.Proxy.EnvoyAdmin))
 	}
+	check("proxy.cors.allow_origins", origins(c.Proxy.CORS.AllowOrigins))
 
 	check("extproc.tls_cert_file", pair(c.Extproc.TLSCertFile, c.Extproc.TLSKeyFile, "extproc.tls_key_file"))
 	check("extproc.address", c.Extproc.address())
@@ -138,6 +139,35 @@ func hosts(list []string) error {
 }
 
 var hostName = regexp.MustCompile(`^[A-Za-z0-9_-]+(\.[A-Za-z0-9_-]+)*\.?$`)
+
+// origins says what is wrong with a list of origins as browsers name them: an origin that no
+// browser would send is a mistake, and would allow nobody.
+func origins(list []string) error {
+	for _, o := range list {
+		scheme, rest, found := strings.Cut(o, "://")
+		switch {
+		case o == "*":
+		case o == "null":
+			return errors.New("must not hold null, which is the origin of any file and of any frame in a sandbox: say * for everybody")
+		case !found || !originScheme.MatchString(scheme):
+			return errors.New("must be origins with their scheme, such as https://app.example.com, or * for any")
+		case strings.ContainsAny(rest, "/?#@"):
+			return errors.New("must be origins: scheme, host and port, without a slash at the end, a path or a user")
+		case rest != strings.ToLower(rest):
+			return errors.New("must be in lower case, as browsers send origins")
+		case scheme == "https" && strings.HasSuffix(rest, ":443") || scheme == "http" && strings.HasSuffix(rest, ":80"):
+			return errors.New("must leave out the scheme's own port (80, 443), as browsers do")
+		case !originHost.MatchString(rest):
+			return errors.New("must be host names or IP addresses behind the scheme; * stands alone, for the labels before a domain (https://*.example.com) or for the port (http://localhost:*)")
+		}
+	}
+	return nil
+}
+
+var (
+	originScheme = regexp.MustCompile(`^[a-z][a-z0-9+.-]*$`)
+	originHost   = regexp.MustCompile(`^((\*\.)?[a-z0-9_-]+(\.[a-z0-9_-]+)*|\[[0-9a-f:.]+\])(:([0-9]{1,5}|\*))?$`)
+)
 
 func hostPort(address string) error {
 	_, port, err := net.SplitHostPort(address)

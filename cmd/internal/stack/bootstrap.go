@@ -54,7 +54,7 @@ func EnvoyOptions(c *config.Config) (envoy.Options, error) {
 		return o, err
 	}
 	o.MaxRequestBytes, o.MaxConnections, o.TrustedHops = int64(c.Proxy.MaxBodyBytes), c.Proxy.MaxConnections, c.Proxy.TrustedHops
-	o.MaxPerAddress = c.Proxy.MaxPerAddress
+	o.MaxPerAddress, o.AllowOrigins = c.Proxy.MaxPerAddress, c.Proxy.CORS.AllowOrigins
 	o.MaxMemoryBytes = int64(c.Proxy.MaxMemoryBytes)
 	o.FirstByteTimeout, o.IdleTimeout = c.Timeouts.FirstByte, c.Timeouts.Idle
 	o.RequestTimeout, o.ConnectTimeout = c.Timeouts.Request, c.Timeouts.Connect
