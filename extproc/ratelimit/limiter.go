@@ -34,6 +34,7 @@ import (
 	"context"
 	"errors"
 	"log/slog"
+	"math"
 	"net"
 	"os"
 	"strconv"
@@ -60,7 +61,7 @@ type Options struct {
 	OnFailure string        // Local (default), Open or Closed
 	Timeout   time.Duration // longest wait for Redis in Reserve; default 250 ms
 	SlotTTL   time.Duration // life of a reservation whose process died; default 30 s
-	Linger    time.Duration // how long a settlement may wait for company; default 1 ms
+	Linger    time.Duration // how long a settlement that nobody waits for may wait for company; default 50 ms
 	Probe     time.Duration // how often an absent Redis is tried; default 250 ms
 	Now       func() time.Time
 	Log       *slog.Logger
@@ -86,6 +87,7 @@ type Limiter struct {
 	life     any // arguments of the scripts: SlotTTL and grace, ms
 	grace    any
 	wake     chan struct{}
+	lull     *time.Timer // runs while settlements linger
 	stop     chan struct{}
 	stopped  chan struct{}
 	closing  sync.Once
@@ -102,6 +104,7 @@ type Limiter struct {
 	open    map[*Reservation]struct{} // not settled; without those that Open let pass
 	due     map[*tally]struct{}       // have settlements
 	waiting int                       // settlements, in all
+	linger  bool                      // some wait for lull to end
 	lost    int                       // settlements given up
 	untold  map[*Reservation]struct{} // admitted here, and Redis was not told yet
 	owing   map[*tally]struct{}       // have calls that are over and that Redis was not told of
@@ -114,7 +117,7 @@ func New(client redis.UniversalClient, o Options) *Limiter {
 	setDefault(&o.OnFailure, Local)
 	setDefault(&o.Timeout, 250*time.Millisecond)
 	setDefault(&o.SlotTTL, 30*time.Second)
-	setDefault(&o.Linger, time.Millisecond)
+	setDefault(&o.Linger, 50*time.Millisecond)
 	setDefault(&o.Probe, 250*time.Millisecond)
 	setDefault(&o.Log, slog.Default())
 	if o.Now == nil {
@@ -134,6 +137,7 @@ func New(client redis.UniversalClient, o Options) *Limiter {
 		wake: make(chan struct{}, 1), stop: make(chan struct{}), stopped: make(chan struct{}),
 		tallies: map[Scope]*tally{}, open: map[*Reservation]struct{}{}, due: map[*tally]struct{}{},
 		untold: map[*Reservation]struct{}{}, owing: map[*tally]struct{}{},
+		lull: time.NewTimer(math.MaxInt64),
 	}
 	switch client.(type) {
 	case *redis.ClusterClient, *redis.Ring:
@@ -253,14 +257,18 @@ func (l *Limiter) reserve(ctx context.Context, r *Reservation) (verdict, error) 
 	}
 	sent := l.o.Now()
 	cmds, err := l.deliver(ctx, steps)
-	if err != nil {
-		return verdict{}, err
-	}
-	v, err := join(steps[first:], cmds[first:])
-	if err != nil {
-		return verdict{}, &bucketError{err}
+	var v verdict
+	if err == nil {
+		if v, err = join(steps[first:], cmds[first:]); err != nil {
+			err = &bucketError{err}
+		}
 	}
 	l.mu.Lock()
+	if err != nil {
+		l.stranded(due)
+		l.mu.Unlock()
+		return verdict{}, err
+	}
 	l.late = 0
 	l.heard.redis, l.heard.ours = v.at, sent
 	l.confirm(due)
