@@ -21,6 +21,7 @@ var may = map[string][]string{
 	"cmd/extproc":                   {"..."},
 	"cmd/local":                     {"..."}, // what make run starts
 	"cmd/internal/config":           {},
+	"cmd/internal/machine":          {},
 	"cmd/internal/stack":            {"cmd/internal/config", "envoy"},
 	"cmd/internal/e2e":              {"..."},
 	"extproc":                       {"extproc/...", "admin/resource", "admin/snapshot", "!extproc"},
