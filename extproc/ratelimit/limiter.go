@@ -171,7 +171,7 @@ func (l *Limiter) Reserve(ctx context.Context, buckets []Bucket, amount Amount) 
 	r.member = l.name()
 
 	l.mu.Lock()
-	away, cause := l.away, l.cause
+	away, cause, era := l.away, l.cause, l.era
 	l.mu.Unlock()
 	if !away || l.o.OnFailure != Open {
 		if f := tooLarge(r.buckets, r.amount); f != nil {
@@ -187,7 +187,7 @@ func (l *Limiter) Reserve(ctx context.Context, buckets []Bucket, amount Amount) 
 			l.takeBack(r)
 			return nil, context.Cause(ctx)
 		}
-		l.failed(err)
+		l.failedSince(era, err)
 		cause = err
 	}
 	switch l.o.OnFailure {
@@ -325,6 +325,19 @@ func (l *Limiter) undo(ctx context.Context, r *Reservation, v verdict) {
 		l.confirm(due)
 		l.mu.Unlock()
 	}
+}
+
+// failedSince is failed for a call that began in that era: where Redis was away and
+// has come back since, its failure is of the time before.
+func (l *Limiter) failedSince(era int, err error) {
+	l.mu.Lock()
+	now := l.era
+	l.mu.Unlock()
+	if era != now {
+		l.o.Failed(err)
+		return
+	}
+	l.failed(err)
 }
 
 // failed decides whether Redis is away, after a call that did not go through.
