@@ -7,7 +7,9 @@
 // reservations, in one hash slot. A call is checked in all its buckets and added
 // to all or none. Tokens: an estimate is reserved and Settle corrects it, in the
 // windows of the reservation: a limit of N lets no more than N pass, plus what
-// was in flight. Arrive is the look before: no round trip, nothing taken.
+// was in flight. A settlement that others may wait for goes to Redis at once, any
+// other with the next reservation in its bucket, or after 50 ms (pressing). Arrive is
+// the look before: no round trip, nothing taken.
 //
 // One server (or a primary with replicas): one script takes all buckets, in one
 // round trip, atomically. Redis Cluster: buckets live in different slots, so
