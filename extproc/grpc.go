@@ -21,6 +21,10 @@ const (
 	buffer           = 64 << 10
 )
 
+// workers are goroutines that serve one stream after the other: their stacks have
+// grown. Streams beyond them get a goroutine each.
+const workers = 64
+
 // GRPC registers the server on a gRPC server of its own, with limits above the
 // body's: Envoy sends a buffered body in one message, and gRPC's default of
 // 4 MiB would cut it off.
@@ -31,6 +35,7 @@ func (s *Server) GRPC(options ...grpc.ServerOption) *grpc.Server {
 		grpc.InitialConnWindowSize(connectionWindow),
 		grpc.ReadBufferSize(buffer),
 		grpc.WriteBufferSize(buffer),
+		grpc.NumStreamWorkers(workers),
 		// Envoy pings, so that a process that hangs is found out. How often is Envoy's to
 		// say; gRPC's own policy would end the connection, and all its calls.
 		grpc.KeepaliveEnforcementPolicy(keepalive.EnforcementPolicy{MinTime: time.Nanosecond, PermitWithoutStream: true}),

@@ -27,6 +27,7 @@ import (
 	"aisix/admin/ledger"
 	"aisix/admin/store"
 	"aisix/cmd/internal/config"
+	"aisix/cmd/internal/machine"
 )
 
 func main() {
@@ -59,6 +60,7 @@ func run(ctx context.Context, args []string, stderr io.Writer) error {
 	}
 	log := c.Logging.Logger(stderr)
 	slog.SetDefault(log) // of packages that are not given one
+	machine.Fit(log)
 	return serve(ctx, c, log)
 }
 

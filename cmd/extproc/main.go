@@ -30,6 +30,7 @@ import (
 	"aisix/admin/snapshot"
 	"aisix/admin/store"
 	"aisix/cmd/internal/config"
+	"aisix/cmd/internal/machine"
 	"aisix/extproc"
 	"aisix/extproc/connections"
 	"aisix/extproc/fetch"
@@ -108,7 +109,7 @@ func serve(ctx context.Context, c *config.Config, log *slog.Logger) error {
 	}
 	recorder := usage.NewRecorder(log, log, metrics, writer)
 
-	memory := limitMemory(log)
+	memory := machine.Fit(log)
 	bounds := boundsOf(c, memory)
 	server := extproc.New(extproc.Parts{
 		Config:    bounds,

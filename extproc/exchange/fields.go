@@ -2,6 +2,7 @@ package exchange
 
 import (
 	"net/http"
+	"slices"
 	"strings"
 
 	corev3 "github.com/envoyproxy/go-control-plane/envoy/config/core/v3"
@@ -58,11 +59,20 @@ func (f Fields) HTTP() http.Header {
 // colon) and fields. Envoy puts values into raw_value; value is for fakes and
 // older versions.
 func decodeFields(m *corev3.HeaderMap, pseudo func(key, value string)) Fields {
-	fields := make(Fields, 0, len(m.GetHeaders()))
-	for _, h := range m.GetHeaders() {
+	headers := m.GetHeaders()
+	size := 0
+	for _, h := range headers {
+		size += len(h.GetRawValue())
+	}
+	var all strings.Builder // the raw values, in one piece
+	all.Grow(size)
+	fields := make(Fields, 0, len(headers))
+	for _, h := range headers {
 		v := h.GetValue()
 		if raw := h.GetRawValue(); len(raw) > 0 {
-			v = string(raw)
+			begin := all.Len()
+			all.Write(raw)
+			v = all.String()[begin:]
 		}
 		if strings.HasPrefix(h.GetKey(), ":") {
 			if pseudo != nil {
@@ -91,36 +101,58 @@ func (t *trailers) emptied() *extprocv3.TrailersResponse {
 // that nothing passes that was not listed. A name that is set twice keeps its
 // last value.
 func mutation(set []KeyValue, old Fields) *extprocv3.HeaderMutation {
+	size := 0
+	for _, kv := range set {
+		size += len(kv.Value)
+	}
+	options := make([]headerOption, 0, len(set)) // never more: what points into them must stay
+	values := make([]byte, 0, size)
 	m := &extprocv3.HeaderMutation{SetHeaders: make([]*corev3.HeaderValueOption, 0, len(set))}
-	seen := make(map[string]bool, len(set)+len(old))
 	for i := len(set) - 1; i >= 0; i-- { // backwards, so that the last value is the one kept
 		key := strings.ToLower(set[i].Key)
-		if seen[key] {
+		if sets(m, key) {
 			continue
 		}
-		seen[key] = true
-		m.SetHeaders = append(m.SetHeaders, option(key, set[i].Value))
-	}
-	drop := func(key string) {
-		// Envoy refuses to remove host and pseudo-headers, and finds no route for a
-		// request without x-forwarded-proto: that one is its routes' to remove.
-		if seen[key] || key == "host" || key == "x-forwarded-proto" || strings.HasPrefix(key, ":") {
-			return
-		}
-		seen[key] = true
-		m.RemoveHeaders = append(m.RemoveHeaders, key)
+		begin := len(values)
+		values = append(values, set[i].Value...)
+		options = append(options, headerOption{})
+		m.SetHeaders = append(m.SetHeaders, options[len(options)-1].overwrite(key, values[begin:len(values):len(values)]))
 	}
 	for _, kv := range old {
-		drop(kv.Key)
+		// Envoy refuses to remove host and pseudo-headers, and finds no route for a
+		// request without x-forwarded-proto: that one is its routes' to remove.
+		if kv.Key == "host" || kv.Key == "x-forwarded-proto" || strings.HasPrefix(kv.Key, ":") || sets(m, kv.Key) || slices.Contains(m.RemoveHeaders, kv.Key) {
+			continue
+		}
+		if m.RemoveHeaders == nil {
+			m.RemoveHeaders = make([]string, 0, len(old))
+		}
+		m.RemoveHeaders = append(m.RemoveHeaders, kv.Key)
 	}
 	return m
 }
 
-// option always overwrites: the default of Envoy is to append, and then a
-// caller's own copy of a header that steers routing stays beside ours.
-func option(key, value string) *corev3.HeaderValueOption {
-	return &corev3.HeaderValueOption{
-		Header:       &corev3.HeaderValue{Key: key, RawValue: []byte(value)},
-		AppendAction: corev3.HeaderValueOption_OVERWRITE_IF_EXISTS_OR_ADD,
+// sets reports whether m sets the field. There are few: Envoy takes no more than a
+// hundred of a caller's, and we set a dozen.
+func sets(m *extprocv3.HeaderMutation, key string) bool {
+	for _, o := range m.SetHeaders {
+		if o.Header.Key == key {
+			return true
+		}
 	}
+	return false
+}
+
+// headerOption is a HeaderValueOption in one piece.
+type headerOption struct {
+	option corev3.HeaderValueOption
+	header corev3.HeaderValue
+}
+
+// overwrite always overwrites: the default of Envoy is to append, and then a
+// caller's own copy of a header that steers routing stays beside ours.
+func (o *headerOption) overwrite(key string, value []byte) *corev3.HeaderValueOption {
+	o.header.Key, o.header.RawValue = key, value
+	o.option.Header, o.option.AppendAction = &o.header, corev3.HeaderValueOption_OVERWRITE_IF_EXISTS_OR_ADD
+	return &o.option
 }

@@ -58,12 +58,12 @@ func (b *Body) add(piece []byte) {
 
 // eachPiece cuts a body into messages of streamed responses, the last of which
 // carries end. An empty body is one empty message, and none where end is false.
-func eachPiece(body []byte, end bool, send func(*extprocv3.BodyMutation) error) error {
+func (x *Exchange) eachPiece(body []byte, end bool, answer func(b []byte, end bool) *extprocv3.ProcessingResponse) error {
 	for {
 		n := min(len(body), pieceSize)
 		last := n == len(body)
 		if n > 0 || end {
-			if err := send(streamedPiece(body[:n], end && last)); err != nil {
+			if err := x.send(answer(body[:n], end && last)); err != nil {
 				return err
 			}
 		}
@@ -74,10 +74,41 @@ func eachPiece(body []byte, end bool, send func(*extprocv3.BodyMutation) error) 
 	}
 }
 
-func streamedPiece(b []byte, end bool) *extprocv3.BodyMutation {
-	return &extprocv3.BodyMutation{Mutation: &extprocv3.BodyMutation_StreamedResponse{
-		StreamedResponse: &extprocv3.StreamedBodyResponse{Body: b, EndOfStream: end},
-	}}
+// bodyAnswer is the answer to a body message, in one piece: streams send one for
+// each of their events.
+type bodyAnswer struct {
+	message  extprocv3.ProcessingResponse
+	request  extprocv3.ProcessingResponse_RequestBody
+	response extprocv3.ProcessingResponse_ResponseBody
+	body     extprocv3.BodyResponse
+	common   extprocv3.CommonResponse
+	mutation extprocv3.BodyMutation
+	streamed extprocv3.BodyMutation_StreamedResponse
+	piece    extprocv3.StreamedBodyResponse
+}
+
+func newBodyAnswer(b []byte, end bool) *bodyAnswer {
+	a := new(bodyAnswer)
+	a.piece.Body, a.piece.EndOfStream = b, end
+	a.streamed.StreamedResponse = &a.piece
+	a.mutation.Mutation = &a.streamed
+	a.common.BodyMutation = &a.mutation
+	a.body.Response = &a.common
+	return a
+}
+
+func requestPiece(b []byte, end bool) *extprocv3.ProcessingResponse {
+	a := newBodyAnswer(b, end)
+	a.request.RequestBody = &a.body
+	a.message.Response = &a.request
+	return &a.message
+}
+
+func responsePiece(b []byte, end bool) *extprocv3.ProcessingResponse {
+	a := newBodyAnswer(b, end)
+	a.response.ResponseBody = &a.body
+	a.message.Response = &a.response
+	return &a.message
 }
 
 // wholeBody replaces a buffered body; an empty one has to be cleared by name.

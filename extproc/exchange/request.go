@@ -273,9 +273,7 @@ func (x *Exchange) Forward(ctx context.Context, r Request) error {
 		return err
 	}
 	// With trailers held, they are the end of the request, not the last piece.
-	err := eachPiece(r.Body, x.requestTrailers == nil, func(s *extprocv3.BodyMutation) error {
-		return x.send(requestBodyAnswer(&extprocv3.CommonResponse{BodyMutation: s}))
-	})
+	err := x.eachPiece(r.Body, x.requestTrailers == nil, requestPiece)
 	if err != nil || x.requestTrailers == nil {
 		return err
 	}

@@ -182,7 +182,7 @@ func (x *Exchange) Write(p []byte) (int, error) {
 		x.whole.body = append(x.whole.body, p...)
 		return len(p), nil
 	}
-	if err := eachPiece(p, false, x.sendResponsePiece); err != nil {
+	if err := x.eachPiece(p, false, responsePiece); err != nil {
 		return 0, err
 	}
 	return len(p), nil
@@ -206,17 +206,11 @@ func (x *Exchange) finish(last []byte) error {
 	if x.whole != nil {
 		return x.immediate(x.whole.status, x.whole.header, append(x.whole.body, last...))
 	}
-	if err := eachPiece(last, x.responseTrailers == nil, x.sendResponsePiece); err != nil || x.responseTrailers == nil {
+	if err := x.eachPiece(last, x.responseTrailers == nil, responsePiece); err != nil || x.responseTrailers == nil {
 		return err
 	}
 	return x.send(&extprocv3.ProcessingResponse{Response: &extprocv3.ProcessingResponse_ResponseTrailers{
 		ResponseTrailers: x.responseTrailers.emptied(),
-	}})
-}
-
-func (x *Exchange) sendResponsePiece(b *extprocv3.BodyMutation) error {
-	return x.send(&extprocv3.ProcessingResponse{Response: &extprocv3.ProcessingResponse_ResponseBody{
-		ResponseBody: &extprocv3.BodyResponse{Response: &extprocv3.CommonResponse{BodyMutation: b}},
 	}})
 }
 

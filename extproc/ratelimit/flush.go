@@ -30,9 +30,13 @@ func (l *Limiter) maintain() {
 			} else {
 				l.flush(context.Background()) // what an earlier try left
 			}
+		case <-l.lull.C:
+			if l.ripe() && !l.Away() {
+				l.flush(context.Background())
+			}
 		case <-l.wake:
 			select {
-			case <-time.After(l.o.Linger):
+			case <-time.After(min(prompt, l.o.Linger)):
 			case <-l.stop:
 				return
 			}
@@ -40,6 +44,34 @@ func (l *Limiter) maintain() {
 				l.flush(context.Background())
 			}
 		}
+	}
+}
+
+// ripe reports whether a settlement has lingered long enough. Most have gone ahead
+// of the next reservation in their bucket by then, and cost no round trip.
+func (l *Limiter) ripe() bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.linger = false
+	old := time.Now().Add(-l.o.Linger / 2)
+	for t := range l.due {
+		if t.underway >= len(t.due) {
+			continue
+		}
+		if t.due[t.underway].r.ended.Before(old) {
+			return true
+		}
+		l.rest(l.o.Linger / 2)
+	}
+	return false
+}
+
+// rest has what waits looked at after d, unless it is to be already. The caller
+// holds mu.
+func (l *Limiter) rest(d time.Duration) {
+	if !l.linger {
+		l.linger = true
+		l.lull.Reset(d)
 	}
 }
 
@@ -96,6 +128,9 @@ func (l *Limiter) flush(ctx context.Context) error {
 		l.mu.Lock()
 		l.confirm(due)
 		l.mu.Unlock()
+		if len(due) < batch {
+			return nil // those that came meanwhile have their own time
+		}
 	}
 }
 

@@ -7,7 +7,9 @@
 // reservations, in one hash slot. A call is checked in all its buckets and added
 // to all or none. Tokens: an estimate is reserved and Settle corrects it, in the
 // windows of the reservation: a limit of N lets no more than N pass, plus what
-// was in flight. Arrive is the look before: no round trip, nothing taken.
+// was in flight. A settlement that others may wait for goes to Redis at once, any
+// other with the next reservation in its bucket, or after 50 ms (pressing). Arrive is
+// the look before: no round trip, nothing taken.
 //
 // One server (or a primary with replicas): one script takes all buckets, in one
 // round trip, atomically. Redis Cluster: buckets live in different slots, so
@@ -34,6 +36,7 @@ import (
 	"context"
 	"errors"
 	"log/slog"
+	"math"
 	"net"
 	"os"
 	"strconv"
@@ -60,7 +63,7 @@ type Options struct {
 	OnFailure string        // Local (default), Open or Closed
 	Timeout   time.Duration // longest wait for Redis in Reserve; default 250 ms
 	SlotTTL   time.Duration // life of a reservation whose process died; default 30 s
-	Linger    time.Duration // how long a settlement may wait for company; default 1 ms
+	Linger    time.Duration // how long a settlement that nobody waits for may wait for company; default 50 ms
 	Probe     time.Duration // how often an absent Redis is tried; default 250 ms
 	Now       func() time.Time
 	Log       *slog.Logger
@@ -86,6 +89,7 @@ type Limiter struct {
 	life     any // arguments of the scripts: SlotTTL and grace, ms
 	grace    any
 	wake     chan struct{}
+	lull     *time.Timer // runs while settlements linger
 	stop     chan struct{}
 	stopped  chan struct{}
 	closing  sync.Once
@@ -102,6 +106,7 @@ type Limiter struct {
 	open    map[*Reservation]struct{} // not settled; without those that Open let pass
 	due     map[*tally]struct{}       // have settlements
 	waiting int                       // settlements, in all
+	linger  bool                      // some wait for lull to end
 	lost    int                       // settlements given up
 	untold  map[*Reservation]struct{} // admitted here, and Redis was not told yet
 	owing   map[*tally]struct{}       // have calls that are over and that Redis was not told of
@@ -114,7 +119,7 @@ func New(client redis.UniversalClient, o Options) *Limiter {
 	setDefault(&o.OnFailure, Local)
 	setDefault(&o.Timeout, 250*time.Millisecond)
 	setDefault(&o.SlotTTL, 30*time.Second)
-	setDefault(&o.Linger, time.Millisecond)
+	setDefault(&o.Linger, 50*time.Millisecond)
 	setDefault(&o.Probe, 250*time.Millisecond)
 	setDefault(&o.Log, slog.Default())
 	if o.Now == nil {
@@ -134,6 +139,7 @@ func New(client redis.UniversalClient, o Options) *Limiter {
 		wake: make(chan struct{}, 1), stop: make(chan struct{}), stopped: make(chan struct{}),
 		tallies: map[Scope]*tally{}, open: map[*Reservation]struct{}{}, due: map[*tally]struct{}{},
 		untold: map[*Reservation]struct{}{}, owing: map[*tally]struct{}{},
+		lull: time.NewTimer(math.MaxInt64),
 	}
 	switch client.(type) {
 	case *redis.ClusterClient, *redis.Ring:
@@ -167,7 +173,7 @@ func (l *Limiter) Reserve(ctx context.Context, buckets []Bucket, amount Amount) 
 	r.member = l.name()
 
 	l.mu.Lock()
-	away, cause := l.away, l.cause
+	away, cause, era := l.away, l.cause, l.era
 	l.mu.Unlock()
 	if !away || l.o.OnFailure != Open {
 		if f := tooLarge(r.buckets, r.amount); f != nil {
@@ -183,7 +189,7 @@ func (l *Limiter) Reserve(ctx context.Context, buckets []Bucket, amount Amount) 
 			l.takeBack(r)
 			return nil, context.Cause(ctx)
 		}
-		l.failed(err)
+		l.failedSince(era, err)
 		cause = err
 	}
 	switch l.o.OnFailure {
@@ -253,14 +259,18 @@ func (l *Limiter) reserve(ctx context.Context, r *Reservation) (verdict, error) 
 	}
 	sent := l.o.Now()
 	cmds, err := l.deliver(ctx, steps)
-	if err != nil {
-		return verdict{}, err
-	}
-	v, err := join(steps[first:], cmds[first:])
-	if err != nil {
-		return verdict{}, &bucketError{err}
+	var v verdict
+	if err == nil {
+		if v, err = join(steps[first:], cmds[first:]); err != nil {
+			err = &bucketError{err}
+		}
 	}
 	l.mu.Lock()
+	if err != nil {
+		l.stranded(due)
+		l.mu.Unlock()
+		return verdict{}, err
+	}
 	l.late = 0
 	l.heard.redis, l.heard.ours = v.at, sent
 	l.confirm(due)
@@ -317,6 +327,19 @@ func (l *Limiter) undo(ctx context.Context, r *Reservation, v verdict) {
 		l.confirm(due)
 		l.mu.Unlock()
 	}
+}
+
+// failedSince is failed for a call that began in that era: where Redis was away and
+// has come back since, its failure is of the time before.
+func (l *Limiter) failedSince(era int, err error) {
+	l.mu.Lock()
+	now := l.era
+	l.mu.Unlock()
+	if era != now {
+		l.o.Failed(err)
+		return
+	}
+	l.failed(err)
 }
 
 // failed decides whether Redis is away, after a call that did not go through.

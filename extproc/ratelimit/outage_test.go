@@ -206,3 +206,17 @@ func TestChangesAreToldInOrder(t *testing.T) {
 		t.Errorf("told %v", changes)
 	}
 }
+
+// A call that failed on a way to Redis that has been found again since does not make
+// Redis away once more.
+func TestFailureOfBefore(t *testing.T) {
+	l := limiter(t, redistest.Start(t).Client(), Options{Probe: time.Hour})
+	l.failed(io.EOF)
+	l.back()
+	if l.failedSince(0, io.EOF); l.Away() {
+		t.Error("away for a failure of before")
+	}
+	if l.failedSince(1, io.EOF); !l.Away() {
+		t.Error("not away after a failure of now")
+	}
+}

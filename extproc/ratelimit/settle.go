@@ -3,6 +3,7 @@ package ratelimit
 import (
 	"net/http"
 	"slices"
+	"time"
 )
 
 // Reservation is what a call holds until it is settled.
@@ -15,10 +16,11 @@ type Reservation struct {
 
 	// Guarded by the limiter's mu.
 	state  state
-	left   int    // posts that Redis has not confirmed
-	over   bool   // settled
-	undone bool   // as if it had not been
-	final  Amount // used in all, once it is over
+	left   int       // posts that Redis has not confirmed
+	over   bool      // settled
+	undone bool      // as if it had not been
+	final  Amount    // used in all, once it is over
+	ended  time.Time // when it was settled, on this process's clock
 }
 
 // state is who knows of a reservation.
@@ -105,10 +107,15 @@ const (
 	ride = 64
 	// batch is how many the flusher sends at once.
 	batch = 256
+	// prompt is how long a settlement may wait for company where somebody may be
+	// waiting for it.
+	prompt = time.Millisecond
 )
 
 // settle hands r's settlements to the flusher. The caller holds mu.
 func (l *Limiter) settle(r *Reservation) {
+	r.ended = time.Now()
+	pressing := false
 	for i, b := range r.buckets {
 		if l.waiting >= maxPending {
 			l.lost++
@@ -118,8 +125,45 @@ func (l *Limiter) settle(r *Reservation) {
 		t.due = append(t.due, settlement{r, i})
 		l.due[t] = struct{}{}
 		l.waiting++
+		pressing = pressing || t.pressing(r, b)
 	}
-	l.poke()
+	if pressing {
+		l.poke()
+	} else {
+		l.rest(l.o.Linger)
+	}
+}
+
+// pressing reports whether somebody may be waiting for r's settlement in the
+// bucket, or would be misled without it: it frees a slot, or a window is nearly
+// used up, before or after it, or it changes much of one. The others can linger:
+// by them, what other processes see is wrong by little, and not for long.
+func (t *tally) pressing(r *Reservation, b bucket) bool {
+	if r.undone {
+		return true
+	}
+	for _, limit := range b.Limits {
+		if limit.Unit == Slots {
+			return true
+		}
+		by := r.correction(limit)
+		used := t.used(limit, r.verdict.at)
+		if near := limit.Max - limit.Max/8; used >= near || used-by >= near || max(by, -by) > limit.Max/16 {
+			return true
+		}
+	}
+	return false
+}
+
+// tight reports whether a reservation in the bucket could be refused for want of a
+// settlement that is under way.
+func (t *tally) tight(b bucket, now time.Time) bool {
+	for _, limit := range b.Limits {
+		if limit.Unit == Slots || t.used(limit, now) >= limit.Max-limit.Max/8 {
+			return true
+		}
+	}
+	return false
 }
 
 // takeBack undoes a reservation that Redis may have taken, as if it had not been.
@@ -152,12 +196,29 @@ func (l *Limiter) ahead(buckets []bucket) (steps []step, due []settlement) {
 		if t.era != l.era {
 			steps = append(steps, l.repairStep(buckets[i:i+1]))
 		}
-		due = append(due, t.due[:min(ride, len(t.due))]...)
+		// What is under way with another call need not go twice, but where this one may
+		// overtake it, and be refused for what it gives back.
+		if t.underway > 0 && t.tight(buckets[i], l.clock()) {
+			t.underway = 0
+		}
+		n := min(t.underway+ride, len(t.due))
+		due = append(due, t.due[t.underway:n]...)
+		t.underway = n
 	}
 	for _, s := range due {
 		steps = append(steps, l.settleStep(s))
 	}
 	return steps, due
+}
+
+// stranded takes note that settlements which went ahead of a reservation are to be
+// sent again. The caller holds mu.
+func (l *Limiter) stranded(due []settlement) {
+	for _, s := range due {
+		if t := l.tallies[s.r.buckets[s.bucket].Scope]; t != nil {
+			t.underway = 0
+		}
+	}
 }
 
 // confirm forgets settlements that Redis has. The caller holds mu.
@@ -175,6 +236,9 @@ func (l *Limiter) confirm(done []settlement) {
 			t.due = t.due[1:]
 		} else {
 			t.due = slices.Delete(t.due, i, i+1)
+		}
+		if i < t.underway {
+			t.underway--
 		}
 		l.waiting--
 		if len(t.due) == 0 {

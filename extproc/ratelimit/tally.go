@@ -16,6 +16,9 @@ type tally struct {
 	asked  time.Time    // the same on ours, or when a call was last let through to ask
 	era    int          // of the limiter, at that time: behind it, Redis may have lost the counters
 	due    []settlement // not yet confirmed by Redis
+	// underway is how many of due, the first ones, go ahead of reservations just now. Where
+	// one of these fails, all count as not sent: sent twice is settled once.
+	underway int
 }
 
 // count is a tally's of one unit and window size, in the window that it last saw.

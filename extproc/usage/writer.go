@@ -19,7 +19,7 @@ type appender interface {
 
 // WriterOptions are a Writer's; the zero value has defaults for all.
 type WriterOptions struct {
-	Linger  time.Duration // how long a record may wait for company; default 100 ms
+	Linger  time.Duration // how long a record may wait for company; default 250 ms
 	Batch   int           // most records in a batch; default 256
 	Memory  int           // most records in memory; default 20,000
 	Timeout time.Duration // of one append; default 2 s
@@ -59,7 +59,7 @@ type Writer struct {
 // NewWriter starts a Writer. Close stops it. The error is about the spool.
 func NewWriter(l appender, o WriterOptions) (*Writer, error) {
 	if o.Linger == 0 {
-		o.Linger = 100 * time.Millisecond
+		o.Linger = 250 * time.Millisecond
 	}
 	if o.Batch == 0 {
 		o.Batch = 256

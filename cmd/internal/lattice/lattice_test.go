@@ -21,6 +21,7 @@ var may = map[string][]string{
 	"cmd/extproc":                   {"..."},
 	"cmd/local":                     {"..."}, // what make run starts
 	"cmd/internal/config":           {},
+	"cmd/internal/machine":          {},
 	"cmd/internal/stack":            {"cmd/internal/config", "envoy"},
 	"cmd/internal/e2e":              {"..."},
 	"cmd/internal/bench":            {"cmd/internal/bench/...", "cmd/internal/stack", "admin/store"}, // what make bench runs

@@ -1,9 +1,6 @@
 package main
 
 import (
-	"log/slog"
-	"math"
-	"runtime/debug"
 	"testing"
 
 	"aisix/cmd/internal/config"
@@ -29,20 +26,5 @@ func TestBoundsFollowTheMemory(t *testing.T) {
 	c.Extproc.MaxCalls, c.Extproc.MaxCallsPerKey, c.Extproc.MaxBufferedBytes = 10, 3, 1<<30
 	if b := boundsOf(c, 512*mib); b.MaxCalls != 10 || b.CallsPerKey != 3 || b.MaxBufferedBytes != 1<<30 {
 		t.Errorf("%+v", b)
-	}
-}
-
-// GOMEMLIMIT wins over the cgroup.
-func TestLimitMemory(t *testing.T) {
-	before := debug.SetMemoryLimit(-1)
-	defer debug.SetMemoryLimit(before)
-	t.Setenv("GOMEMLIMIT", "1GiB") // read by the runtime at the start: stands in for that
-	debug.SetMemoryLimit(1 << 30)
-	if got := limitMemory(slog.New(slog.DiscardHandler)); got != 1<<30 || debug.SetMemoryLimit(-1) != 1<<30 {
-		t.Errorf("memory %d, limit %d", got, debug.SetMemoryLimit(-1))
-	}
-	debug.SetMemoryLimit(math.MaxInt64)
-	if got := limitMemory(slog.New(slog.DiscardHandler)); got < 64<<20 || got == math.MaxInt64 {
-		t.Errorf("this machine has %d bytes", got)
 	}
 }

@@ -1,36 +1,9 @@
 package main
 
 import (
-	"log/slog"
-	"math"
-	"runtime/debug"
-
-	"github.com/KimMachineGun/automemlimit/memlimit"
-
 	"aisix/cmd/internal/config"
 	"aisix/extproc"
 )
-
-// limitMemory has Go's collector heed the memory limit of the process's cgroup (it
-// aims at 90 % of it) unless GOMEMLIMIT says otherwise, and gives what the process
-// has: that limit, else the machine's memory.
-func limitMemory(log *slog.Logger) int64 {
-	limit, err := memlimit.Set()
-	if err != nil {
-		log.Warn("the cgroup's memory limit cannot be read: set GOMEMLIMIT", "error", err)
-		limit = debug.SetMemoryLimit(-1)
-	}
-	if limit < math.MaxInt64 {
-		return limit
-	}
-	if physical, err := memlimit.FromSystem(); err == nil && physical < math.MaxInt64 {
-		return int64(physical)
-	}
-	return defaultMemory
-}
-
-// What a process has by which nothing can be learned about its memory.
-const defaultMemory = 1 << 30
 
 // The shares of memory. A call that waits for its body takes 45 kB here. To
 // translate a body of many small values takes up to 120 times its size for a
