@@ -7,6 +7,7 @@ import (
 
 	filterv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/http/ext_proc/v3"
 	extprocv3 "github.com/envoyproxy/go-control-plane/envoy/service/ext_proc/v3"
+	"google.golang.org/grpc"
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/status"
 )
@@ -57,6 +58,7 @@ type Exchange struct {
 	stream   extprocv3.ExternalProcessor_ProcessServer
 	ctx      context.Context // done when the stream ended, or by Close
 	cancel   context.CancelCauseFunc
+	waiter   waiter                            // of a stream that has one: then nothing below receives
 	messages chan *extprocv3.ProcessingRequest // closed by receive, after failure is set
 	failure  error                             // why receive stopped; read after messages is closed
 	closed   chan struct{}                     // closed by Close
@@ -102,8 +104,31 @@ func New(stream extprocv3.ExternalProcessor_ProcessServer) *Exchange {
 	// sees that end at once, ends this one.
 	x.ctx, x.cancel = context.WithCancelCause(context.WithoutCancel(stream.Context()))
 	x.deadline.init()
-	go x.receive()
+	if x.waiter = waiterOf(stream); x.waiter != nil {
+		x.waiter.OnEnd(func(err error) { x.cancel(reset(err)) })
+	} else {
+		go x.receive()
+	}
 	return x
+}
+
+// waiter is a stream whose messages can be waited for beside other things (rpc.Waiter,
+// which says what its methods do).
+type waiter interface {
+	Poll(into any) (bool, error)
+	Ready() <-chan struct{}
+	OnEnd(f func(error))
+}
+
+// waiterOf is the waiter below what protoc-gen-go-grpc made of a stream, nil where there
+// is none.
+func waiterOf(stream extprocv3.ExternalProcessor_ProcessServer) waiter {
+	g, ok := stream.(*grpc.GenericServerStream[extprocv3.ProcessingRequest, extprocv3.ProcessingResponse])
+	if !ok {
+		return nil
+	}
+	w, _ := g.ServerStream.(waiter)
+	return w
 }
 
 // receive is the one goroutine that reads the stream.
@@ -179,13 +204,42 @@ func (x *Exchange) Abort(err error) {
 // next waits for a message. A message that is already here wins over an ended
 // context. expired may be nil.
 func (x *Exchange) next(ctx context.Context, expired <-chan struct{}) (*extprocv3.ProcessingRequest, error) {
-	var m *extprocv3.ProcessingRequest
-	var ok bool
-	select {
-	case m, ok = <-x.messages:
-	default:
+	m, err := x.wait(ctx, expired)
+	if err != nil {
+		return nil, err
+	}
+	if !x.started {
+		x.started = true
+		x.setModes(m.GetProtocolConfig())
+	}
+	return m, nil
+}
+
+func (x *Exchange) wait(ctx context.Context, expired <-chan struct{}) (*extprocv3.ProcessingRequest, error) {
+	var ready <-chan struct{} // of a waiter
+	var polled *extprocv3.ProcessingRequest
+	if x.waiter != nil {
+		ready, polled = x.waiter.Ready(), new(extprocv3.ProcessingRequest)
+	}
+	for {
+		if x.waiter != nil {
+			switch ok, err := x.waiter.Poll(polled); {
+			case err != nil:
+				return nil, reset(err)
+			case ok:
+				return polled, nil
+			}
+		} else {
+			select {
+			case m, ok := <-x.messages:
+				return x.received1(m, ok)
+			default:
+			}
+		}
 		select {
-		case m, ok = <-x.messages:
+		case <-ready:
+		case m, ok := <-x.messages:
+			return x.received1(m, ok)
 		case <-expired:
 			return nil, errDeadline
 		case <-ctx.Done():
@@ -197,12 +251,11 @@ func (x *Exchange) next(ctx context.Context, expired <-chan struct{}) (*extprocv
 			return nil, reset(errors.New("closed"))
 		}
 	}
+}
+
+func (x *Exchange) received1(m *extprocv3.ProcessingRequest, ok bool) (*extprocv3.ProcessingRequest, error) {
 	if !ok {
 		return nil, x.failure
-	}
-	if !x.started {
-		x.started = true
-		x.setModes(m.GetProtocolConfig())
 	}
 	return m, nil
 }
