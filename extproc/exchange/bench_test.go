@@ -7,7 +7,6 @@ import (
 	"testing"
 
 	extprocv3 "github.com/envoyproxy/go-control-plane/envoy/service/ext_proc/v3"
-	"google.golang.org/grpc"
 
 	"aisix/extproc/exchange"
 	"aisix/extproc/exchange/exchangetest"
@@ -15,21 +14,25 @@ import (
 
 // script is a stream that plays one request over and over, without a wire.
 type script struct {
-	grpc.ServerStream
+	extprocv3.ExternalProcessor_ProcessServer
 	ctx  context.Context
 	next []*extprocv3.ProcessingRequest
 }
 
 func (s *script) Context() context.Context { return s.ctx }
 
-func (s *script) Recv() (*extprocv3.ProcessingRequest, error) {
+func (s *script) Poll(into any) (bool, error) {
 	if len(s.next) == 0 {
-		return nil, io.EOF
+		return false, io.EOF
 	}
-	m := s.next[0]
+	m := into.(*extprocv3.ProcessingRequest)
+	m.Request, m.Attributes, m.ProtocolConfig = s.next[0].Request, s.next[0].Attributes, s.next[0].ProtocolConfig
 	s.next = s.next[1:]
-	return m, nil
+	return true, nil
 }
+
+func (s *script) Ready() <-chan struct{} { return nil }
+func (s *script) OnEnd(func(error))      {}
 
 func (s *script) Send(*extprocv3.ProcessingResponse) error { return nil }
 

@@ -58,11 +58,8 @@ type Exchange struct {
 	stream   extprocv3.ExternalProcessor_ProcessServer
 	ctx      context.Context // done when the stream ended, or by Close
 	cancel   context.CancelCauseFunc
-	waiter   waiter                            // of a stream that has one: then nothing below receives
-	messages chan *extprocv3.ProcessingRequest // closed by receive, after failure is set
-	failure  error                             // why receive stopped; read after messages is closed
-	closed   chan struct{}                     // closed by Close
-	received chan struct{}                     // closed when the receiving goroutine has ended
+	messages waiter        // the stream's, to be received
+	closed   chan struct{} // closed by Close
 
 	phase   phase
 	aborted error
@@ -91,24 +88,15 @@ type Exchange struct {
 	deadline         deadline
 }
 
-// New starts the exchange of a stream. Close must be called before the stream's
-// handler returns.
+// New starts the exchange of a stream, which package rpc serves. Close must be called
+// before the stream's handler returns.
 func New(stream extprocv3.ExternalProcessor_ProcessServer) *Exchange {
-	x := &Exchange{
-		stream:   stream,
-		messages: make(chan *extprocv3.ProcessingRequest),
-		closed:   make(chan struct{}),
-		received: make(chan struct{}),
-	}
-	// The stream's own context would end with a cause of gRPC's: receive, which
-	// sees that end at once, ends this one.
+	x := &Exchange{stream: stream, messages: waiterOf(stream), closed: make(chan struct{})}
+	// The stream's own context ends only when nothing can be sent any more; this one as
+	// soon as Envoy has nothing more to say.
 	x.ctx, x.cancel = context.WithCancelCause(context.WithoutCancel(stream.Context()))
 	x.deadline.init()
-	if x.waiter = waiterOf(stream); x.waiter != nil {
-		x.waiter.OnEnd(func(err error) { x.cancel(reset(err)) })
-	} else {
-		go x.receive()
-	}
+	x.messages.OnEnd(func(err error) { x.cancel(reset(err)) })
 	return x
 }
 
@@ -120,39 +108,12 @@ type waiter interface {
 	OnEnd(f func(error))
 }
 
-// waiterOf is the waiter below what protoc-gen-go-grpc made of a stream, nil where there
-// is none.
+// waiterOf is the waiter below what protoc-gen-go-grpc made of a stream.
 func waiterOf(stream extprocv3.ExternalProcessor_ProcessServer) waiter {
-	g, ok := stream.(*grpc.GenericServerStream[extprocv3.ProcessingRequest, extprocv3.ProcessingResponse])
-	if !ok {
-		return nil
+	if g, ok := stream.(*grpc.GenericServerStream[extprocv3.ProcessingRequest, extprocv3.ProcessingResponse]); ok {
+		return g.ServerStream.(waiter)
 	}
-	w, _ := g.ServerStream.(waiter)
-	return w
-}
-
-// receive is the one goroutine that reads the stream.
-func (x *Exchange) receive() {
-	defer close(x.received)
-	defer close(x.messages)
-	for {
-		m, err := x.stream.Recv()
-		if err != nil {
-			x.failure = reset(err)
-			x.cancel(x.failure)
-			return
-		}
-		select {
-		case x.messages <- m:
-		case <-x.stream.Context().Done():
-			x.failure = reset(context.Cause(x.stream.Context()))
-			x.cancel(x.failure)
-			return
-		case <-x.closed:
-			x.failure = reset(errors.New("closed"))
-			return
-		}
-	}
+	return stream.(waiter)
 }
 
 // reset is ErrReset with what gRPC said, for the log.
@@ -204,42 +165,17 @@ func (x *Exchange) Abort(err error) {
 // next waits for a message. A message that is already here wins over an ended
 // context. expired may be nil.
 func (x *Exchange) next(ctx context.Context, expired <-chan struct{}) (*extprocv3.ProcessingRequest, error) {
-	m, err := x.wait(ctx, expired)
-	if err != nil {
-		return nil, err
-	}
-	if !x.started {
-		x.started = true
-		x.setModes(m.GetProtocolConfig())
-	}
-	return m, nil
-}
-
-func (x *Exchange) wait(ctx context.Context, expired <-chan struct{}) (*extprocv3.ProcessingRequest, error) {
-	var ready <-chan struct{} // of a waiter
-	var polled *extprocv3.ProcessingRequest
-	if x.waiter != nil {
-		ready, polled = x.waiter.Ready(), new(extprocv3.ProcessingRequest)
-	}
+	m := new(extprocv3.ProcessingRequest)
 	for {
-		if x.waiter != nil {
-			switch ok, err := x.waiter.Poll(polled); {
-			case err != nil:
-				return nil, reset(err)
-			case ok:
-				return polled, nil
-			}
-		} else {
-			select {
-			case m, ok := <-x.messages:
-				return x.received1(m, ok)
-			default:
-			}
+		ok, err := x.messages.Poll(m)
+		if err != nil {
+			return nil, reset(err)
+		}
+		if ok {
+			break
 		}
 		select {
-		case <-ready:
-		case m, ok := <-x.messages:
-			return x.received1(m, ok)
+		case <-x.messages.Ready():
 		case <-expired:
 			return nil, errDeadline
 		case <-ctx.Done():
@@ -251,11 +187,9 @@ func (x *Exchange) wait(ctx context.Context, expired <-chan struct{}) (*extprocv
 			return nil, reset(errors.New("closed"))
 		}
 	}
-}
-
-func (x *Exchange) received1(m *extprocv3.ProcessingRequest, ok bool) (*extprocv3.ProcessingRequest, error) {
-	if !ok {
-		return nil, x.failure
+	if !x.started {
+		x.started = true
+		x.setModes(m.GetProtocolConfig())
 	}
 	return m, nil
 }
@@ -281,7 +215,7 @@ func (x *Exchange) setModes(c *extprocv3.ProtocolConfiguration) {
 func (x *Exchange) send(m *extprocv3.ProcessingResponse) error {
 	if err := x.stream.Send(m); err != nil {
 		err = reset(err)
-		x.cancel(err) // the receiving goroutine may not have seen it yet
+		x.cancel(err)
 		return err
 	}
 	return nil

@@ -339,7 +339,7 @@ func (st *stream) write(b []byte) error {
 		b = b[n:]
 	}
 	c.flush()
-	return st.ended()
+	return nil // the peer may have ended the stream meanwhile, because it has all
 }
 
 // ended is why nothing can be sent any more; conn's mu is held.

@@ -25,6 +25,7 @@ var may = map[string][]string{
 	"cmd/internal/e2e":              {"..."},
 	"extproc":                       {"extproc/...", "admin/resource", "admin/snapshot", "!extproc"},
 	"extproc/exchange":              {},
+	"extproc/rpc":                   {},
 	"extproc/admission":             {},
 	"extproc/connections":           {},
 	"extproc/chat":                  {"extproc/fault"},
