@@ -3,9 +3,6 @@ package exchange
 import (
 	"net/http"
 	"strings"
-
-	corev3 "github.com/envoyproxy/go-control-plane/envoy/config/core/v3"
-	extprocv3 "github.com/envoyproxy/go-control-plane/envoy/service/ext_proc/v3"
 )
 
 // KeyValue is one header field. Keys are lower case.
@@ -54,73 +51,40 @@ func (f Fields) HTTP() http.Header {
 	return h
 }
 
-// decodeFields parts a header map into pseudo-headers (given to pseudo, with the
-// colon) and fields. Envoy puts values into raw_value; value is for fakes and
-// older versions.
-func decodeFields(m *corev3.HeaderMap, pseudo func(key, value string)) Fields {
-	fields := make(Fields, 0, len(m.GetHeaders()))
-	for _, h := range m.GetHeaders() {
-		v := h.GetValue()
-		if raw := h.GetRawValue(); len(raw) > 0 {
-			v = string(raw)
-		}
-		if strings.HasPrefix(h.GetKey(), ":") {
-			if pseudo != nil {
-				pseudo(h.GetKey(), v)
-			}
-			continue
-		}
-		fields = append(fields, KeyValue{strings.ToLower(h.GetKey()), v})
-	}
-	return fields
-}
-
 // trailers are a body's trailers that wait for their answer.
 type trailers struct{ fields Fields }
 
-func newTrailers(t *extprocv3.HttpTrailers) *trailers {
-	return &trailers{decodeFields(t.GetTrailers(), nil)}
-}
-
 // emptied lets them go on without a field: nothing passes that was not listed.
-func (t *trailers) emptied() *extprocv3.TrailersResponse {
-	return &extprocv3.TrailersResponse{HeaderMutation: mutation(nil, t.fields)}
-}
+func (t *trailers) emptied(of kind) *answer { return mutation(of, nil, t.fields) }
 
-// mutation sets fields and removes every one of old that is not among them, so
-// that nothing passes that was not listed. A name that is set twice keeps its
+// mutation is the answer that sets fields and removes every one of old that is not among
+// them, so that nothing passes that was not listed. A name that is set twice keeps its
 // last value.
-func mutation(set []KeyValue, old Fields) *extprocv3.HeaderMutation {
-	m := &extprocv3.HeaderMutation{SetHeaders: make([]*corev3.HeaderValueOption, 0, len(set))}
-	seen := make(map[string]bool, len(set)+len(old))
+func mutation(of kind, set []KeyValue, old Fields) *answer {
+	a := &answer{kind: of, set: make([]KeyValue, 0, len(set))}
 	for i := len(set) - 1; i >= 0; i-- { // backwards, so that the last value is the one kept
 		key := strings.ToLower(set[i].Key)
-		if seen[key] {
-			continue
+		if !has(a.set, key) {
+			a.set = append(a.set, KeyValue{key, set[i].Value})
 		}
-		seen[key] = true
-		m.SetHeaders = append(m.SetHeaders, option(key, set[i].Value))
 	}
-	drop := func(key string) {
+	for i, kv := range old {
 		// Envoy refuses to remove host and pseudo-headers, and finds no route for a
 		// request without x-forwarded-proto: that one is its routes' to remove.
-		if seen[key] || key == "host" || key == "x-forwarded-proto" || strings.HasPrefix(key, ":") {
-			return
+		if kv.Key == "host" || kv.Key == "x-forwarded-proto" || has(a.set, kv.Key) || has(old[:i], kv.Key) {
+			continue
 		}
-		seen[key] = true
-		m.RemoveHeaders = append(m.RemoveHeaders, key)
+		a.remove = append(a.remove, kv.Key)
 	}
-	for _, kv := range old {
-		drop(kv.Key)
-	}
-	return m
+	return a
 }
 
-// option always overwrites: the default of Envoy is to append, and then a
-// caller's own copy of a header that steers routing stays beside ours.
-func option(key, value string) *corev3.HeaderValueOption {
-	return &corev3.HeaderValueOption{
-		Header:       &corev3.HeaderValue{Key: key, RawValue: []byte(value)},
-		AppendAction: corev3.HeaderValueOption_OVERWRITE_IF_EXISTS_OR_ADD,
+// has reports whether one of fields has the name.
+func has(fields []KeyValue, name string) bool {
+	for i := range fields {
+		if fields[i].Key == name {
+			return true
+		}
 	}
+	return false
 }

@@ -3,8 +3,6 @@ package exchange
 import (
 	"bytes"
 	"io"
-
-	extprocv3 "github.com/envoyproxy/go-control-plane/envoy/service/ext_proc/v3"
 )
 
 // pieceSize is the longest body message sent to Envoy, in bytes.
@@ -56,34 +54,20 @@ func (b *Body) add(piece []byte) {
 	}
 }
 
-// eachPiece cuts a body into messages of streamed responses, the last of which
-// carries end. An empty body is one empty message, and none where end is false.
-func eachPiece(body []byte, end bool, send func(*extprocv3.BodyMutation) error) error {
+// sendPieces cuts a body into messages, the last of which carries end, and sends them
+// after head, which may be nil. An empty body is one empty message, and none where end is
+// false.
+func (x *Exchange) sendPieces(head *answer, of kind, body []byte, end bool) error {
 	for {
 		n := min(len(body), pieceSize)
 		last := n == len(body)
+		var piece *answer
 		if n > 0 || end {
-			if err := send(streamedPiece(body[:n], end && last)); err != nil {
-				return err
-			}
+			piece = &answer{kind: of, bodyKind: streamedBody, body: body[:n], end: end && last}
 		}
-		if last {
-			return nil
+		if err := x.send(head, piece); err != nil || last {
+			return err
 		}
-		body = body[n:]
+		head, body = nil, body[n:]
 	}
-}
-
-func streamedPiece(b []byte, end bool) *extprocv3.BodyMutation {
-	return &extprocv3.BodyMutation{Mutation: &extprocv3.BodyMutation_StreamedResponse{
-		StreamedResponse: &extprocv3.StreamedBodyResponse{Body: b, EndOfStream: end},
-	}}
-}
-
-// wholeBody replaces a buffered body; an empty one has to be cleared by name.
-func wholeBody(b []byte) *extprocv3.BodyMutation {
-	if len(b) == 0 {
-		return &extprocv3.BodyMutation{Mutation: &extprocv3.BodyMutation_ClearBody{ClearBody: true}}
-	}
-	return &extprocv3.BodyMutation{Mutation: &extprocv3.BodyMutation_Body{Body: b}}
 }

@@ -27,23 +27,32 @@ type Waiter interface {
 	Poll(into any) (bool, error)
 	// Ready has a value when Poll may have got something to say since it last said false.
 	Ready() <-chan struct{}
+	// SendBoth is SendMsg of two messages, in one write where the peer's windows let it.
+	SendBoth(first, second any) error
 	// OnEnd has f called once the peer will say nothing more, with Recv's error: at once if
 	// that is so already. f must not block, and there is one.
 	OnEnd(f func(error))
 }
+
+// Decoder and Appender are messages that read and write themselves, where the types that
+// protoc-gen-go makes cost too much. The bytes that Decode gets are the message's to keep.
+type (
+	Decoder  interface{ Decode(b []byte) error }
+	Appender interface{ Append(dst []byte) []byte }
+)
 
 // prefix is what stands before each message: whether it is compressed, and its length.
 const prefix = 5
 
 // stream is one call.
 type stream struct {
-	c           *conn
-	id          uint32
-	path        string
-	encoding    string
-	timeout     string
-	ctx         context.Context
-	cancel      context.CancelCauseFunc
+	c        *conn
+	id       uint32
+	path     string
+	encoding string
+	timeout  string
+	ctx      context.Context
+	cancel   context.CancelCauseFunc
 
 	// the message that is coming, of the reading goroutine
 	head [prefix]byte
@@ -234,11 +243,16 @@ func (st *stream) Poll(into any) (bool, error) {
 	}
 	st.mu.Unlock()
 	st.grant(grant)
-	m, ok := into.(proto.Message)
-	if !ok {
+	var err error
+	switch m := into.(type) {
+	case Decoder:
+		err = m.Decode(message)
+	case proto.Message:
+		err = proto.Unmarshal(message, m)
+	default:
 		return false, status.Errorf(codes.Internal, "rpc: %T is no protobuf message", into)
 	}
-	if err := proto.Unmarshal(message, m); err != nil {
+	if err != nil {
 		return false, status.Error(codes.InvalidArgument, "rpc: a message that can't be decoded")
 	}
 	return true, nil
@@ -284,24 +298,45 @@ func contextError(ctx context.Context) error {
 var outgoing = sync.Pool{New: func() any { b := make([]byte, 0, 8<<10); return &b }}
 
 // SendMsg writes a message. It returns once the peer's window has taken it.
-func (st *stream) SendMsg(m any) error {
-	message, ok := m.(proto.Message)
-	if !ok {
-		return status.Errorf(codes.Internal, "rpc: %T is no protobuf message", m)
-	}
+func (st *stream) SendMsg(m any) error { return st.send(m, nil) }
+
+// SendBoth implements Waiter.
+func (st *stream) SendBoth(first, second any) error { return st.send(first, second) }
+
+func (st *stream) send(first, second any) error {
 	buffer := outgoing.Get().(*[]byte)
 	defer func() {
 		if cap(*buffer) <= 64<<10 {
 			outgoing.Put(buffer)
 		}
 	}()
-	b, err := proto.MarshalOptions{}.MarshalAppend(append((*buffer)[:0], 0, 0, 0, 0, 0), message)
+	b, err := appendMessage((*buffer)[:0], first)
+	if err == nil && second != nil {
+		b, err = appendMessage(b, second)
+	}
 	if err != nil {
-		return status.Errorf(codes.Internal, "rpc: %v", err)
+		return err
 	}
 	*buffer = b
-	binary.BigEndian.PutUint32(b[1:], uint32(len(b)-prefix))
 	return st.write(b)
+}
+
+// appendMessage appends a message with its prefix.
+func appendMessage(b []byte, m any) (_ []byte, err error) {
+	at := len(b)
+	b = append(b, 0, 0, 0, 0, 0)
+	switch m := m.(type) {
+	case Appender:
+		b = m.Append(b)
+	case proto.Message:
+		if b, err = (proto.MarshalOptions{}).MarshalAppend(b, m); err != nil {
+			return nil, status.Errorf(codes.Internal, "rpc: %v", err)
+		}
+	default:
+		return nil, status.Errorf(codes.Internal, "rpc: %T is no protobuf message", m)
+	}
+	binary.BigEndian.PutUint32(b[at+1:], uint32(len(b)-at-prefix))
+	return b, nil
 }
 
 // write sends bytes in frames, as the windows let it.

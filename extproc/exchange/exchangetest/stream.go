@@ -68,8 +68,11 @@ func (s *Stream) Context() context.Context { return s.ctx }
 func (s *Stream) Poll(into any) (bool, error) {
 	select {
 	case m := <-s.in:
-		proto.Merge(into.(proto.Message), m)
-		return true, nil
+		b, err := proto.Marshal(m)
+		if err != nil {
+			return false, err
+		}
+		return true, into.(interface{ Decode([]byte) error }).Decode(b)
 	default:
 		return false, s.over()
 	}
@@ -117,13 +120,23 @@ func (s *Stream) ended() {
 	s.signal()
 }
 
-func (s *Stream) Send(m *extprocv3.ProcessingResponse) error {
+func (s *Stream) SendBoth(first, second any) error {
+	if err := s.SendMsg(first); err != nil {
+		return err
+	}
+	return s.SendMsg(second)
+}
+
+func (s *Stream) SendMsg(m any) error {
 	if s.ctx.Err() != nil {
 		return status.Error(codes.Canceled, "stream reset")
 	}
-	m = proto.Clone(m).(*extprocv3.ProcessingResponse) // as the wire does: the handler may reuse its bytes
+	answer := new(extprocv3.ProcessingResponse)
+	if err := proto.Unmarshal(m.(interface{ Append([]byte) []byte }).Append(nil), answer); err != nil {
+		s.t.Errorf("exchangetest: the handler sent what is no ProcessingResponse: %v", err)
+	}
 	select {
-	case s.out <- m:
+	case s.out <- answer:
 		return nil
 	case <-s.ctx.Done():
 		return status.Error(codes.Canceled, "stream reset")
