@@ -22,7 +22,7 @@ func TestPingsAreAnswered(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	g := extproc.New(extproc.Parts{}).GRPC()
+	g := extproc.New(extproc.Parts{}).GRPC(nil)
 	served := make(chan struct{})
 	go func() { defer close(served); g.Serve(l) }() //nolint:errcheck // it ends with Stop
 	t.Cleanup(func() { g.Stop(); <-served })

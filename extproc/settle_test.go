@@ -3,12 +3,11 @@ package extproc_test
 import (
 	"bytes"
 	"cmp"
+	"errors"
 	"net/http"
 	"strconv"
 	"testing"
 	"time"
-
-	extprocv3 "github.com/envoyproxy/go-control-plane/envoy/service/ext_proc/v3"
 
 	"aisix/admin/store/redistest"
 	"aisix/extproc"
@@ -90,11 +89,15 @@ type leaver struct {
 	at string
 }
 
-func (l leaver) Send(m *extprocv3.ProcessingResponse) error {
-	if bytes.Contains(m.GetResponseBody().GetResponse().GetBodyMutation().GetStreamedResponse().GetBody(), []byte(l.at)) {
+func (l leaver) SendMsg(m any) error {
+	if bytes.Contains(m.(interface{ Append([]byte) []byte }).Append(nil), []byte(l.at)) {
 		l.Reset()
 	}
-	return l.Stream.Send(m)
+	return l.Stream.SendMsg(m)
+}
+
+func (l leaver) SendBoth(first, second any) error {
+	return errors.Join(l.SendMsg(first), l.SendMsg(second))
 }
 
 // A caller who leaves after the clean end of a stream makes it no failure; one who leaves before is

@@ -23,8 +23,6 @@ import (
 	"time"
 
 	"golang.org/x/sync/errgroup"
-	"google.golang.org/grpc"
-	"google.golang.org/grpc/credentials"
 
 	"aisix/admin/ledger"
 	"aisix/admin/snapshot"
@@ -35,6 +33,7 @@ import (
 	"aisix/extproc/connections"
 	"aisix/extproc/fetch"
 	"aisix/extproc/ratelimit"
+	"aisix/extproc/rpc"
 	"aisix/extproc/usage"
 )
 
@@ -166,16 +165,12 @@ func serve(ctx context.Context, c *config.Config, log *slog.Logger) error {
 }
 
 // serveEnvoy listens where Envoy reaches the server, and the count of connections.
-func serveEnvoy(group *errgroup.Group, server *extproc.Server, counter *connections.Counter, c config.Extproc) (*grpc.Server, error) {
+func serveEnvoy(group *errgroup.Group, server *extproc.Server, counter *connections.Counter, c config.Extproc) (*rpc.Server, error) {
 	tls, err := c.TLS()
 	if err != nil {
 		return nil, err
 	}
-	var options []grpc.ServerOption
-	if tls != nil {
-		options = append(options, grpc.Creds(credentials.NewTLS(tls)))
-	}
-	g := server.GRPC(options...)
+	g := server.GRPC(tls)
 	counter.Register(g)
 	network, address := c.Network()
 	listener, err := listen(network, address)
@@ -201,7 +196,7 @@ func serveMetrics(ctx context.Context, group *errgroup.Group, metrics *usage.Met
 }
 
 // drain lets calls in flight end; the end of hurry or the deadline cuts them.
-func drain(hurry context.Context, g *grpc.Server, deadline time.Duration) {
+func drain(hurry context.Context, g *rpc.Server, deadline time.Duration) {
 	done := make(chan struct{})
 	go func() { g.GracefulStop(); close(done) }()
 	timer := time.NewTimer(deadline)

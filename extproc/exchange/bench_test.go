@@ -3,11 +3,12 @@ package exchange_test
 import (
 	"bytes"
 	"context"
+	"errors"
 	"io"
 	"testing"
 
 	extprocv3 "github.com/envoyproxy/go-control-plane/envoy/service/ext_proc/v3"
-	"google.golang.org/grpc"
+	"google.golang.org/protobuf/proto"
 
 	"aisix/extproc/exchange"
 	"aisix/extproc/exchange/exchangetest"
@@ -15,23 +16,34 @@ import (
 
 // script is a stream that plays one request over and over, without a wire.
 type script struct {
-	grpc.ServerStream
+	extprocv3.ExternalProcessor_ProcessServer
 	ctx  context.Context
-	next []*extprocv3.ProcessingRequest
+	next [][]byte
+	sent []byte
 }
 
 func (s *script) Context() context.Context { return s.ctx }
 
-func (s *script) Recv() (*extprocv3.ProcessingRequest, error) {
+func (s *script) Poll(into any) (bool, error) {
 	if len(s.next) == 0 {
-		return nil, io.EOF
+		return false, io.EOF
 	}
-	m := s.next[0]
+	b := s.next[0]
 	s.next = s.next[1:]
-	return m, nil
+	return true, into.(interface{ Decode([]byte) error }).Decode(b)
 }
 
-func (s *script) Send(*extprocv3.ProcessingResponse) error { return nil }
+func (s *script) Ready() <-chan struct{} { return nil }
+func (s *script) OnEnd(func(error))      {}
+
+func (s *script) SendMsg(m any) error {
+	s.sent = m.(interface{ Append([]byte) []byte }).Append(s.sent[:0])
+	return nil
+}
+
+func (s *script) SendBoth(first, second any) error {
+	return errors.Join(s.SendMsg(first), s.SendMsg(second))
+}
 
 // BenchmarkRoundTrip is one request and its answer through an exchange: what this
 // package costs beside gRPC and the handler.
@@ -39,13 +51,20 @@ func BenchmarkRoundTrip(b *testing.B) {
 	body := bytes.Repeat([]byte("x"), 1<<10)
 	headers := []string{":method", "POST", ":path", "/v1/chat/completions", ":authority", "gw", ":scheme", "http", "authorization", "Bearer sk",
 		"content-type", "application/json", "user-agent", "bench", "x-request-id", "1", "x-forwarded-proto", "http"}
-	messages := []*extprocv3.ProcessingRequest{
+	var messages [][]byte
+	for _, m := range []*extprocv3.ProcessingRequest{
 		exchangetest.First(exchangetest.RequestHeaders(false, headers...), exchangetest.FullDuplex),
 		exchangetest.RequestBody(body, false),
 		exchangetest.RequestBody(nil, true),
 		exchangetest.ResponseHeaders(false, ":status", "200", "content-type", "application/json", "x-amzn-requestid", "r"),
 		exchangetest.ResponseBody(body, false),
 		exchangetest.ResponseBody(nil, true),
+	} {
+		wire, err := proto.Marshal(m)
+		if err != nil {
+			b.Fatal(err)
+		}
+		messages = append(messages, wire)
 	}
 	request := exchange.Request{Host: "bedrock", Path: "/model/m/converse", Egress: "tls", Body: body,
 		Header: []exchange.KeyValue{{Key: "authorization", Value: "AWS4"}, {Key: "content-type", Value: "application/json"}}}

@@ -37,10 +37,7 @@
 //
 // # Goroutines
 //
-// One goroutine per exchange receives. It hands each message over by an
-// unbuffered channel, so that at most one message is held here and Envoy is
-// slowed by gRPC's flow control when the handler is slow. It ends with the
-// stream, which gRPC ends when the handler returns; Close releases it where it
-// waits for the handler. All other methods belong to one goroutine, the
-// handler's, but for SetReadDeadline and Context, which any may call.
+// There is none: messages wait in the stream (package rpc), where HTTP/2's flow control
+// bounds them and slows Envoy when the handler is slow. All methods belong to one
+// goroutine, the handler's, but for SetReadDeadline and Context, which any may call.
 package exchange

@@ -7,6 +7,7 @@ import (
 
 	filterv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/http/ext_proc/v3"
 	extprocv3 "github.com/envoyproxy/go-control-plane/envoy/service/ext_proc/v3"
+	"google.golang.org/grpc"
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/status"
 )
@@ -54,13 +55,10 @@ func (p phase) String() string { return phaseNames[p] }
 
 // Exchange is one HTTP request and response.
 type Exchange struct {
-	stream   extprocv3.ExternalProcessor_ProcessServer
-	ctx      context.Context // done when the stream ended, or by Close
-	cancel   context.CancelCauseFunc
-	messages chan *extprocv3.ProcessingRequest // closed by receive, after failure is set
-	failure  error                             // why receive stopped; read after messages is closed
-	closed   chan struct{}                     // closed by Close
-	received chan struct{}                     // closed when the receiving goroutine has ended
+	ctx    context.Context // done when the stream ended, or by Close
+	cancel context.CancelCauseFunc
+	stream stream
+	closed chan struct{} // closed by Close
 
 	phase   phase
 	aborted error
@@ -86,48 +84,38 @@ type Exchange struct {
 	responseEnded    bool         // end of stream or trailers were seen
 	responseTrailers *trailers    // held, answered by the end of our answer
 	whole            *wholeAnswer // ours goes out as an immediate response, by Finish
+	heading          *answer      // the answer to the response's headers, until the first Write or Finish
 	deadline         deadline
 }
 
-// New starts the exchange of a stream. Close must be called before the stream's
-// handler returns.
+// New starts the exchange of a stream, which package rpc serves. Close must be called
+// before the stream's handler returns.
 func New(stream extprocv3.ExternalProcessor_ProcessServer) *Exchange {
-	x := &Exchange{
-		stream:   stream,
-		messages: make(chan *extprocv3.ProcessingRequest),
-		closed:   make(chan struct{}),
-		received: make(chan struct{}),
-	}
-	// The stream's own context would end with a cause of gRPC's: receive, which
-	// sees that end at once, ends this one.
+	x := &Exchange{stream: below(stream), closed: make(chan struct{})}
+	// The stream's own context ends only when nothing can be sent any more; this one as
+	// soon as Envoy has nothing more to say.
 	x.ctx, x.cancel = context.WithCancelCause(context.WithoutCancel(stream.Context()))
 	x.deadline.init()
-	go x.receive()
+	x.stream.OnEnd(func(err error) { x.cancel(reset(err)) })
 	return x
 }
 
-// receive is the one goroutine that reads the stream.
-func (x *Exchange) receive() {
-	defer close(x.received)
-	defer close(x.messages)
-	for {
-		m, err := x.stream.Recv()
-		if err != nil {
-			x.failure = reset(err)
-			x.cancel(x.failure)
-			return
-		}
-		select {
-		case x.messages <- m:
-		case <-x.stream.Context().Done():
-			x.failure = reset(context.Cause(x.stream.Context()))
-			x.cancel(x.failure)
-			return
-		case <-x.closed:
-			x.failure = reset(errors.New("closed"))
-			return
-		}
+// stream is what package rpc serves, which says what the methods do: messages are waited
+// for beside other things, and several are sent at once.
+type stream interface {
+	Poll(into any) (bool, error)
+	Ready() <-chan struct{}
+	OnEnd(f func(error))
+	SendMsg(m any) error
+	SendBoth(first, second any) error
+}
+
+// below is the stream below what protoc-gen-go-grpc made of it.
+func below(s extprocv3.ExternalProcessor_ProcessServer) stream {
+	if g, ok := s.(*grpc.GenericServerStream[extprocv3.ProcessingRequest, extprocv3.ProcessingResponse]); ok {
+		return g.ServerStream.(stream)
 	}
+	return s.(stream)
 }
 
 // reset is ErrReset with what gRPC said, for the log.
@@ -178,14 +166,20 @@ func (x *Exchange) Abort(err error) {
 
 // next waits for a message. A message that is already here wins over an ended
 // context. expired may be nil.
-func (x *Exchange) next(ctx context.Context, expired <-chan struct{}) (*extprocv3.ProcessingRequest, error) {
-	var m *extprocv3.ProcessingRequest
-	var ok bool
-	select {
-	case m, ok = <-x.messages:
-	default:
+func (x *Exchange) next(ctx context.Context, expired <-chan struct{}) (*message, error) {
+	m := new(message)
+	for {
+		ok, err := x.stream.Poll(m)
+		if err != nil {
+			err = reset(err)
+			x.cancel(err) // OnEnd may be about to
+			return nil, err
+		}
+		if ok {
+			break
+		}
 		select {
-		case m, ok = <-x.messages:
+		case <-x.stream.Ready():
 		case <-expired:
 			return nil, errDeadline
 		case <-ctx.Done():
@@ -197,22 +191,19 @@ func (x *Exchange) next(ctx context.Context, expired <-chan struct{}) (*extprocv
 			return nil, reset(errors.New("closed"))
 		}
 	}
-	if !ok {
-		return nil, x.failure
-	}
 	if !x.started {
 		x.started = true
-		x.setModes(m.GetProtocolConfig())
+		x.setModes(m)
 	}
 	return m, nil
 }
 
 // setModes takes the body modes from the stream's first message.
-func (x *Exchange) setModes(c *extprocv3.ProtocolConfiguration) {
-	if c == nil {
+func (x *Exchange) setModes(m *message) {
+	if !m.modes {
 		return // an Envoy that does not say: what our own configuration has
 	}
-	switch mode := c.GetRequestBodyMode(); mode {
+	switch mode := filterv3.ProcessingMode_BodySendMode(m.requestMode); mode {
 	case filterv3.ProcessingMode_FULL_DUPLEX_STREAMED:
 	case filterv3.ProcessingMode_BUFFERED:
 		x.buffered = true
@@ -220,18 +211,29 @@ func (x *Exchange) setModes(c *extprocv3.ProtocolConfiguration) {
 		x.modeErr = fmt.Errorf("%w: request_body_mode %v", ErrMode, mode)
 		return
 	}
-	if mode := c.GetResponseBodyMode(); mode != filterv3.ProcessingMode_FULL_DUPLEX_STREAMED {
+	if mode := filterv3.ProcessingMode_BodySendMode(m.responseMode); mode != filterv3.ProcessingMode_FULL_DUPLEX_STREAMED {
 		x.modeErr = fmt.Errorf("%w: response_body_mode %v", ErrMode, mode)
 	}
 }
 
-func (x *Exchange) send(m *extprocv3.ProcessingResponse) error {
-	if err := x.stream.Send(m); err != nil {
-		err = reset(err)
-		x.cancel(err) // the receiving goroutine may not have seen it yet
-		return err
+// send sends one or two messages; nil is none.
+func (x *Exchange) send(answers ...*answer) error {
+	var err error
+	switch {
+	case len(answers) == 2 && answers[0] != nil && answers[1] != nil:
+		err = x.stream.SendBoth(answers[0], answers[1])
+	default:
+		for _, a := range answers {
+			if a != nil && err == nil {
+				err = x.stream.SendMsg(a)
+			}
+		}
 	}
-	return nil
+	if err != nil {
+		err = reset(err)
+		x.cancel(err)
+	}
+	return err
 }
 
 // order refuses a call unless the phase is one of those allowed.

@@ -17,11 +17,11 @@ import (
 
 	extprocv3 "github.com/envoyproxy/go-control-plane/envoy/service/ext_proc/v3"
 	"go.yaml.in/yaml/v3"
-	"google.golang.org/grpc"
 
 	"aisix/envoy"
 	"aisix/envoy/envoytest"
 	"aisix/extproc/exchange"
+	"aisix/extproc/rpc"
 )
 
 // gateway is a real Envoy with an ext_proc server whose handler each test sets.
@@ -64,7 +64,7 @@ func startGateway(t *testing.T) *gateway {
 	if err != nil {
 		t.Fatal(err)
 	}
-	server := grpc.NewServer(grpc.MaxRecvMsgSize(64 << 20))
+	server := rpc.NewServer(rpc.Options{MaxMessage: 64 << 20})
 	extprocv3.RegisterExternalProcessorServer(server, g)
 	served := make(chan struct{})
 	go func() { defer close(served); server.Serve(l) }()

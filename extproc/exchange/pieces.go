@@ -3,8 +3,6 @@ package exchange
 import (
 	"bytes"
 	"io"
-
-	extprocv3 "github.com/envoyproxy/go-control-plane/envoy/service/ext_proc/v3"
 )
 
 // pieceSize is the longest body message sent to Envoy, in bytes.
@@ -56,65 +54,20 @@ func (b *Body) add(piece []byte) {
 	}
 }
 
-// eachPiece cuts a body into messages of streamed responses, the last of which
-// carries end. An empty body is one empty message, and none where end is false.
-func (x *Exchange) eachPiece(body []byte, end bool, answer func(b []byte, end bool) *extprocv3.ProcessingResponse) error {
+// sendPieces cuts a body into messages, the last of which carries end, and sends them
+// after head, which may be nil. An empty body is one empty message, and none where end is
+// false.
+func (x *Exchange) sendPieces(head *answer, of kind, body []byte, end bool) error {
 	for {
 		n := min(len(body), pieceSize)
 		last := n == len(body)
+		var piece *answer
 		if n > 0 || end {
-			if err := x.send(answer(body[:n], end && last)); err != nil {
-				return err
-			}
+			piece = &answer{kind: of, bodyKind: streamedBody, body: body[:n], end: end && last}
 		}
-		if last {
-			return nil
+		if err := x.send(head, piece); err != nil || last {
+			return err
 		}
-		body = body[n:]
+		head, body = nil, body[n:]
 	}
-}
-
-// bodyAnswer is the answer to a body message, in one piece: streams send one for
-// each of their events.
-type bodyAnswer struct {
-	message  extprocv3.ProcessingResponse
-	request  extprocv3.ProcessingResponse_RequestBody
-	response extprocv3.ProcessingResponse_ResponseBody
-	body     extprocv3.BodyResponse
-	common   extprocv3.CommonResponse
-	mutation extprocv3.BodyMutation
-	streamed extprocv3.BodyMutation_StreamedResponse
-	piece    extprocv3.StreamedBodyResponse
-}
-
-func newBodyAnswer(b []byte, end bool) *bodyAnswer {
-	a := new(bodyAnswer)
-	a.piece.Body, a.piece.EndOfStream = b, end
-	a.streamed.StreamedResponse = &a.piece
-	a.mutation.Mutation = &a.streamed
-	a.common.BodyMutation = &a.mutation
-	a.body.Response = &a.common
-	return a
-}
-
-func requestPiece(b []byte, end bool) *extprocv3.ProcessingResponse {
-	a := newBodyAnswer(b, end)
-	a.request.RequestBody = &a.body
-	a.message.Response = &a.request
-	return &a.message
-}
-
-func responsePiece(b []byte, end bool) *extprocv3.ProcessingResponse {
-	a := newBodyAnswer(b, end)
-	a.response.ResponseBody = &a.body
-	a.message.Response = &a.response
-	return &a.message
-}
-
-// wholeBody replaces a buffered body; an empty one has to be cleared by name.
-func wholeBody(b []byte) *extprocv3.BodyMutation {
-	if len(b) == 0 {
-		return &extprocv3.BodyMutation{Mutation: &extprocv3.BodyMutation_ClearBody{ClearBody: true}}
-	}
-	return &extprocv3.BodyMutation{Mutation: &extprocv3.BodyMutation_Body{Body: b}}
 }

@@ -7,8 +7,6 @@ import (
 	"strconv"
 	"strings"
 	"time"
-
-	extprocv3 "github.com/envoyproxy/go-control-plane/envoy/service/ext_proc/v3"
 )
 
 // The headers that lead a request out. EgressHeader picks Envoy's egress cluster,
@@ -34,8 +32,12 @@ const (
 )
 
 // attributes is where Envoy puts the attributes that the filter's configuration
-// asks for.
-const attributes = "envoy.filters.http.ext_proc"
+// asks for; the two others are those.
+const (
+	attributes       = "envoy.filters.http.ext_proc"
+	attributeSource  = "source.address"
+	attributeDetails = "response.code_details"
+)
 
 // Header is the head of the caller's request.
 type Header struct {
@@ -76,43 +78,28 @@ func (x *Exchange) Header(ctx context.Context) (*Header, error) {
 		if err != nil {
 			return nil, err
 		}
-		switch r := m.GetRequest().(type) {
-		case *extprocv3.ProcessingRequest_RequestHeaders:
-			x.setHeader(r.RequestHeaders, m)
+		switch m.kind {
+		case requestHeaders:
+			x.setHeader(m)
 			x.phase = phaseHeader
 			return &x.header, x.modeErr
-		case *extprocv3.ProcessingRequest_ResponseHeaders:
+		case responseHeaders:
 			// A filter before ours, or Envoy's connection manager, answered by itself:
 			// the stream begins with the response.
-			x.holdResponse(r.ResponseHeaders, m)
+			x.holdResponse(m)
 			return nil, ErrAnswered
-		case nil: // a message of flow control alone
+		case noKind:
 		default:
-			return nil, fmt.Errorf("exchange: the stream began with %T", r)
+			return nil, fmt.Errorf("exchange: the stream began with message %d of ProcessingRequest", m.kind)
 		}
 	}
 }
 
-func (x *Exchange) setHeader(h *extprocv3.HttpHeaders, m *extprocv3.ProcessingRequest) {
-	x.header.Fields = decodeFields(h.GetHeaders(), func(key, value string) {
-		switch key {
-		case ":method":
-			x.header.Method = value
-		case ":scheme":
-			x.header.Scheme = value
-		case ":authority":
-			x.header.Authority = value
-		case ":path":
-			x.header.Path = value
-		}
-	})
-	x.header.ClientAddress = clientAddress(attribute(m, "source.address"), x.header.Values("x-forwarded-for"))
-	x.header.EndOfStream = h.GetEndOfStream()
-	x.requestEnded = x.header.EndOfStream
-}
-
-func attribute(m *extprocv3.ProcessingRequest, name string) string {
-	return m.GetAttributes()[attributes].GetFields()[name].GetStringValue()
+func (x *Exchange) setHeader(m *message) {
+	p := m.pseudo
+	x.header = Header{Method: p.method, Scheme: p.scheme, Authority: p.authority, Path: p.path, Fields: m.fields, EndOfStream: m.end}
+	x.header.ClientAddress = clientAddress(m.sourceAddress, x.header.Values("x-forwarded-for"))
+	x.requestEnded = m.end
 }
 
 func clientAddress(source string, forwarded []string) netip.Addr {
@@ -176,7 +163,7 @@ func (x *Exchange) ReadBody(ctx context.Context, in Intake) (*Body, error) {
 			}
 		}
 		x.headersAnswered = true
-		if err := x.send(requestHeadersAnswer(&extprocv3.CommonResponse{})); err != nil {
+		if err := x.send(&answer{kind: requestHeaders}); err != nil {
 			return nil, err
 		}
 	}
@@ -205,9 +192,9 @@ func (x *Exchange) ReadBody(ctx context.Context, in Intake) (*Body, error) {
 		if err != nil {
 			return nil, err
 		}
-		switch r := m.GetRequest().(type) {
-		case *extprocv3.ProcessingRequest_RequestBody:
-			piece := r.RequestBody.GetBody()
+		switch m.kind {
+		case requestBody:
+			piece := m.body
 			if in.Took != nil && !x.buffered && len(piece) > 0 && x.body.size+int64(len(piece)) <= in.Limit {
 				if err := in.Took(int64(len(piece))); err != nil {
 					return nil, err
@@ -215,19 +202,19 @@ func (x *Exchange) ReadBody(ctx context.Context, in Intake) (*Body, error) {
 			}
 			x.bodySeen = true
 			// A buffered body is one message, whether trailers follow or not.
-			x.requestEnded = r.RequestBody.GetEndOfStream() || x.buffered
+			x.requestEnded = m.end || x.buffered
 			x.body.add(piece)
-		case *extprocv3.ProcessingRequest_RequestTrailers:
-			x.holdRequestTrailers(r.RequestTrailers)
-		case *extprocv3.ProcessingRequest_ResponseHeaders:
-			x.holdResponse(r.ResponseHeaders, m)
+		case requestTrailers:
+			x.holdRequestTrailers(m)
+		case responseHeaders:
+			x.holdResponse(m)
 			return nil, ErrAnswered
 		}
 	}
 }
 
-func (x *Exchange) holdRequestTrailers(t *extprocv3.HttpTrailers) {
-	x.requestTrailers = newTrailers(t)
+func (x *Exchange) holdRequestTrailers(m *message) {
+	x.requestTrailers = &trailers{m.fields}
 	x.requestEnded = true
 }
 
@@ -263,18 +250,17 @@ func (x *Exchange) Forward(ctx context.Context, r Request) error {
 	if err := x.gone(ctx); err != nil {
 		return err
 	}
-	common := &extprocv3.CommonResponse{HeaderMutation: x.requestMutation(r), ClearRouteCache: true}
+	head := x.requestMutation(r)
 	x.phase, x.forwarded = phaseForwarded, true
 	if x.headersAnswered {
-		common.BodyMutation = wholeBody(r.Body)
-		return x.send(requestBodyAnswer(common))
+		head.kind, head.bodyKind, head.body = requestBody, wholeBody, r.Body
+		return x.send(head)
 	}
-	if err := x.send(requestHeadersAnswer(common)); err != nil || x.header.EndOfStream {
-		return err
+	if x.header.EndOfStream {
+		return x.send(head)
 	}
 	// With trailers held, they are the end of the request, not the last piece.
-	err := x.eachPiece(r.Body, x.requestTrailers == nil, requestPiece)
-	if err != nil || x.requestTrailers == nil {
+	if err := x.sendPieces(head, requestBody, r.Body, x.requestTrailers == nil); err != nil || x.requestTrailers == nil {
 		return err
 	}
 	return x.answerRequestTrailers()
@@ -289,12 +275,11 @@ func (x *Exchange) answerRequestTrailers() error {
 	if !x.forwarded {
 		return nil
 	}
-	return x.send(&extprocv3.ProcessingResponse{Response: &extprocv3.ProcessingResponse_RequestTrailers{
-		RequestTrailers: held.emptied(),
-	}})
+	return x.send(held.emptied(requestTrailers))
 }
 
-func (x *Exchange) requestMutation(r Request) *extprocv3.HeaderMutation {
+// requestMutation is the answer to the request's headers.
+func (x *Exchange) requestMutation(r Request) *answer {
 	set := make([]KeyValue, 0, len(r.Header)+4)
 	set = append(set, r.Header...)
 	for _, kv := range []KeyValue{{":path", r.Path}, {EgressHeader, string(r.Egress)}, {HostHeader, r.Host}} {
@@ -305,7 +290,9 @@ func (x *Exchange) requestMutation(r Request) *extprocv3.HeaderMutation {
 	if !x.header.EndOfStream {
 		set = append(set, KeyValue{"content-length", strconv.Itoa(len(r.Body))})
 	}
-	return mutation(set, x.header.Fields)
+	a := mutation(requestHeaders, set, x.header.Fields)
+	a.clear = true
+	return a
 }
 
 // gone is an error when there is no one left to serve.
@@ -314,16 +301,4 @@ func (x *Exchange) gone(ctx context.Context) error {
 		return context.Cause(x.ctx)
 	}
 	return context.Cause(ctx)
-}
-
-func requestHeadersAnswer(c *extprocv3.CommonResponse) *extprocv3.ProcessingResponse {
-	return &extprocv3.ProcessingResponse{Response: &extprocv3.ProcessingResponse_RequestHeaders{
-		RequestHeaders: &extprocv3.HeadersResponse{Response: c},
-	}}
-}
-
-func requestBodyAnswer(c *extprocv3.CommonResponse) *extprocv3.ProcessingResponse {
-	return &extprocv3.ProcessingResponse{Response: &extprocv3.ProcessingResponse_RequestBody{
-		RequestBody: &extprocv3.BodyResponse{Response: c},
-	}}
 }

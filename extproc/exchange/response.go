@@ -6,9 +6,6 @@ import (
 	"io"
 	"strconv"
 	"time"
-
-	extprocv3 "github.com/envoyproxy/go-control-plane/envoy/service/ext_proc/v3"
-	typev3 "github.com/envoyproxy/go-control-plane/envoy/type/v3"
 )
 
 // viaUpstream is response.code_details of an answer that an upstream gave.
@@ -41,17 +38,11 @@ type wholeAnswer struct {
 	body   []byte
 }
 
-func (x *Exchange) holdResponse(h *extprocv3.HttpHeaders, m *extprocv3.ProcessingRequest) {
-	r := new(Response)
-	r.Header = decodeFields(h.GetHeaders(), func(key, value string) {
-		if key == ":status" {
-			r.Status, _ = strconv.Atoi(value)
-		}
-	})
-	r.EndOfStream = h.GetEndOfStream()
-	r.Details = attribute(m, "response.code_details")
-	r.Local = r.Details != "" && r.Details != viaUpstream
-	x.pending = r
+func (x *Exchange) holdResponse(m *message) {
+	x.pending = &Response{
+		Status: statusOf(m.pseudo.status), Header: m.fields, EndOfStream: m.end,
+		Local: m.codeDetails != "" && m.codeDetails != viaUpstream, Details: m.codeDetails,
+	}
 }
 
 // Response waits for the head of the answer. Legal after Forward, and at any time
@@ -70,11 +61,11 @@ func (x *Exchange) Response(ctx context.Context) (*Response, error) {
 		if err != nil {
 			return nil, err
 		}
-		switch r := m.GetRequest().(type) {
-		case *extprocv3.ProcessingRequest_ResponseHeaders:
-			x.holdResponse(r.ResponseHeaders, m)
-		case *extprocv3.ProcessingRequest_RequestTrailers: // behind a buffered body, or a repeated end
-			x.holdRequestTrailers(r.RequestTrailers)
+		switch m.kind {
+		case responseHeaders:
+			x.holdResponse(m)
+		case requestTrailers: // behind a buffered body, or a repeated end
+			x.holdRequestTrailers(m)
 			if err := x.answerRequestTrailers(); err != nil {
 				return nil, err
 			}
@@ -119,15 +110,14 @@ func (x *Exchange) Read(p []byte) (int, error) {
 		if err != nil {
 			return 0, err
 		}
-		switch r := m.GetRequest().(type) {
-		case *extprocv3.ProcessingRequest_ResponseBody:
-			x.piece = r.ResponseBody.GetBody()
-			x.responseEnded = r.ResponseBody.GetEndOfStream()
-		case *extprocv3.ProcessingRequest_ResponseTrailers:
-			x.responseTrailers = newTrailers(r.ResponseTrailers)
+		switch m.kind {
+		case responseBody:
+			x.piece, x.responseEnded = m.body, m.end
+		case responseTrailers:
+			x.responseTrailers = &trailers{m.fields}
 			x.responseEnded = true
-		case *extprocv3.ProcessingRequest_RequestTrailers:
-			x.holdRequestTrailers(r.RequestTrailers)
+		case requestTrailers:
+			x.holdRequestTrailers(m)
 			if err := x.answerRequestTrailers(); err != nil {
 				return 0, err
 			}
@@ -143,8 +133,8 @@ func (x *Exchange) Buffered() int { return len(x.piece) }
 
 // Respond begins our answer: the caller sees status and the fields of header, and
 // none of the upstream's that is not listed. It picks how: where the upstream's
-// headers are held and a body follows them, they are answered, and each Write goes
-// out at once. Else Envoy takes an answer whole only (it has said that the
+// headers are held and a body follows them, they go out with the first Write or Finish,
+// and each Write goes out at once. Else Envoy takes an answer whole only (it has said that the
 // upstream's ended, or there is none): then nothing goes out before Finish, as an
 // immediate response. Legal from Header on.
 func (x *Exchange) Respond(status int, header []KeyValue) error {
@@ -163,7 +153,8 @@ func (x *Exchange) Respond(status int, header []KeyValue) error {
 	}
 	set := make([]KeyValue, 0, len(header)+1)
 	set = append(append(set, header...), KeyValue{":status", strconv.Itoa(status)})
-	return x.send(responseHeadersAnswer(mutation(set, x.response.Header)))
+	x.heading = mutation(responseHeaders, set, x.response.Header)
+	return nil
 }
 
 // Write sends a piece of the answer to the caller. p may be reused once it
@@ -182,7 +173,7 @@ func (x *Exchange) Write(p []byte) (int, error) {
 		x.whole.body = append(x.whole.body, p...)
 		return len(p), nil
 	}
-	if err := x.eachPiece(p, false, responsePiece); err != nil {
+	if err := x.sendPieces(x.takeHeading(), responseBody, p, false); err != nil {
 		return 0, err
 	}
 	return len(p), nil
@@ -206,12 +197,17 @@ func (x *Exchange) finish(last []byte) error {
 	if x.whole != nil {
 		return x.immediate(x.whole.status, x.whole.header, append(x.whole.body, last...))
 	}
-	if err := x.eachPiece(last, x.responseTrailers == nil, responsePiece); err != nil || x.responseTrailers == nil {
+	if err := x.sendPieces(x.takeHeading(), responseBody, last, x.responseTrailers == nil); err != nil || x.responseTrailers == nil {
 		return err
 	}
-	return x.send(&extprocv3.ProcessingResponse{Response: &extprocv3.ProcessingResponse_ResponseTrailers{
-		ResponseTrailers: x.responseTrailers.emptied(),
-	}})
+	return x.send(x.responseTrailers.emptied(responseTrailers))
+}
+
+// takeHeading is the answer to the response's headers where it has not gone out, else nil.
+func (x *Exchange) takeHeading() *answer {
+	h := x.heading
+	x.heading = nil
+	return h
 }
 
 // Pass gives the caller the answer as it is, with header set on it: for answers
@@ -221,7 +217,7 @@ func (x *Exchange) Pass(ctx context.Context, header []KeyValue) error {
 	if _, err := x.Response(ctx); err != nil {
 		return err
 	}
-	if err := x.send(responseHeadersAnswer(mutation(header, nil))); err != nil {
+	if err := x.send(mutation(responseHeaders, header, nil)); err != nil {
 		return err
 	}
 	x.phase = phaseWriting
@@ -261,18 +257,7 @@ func (x *Exchange) Reject(status int, header []KeyValue, body []byte) error {
 }
 
 func (x *Exchange) immediate(status int, header []KeyValue, body []byte) error {
-	return x.send(&extprocv3.ProcessingResponse{Response: &extprocv3.ProcessingResponse_ImmediateResponse{
-		ImmediateResponse: &extprocv3.ImmediateResponse{
-			Status:  &typev3.HttpStatus{Code: typev3.StatusCode(status)},
-			Headers: mutation(header, nil),
-			Body:    body,
-			Details: RejectDetails,
-		},
-	}})
-}
-
-func responseHeadersAnswer(m *extprocv3.HeaderMutation) *extprocv3.ProcessingResponse {
-	return &extprocv3.ProcessingResponse{Response: &extprocv3.ProcessingResponse_ResponseHeaders{
-		ResponseHeaders: &extprocv3.HeadersResponse{Response: &extprocv3.CommonResponse{HeaderMutation: m}},
-	}}
+	a := mutation(immediate, header, nil)
+	a.status, a.body, a.details = status, body, RejectDetails
+	return x.send(a)
 }

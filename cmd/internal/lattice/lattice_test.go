@@ -31,6 +31,7 @@ var may = map[string][]string{
 	"cmd/internal/bench/upstream":   {},
 	"extproc":                       {"extproc/...", "admin/resource", "admin/snapshot", "!extproc"},
 	"extproc/exchange":              {},
+	"extproc/rpc":                   {},
 	"extproc/admission":             {},
 	"extproc/connections":           {},
 	"extproc/chat":                  {"extproc/fault"},

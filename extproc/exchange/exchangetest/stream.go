@@ -16,7 +16,6 @@ import (
 	corev3 "github.com/envoyproxy/go-control-plane/envoy/config/core/v3"
 	filterv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/http/ext_proc/v3"
 	extprocv3 "github.com/envoyproxy/go-control-plane/envoy/service/ext_proc/v3"
-	"google.golang.org/grpc"
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/status"
 	"google.golang.org/protobuf/proto"
@@ -35,7 +34,7 @@ const (
 // Stream is the server's side of an ext_proc stream whose other side a test
 // plays by hand.
 type Stream struct {
-	grpc.ServerStream // nil: what a handler must not call panics
+	extprocv3.ExternalProcessor_ProcessServer // nil: what a handler must not call panics
 
 	t      testing.TB
 	ctx    context.Context
@@ -44,49 +43,107 @@ type Stream struct {
 	out    chan *extprocv3.ProcessingResponse
 	half   chan struct{} // closed by CloseSend
 	once   sync.Once
+	ready  chan struct{}
+
+	mu  sync.Mutex
+	end func(error)
 }
 
 // New makes a stream that ends with the test.
 func New(t testing.TB) *Stream {
 	s := &Stream{
 		t:    t,
-		in:   make(chan *extprocv3.ProcessingRequest),
+		in:   make(chan *extprocv3.ProcessingRequest, 1),
 		out:  make(chan *extprocv3.ProcessingResponse, 1024),
-		half: make(chan struct{}),
+		half: make(chan struct{}), ready: make(chan struct{}, 1),
 	}
 	s.ctx, s.cancel = context.WithCancel(context.Background())
 	t.Cleanup(s.cancel)
 	return s
 }
 
-// Context, Recv and Send are the handler's side.
+// Context, Poll, Ready, OnEnd and Send are the handler's side (rpc.Waiter).
 func (s *Stream) Context() context.Context { return s.ctx }
 
-func (s *Stream) Recv() (*extprocv3.ProcessingRequest, error) {
+func (s *Stream) Poll(into any) (bool, error) {
 	select {
 	case m := <-s.in:
-		return m, nil
-	case <-s.half:
-		return nil, io.EOF
-	case <-s.ctx.Done():
-		return nil, status.FromContextError(s.ctx.Err()).Err()
+		b, err := proto.Marshal(m)
+		if err != nil {
+			return false, err
+		}
+		return true, into.(interface{ Decode([]byte) error }).Decode(b)
+	default:
+		return false, s.over()
 	}
 }
 
-func (s *Stream) Send(m *extprocv3.ProcessingResponse) error {
+// over is why nothing more will come.
+func (s *Stream) over() error {
+	select {
+	case <-s.half:
+		return io.EOF
+	case <-s.ctx.Done():
+		return status.FromContextError(s.ctx.Err()).Err()
+	default:
+		return nil
+	}
+}
+
+func (s *Stream) Ready() <-chan struct{} { return s.ready }
+
+func (s *Stream) OnEnd(f func(error)) {
+	s.mu.Lock()
+	s.end = f
+	s.mu.Unlock()
+	if err := s.over(); err != nil {
+		f(err)
+	}
+}
+
+// signal has the handler look again.
+func (s *Stream) signal() {
+	select {
+	case s.ready <- struct{}{}:
+	default:
+	}
+}
+
+// ended tells the handler that nothing more will come.
+func (s *Stream) ended() {
+	s.mu.Lock()
+	f := s.end
+	s.mu.Unlock()
+	if f != nil {
+		f(s.over())
+	}
+	s.signal()
+}
+
+func (s *Stream) SendBoth(first, second any) error {
+	if err := s.SendMsg(first); err != nil {
+		return err
+	}
+	return s.SendMsg(second)
+}
+
+func (s *Stream) SendMsg(m any) error {
 	if s.ctx.Err() != nil {
 		return status.Error(codes.Canceled, "stream reset")
 	}
-	m = proto.Clone(m).(*extprocv3.ProcessingResponse) // as the wire does: the handler may reuse its bytes
+	answer := new(extprocv3.ProcessingResponse)
+	if err := proto.Unmarshal(m.(interface{ Append([]byte) []byte }).Append(nil), answer); err != nil {
+		s.t.Errorf("exchangetest: the handler sent what is no ProcessingResponse: %v", err)
+	}
 	select {
-	case s.out <- m:
+	case s.out <- answer:
 		return nil
 	case <-s.ctx.Done():
 		return status.Error(codes.Canceled, "stream reset")
 	}
 }
 
-// Put gives the handler a message, and waits until its receiver took it.
+// Put gives the handler a message, and waits until it took the one before.
 func (s *Stream) Put(m *extprocv3.ProcessingRequest) {
 	s.t.Helper()
 	if !s.TryPut(m, patience) {
@@ -100,6 +157,7 @@ func (s *Stream) TryPut(m *extprocv3.ProcessingRequest, within time.Duration) bo
 	defer timer.Stop()
 	select {
 	case s.in <- m:
+		s.signal()
 		return true
 	case <-s.ctx.Done():
 		return false
@@ -141,11 +199,11 @@ func (s *Stream) Quiet() {
 }
 
 // CloseSend ends the stream from Envoy's side in order: Recv gives io.EOF.
-func (s *Stream) CloseSend() { s.once.Do(func() { close(s.half) }) }
+func (s *Stream) CloseSend() { s.once.Do(func() { close(s.half); s.ended() }) }
 
 // Reset ends the stream as Envoy does when the caller left or the upstream broke
 // off, and as gRPC does when the handler returned: its context is cancelled.
-func (s *Stream) Reset() { s.cancel() }
+func (s *Stream) Reset() { s.cancel(); s.ended() }
 
 // First adds protocol_config, as Envoy does on a stream's first message. Response
 // bodies are FULL_DUPLEX_STREAMED.
