@@ -96,7 +96,13 @@ func TestMarksByOtherNames(t *testing.T) {
 	if err != nil || r.Cache == nil || *r.Cache != hour {
 		t.Errorf("%v, %+v", err, r)
 	}
+	r, err = Chat{}.Decode([]byte(body(`,"tools":[{"type":"function","function":{"name":"f"},"copilot_cache_control":{"type":"ephemeral","ttl":"1h"}},
+		{"type":"function","function":{"name":"g","copilot_cache_control":{"type":"ephemeral","ttl":"1h"}}}]`)))
+	if err != nil || len(r.Tools) != 2 || r.Tools[0].Cache == nil || *r.Tools[0].Cache != hour || r.Tools[1].Cache == nil || *r.Tools[1].Cache != hour {
+		t.Errorf("%v, %+v", err, r)
+	}
 	for _, test := range []struct{ body, param string }{
+		{body(`,"tools":[{"type":"function","function":{"name":"f"},"copilot_cache_control":{}}]`), "tools[0].copilot_cache_control.type"},
 		{body(`,"cache_control":{"type":"ephemeral","ttl":"2h"}`), "cache_control.ttl"},
 		{body(`,"cache_control":true`), "cache_control"},
 		{`{"model":"m","messages":[{"role":"user","content":"a","copilot_cache_control":{}}]}`, "messages[0].copilot_cache_control.type"},

@@ -1,6 +1,7 @@
 package openai
 
 import (
+	"cmp"
 	"encoding/json"
 	"slices"
 	"strconv"
@@ -44,18 +45,18 @@ func (t *typed) check(what string, name *string) *strict.Error {
 // tool is a definition.
 type tool struct {
 	typed
-	Function     *function      `json:"function"`
-	CacheControl *cacheControl  `json:"cache_control"`
-	Unknown      strict.Unknown `json:",embed"`
+	Function *function `json:"function"`
+	cacheMark
+	Unknown strict.Unknown `json:",embed"`
 }
 
 type function struct {
-	Name         string           `json:"name"`
-	Description  string           `json:"description"`
-	Parameters   strict.RawObject `json:"parameters"`
-	Strict       bool             `json:"strict"`
-	CacheControl *cacheControl    `json:"cache_control"`
-	Unknown      strict.Unknown   `json:",embed"`
+	Name        string           `json:"name"`
+	Description string           `json:"description"`
+	Parameters  strict.RawObject `json:"parameters"`
+	Strict      bool             `json:"strict"`
+	cacheMark
+	Unknown strict.Unknown `json:",embed"`
 }
 
 func (f *function) name() *string {
@@ -101,13 +102,10 @@ func isObject(kind jsontext.Value) bool {
 // toChat gives the tool that stands at param.
 func (t *tool) toChat(param string) chat.Tool {
 	f := t.Function
-	out := chat.Tool{Name: f.Name, Description: f.Description, Strict: f.Strict, Schema: json.RawMessage(anyObject), Cache: f.CacheControl.toChat()}
+	// Clients put the mark in either place.
+	out := chat.Tool{Name: f.Name, Description: f.Description, Strict: f.Strict, Schema: json.RawMessage(anyObject), Cache: cmp.Or(f.cachePoint(), t.cachePoint())}
 	if f.Parameters != nil {
 		out.Schema, out.Param = json.RawMessage(f.Parameters), param+".function.parameters"
-	}
-	// Clients put the mark in either place.
-	if out.Cache == nil {
-		out.Cache = t.CacheControl.toChat()
 	}
 	return out
 }
