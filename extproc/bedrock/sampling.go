@@ -98,13 +98,17 @@ func (p *prepared) thinkingSamples() error {
 	return nil
 }
 
-// serialTools leaves out parallel_tool_calls where the model does not know the member.
+// serialTools leaves out parallel_tool_calls where the model does not know the member,
+// without tools too: structured output may add one.
 func (p *prepared) serialTools() error {
 	r := p.req
-	if r.ParallelToolCalls == nil || *r.ParallelToolCalls || !denies(p.family.Capabilities.SerialTools) || len(r.Tools) == 0 {
+	if r.ParallelToolCalls == nil || *r.ParallelToolCalls || !denies(p.family.Capabilities.SerialTools) {
 		return nil
 	}
 	r.ParallelToolCalls = nil
+	if len(r.Tools) == 0 {
+		return nil
+	}
 	p.note("the model has no control of parallel tool calls: parallel_tool_calls was left out")
 	return nil
 }
