@@ -175,3 +175,57 @@ func TestObjectBesideACall(t *testing.T) {
 		}
 	}
 }
+
+// Reasoning stands where it stood: its signature holds for that order.
+func TestObjectBesideReasoning(t *testing.T) {
+	says := func(i int, s string) []chat.Event {
+		return []chat.Event{chat.TextDelta{Index: i, Text: s}, chat.BlockStop{Index: i}}
+	}
+	thinks := func(i int, s string) []chat.Event {
+		return []chat.Event{chat.ThinkingDelta{Index: i, Text: s}, chat.ThinkingDelta{Index: i, Signature: "c2ln"}, chat.BlockStop{Index: i}}
+	}
+	calls := func(i int) []chat.Event {
+		return []chat.Event{chat.ToolStart{Index: i, ID: "c", Name: "f"}, chat.BlockStop{Index: i}}
+	}
+	for name, test := range map[string]struct {
+		events [][]chat.Event
+		want   string
+	}{
+		"text between, then a call":   {[][]chat.Event{thinks(0, "a"), says(1, "Let me "), thinks(2, "b"), says(3, "see."), thinks(4, "c"), calls(5)}, "<a>Let me <b>see.<c>f()"},
+		"text between, and no object": {[][]chat.Event{thinks(0, "a"), says(1, "No."), thinks(2, "b"), says(3, "Never.")}, "<a>No.<b>Never."},
+		"text between, then a list":   {[][]chat.Event{thinks(0, "a"), says(1, "```"), thinks(2, "b"), says(3, "[1]")}, "<a>```<b>[1]"},
+		"text between, then it":       {[][]chat.Event{thinks(0, "a"), says(1, "Here: "), thinks(2, "b"), says(3, `x {"a":1} y`)}, `<a><b>{"a":1}`},
+		"behind the object":           {[][]chat.Event{says(0, `{"a":1}`), thinks(1, "a"), says(2, "y")}, `{"a":1}<a>`},
+		"called between":              {[][]chat.Event{says(0, "One."), calls(1), thinks(2, "a"), says(3, "Two."), thinks(4, "b")}, "One.f()<a>Two.<b>"},
+	} {
+		for _, r := range []restorer{{object: true, answer: filters{new(objectText)}}, {object: true, output: "out"}} {
+			byTool := r.output != ""
+			var in, got []chat.Event
+			for _, events := range test.events {
+				in = append(in, events...)
+			}
+			for _, e := range append(in, chat.Stop{Reason: chat.EndTurn}) {
+				got = append(got, r.events([]chat.Event{e})...)
+			}
+			text := ""
+			for _, e := range got {
+				switch e := e.(type) {
+				case chat.TextDelta:
+					text += e.Text
+				case chat.ThinkingDelta:
+					if e.Text != "" {
+						text += "<" + e.Text + ">"
+					}
+				case chat.ToolStart:
+					text += e.Name + "()"
+				}
+			}
+			if byTool && name == "called between" { // the call does not wait for the text; how much of it came is told by count
+				continue
+			}
+			if _, stop := got[len(got)-1].(chat.Stop); text != test.want || !stop || len(r.behind) > 0 {
+				t.Errorf("%s, by a tool %v: %q, want %q", name, byTool, text, test.want)
+			}
+		}
+	}
+}

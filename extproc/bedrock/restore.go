@@ -26,6 +26,8 @@ type restorer struct {
 	wrote bool         // and gave input
 
 	ordered bool // reasoning is among what is held: all else waits behind it
+
+	behind []behind // what came after text that may yet be no part of the answer
 }
 
 func (r *restorer) events(in []chat.Event) []chat.Event {
@@ -111,7 +113,7 @@ func (r *restorer) release(out []chat.Event) []chat.Event {
 		t, text := e.(chat.TextDelta)
 		switch {
 		case !text:
-			out = append(out, e)
+			out = r.pass(out, e)
 		case !r.made:
 			out = r.text(out, t.Index, t.Text)
 		}
@@ -190,7 +192,7 @@ func (r *restorer) shaped(in []chat.Event) []chat.Event {
 		case chat.Stop:
 			out = r.rest(out)
 		}
-		out = append(out, e)
+		out = r.pass(out, e)
 	}
 	return out
 }
@@ -201,7 +203,11 @@ func (r *restorer) text(out []chat.Event, index int, fragment string) []chat.Eve
 	if len(r.answer) == 0 {
 		return append(out, chat.TextDelta{Index: index, Text: fragment})
 	}
-	if text := r.answer.write(nil, fragment); len(text) > 0 {
+	text := r.answer.write(nil, fragment)
+	if len(r.behind) > 0 && r.undecided() == 0 {
+		return r.follow(out, string(text))
+	}
+	if len(text) > 0 {
 		out = append(out, chat.TextDelta{Index: index, Text: string(text)})
 	}
 	return out
@@ -212,10 +218,7 @@ func (r *restorer) rest(out []chat.Event) []chat.Event {
 	if len(r.answer) == 0 {
 		return out
 	}
-	if text := r.answer.rest(nil); len(text) > 0 {
-		out = append(out, chat.TextDelta{Index: r.last, Text: string(text)})
-	}
-	return out
+	return r.follow(out, string(r.answer.rest(nil)))
 }
 
 func (r *restorer) named(t chat.ToolStart) chat.ToolStart {
