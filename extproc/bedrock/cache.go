@@ -31,6 +31,9 @@ func (p *prepared) cache() error {
 	place := placing{legal: slices.Contains(c.Cache, "system"), ttls: c.CacheTTL}
 	r.System = place.blocks(r.System)
 	place.legal, place.textOnly = slices.Contains(c.Cache, "messages"), c.CacheAfter == "text"
+	if !p.invokes && c.CacheAfter == "" {
+		place.documents = p.family.ConverseCacheDocuments
+	}
 	for i, m := range r.Messages {
 		r.Messages[i].Blocks = place.blocks(m.Blocks)
 	}
@@ -100,9 +103,10 @@ func (p *prepared) eachCachePoint(f func(chat.CachePoint) *chat.CachePoint) {
 
 // placing puts points where they may stand.
 type placing struct {
-	legal    bool     // some may stand at all
-	textOnly bool     // and only behind text
-	ttls     []string // that are known
+	legal     bool     // some may stand at all
+	textOnly  bool     // and only behind text
+	documents []string // and behind documents only of these formats; nil is all
+	ttls      []string // that are known
 }
 
 // blocks is a turn with its points behind blocks that carry one: a point behind another
@@ -146,9 +150,11 @@ func (p placing) blocks(blocks []chat.Block) []chat.Block {
 }
 
 func (p placing) carries(b chat.Block) bool {
-	switch b.(type) {
+	switch b := b.(type) {
 	case chat.Text:
 		return p.legal
+	case chat.Document:
+		return p.legal && !p.textOnly && (p.documents == nil || slices.Contains(p.documents, b.Format))
 	case chat.Thinking, chat.Redacted: // Claude refuses a mark on its own reasoning
 		return false
 	}

@@ -71,6 +71,8 @@ func written(t *testing.T, word string) *chat.Request {
 			return chat.Document{Name: "a", Format: "txt", Data: []byte("x")}
 		case 'D':
 			return chat.Document{Name: "a", Format: "docx", Data: []byte("x")}
+		case 'P':
+			return chat.Document{Name: "a", Format: "pdf", Data: []byte("%PDF-")}
 		case 'u':
 			return chat.ToolUse{ID: id, Name: "f", Input: json.RawMessage(`{}`)}
 		case 'r':
@@ -139,10 +141,14 @@ func TestCachePoints(t *testing.T) {
 		{claude45, "||t|tu*|r*t", "f||t|tu*|r*t", ""},
 		{claude45, "||t|T*t|t", "||t|Tt|t", ""},
 		{claude45, "||D|T*t*|t", "||d|Tt*|t", ""},
-		{claude45, "||tD*|tu*|r*", "f||td*|tu*|r*", ""},
+		{claude45, "||tD*|tu*|r*", "f||t*d|tu*|r*", ""}, // Converse: not behind documents, but for PDFs
+		{claude45, "||D*t*", "||dt*", ""},
+		{claude45, "||D*", "||d", ""},
+		{claude45, "||td*D*", "||t*dd", ""},
+		{claude45, "||DtP*", "||dtd*", ""},
 		{claude45, "f*f*|t*t*|t*", "ff*|t*t*|t*", "last four"},
 		{claude45, "f*f*f*|t*t*|t*|t*|t*", "fff|tt*|t*|t*|t*", "last four"},
-		{claude45, "f*|t*|tD*|t*|t*", "f|t*|td*|t*|t*", "last four"},
+		{claude45, "f*|t*|tD*|t*|t*", "f|t*|t*d|t*|t*", "last four"},
 		{claude45, "fh|th|th|t*", "fh|th|th|t*", ""},
 		{claude45, "f*|th|th", "f*|t*|t*", "an hour"},
 		{claude45, "fh|t*|th|t*", "fh|t*|t*|t*", "an hour"},

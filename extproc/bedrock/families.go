@@ -47,6 +47,9 @@ type family struct {
 	InputHoldsCached bool `json:"input_holds_cached,omitempty"`
 	// InvokeDocuments are the formats of documents that InvokeModel takes.
 	InvokeDocuments []string `json:"invoke_documents,omitempty"`
+	// ConverseCacheDocuments are those of documents behind which Converse takes a cache
+	// point. Not said is all.
+	ConverseCacheDocuments []string `json:"converse_cache_documents,omitempty"`
 	// StrictLimits are Bedrock's bounds on strict tools and natively structured output.
 	StrictLimits strictLimits `json:"strict_limits,omitzero"`
 }
