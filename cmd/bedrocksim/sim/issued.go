@@ -25,7 +25,11 @@ func (s *issues) note(blocks []block) {
 	var turn issuedTurn
 	last := 0
 	for _, b := range blocks {
-		turn = append(turn, b.mark())
+		m := b.mark()
+		if m == "" {
+			continue
+		}
+		turn = append(turn, m)
 		if b.kind == "thinking" || b.kind == "redacted" {
 			last = len(turn)
 		}
@@ -88,11 +92,12 @@ func reasons(mark string) bool {
 	return strings.HasPrefix(mark, "thinking ") || strings.HasPrefix(mark, "redacted ")
 }
 
-// mark identifies a block in both shapes; "" is one that says nothing.
+// mark identifies a block in both shapes; "" is one that says nothing, or reasoning without a
+// signature, which nobody takes back.
 func (b block) mark() string {
 	switch b.kind {
 	case "thinking":
-		return "thinking " + b.signature
+		return signed(b.signature)
 	case "redacted":
 		return "redacted " + base64.StdEncoding.EncodeToString(b.data)
 	case "tool":
@@ -104,7 +109,7 @@ func (b block) mark() string {
 func (b wishBlock) mark() string {
 	switch b.kind {
 	case "thinking":
-		return "thinking " + b.signature
+		return signed(b.signature)
 	case "redacted":
 		return "redacted " + b.data
 	case "tool_use":
@@ -116,6 +121,13 @@ func (b wishBlock) mark() string {
 		return textMark(b.text)
 	}
 	return ""
+}
+
+func signed(signature string) string {
+	if signature == "" {
+		return ""
+	}
+	return "thinking " + signature
 }
 
 // textMark: a text loses white space at its end on the way.

@@ -312,6 +312,22 @@ func TestATurnComesBackInItsOrder(t *testing.T) {
 	}
 	changed := strings.Replace(pick(0, 1, 2, 3, 4, 5), "Step 1", "Step 9", 1)
 	verdict(t, s, claude, "invoke", changed, "Invalid `signature`")
+
+	// Reasoning without a signature nobody takes back: the rest of its turn is whole without it.
+	const gpt = "us.openai.gpt-5.6"
+	ask = `{"role":"user","content":[{"text":"sim:redact Go."}]}`
+	const effort = `"additionalModelRequestFields":{"reasoning":{"effort":"low"}}`
+	if reply, err = parse(readAll(t, s.post(t, gpt, "converse", []byte(`{"messages":[`+ask+`],`+effort+`}`)).Body)); err != nil {
+		t.Fatal(err)
+	}
+	whole, _ := reply.(map[string]any)
+	output, _ := whole["output"].(map[string]any)
+	message, _ := output["message"].(map[string]any)
+	content = items(message, "content")
+	if len(content) != 3 {
+		t.Fatalf("%v", reply)
+	}
+	verdict(t, s, gpt, "converse", `{"messages":[`+ask+`,{"role":"assistant","content":`+compact([]any{content[0], content[2]})+`},{"role":"user","content":[{"text":"On."}]}],`+effort+`}`, "")
 }
 
 func readAll(t *testing.T, r interface {
