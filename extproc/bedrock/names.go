@@ -103,7 +103,8 @@ func sanitize(name string) string {
 // callID is the id on the wire of a tool use and its result. Some families take
 // ids of one length, of letters and digits, and no others: not even those that
 // Bedrock made for their own calls. Some write ids that Bedrock's pattern does not
-// allow (functions.f:0) and read in them which call was which: they get any as it is.
+// allow (functions.f:0) and read in them which call was which: they get any as it is,
+// as long as Converse takes it.
 func callID(id string, c *resource.Capabilities) string {
 	length := c.CallIDLength
 	switch {
@@ -111,7 +112,7 @@ func callID(id string, c *resource.Capabilities) string {
 		return id
 	case length != nil:
 		return digest(id)[:*length]
-	case c.CallIDs == "any", legal(id):
+	case c.CallIDs == "any" && len(id) <= maxName, legal(id):
 		return id
 	}
 	return "call_" + digest(id)[:32]
