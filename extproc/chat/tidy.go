@@ -20,7 +20,8 @@ const emptyResult = "(empty)"
 // in the user turn after it and in the order of the calls, tool inputs that are JSON
 // objects, and no white space at the end of a prefill. What the assistant said keeps its
 // order, which its reasoning is signed for. Reasoning without a signature is left out:
-// nobody takes it back. A system message keeps its place, as a turn of its own; between
+// nobody takes it back; and so is what would be the end of the conversation, since no model
+// goes on with it. A system message keeps its place, as a turn of its own; between
 // calls and their results there is none, so that it stands behind the results.
 //
 // OpenAI's clients need that, who send what their format cannot order, and whoever
@@ -49,6 +50,7 @@ func Tidy(r *Request) (*Request, error) {
 		}
 		before = t.turns[i].groups
 	}
+	t.endReasoning()
 	if n := len(t.turns); t.turns[n-1].role == Assistant {
 		t.turns[n-1].groups.trimPrefill()
 	}
@@ -206,14 +208,44 @@ func (t *talk) mark(p CachePoint) {
 func (t *talk) markEnd(p CachePoint) {
 	for i := len(t.turns) - 1; i >= 0; i-- {
 		for j := len(t.turns[i].groups) - 1; j >= 0; j-- {
-			switch g := &t.turns[i].groups[j]; g.block.(type) {
-			case Thinking, Redacted:
-			default:
+			if g := &t.turns[i].groups[j]; !reasons(g.block) {
 				g.mark(p)
 				return
 			}
 		}
 	}
+}
+
+// endReasoning leaves out reasoning at the very end ("The final block in an assistant message
+// cannot be `thinking`"), and the turn that is nothing else; a cache mark on it moves to the
+// block before. There is a turn of the user's.
+func (t *talk) endReasoning() {
+	n := len(t.turns)
+	if t.turns[n-1].role != Assistant {
+		return
+	}
+	l := t.turns[n-1].groups
+	var marks []Block
+	for len(l) > 0 && reasons(l[len(l)-1].block) {
+		marks = append(marks, l[len(l)-1].cache...)
+		l = l[:len(l)-1]
+	}
+	if t.turns[n-1].groups = l; len(l) == 0 {
+		t.turns = t.turns[:n-1]
+	}
+	for _, m := range marks {
+		if p, ok := m.(CachePoint); ok {
+			t.mark(p)
+		}
+	}
+}
+
+func reasons(b Block) bool {
+	switch b.(type) {
+	case Thinking, Redacted:
+		return true
+	}
+	return false
 }
 
 // messages gives each turn as a message, and system text as one of its own.

@@ -80,7 +80,8 @@ var rules = map[string]func(*wish, refusalRow) finding{
 	"sampling":    sampling,
 	"one_sampler": func(w *wish, _ refusalRow) finding { return when(w.temperature != nil && w.topP != nil) },
 
-	"reasoning": pastReasoning,
+	"reasoning":      pastReasoning,
+	"last_reasoning": lastReasoning,
 	"as_issued": func(w *wish, _ refusalRow) finding {
 		for i, t := range w.turns {
 			if j := w.issued.broken(t.blocks); j >= 0 {
@@ -89,6 +90,19 @@ var rules = map[string]func(*wish, refusalRow) finding{
 		}
 		return nil
 	},
+}
+
+// lastReasoning: a conversation does not end with reasoning.
+func lastReasoning(w *wish, _ refusalRow) finding {
+	i := len(w.turns) - 1
+	if i < 0 || w.lastRole() != "assistant" {
+		return nil
+	}
+	blocks := w.turns[i].blocks
+	if n := len(blocks); n > 0 && (blocks[n-1].kind == "thinking" || blocks[n-1].kind == "redacted") {
+		return finding{"i": digits(i)}
+	}
+	return nil
 }
 
 func when(broken bool) finding {

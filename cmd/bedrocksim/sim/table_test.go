@@ -236,6 +236,9 @@ func TestConversationsThatTheTableRefuses(t *testing.T) {
 		{claude, user + "," + thought(signed) + "," + user, "", ""},
 		{claude, user + "," + thought(plain) + "," + user, "", "messages.1.content.0.thinking.signature: Field required"},
 		{opaque, user + "," + thought(signed) + "," + user, "", ""},
+		{claude, user + "," + strings.Replace(thought(signed), `,{"text":"Hello."}`, "", 1), "", "messages.1: The final block in an assistant message cannot be `thinking`"},
+		{claude, user + "," + strings.Replace(thought(sealed), `,{"text":"Hello."}`, "", 1), "", "messages.1: The final block in an assistant message cannot be `thinking`"},
+		{"us.openai.gpt-5.6", user + "," + strings.Replace(thought(sealed), `,{"text":"Hello."}`, "", 1), "", ""},
 
 		{claude, user + "," + answered, "", ""},
 		{sonnet, user + "," + answered, "", "does not support assistant message prefill"},
