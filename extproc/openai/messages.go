@@ -3,6 +3,7 @@ package openai
 import (
 	"cmp"
 	"encoding/json"
+	"slices"
 	"strconv"
 
 	"aisix/admin/strict"
@@ -82,6 +83,9 @@ func (m *message) Check() *strict.Error {
 	for i, p := range m.Content.parts {
 		if !carries(m.Role, p.Type) {
 			return strict.Errorf("/content/"+strconv.Itoa(i), "a content part of type %q is not allowed in a message with role %s", p.Type, m.Role)
+		}
+		if name := p.stray(); name != "" && !assistant {
+			return strict.Errorf("/content/"+strconv.Itoa(i)+"/"+name, "unknown member in a content part of type %s", p.Type)
 		}
 		if err := p.Others.Refuse(); err != nil && !assistant {
 			err.Pointer = "/content/" + strconv.Itoa(i) + err.Pointer
@@ -191,6 +195,9 @@ func (c *conversation) message(m *message, param string) error {
 // A refusal is text that the model said.
 func (m *message) assistant(said []chat.Block) []chat.Block {
 	thoughts := m.ThinkingBlocks
+	if slices.ContainsFunc(m.Content.parts, func(p part) bool { return p.reasoning() != nil }) {
+		thoughts = strict.List[pastThinking]{} // in its place among the parts already
+	}
 	if kind := "thinking"; thoughts == nil && m.ReasoningContent != nil && *m.ReasoningContent != "" {
 		thoughts = []pastThinking{{Type: &kind, Thinking: *m.ReasoningContent}}
 	}

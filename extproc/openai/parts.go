@@ -39,6 +39,13 @@ type part struct {
 	InputAudio            strict.Ignored   `json:"input_audio"`
 	PromptCacheBreakpoint *cacheBreakpoint `json:"prompt_cache_breakpoint"`
 	Annotations           strict.Ignored   `json:"annotations"` // LangChain and others leave them in text parts
+
+	// Reasoning in Anthropic's shape, as clients of other gateways send it back among the assistant's
+	// content.
+	Thinking  *string `json:"thinking"`
+	Signature *string `json:"signature"`
+	Data      *string `json:"data"`
+
 	cacheMark
 	Others strict.Others `json:",embed"` // the message's role says whether there may be some
 }
@@ -49,6 +56,16 @@ func (p *part) Check() *strict.Error {
 	switch {
 	case p.Type == "":
 		return strict.Required("/type")
+	case p.Type == "thinking":
+		if p.Thinking == nil {
+			return strict.Required("/thinking")
+		}
+		return nil
+	case p.Type == "redacted_thinking":
+		if p.Data == nil {
+			return strict.Required("/data")
+		}
+		return nil
 	case p.Type == "input_audio":
 		return strict.Variant("", "audio is not supported: a content part of type input_audio is not allowed")
 	}
@@ -79,12 +96,41 @@ func (p *part) Check() *strict.Error {
 // messages take more than OpenAI's: some families read images in results.
 func carries(role, kind string) bool {
 	switch kind {
-	case "refusal":
+	case "refusal", "thinking", "redacted_thinking":
 		return role == "assistant"
 	case "image_url", "file":
 		return role == "user" || role == "tool"
 	}
 	return true
+}
+
+// stray is the name of a member that only reasoning has, in a part that is none; "" is no such
+// member. The assistant's may have it: another provider's, and left out.
+func (p *part) stray() string {
+	switch {
+	case p.Thinking != nil:
+		return "thinking"
+	case p.Signature != nil:
+		return "signature"
+	case p.Data != nil:
+		return "data"
+	}
+	return ""
+}
+
+// reasoning is the part's block of reasoning, nil where it is none.
+func (p *part) reasoning() chat.Block {
+	switch {
+	case p.Type == "thinking":
+		signature := ""
+		if p.Signature != nil {
+			signature = *p.Signature
+		}
+		return chat.Thinking{Text: *p.Thinking, Signature: signature}
+	case p.Type == "redacted_thinking":
+		return chat.Redacted{Data: *p.Data}
+	}
+	return nil
 }
 
 // blocks are a message's content; param is where the message stands.
@@ -95,8 +141,9 @@ func (c *conversation) blocks(from content, param string) ([]chat.Block, error) 
 	var blocks []chat.Block
 	for i := range from.parts {
 		p := &from.parts[i]
-		var b chat.Block
+		b := p.reasoning()
 		switch {
+		case b != nil:
 		case p.Text != nil:
 			b = chat.Text{Text: *p.Text}
 		case p.Refusal != nil:
