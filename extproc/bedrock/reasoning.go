@@ -63,28 +63,33 @@ func (p *prepared) reasoning() error {
 	if control == "none" {
 		return fault.Invalid("reasoning_effort", "this model does not support reasoning_effort")
 	}
-	unforced := !p.forced() || !denies(p.family.ForcedThinking)
-	if !unforced {
+	free := true // to think
+	switch {
+	case p.forced() && denies(p.family.ForcedThinking):
 		p.note("the model does not think beside a tool that it must call: reasoning_effort does not make it think")
+		free = false
+	case (control == "budget" || control == "adaptive") && p.writtenSamples():
+		p.note("the model does not think beside the sampling parameters of its configuration: reasoning_effort does not make it think")
+		free = false
 	}
 	effort := p.word(r.Effort)
 	switch control {
 	case "budget":
 		switch {
-		case !unforced:
+		case !free:
 		case p.forgotThinking():
 			p.note("the model does not think by a budget after a prefill, or after tool results whose thinking_blocks did not come back: reasoning_effort was left out")
 		default:
 			p.budget(r.Effort)
 		}
 	case "adaptive":
-		if unforced {
+		if free {
 			p.setThinking(json.RawMessage(`{"type":"adaptive"}`))
 		}
 		p.setEffort(effort) // says how much it writes where it does not think, too
 	case "effort":
 		switch {
-		case !unforced:
+		case !free:
 		case len(p.family.ReasoningFields) == 0: // a model resource said so
 			p.setEffort(effort)
 		default:

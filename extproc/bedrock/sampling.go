@@ -98,6 +98,20 @@ func (p *prepared) thinkingSamples() error {
 	return nil
 }
 
+// writtenSamples reports whether fields that somebody wrote by hand have what Claude
+// refuses beside thinking. They win over an effort.
+func (p *prepared) writtenSamples() bool {
+	var w struct {
+		Temperature *float64        `json:"temperature"`
+		TopP        *float64        `json:"top_p"`
+		TopK        json.RawMessage `json:"top_k"`
+	}
+	if json.Unmarshal(object(p.knobs.additional), &w) != nil {
+		return false // Bedrock says what is wrong
+	}
+	return w.Temperature != nil && *w.Temperature != 1 || w.TopP != nil && *w.TopP < leastTopP || !isNull(w.TopK)
+}
+
 // serialTools leaves out parallel_tool_calls where the model does not know the member,
 // without tools too: structured output may add one.
 func (p *prepared) serialTools() error {
