@@ -178,7 +178,7 @@ func TestParametersRefused(t *testing.T) {
 		{`,"tools":[{"type":"function","function":{}}]`, "tools[0].function.name"},
 		{`,"tools":[{"type":"function","function":{"name":""}}]`, "tools[0].function.name"},
 		{`,"tools":[{"type":"function","function":{"name":"f","parameters":{"type":"string"}}}]`, "tools[0].function.parameters"},
-		{`,"tools":[{"type":"function","function":{"name":"f","parameters":{"properties":{},"type":null}}}]`, "tools[0].function.parameters"},
+		{`,"tools":[{"type":"function","function":{"name":"f","parameters":{"properties":{},"type":["null"]}}}]`, "tools[0].function.parameters"},
 		{`,"tools":[{"type":"function","function":{"name":"f","parameters":{"type":["string","null"]}}}]`, "tools[0].function.parameters"},
 		{`,"tools":[{"type":"function","function":{"name":"f","args":{}}}]`, "tools[0].function.args"},
 		{`,"tools":[{"type":"function","function":{"name":"f"},"cache_control":{"type":"ephemeral","ttl":"2h"}}]`, "tools[0].cache_control.ttl"},

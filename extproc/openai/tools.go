@@ -87,7 +87,7 @@ func (t *tool) Check() *strict.Error {
 	case !bad && isObject(root.Type):
 	case strict.Unmarshal(f.Parameters, &nothing) == nil:
 		f.Parameters = strict.RawObject(anyObject)
-	case bad || root.Type != nil:
+	case bad || root.Type != nil && root.Type.Kind() != 'n':
 		return strict.Errorf("/function/parameters", "must be a JSON Schema whose type is object")
 	}
 	return nil

@@ -40,6 +40,7 @@ func Tool(raw json.RawMessage, alias Alias) (Input, error) {
 	if err != nil {
 		return Input{}, err
 	}
+	t, _ = each(t, withoutNulls)
 	t, merged, err := rootObject(t)
 	if err != nil {
 		return Input{}, err
@@ -60,6 +61,7 @@ func Output(raw json.RawMessage, alias Alias) (Input, error) {
 	if parsing != nil {
 		return Input{}, parsing
 	}
+	t, _ = each(t, withoutNulls)
 	if t, _, parsing = rootReference(t); parsing != nil {
 		return Input{}, parsing
 	}
@@ -113,6 +115,9 @@ func Empty(raw json.RawMessage) bool {
 		return false
 	}
 	for _, x := range t.members {
+		if isNull(&x) {
+			continue
+		}
 		switch x.name {
 		case "type":
 			if s, _ := x.value.text(); s != "object" {
@@ -188,6 +193,30 @@ func mayBeObject(kind *tree) bool {
 		return s == "object"
 	}
 	return kind.kind == '[' && slices.ContainsFunc(kind.members, func(x member) bool { s, _ := x.value.text(); return s == "object" })
+}
+
+// withoutNulls leaves out keywords that are null, as clients write them who have
+// nothing to say there: no keyword may be, but for those that hold a value of the
+// caller's.
+func withoutNulls(t tree) (tree, bool) {
+	if !slices.ContainsFunc(t.members, func(x member) bool { return isNull(&x) }) {
+		return t, false
+	}
+	t.raw, t.members = nil, slices.DeleteFunc(slices.Clone(t.members), func(x member) bool { return isNull(&x) })
+	return t, true
+}
+
+func isNull(x *member) bool {
+	return x.value.kind == 0 && string(x.value.raw) == "null" && !holdsNull(x.name)
+}
+
+// holdsNull reports whether null says something as the value of a keyword.
+func holdsNull(name string) bool {
+	switch name {
+	case "const", "default", "example", "examples":
+		return true
+	}
+	return false
 }
 
 // typed gives a schema that has properties its type.

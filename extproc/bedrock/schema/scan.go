@@ -6,7 +6,7 @@ import "bytes"
 // once and keeps none of it, for most schemas need no more; where it says no, the
 // schema is read into a tree and looked at properly. A schema is settled whose root
 // has the type object and neither a reference nor alternatives, whose properties
-// have legal names, and in which what has properties has a type.
+// have legal names, in which what has properties has a type, and no keyword is null.
 func settled(raw []byte) bool {
 	type object struct {
 		list, properties bool // a list; the members are properties, not keywords
@@ -68,6 +68,9 @@ func settled(raw []byte) bool {
 			}
 		case ',', ' ', '\t', '\r', '\n', ':':
 		default: // a number or a word
+			if c == 'n' && name != nil && !holdsNull(string(name)) {
+				return false
+			}
 			name = nil
 		}
 	}

@@ -24,6 +24,7 @@ const (
 	errOpen      = notNative("has an object that allows any members, or a value of any kind, which this model does not support")
 	errAllOf     = notNative("has allOf, which this model does not support")
 	errEnum      = notNative("has an enum of objects or arrays, which this model does not support")
+	errRequired  = notNative("requires a property that it does not have, which this model does not support")
 	errRecursive = notNative("refers to itself, or to what it does not hold, which this model does not support")
 )
 
@@ -183,6 +184,10 @@ func (c *closer) count(t *tree) {
 		if !required[p.members[i].name] {
 			c.Optional++
 		}
+		delete(required, p.members[i].name)
+	}
+	if len(required) > 0 { // closed, nothing would fit it
+		c.not = errRequired
 	}
 }
 
