@@ -224,6 +224,8 @@ func TestMessagesRefused(t *testing.T) {
 		user(`{"type":"text","text":"a","tone":"x"}`): "messages[0].content[0].tone",
 		user(`{"type":"text","text":"a"},{"type":"input_audio","input_audio":{}}`):                   "messages[0].content[1]",
 		user(`{"type":"video_url","video_url":{}}`):                                                  "messages[0].content[0]",
+		user(`{"type":"input_text","text":"hi"}`):                                                    "messages[0].content[0]", // of the Responses API
+		user(`{"type":"reasoning","text":"hi","image_url":{"url":"x"}}`):                             "messages[0].content[0]",
 		user(`{"type":"refusal","refusal":"a"}`):                                                     "messages[0].content[0]",
 		user(`{"type":"text","text":"a","prompt_cache_breakpoint":{"mode":"explicit","ttl":"12h"}}`): "messages[0].content[0].prompt_cache_breakpoint.ttl",
 		user(`{"type":"text","text":"a","prompt_cache_breakpoint":{}}`):                              "messages[0].content[0].prompt_cache_breakpoint.mode",

@@ -1,6 +1,7 @@
 package openai
 
 import (
+	"slices"
 	"strconv"
 
 	"github.com/go-json-experiment/json/jsontext"
@@ -50,6 +51,8 @@ type part struct {
 	Others strict.Others `json:",embed"` // the message's role says whether there may be some
 }
 
+var partTypes = []string{"text", "refusal", "image_url", "file"}
+
 // Check wants the member that the type names, and none of another type: a part with both would be
 // half dropped.
 func (p *part) Check() *strict.Error {
@@ -68,22 +71,22 @@ func (p *part) Check() *strict.Error {
 		return nil
 	case p.Type == "input_audio":
 		return strict.Variant("", "audio is not supported: a content part of type input_audio is not allowed")
+	case !slices.Contains(partTypes, p.Type): // whatever is in it
+		return strict.Variant("", "a content part of type %q is not supported", strict.Clip(p.Type, 64))
 	}
-	known, own := false, false
+	own := false
 	for _, x := range []struct {
 		name  string
 		given bool
 	}{{"text", p.Text != nil}, {"refusal", p.Refusal != nil}, {"image_url", p.ImageURL != nil}, {"file", p.File != nil}, {"input_audio", bool(p.InputAudio)}} {
 		switch {
 		case x.name == p.Type:
-			known, own = true, x.given
+			own = x.given
 		case x.given:
 			return strict.Errorf("/"+x.name, "unknown member in a content part of type %s", strict.Clip(p.Type, 64))
 		}
 	}
 	switch {
-	case !known:
-		return strict.Variant("", "a content part of type %q is not supported", strict.Clip(p.Type, 64))
 	case bool(p.Annotations) && p.Type != "text" && p.Type != "refusal":
 		return strict.Errorf("/annotations", "unknown member in a content part of type %s", p.Type)
 	case !own:
