@@ -304,6 +304,8 @@ func TestWishes(t *testing.T) {
 		// Families.
 		{name: "GPT's effort", model: gpt, req: wish(effort("xhigh")), want: []string{`"additionalModelRequestFields":{"reasoning":{"effort":"xhigh"}}`}},
 		{name: "GPT's least", model: "global.openai.gpt-6.1", req: wish(effort("minimal")), want: []string{`"reasoning":{"effort":"low"}`}},
+		{name: "of one yet to come", model: "us.openai.gpt-5.8-mini", req: wish(effort("high")), want: []string{`"reasoning":{"effort":"high"}`}},
+		{name: "or written otherwise", model: "global.openai.gpt-5-6", req: wish(effort("high"), format), want: []string{`"reasoning":{"effort":"high"}`, `"strict":true`}},
 		{name: "GPT's format", model: gpt, req: wish(format), want: []string{`"additionalModelRequestFields":{"text":{"format":{"strict":true}}}`, `"textFormat"`}},
 		{name: "gpt-oss has none of it", model: gptOSS, req: wish(format), want: []string{`"json_output"`}, missing: []string{"textFormat", `"strict"`}},
 		{name: "merged deeply", model: gpt, req: wish(format, effort("high")), options: fields(`{"text":{"verbosity":"low","format":{"x":1}},"reasoning":{"summary":"auto"}}`),
