@@ -31,7 +31,10 @@ func (m *Model) keepsReasoning(b chat.Block, invokes bool) bool {
 		return false
 	}
 	takes := m.family.Capabilities.PastReasoning
-	return takes == nil || slices.Contains(takes, kind)
+	if takes == nil { // not said; a signature without a name is Claude's (attribute)
+		return kind != "signed" || publisher != "" || m.Publisher == "" || m.Publisher == "anthropic"
+	}
+	return slices.Contains(takes, kind)
 }
 
 // withoutForeign is r without the reasoning that the model does not take back; r itself

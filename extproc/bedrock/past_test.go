@@ -40,8 +40,9 @@ func TestWhoTakesReasoningBack(t *testing.T) {
 		takes who
 	}{
 		{"unsigned", chat.Thinking{Text: "hm"}, who{claude: false, opaque: false, gpt: false, unknown: false}},
-		{"signed", signed(""), who{claude: true, opaque: true, gpt: false, unknown: true}},
-		{"signed without text", chat.Thinking{Signature: "s"}, who{claude: true, opaque: true, gpt: false, unknown: true}},
+		{"signed", signed(""), who{claude: true, opaque: true, gpt: false, unknown: false}}, // Claude's, since others' have a name
+		{"signed without text", chat.Thinking{Signature: "s"}, who{claude: true, opaque: true, gpt: false, unknown: false}},
+		{"signed by the model's own", signed("acme"), who{claude: false, opaque: true, gpt: false, unknown: true}},
 		{"redacted", redacted(""), who{claude: true, opaque: true, gpt: true, unknown: true}},
 		{"signed by Nova", signed("amazon"), who{claude: false, opaque: true, gpt: false, unknown: false}},
 		{"redacted by Claude", redacted("anthropic"), who{claude: true, opaque: true, gpt: false, unknown: false}},
