@@ -11,16 +11,28 @@ import (
 // was not asked about or did not answer: what is not HTTP, an upgrade, headers
 // too large or too late, extproc gone. extproc writes the line of every other
 // one, in the same words.
-func accessLog() *accesslogv3.AccessLog {
+func accessLog(o Options) *accesslogv3.AccessLog {
 	return &accesslogv3.AccessLog{
 		Name:   "envoy.access_loggers.stdout",
-		Filter: cel(unseen),
+		Filter: both(ofEnvoy(o), cel(unseen)),
 		ConfigType: &accesslogv3.AccessLog_TypedConfig{TypedConfig: pack(&streamv3.StdoutAccessLog{
 			AccessLogFormat: &streamv3.StdoutAccessLog_LogFormat{LogFormat: &corev3.SubstitutionFormatString{
 				Format: &corev3.SubstitutionFormatString_JsonFormat{JsonFormat: accessLine()},
 			}},
 		})},
 	}
+}
+
+// ofEnvoy holds for every status that Envoy may answer with by itself: errors, and
+// the preflights' 204. It spares all other requests the expression, which costs as
+// much as a round of header mutations.
+func ofEnvoy(o Options) *accesslogv3.AccessLogFilter {
+	if len(o.AllowOrigins) == 0 {
+		return atLeast(400)
+	}
+	return &accesslogv3.AccessLogFilter{FilterSpecifier: &accesslogv3.AccessLogFilter_OrFilter{
+		OrFilter: &accesslogv3.OrFilter{Filters: []*accesslogv3.AccessLogFilter{atLeast(400), status(204)}},
+	}}
 }
 
 // unseen holds for answers that extproc knows nothing of. It knows what it sent

@@ -23,6 +23,10 @@ func TestAccessLog(t *testing.T) {
 			r := immediate(401, "application/json", `{}`)
 			r.Details = "aisix_reject"
 			return decision{reject: r}
+		case "models":
+			r := immediate(200, "application/json", `{}`)
+			r.Details = "aisix_reject"
+			return decision{reject: r}
 		case "unreachable":
 			return decision{set: map[string]string{envoy.EgressHeader: envoy.EgressPlaintext, envoy.HostHeader: "127.0.0.1:1"}}
 		case "fail":
@@ -32,6 +36,7 @@ func TestAccessLog(t *testing.T) {
 	}}
 	o := options(t)
 	o.ExtProc = p.serve(t, "tcp", "127.0.0.1:0")
+	o.AllowOrigins = []string{"https://app.example.com"}
 	b, err := envoy.Bootstrap(o)
 	if err != nil {
 		t.Fatal(err)
@@ -43,7 +48,9 @@ func TestAccessLog(t *testing.T) {
 	post(t, address, `{}`)
 	post(t, address, `{}`, "x-test", "reject")
 	post(t, address, `{}`, "x-test", "unreachable")
+	post(t, address, `{}`, "x-test", "models")
 	// Envoy's.
+	raw(t, address, question("https://app.example.com"))
 	raw(t, address, "POST /v1/chat/completions HTTP/9.9\r\n\r\n")
 	raw(t, address, "GET /v1/models?key=sk-secret HTTP/1.1\r\nHost: x\r\nConnection: upgrade\r\nUpgrade: websocket\r\nx-request-id: upgraded\r\n\r\n")
 	raw(t, address, "GET / HTTP/1.1\r\nHost: x\r\na: "+strings.Repeat("a", 70<<10)+"\r\n\r\n")
@@ -69,7 +76,7 @@ func TestAccessLog(t *testing.T) {
 		}
 		got = append(got, strings.TrimSpace(strings.Join([]string{strconv.Itoa(l.Status), l.Method, l.Path}, " ")))
 	}
-	want := []string{"426", "405 GET /v1/models", "431", "503 POST /v1/chat/completions"}
+	want := []string{"204 OPTIONS /v1/chat/completions", "426", "405 GET /v1/models", "431", "503 POST /v1/chat/completions"}
 	if !slices.Equal(got, want) {
 		t.Errorf("lines of %q, want %q", got, want)
 	}

@@ -12,8 +12,6 @@ import (
 	corev3 "github.com/envoyproxy/go-control-plane/envoy/config/core/v3"
 	dfpclusterv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/clusters/dynamic_forward_proxy/v3"
 	dfpcommonv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/common/dynamic_forward_proxy/v3"
-	headermutationv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/http/header_mutation/v3"
-	upstreamcodecv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/http/upstream_codec/v3"
 	hcmv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/network/http_connection_manager/v3"
 	tlsv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/transport_sockets/tls/v3"
 	upstreamsv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/upstreams/http/v3"
@@ -36,23 +34,8 @@ func bedrockCluster(o Options, name string) *clusterv3.Cluster {
 				ClusterImplementationSpecifier: &dfpclusterv3.ClusterConfig_DnsCacheConfig{DnsCacheConfig: dnsCache(o)},
 			}),
 		}},
-		UpstreamConnectionOptions: &clusterv3.UpstreamConnectionOptions{TcpKeepalive: keepalive()},
-		TypedExtensionProtocolOptions: protocol(&upstreamsv3.HttpProtocolOptions{
-			CommonHttpProtocolOptions: &corev3.HttpProtocolOptions{
-				IdleTimeout: dur(50 * time.Second), // let go before AWS does: a reused dead connection is a failed call
-			},
-			UpstreamHttpProtocolOptions: &corev3.UpstreamHttpProtocolOptions{AutoSni: true, AutoSanValidation: true},
-			HttpFilters:                 toUpstream(),
-			// HTTP/1.1, as AWS's own SDKs talk to Bedrock: one request per connection, so a
-			// reset takes nobody else's stream along.
-			UpstreamProtocolOptions: &upstreamsv3.HttpProtocolOptions_ExplicitHttpConfig_{
-				ExplicitHttpConfig: &upstreamsv3.HttpProtocolOptions_ExplicitHttpConfig{
-					ProtocolConfig: &upstreamsv3.HttpProtocolOptions_ExplicitHttpConfig_HttpProtocolOptions{
-						HttpProtocolOptions: &corev3.Http1ProtocolOptions{},
-					},
-				},
-			},
-		}),
+		UpstreamConnectionOptions:     &clusterv3.UpstreamConnectionOptions{TcpKeepalive: keepalive()},
+		TypedExtensionProtocolOptions: protocol(toBedrock()),
 	}
 	if name == ClusterTLS {
 		c.TransportSocket = socket(&tlsv3.UpstreamTlsContext{CommonTlsContext: &tlsv3.CommonTlsContext{
@@ -65,14 +48,23 @@ func bedrockCluster(o Options, name string) *clusterv3.Cluster {
 	return c
 }
 
-// toUpstream removes what leads the way out and what Envoy's router adds, last of
-// all: the router has read the host by then.
-func toUpstream() []*hcmv3.HttpFilter {
-	return []*hcmv3.HttpFilter{
-		filter("envoy.filters.http.header_mutation", &headermutationv3.HeaderMutation{
-			Mutations: &headermutationv3.Mutations{RequestMutations: removePrefixes("x-aisix-", "x-envoy-")},
-		}),
-		filter("envoy.filters.http.upstream_codec", &upstreamcodecv3.UpstreamCodec{}),
+// toBedrock is HTTP as AWS gets it, behind filters of the cluster's own, or none.
+func toBedrock(filters ...*hcmv3.HttpFilter) *upstreamsv3.HttpProtocolOptions {
+	return &upstreamsv3.HttpProtocolOptions{
+		CommonHttpProtocolOptions: &corev3.HttpProtocolOptions{
+			IdleTimeout: dur(50 * time.Second), // let go before AWS does: a reused dead connection is a failed call
+		},
+		UpstreamHttpProtocolOptions: &corev3.UpstreamHttpProtocolOptions{AutoSni: true, AutoSanValidation: true},
+		HttpFilters:                 filters,
+		// HTTP/1.1, as AWS's own SDKs talk to Bedrock: one request per connection, so a
+		// reset takes nobody else's stream along.
+		UpstreamProtocolOptions: &upstreamsv3.HttpProtocolOptions_ExplicitHttpConfig_{
+			ExplicitHttpConfig: &upstreamsv3.HttpProtocolOptions_ExplicitHttpConfig{
+				ProtocolConfig: &upstreamsv3.HttpProtocolOptions_ExplicitHttpConfig_HttpProtocolOptions{
+					HttpProtocolOptions: &corev3.Http1ProtocolOptions{},
+				},
+			},
+		},
 	}
 }
 

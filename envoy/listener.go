@@ -129,6 +129,7 @@ func connectionManager(o Options) *hcmv3.HttpConnectionManager {
 		// is "internal": the headers which that unlocks are stripped above anyhow.
 		UseRemoteAddress:  yes(),
 		XffNumTrustedHops: uint32(o.TrustedHops),
+		SkipXffAppend:     true, // extproc reads x-envoy-external-address, and x-forwarded-for goes nowhere
 		InternalAddressConfig: &hcmv3.HttpConnectionManager_InternalAddressConfig{CidrRanges: []*corev3.CidrRange{
 			{AddressPrefix: "255.255.255.255", PrefixLen: u32(32)}, // an empty list would mean all private ones
 		}},
@@ -168,7 +169,7 @@ func connectionManager(o Options) *hcmv3.HttpConnectionManager {
 
 		// No upgrade_configs: upgrades and CONNECT are refused.
 		LocalReplyConfig: localReplies(),
-		AccessLog:        []*accesslogv3.AccessLog{accessLog()},
+		AccessLog:        []*accesslogv3.AccessLog{accessLog(o)},
 		RouteSpecifier:   &hcmv3.HttpConnectionManager_RouteConfig{RouteConfig: routes(o)},
 		HttpFilters: append(remember(o), []*hcmv3.HttpFilter{
 			// First in, so last on the way back: extproc still sees AWS's request id.
@@ -177,7 +178,12 @@ func connectionManager(o Options) *hcmv3.HttpConnectionManager {
 			}),
 			disabled(filter(processorName, processor(o))), // the routes enable it
 			forwardProxy(o),
-			filter("envoy.filters.http.router", &routerv3.Router{SuppressEnvoyHeaders: true}),
+			filter("envoy.filters.http.router", &routerv3.Router{
+				SuppressEnvoyHeaders: true,
+				// No counters by status code of the clusters': their names are put together at
+				// each answer, and extproc counts the same by model.
+				DynamicStats: wrapperspb.Bool(false),
+			}),
 		}...),
 	}
 }
@@ -212,9 +218,9 @@ func disabled(f *hcmv3.HttpFilter) *hcmv3.HttpFilter {
 
 // fromCallers removes, before anything reads the headers, what steers Envoy
 // (x-envoy-*), leads out (x-aisix-egress, x-aisix-host) or is part of a signature
-// (x-amz-*). x-aisix-request-id is the one header of ours a caller may send.
+// (x-amz-*, x-amzn-*). x-aisix-request-id is the one header of ours a caller may send.
 func fromCallers() []*mutationv3.HeaderMutation {
-	return append(removePrefixes("x-envoy-", "x-amz-", "x-amzn-"), waysOut()...)
+	return append(removePrefixes("x-envoy-", "x-amz"), waysOut()...)
 }
 
 // waysOut removes the headers that are extproc's to set.
@@ -225,7 +231,7 @@ func waysOut() []*mutationv3.HeaderMutation {
 // fromUpstream removes what tells callers who answered. extproc drops
 // everything that it does not know; this is the second lock.
 func fromUpstream() []*mutationv3.HeaderMutation {
-	return append(removePrefixes("x-envoy-", "x-amz-", "x-amzn-"), remove("server"), remove("via"))
+	return append(removePrefixes("x-envoy-", "x-amz"), remove("server"), remove("via"))
 }
 
 func remove(name string) *mutationv3.HeaderMutation {

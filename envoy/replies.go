@@ -132,6 +132,12 @@ func flags(f ...string) *accesslogv3.AccessLogFilter {
 	}}
 }
 
+func both(a, b *accesslogv3.AccessLogFilter) *accesslogv3.AccessLogFilter {
+	return &accesslogv3.AccessLogFilter{FilterSpecifier: &accesslogv3.AccessLogFilter_AndFilter{
+		AndFilter: &accesslogv3.AndFilter{Filters: []*accesslogv3.AccessLogFilter{a, b}},
+	}}
+}
+
 func status(code uint32) *accesslogv3.AccessLogFilter {
 	return compare(accesslogv3.ComparisonFilter_EQ, code)
 }

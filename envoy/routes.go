@@ -109,18 +109,14 @@ func egress(value, cluster string) *routev3.Route {
 		),
 		Action: &routev3.Route_Route{Route: &routev3.RouteAction{
 			ClusterSpecifier: &routev3.RouteAction_Cluster{Cluster: cluster},
-			// As the forward proxy has done (see leaving). In an Envoy that lacks that filter,
-			// or has it in a wrong place, the request would go to the caller's host without this.
-			HostRewriteSpecifier: &routev3.RouteAction_HostRewriteHeader{HostRewriteHeader: HostHeader},
-			Timeout:              &durationpb.Duration{}, // off: a model's own timeout is extproc's to watch
+			Timeout:          &durationpb.Duration{}, // off: a model's own timeout is extproc's to watch
 			// Only what never reached the upstream: a body that did may not go twice.
 			RetryPolicy: &routev3.RetryPolicy{RetryOn: "connect-failure,refused-stream", NumRetries: wrapperspb.UInt32(1)},
 		}},
 		// What a caller sent and Envoy added that AWS has no use for; extproc removes the
-		// rest. Never authorization: that is the signature by now. The host's header stays:
-		// it would be gone before it is read. The cluster removes it.
+		// rest. Never authorization: that is the signature by now.
 		RequestHeadersToRemove: []string{
-			EgressHeader, RequestIDHeader, "x-request-id", "x-forwarded-for", "x-forwarded-proto",
+			EgressHeader, HostHeader, RequestIDHeader, "x-request-id", "x-forwarded-for", "x-forwarded-proto",
 			"x-envoy-external-address", "x-envoy-internal",
 			"x-api-key", "api-key", "cookie", "proxy-authorization",
 		},

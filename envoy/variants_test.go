@@ -309,13 +309,9 @@ func TestTrustedHops(t *testing.T) {
 			o := options(t)
 			o.TrustedHops = hops
 			o.ExtProc = p.serve(t, "tcp", "127.0.0.1:0")
-			post(t, start(t, o), `{}`, "x-forwarded-for", "203.0.113.1, 198.51.100.2")
-			got := p.requests()[0]["attr:source.address"]
-			if host, _, err := net.SplitHostPort(got); err == nil {
-				got = host
-			}
-			if got != want {
-				t.Errorf("source.address %q, want %q", got, want)
+			post(t, start(t, o), `{}`, "x-forwarded-for", "203.0.113.1, 198.51.100.2", "x-envoy-external-address", "203.0.113.9")
+			if got := p.requests()[0]["x-envoy-external-address"]; got != want {
+				t.Errorf("x-envoy-external-address %q, want %q", got, want)
 			}
 		})
 	}

@@ -30,7 +30,8 @@
 //	processing_mode: request_body_mode FULL_DUPLEX_STREAMED or BUFFERED,
 //	  response_body_mode FULL_DUPLEX_STREAMED, request and response headers SEND,
 //	  response trailers SEND (and request trailers, in full duplex)
-//	request_attributes:  [source.address]
+//	request_attributes:  [source.address], but where a connection manager of ours
+//	  overwrites x-envoy-external-address
 //	response_attributes: [response.code_details]
 //	mutation_rules that allow x-envoy-* (:path and x-aisix-* are allowed unasked)
 //	allow_content_length_header: true (Envoy ≥ 1.38)

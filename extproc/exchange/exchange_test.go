@@ -169,23 +169,26 @@ func answered(t *testing.T, end bool) (*exchangetest.Stream, *exchange.Exchange)
 
 func TestHeader(t *testing.T) {
 	for _, c := range []struct {
-		name, source, forwarded, want string
+		name, source, external, forwarded, want string
 	}{
-		{"attribute", "192.0.2.1:80", "198.51.100.1", "192.0.2.1"},
-		{"attribute without port", "192.0.2.1", "", "192.0.2.1"},
-		{"IPv6", "[2001:db8::1]:80", "", "2001:db8::1"},
-		{"mapped IPv4", "[::ffff:192.0.2.1]:80", "", "192.0.2.1"},
-		{"last of x-forwarded-for", "", "203.0.113.9, 198.51.100.1", "198.51.100.1"},
-		{"nonsense", "pipe", "unknown", "invalid IP"},
-		{"nothing", "", "", "invalid IP"},
+		{"attribute", "192.0.2.1:80", "203.0.113.7", "198.51.100.1", "192.0.2.1"},
+		{"attribute without port", "192.0.2.1", "203.0.113.7", "", "192.0.2.1"},
+		{"IPv6", "[2001:db8::1]:80", "", "", "2001:db8::1"},
+		{"mapped IPv4", "[::ffff:192.0.2.1]:80", "", "", "192.0.2.1"},
+		{"x-envoy-external-address", "", "2001:db8::1", "203.0.113.9, 198.51.100.1", "2001:db8::1"},
+		{"last of x-forwarded-for", "", "", "203.0.113.9, 198.51.100.1", "198.51.100.1"},
+		{"nonsense", "pipe", "far away", "unknown", "invalid IP"},
+		{"nothing", "", "", "", "invalid IP"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			s := exchangetest.New(t)
 			x := exchange.New(s)
 			defer x.Close()
 			kv := []string{":method", "GET", ":path", "/v1/models?a=b", ":authority", "gw", ":scheme", "https", "x-two", "1", "x-two", "2"}
-			if c.forwarded != "" {
-				kv = append(kv, "x-forwarded-for", c.forwarded)
+			for _, name := range []struct{ key, value string }{{"x-forwarded-for", c.forwarded}, {"x-envoy-external-address", c.external}} {
+				if name.value != "" {
+					kv = append(kv, name.key, name.value)
+				}
 			}
 			s.Put(exchangetest.Attribute(exchangetest.RequestHeaders(true, kv...), "source.address", c.source))
 			h, err := x.Header(background)

@@ -48,8 +48,9 @@ type Header struct {
 	Fields
 	// ClientAddress is who Envoy holds for the caller: the attribute source.address
 	// (the downstream's remote address, after Envoy's own rules for trusted
-	// x-forwarded-for hops), else the last entry of x-forwarded-for, the one that
-	// Envoy appends. Invalid when neither is there.
+	// x-forwarded-for hops) where the filter asks for it, else x-envoy-external-address,
+	// in which an Envoy at the edge says the same, else the last entry of
+	// x-forwarded-for, the one that Envoy appends. Invalid when none is there.
 	ClientAddress netip.Addr
 	// EndOfStream: there is no body.
 	EndOfStream bool
@@ -98,16 +99,18 @@ func (x *Exchange) Header(ctx context.Context) (*Header, error) {
 func (x *Exchange) setHeader(m *message) {
 	p := m.pseudo
 	x.header = Header{Method: p.method, Scheme: p.scheme, Authority: p.authority, Path: p.path, Fields: m.fields, EndOfStream: m.end}
-	x.header.ClientAddress = clientAddress(m.sourceAddress, x.header.Values("x-forwarded-for"))
+	x.header.ClientAddress = clientAddress(m.sourceAddress, x.header.Get("x-envoy-external-address"), x.header.Values("x-forwarded-for"))
 	x.requestEnded = m.end
 }
 
-func clientAddress(source string, forwarded []string) netip.Addr {
+func clientAddress(source, external string, forwarded []string) netip.Addr {
 	if ap, err := netip.ParseAddrPort(source); err == nil {
 		return ap.Addr().Unmap()
 	}
-	if a, err := netip.ParseAddr(source); err == nil {
-		return a.Unmap()
+	for _, s := range []string{source, external} {
+		if a, err := netip.ParseAddr(s); err == nil {
+			return a.Unmap()
+		}
 	}
 	if len(forwarded) == 0 {
 		return netip.Addr{}
