@@ -39,6 +39,7 @@ type conn struct {
 	drained sync.Cond // out was taken
 	err     error     // why the connection ended
 	greeted bool      // our settings are out
+	noTable bool      // the peer knows that our headers use no table
 	away    bool      // the peer was told to go elsewhere
 	lastID  uint32    // of the newest stream; written by the reading goroutine only
 	allowed uint32    // no stream begins after this one

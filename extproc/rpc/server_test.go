@@ -12,6 +12,8 @@ import (
 	"time"
 
 	extprocv3 "github.com/envoyproxy/go-control-plane/envoy/service/ext_proc/v3"
+	"golang.org/x/net/http2"
+	"golang.org/x/net/http2/hpack"
 	"golang.org/x/sync/errgroup"
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/codes"
@@ -310,5 +312,41 @@ func TestRubbish(t *testing.T) {
 	}
 	if _, err := healthv1.NewHealthClient(dial(t, address)).Check(t.Context(), &healthv1.HealthCheckRequest{}); err != nil {
 		t.Error(err)
+	}
+}
+
+// A peer that allows no table of headers is told that none is used (RFC 7541, 4.2), before
+// the first header block only.
+func TestHeadersWithoutATable(t *testing.T) {
+	_, address := start(t, rpc.Options{}, echo{}, healthy{})
+	nc, err := net.Dial("tcp", address)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer nc.Close()
+	nc.SetDeadline(time.Now().Add(10 * time.Second))
+	var block bytes.Buffer
+	h := hpack.NewEncoder(&block)
+	f := http2.NewFramer(nc, nc)
+	io.WriteString(nc, http2.ClientPreface)
+	f.WriteSettings(http2.Setting{ID: http2.SettingHeaderTableSize, Val: 0})
+	for _, id := range []uint32{1, 3} {
+		block.Reset()
+		for _, field := range []hpack.HeaderField{{Name: ":method", Value: "POST"}, {Name: ":scheme", Value: "http"}, {Name: ":path", Value: "/no/such"}, {Name: ":authority", Value: "x"}} {
+			h.WriteField(field)
+		}
+		f.WriteHeaders(http2.HeadersFrameParam{StreamID: id, BlockFragment: block.Bytes(), EndHeaders: true, EndStream: true})
+		for {
+			frame, err := f.ReadFrame()
+			if err != nil {
+				t.Fatal(err)
+			}
+			if answer, ok := frame.(*http2.HeadersFrame); ok {
+				if first := answer.HeaderBlockFragment()[0] == 0x20; first != (id == 1) {
+					t.Errorf("stream %d: a size update: %t", id, first)
+				}
+				break
+			}
+		}
 	}
 }

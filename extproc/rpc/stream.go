@@ -346,7 +346,7 @@ func (st *stream) write(b []byte) error {
 	defer c.mu.Unlock()
 	if !st.begun {
 		st.begun = true
-		c.out = appendFrame(c.out, http2.FrameHeaders, http2.FlagHeadersEndHeaders, st.id, responseHeaders)
+		c.writeHeaders(st.id, 0, responseHeaders)
 	}
 	for len(b) > 0 {
 		if err := st.ended(); err != nil {
@@ -461,7 +461,7 @@ func (st *stream) close(err error) {
 	open, reset := st.over == nil, st.reset
 	st.mu.Unlock()
 	if !reset && c.err == nil {
-		c.out = appendFrame(c.out, http2.FrameHeaders, http2.FlagHeadersEndHeaders|http2.FlagHeadersEndStream, st.id, trailers)
+		c.writeHeaders(st.id, http2.FlagHeadersEndStream, trailers)
 		if open { // it may stop sending
 			c.out = appendReset(c.out, st.id, http2.ErrCodeNo)
 		}

@@ -84,6 +84,24 @@ func appendGoAway(dst []byte, last uint32, code http2.ErrCode) []byte {
 	return binary.BigEndian.AppendUint32(dst, uint32(code))
 }
 
+// noTable is a dynamic table size update to 0 (RFC 7541, 6.3).
+const noTable = 0x20
+
+// writeHeaders writes a header block; c.mu is held. The first of a connection says that no
+// table is used: a peer that allows none waits for that word (RFC 7541, 4.2).
+func (c *conn) writeHeaders(id uint32, flags http2.Flags, block []byte) {
+	size := len(block)
+	if !c.noTable {
+		size++
+	}
+	c.out = appendHeader(c.out, size, http2.FrameHeaders, flags|http2.FlagHeadersEndHeaders, id)
+	if !c.noTable {
+		c.noTable = true
+		c.out = append(c.out, noTable)
+	}
+	c.out = append(c.out, block...)
+}
+
 // Header blocks without the peer's table (RFC 7541, 6.2.2), so that they need no state.
 
 // responseHeaders are ":status: 200", by its index, and the content type.
