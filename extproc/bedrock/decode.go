@@ -14,6 +14,14 @@ import (
 // converseReply decodes a whole Converse reply into the events that a stream
 // would have brought.
 func converseReply(header http.Header, body []byte) ([]chat.Event, error) {
+	if events, ok := plainReply(body); ok {
+		return events, nil
+	}
+	return anyReply(header, body)
+}
+
+// anyReply decodes any whole Converse reply.
+func anyReply(header http.Header, body []byte) ([]chat.Event, error) {
 	var out bedrockruntime.ConverseOutput
 	if err := deserialize(converseSchema, header, body, &out); err != nil {
 		return nil, undecodable(err)
@@ -94,6 +102,8 @@ type converseStream struct {
 	redacted []byte
 	index    int  // the block that redacted is of
 	open     bool // there is one
+
+	events []chat.Event // what plain gave last
 }
 
 func (s *converseStream) decode(e any) ([]chat.Event, error) {

@@ -74,7 +74,10 @@ func invokeReply(_ http.Header, body []byte) ([]chat.Event, error) {
 }
 
 // invokeStream decodes the chunks of one InvokeModelWithResponseStream.
-type invokeStream struct{ decoder anthropic.EventDecoder }
+type invokeStream struct {
+	decoder anthropic.EventDecoder
+	chunk   []byte // to decode one in
+}
 
 func (s *invokeStream) decode(event any) ([]chat.Event, error) {
 	chunk, ok := event.(*types.PayloadPart)

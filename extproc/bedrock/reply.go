@@ -84,9 +84,9 @@ func (r *Reply) Whole(body []byte) ([]chat.Event, error) {
 func (r *Reply) Events(body io.Reader) *Events {
 	e := &Events{reply: r, frames: frameReader{r: body}, ids: callIDs{answer: r.RequestID()}, tagged: newTagged(r.call.model.family.ThinkingTag), restore: r.restorer(), tier: headerTier(r.header)}
 	if r.call.invokes {
-		e.codec, e.decode = newEventCodec(schemas.ResponseStream), new(invokeStream).decode
+		e.schema, e.decoder = schemas.ResponseStream, new(invokeStream)
 	} else {
-		e.codec, e.decode = newEventCodec(schemas.ConverseStreamOutput), new(converseStream).decode
+		e.schema, e.decoder = schemas.ConverseStreamOutput, new(converseStream)
 	}
 	return e
 }
