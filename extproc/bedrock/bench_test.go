@@ -112,11 +112,13 @@ func BenchmarkEvent(b *testing.B) {
 	}
 }
 
-// endless repeats one frame.
+// endless repeats one frame, in one piece.
 type endless struct {
 	frame []byte
 	r     bytes.Reader
 }
+
+func (e *endless) Piece() ([]byte, error) { return e.frame, nil }
 
 func (e *endless) Read(p []byte) (int, error) {
 	if e.r.Len() == 0 {

@@ -1,7 +1,6 @@
 package bedrock
 
 import (
-	"net/http"
 	"testing"
 
 	"aisix/extproc/chat"
@@ -122,7 +121,7 @@ func samePlainReply(t *testing.T, body []byte) bool {
 	if !ok {
 		return false
 	}
-	want, err := anyReply(http.Header{"Content-Type": {"application/json"}}, body)
+	want, err := anyReply(body)
 	if err != nil {
 		t.Fatalf("%q is read: %v", body, err)
 	}

@@ -62,6 +62,7 @@ type Exchange struct {
 
 	phase   phase
 	aborted error
+	message message // the last of Envoy's: what is kept of it is kept elsewhere
 
 	// set by the first message
 	started  bool
@@ -85,6 +86,7 @@ type Exchange struct {
 	responseTrailers *trailers    // held, answered by the end of our answer
 	whole            *wholeAnswer // ours goes out as an immediate response, by Finish
 	heading          *answer      // the answer to the response's headers, until the first Write or Finish
+	sending          answer       // the piece that goes out: none waits
 	deadline         deadline
 }
 
@@ -164,10 +166,10 @@ func (x *Exchange) Abort(err error) {
 	x.phase = phaseDone
 }
 
-// next waits for a message. A message that is already here wins over an ended
+// next waits for a message, which is valid until the following call. A message that is already here wins over an ended
 // context. expired may be nil.
 func (x *Exchange) next(ctx context.Context, expired <-chan struct{}) (*message, error) {
-	m := new(message)
+	m := &x.message
 	for {
 		ok, err := x.stream.Poll(m)
 		if err != nil {
