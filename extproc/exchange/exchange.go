@@ -123,6 +123,8 @@ func below(s extprocv3.ExternalProcessor_ProcessServer) stream {
 // reset is ErrReset with what gRPC said, for the log.
 func reset(err error) error { return fmt.Errorf("%w: %v", ErrReset, err) }
 
+var errClosed = reset(errors.New("closed"))
+
 // Context is done when Envoy has ended the stream, because the caller left, the
 // upstream broke off or all is over, and after Close. Its cause is an ErrReset.
 func (x *Exchange) Context() context.Context { return x.ctx }
@@ -140,7 +142,7 @@ func (x *Exchange) Close() error {
 	}
 	gone := x.ctx.Err() != nil
 	close(x.closed)
-	x.cancel(reset(errors.New("closed")))
+	x.cancel(errClosed)
 	x.deadline.stop()
 	switch {
 	case x.aborted != nil:
@@ -190,7 +192,7 @@ func (x *Exchange) next(ctx context.Context, expired <-chan struct{}) (*message,
 			}
 			return nil, context.Cause(ctx)
 		case <-x.closed:
-			return nil, reset(errors.New("closed"))
+			return nil, errClosed
 		}
 	}
 	if !x.started {
