@@ -120,13 +120,15 @@ func (y *relay) flush() error {
 	return err
 }
 
+var eventStreamHeader = keyValues(sse.Header())
+
 // promise tells the caller the headers, once.
 func (y *relay) promise() error {
 	c := y.c
 	if c.promised {
 		return nil
 	}
-	if err := c.x.Respond(http.StatusOK, append(c.headers(""), keyValues(sse.Header())...)); err != nil {
+	if err := c.x.Respond(http.StatusOK, append(c.headers(""), eventStreamHeader...)); err != nil {
 		return err
 	}
 	c.promise(http.StatusOK, y.s.Now())

@@ -17,7 +17,8 @@ import (
 
 // This file alone knows how the SDK's types become bytes and back: through the
 // service's exported schemas and the restJson1 protocol (bedrockruntime ≥
-// v1.63.0). Own structs would replace it and nothing else.
+// v1.63.0). plain.go reads the usual frames and answers without them; what it does not
+// read comes here.
 
 var (
 	converseSchema       = smithy.NewOperationSchema(schemas.Converse, schemas.ConverseRequest, schemas.ConverseResponse)
