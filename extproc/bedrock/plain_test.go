@@ -160,6 +160,24 @@ func TestDeltasAllocate(t *testing.T) {
 	}
 }
 
+// A stream that stands still between two frames keeps no bytes of those before, and a
+// frame that is in one piece is not copied.
+func TestAnOpenStreamKeepsNothing(t *testing.T) {
+	for _, x := range deltas(t) {
+		f := frameReader{body: &endless{frame: x.frame}}
+		got, err := f.next()
+		if err != nil || &got[0] != &x.frame[0] || f.rest != nil {
+			t.Errorf("%s: %d bytes, %d kept, %v", x.name, len(got), cap(f.rest), err)
+		}
+		r := userSays("q")
+		r.Stream = true
+		e := newCall(t, r, target(x.model)).reply(200, nil).Events(&endless{frame: x.frame})
+		if _, err := e.Next(); err != nil || e.codec != nil {
+			t.Errorf("%s: a codec of the SDK's is kept: %v", x.name, err)
+		}
+	}
+}
+
 // FuzzPlain reads a payload as each of the events that are known, and as a whole reply.
 func FuzzPlain(f *testing.F) {
 	for _, x := range append(plainEvents, otherEvents...) {

@@ -12,12 +12,12 @@ import (
 	"aisix/extproc/exchange/exchangetest"
 )
 
-// BenchmarkPiece is one piece of a streamed answer, in and out, within a deadline.
-func BenchmarkPiece(b *testing.B) {
+// pieces is an exchange whose answer has begun: once has a piece of it come in, and go out.
+func pieces(t testing.TB) (once func()) {
 	wire := func(m *extprocv3.ProcessingRequest) []byte {
 		out, err := proto.Marshal(m)
 		if err != nil {
-			b.Fatal(err)
+			t.Fatal(err)
 		}
 		return out
 	}
@@ -26,30 +26,44 @@ func BenchmarkPiece(b *testing.B) {
 		wire(exchangetest.ResponseHeaders(false, ":status", "200")),
 	}}
 	x := exchange.New(s)
-	defer x.Close()
+	t.Cleanup(func() { x.Close() })
 	if _, err := x.Header(background); err != nil {
-		b.Fatal(err)
+		t.Fatal(err)
 	}
 	if err := x.Forward(background, exchange.Request{Host: "bedrock", Path: "/", Egress: "tls"}); err != nil {
-		b.Fatal(err)
+		t.Fatal(err)
 	}
 	if _, err := x.Response(background); err != nil {
-		b.Fatal(err)
+		t.Fatal(err)
 	}
 	if err := x.Respond(200, nil); err != nil {
-		b.Fatal(err)
+		t.Fatal(err)
 	}
-	piece := [][]byte{wire(exchangetest.ResponseBody(bytes.Repeat([]byte("x"), 300), false))}
-	b.ReportAllocs()
-	for b.Loop() {
-		s.next = piece
+	message := [][]byte{wire(exchangetest.ResponseBody(bytes.Repeat([]byte("x"), 300), false))}
+	return func() {
+		s.next = message
 		_ = x.SetReadDeadline(time.Now().Add(time.Minute))
 		p, err := x.Piece()
-		if err != nil {
-			b.Fatal(err)
+		if err != nil || len(p) != 300 {
+			t.Fatalf("%d bytes, %v", len(p), err)
 		}
 		if _, err := x.Write(p); err != nil {
-			b.Fatal(err)
+			t.Fatal(err)
 		}
+	}
+}
+
+// BenchmarkPiece is one piece of a streamed answer, in and out, within a deadline.
+func BenchmarkPiece(b *testing.B) {
+	once := pieces(b)
+	b.ReportAllocs()
+	for b.Loop() {
+		once()
+	}
+}
+
+func TestPieceAllocates(t *testing.T) {
+	if n := testing.AllocsPerRun(100, pieces(t)); n > 0 {
+		t.Errorf("%.0f allocations", n)
 	}
 }
