@@ -6,6 +6,7 @@ import (
 	"io"
 	"net/http"
 	"os"
+	"slices"
 	"strings"
 	"time"
 
@@ -37,9 +38,11 @@ type reply struct {
 	body body
 }
 
-// body is read within a deadline that may be moved, as a net.Conn is.
+// body is read within a deadline that may be moved, as a net.Conn is; Piece gives what
+// Read would, without a copy.
 type body interface {
 	io.Reader
+	Piece() ([]byte, error)
 	SetReadDeadline(time.Time) error
 }
 
@@ -73,7 +76,7 @@ func (p passage) Do(ctx context.Context, s *bedrock.Signed) (*reply, error) {
 	case response.Local:
 		return nil, localFault(response)
 	}
-	return &reply{s.Reply(response.Status, response.Header.HTTP()), p.x}, nil
+	return &reply{s.Reply(response.Status, response.Header), p.x}, nil
 }
 
 // attempt is the second act: sign, send, wait for the head of the upstream's reply.
@@ -178,18 +181,35 @@ func undecodable(err error) error {
 // on after limit bytes.
 func (c *call) read(r *reply, limit int64) (body []byte, more bool, err error) {
 	_ = r.body.SetReadDeadline(c.budget.end)
-	read := int64(0)
-	body, err = io.ReadAll(&counted{r: io.LimitReader(r.body, limit+1), take: func(n int64) error {
-		if read += n; read > paidFor {
-			return c.take(n)
+	for {
+		piece, err := r.body.Piece()
+		n := int64(len(piece))
+		switch {
+		case n == 0:
+		case int64(len(body))+n <= paidFor:
+			c.held.Add(n) // makes others wait
+		default:
+			if full := c.take(n); full != nil {
+				return body, false, full
+			}
 		}
-		c.held.Add(n) // makes others wait
-		return nil
-	}})
-	if int64(len(body)) > limit {
-		return body[:limit], true, err
+		if body == nil {
+			body = slices.Clip(piece) // most come in one
+		} else {
+			if cap(body)-len(body) < len(piece) {
+				body = slices.Grow(body, len(body)+len(piece))
+			}
+			body = append(body, piece...)
+		}
+		switch {
+		case int64(len(body)) > limit:
+			return body[:limit], true, nil
+		case err == io.EOF:
+			return body, false, nil
+		case err != nil:
+			return body, false, err
+		}
 	}
-	return body, false, err
 }
 
 // budget is the time that a call has: all its attempts, and what comes of them.

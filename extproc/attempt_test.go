@@ -1,6 +1,7 @@
 package extproc
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"io"
@@ -81,6 +82,7 @@ func (w otherWay) Do(ctx context.Context, s *bedrock.Signed) (*reply, error) { r
 // still is a body without a clock.
 type still struct{ io.Reader }
 
+func (s still) Piece() ([]byte, error)        { b, err := io.ReadAll(s); return b, cmp.Or(err, io.EOF) }
 func (still) SetReadDeadline(time.Time) error { return nil }
 
 // An attempt is a value: whichever way it goes, the reply, its fault and what the

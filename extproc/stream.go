@@ -40,14 +40,14 @@ func (s *Server) stream(ctx context.Context, c *call, r *reply) error {
 		case err != nil:
 			return y.breakOff(ctx, err)
 		default:
-			silent = s.Now()
 			if err := y.append(batch); err != nil {
 				return y.breakOff(ctx, err)
 			}
 			if events.Buffered() {
 				continue // frames that came together go out together
 			}
-			y.idle(s.Now()) // frames may come and say nothing
+			silent = s.Now()
+			y.idle(silent) // frames may come and say nothing
 		}
 		if err := y.flush(); err != nil {
 			return err
@@ -120,13 +120,15 @@ func (y *relay) flush() error {
 	return err
 }
 
+var eventStreamHeader = keyValues(sse.Header())
+
 // promise tells the caller the headers, once.
 func (y *relay) promise() error {
 	c := y.c
 	if c.promised {
 		return nil
 	}
-	if err := c.x.Respond(http.StatusOK, append(c.headers(""), keyValues(sse.Header())...)); err != nil {
+	if err := c.x.Respond(http.StatusOK, append(c.headers(""), eventStreamHeader...)); err != nil {
 		return err
 	}
 	c.promise(http.StatusOK, y.s.Now())

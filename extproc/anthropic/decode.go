@@ -6,6 +6,7 @@ import (
 	"fmt"
 
 	"aisix/extproc/chat"
+	"aisix/extproc/plainjson"
 )
 
 // DecodeResponse gives the events of a whole answer, in the order in which a
@@ -14,22 +15,32 @@ import (
 // bedrock refuses.
 func DecodeResponse(body []byte) ([]chat.Event, error) {
 	var r reply
-	if err := json.Unmarshal(body, &r); err != nil {
-		return nil, fmt.Errorf("anthropic: decode response: %w", err)
+	p := plainjson.New(body)
+	if plainReply(&p, &r); !p.End() {
+		r = reply{}
+		if err := json.Unmarshal(body, &r); err != nil {
+			return nil, fmt.Errorf("anthropic: decode response: %w", err)
+		}
 	}
+	return r.events()
+}
+
+// events are a whole answer's.
+func (r *reply) events() ([]chat.Event, error) {
 	if r.Type == "error" && r.Error != nil {
 		return nil, r.Error
 	}
 	if r.Type != "message" {
 		return nil, errors.New("anthropic: decode response: not a message")
 	}
-	events := []chat.Event{chat.Start{ID: r.ID}}
+	events := make([]chat.Event, 0, 3+3*len(r.Content))
+	events = append(events, chat.Start{ID: r.ID})
 	for i, b := range r.Content {
-		start, known := startBlock(i, b)
+		started, known := startBlock(events, i, b)
 		if !known {
 			continue
 		}
-		events = append(events, start...)
+		events = started
 		if isTool(b.Type) {
 			events = append(events, chat.ToolDelta{Index: i, JSON: inputOf(b)})
 		}
@@ -44,10 +55,10 @@ func DecodeResponse(body []byte) ([]chat.Event, error) {
 	return events, nil
 }
 
-// startBlock opens a block and gives what it already holds, its tool input left
+// startBlock opens a block and appends what it already holds, its tool input left
 // out. Blocks of a kind that we do not carry (results of tools that the model
 // ran itself, and what is yet to come) are not known, and are not shown.
-func startBlock(i int, b replyBlock) (events []chat.Event, known bool) {
+func startBlock(events []chat.Event, i int, b replyBlock) (_ []chat.Event, known bool) {
 	switch b.Type {
 	case "text":
 		if b.Text != "" {
@@ -64,7 +75,7 @@ func startBlock(i int, b replyBlock) (events []chat.Event, known bool) {
 	case "server_tool_use", "mcp_tool_use":
 		events = append(events, chat.ToolStart{Index: i, ID: b.ID, Name: b.Name, Server: true})
 	default:
-		return nil, false
+		return events, false
 	}
 	return events, true
 }

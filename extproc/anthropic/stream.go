@@ -17,6 +17,7 @@ type EventDecoder struct {
 	reason    *string
 	sequence  *string
 	guardrail string
+	events    []chat.Event // what Decode gave last
 }
 
 // toolState is what an open tool block has had so far.
@@ -26,8 +27,19 @@ type toolState struct {
 }
 
 // Decode gives the events in one payload, none for a ping or a kind that we do
-// not know. An error event is an *Error; a payload that is not JSON is an error.
-func (d *EventDecoder) Decode(payload []byte) ([]chat.Event, error) {
+// not know; they are valid until the following call. An error event is an *Error; a
+// payload that is not JSON is an error.
+func (d *EventDecoder) Decode(payload []byte) (events []chat.Event, err error) {
+	events, plain := d.plainEvent(d.events[:0], payload)
+	if !plain {
+		events, err = d.anyEvent(d.events[:0], payload)
+	}
+	d.events = events
+	return events, err
+}
+
+// anyEvent is Decode for any payload.
+func (d *EventDecoder) anyEvent(dst []chat.Event, payload []byte) ([]chat.Event, error) {
 	var e streamEvent
 	if err := json.Unmarshal(payload, &e); err != nil {
 		return nil, fmt.Errorf("anthropic: decode event: %w", err)
@@ -35,26 +47,32 @@ func (d *EventDecoder) Decode(payload []byte) ([]chat.Event, error) {
 	if e.Guardrail != "" {
 		d.guardrail = e.Guardrail
 	}
+	if e.Type == "content_block_delta" {
+		return d.blockDelta(dst, e.Index, e.Delta), nil
+	}
+	return d.event(dst, e)
+}
+
+// event is what e means, which is no delta of a block.
+func (d *EventDecoder) event(dst []chat.Event, e streamEvent) ([]chat.Event, error) {
 	switch e.Type {
 	case "message_start":
-		return d.start(e), nil
+		return append(dst, d.start(e)...), nil
 	case "content_block_start":
-		return d.blockStart(e), nil
-	case "content_block_delta":
-		return d.blockDelta(e), nil
+		return append(dst, d.blockStart(e)...), nil
 	case "content_block_stop":
-		return d.blockStop(e), nil
+		return append(dst, d.blockStop(e)...), nil
 	case "message_delta":
-		return d.messageDelta(e), nil
+		return append(dst, d.messageDelta(e)...), nil
 	case "message_stop":
-		return d.messageStop(e), nil
+		return append(dst, d.messageStop(e)...), nil
 	case "error":
 		if e.Error == nil {
 			return nil, &Error{Type: "api_error", Message: "an error event without an error"}
 		}
 		return nil, e.Error
 	default: // ping, and what is yet to come
-		return nil, nil
+		return dst, nil
 	}
 }
 
@@ -70,7 +88,7 @@ func (d *EventDecoder) blockStart(e streamEvent) []chat.Event {
 		return nil
 	}
 	b := *e.ContentBlock
-	events, known := startBlock(e.Index, b)
+	events, known := startBlock(nil, e.Index, b)
 	switch {
 	case !known:
 		if d.unknown == nil {
@@ -90,31 +108,32 @@ func (d *EventDecoder) blockStart(e streamEvent) []chat.Event {
 	return events
 }
 
-func (d *EventDecoder) blockDelta(e streamEvent) []chat.Event {
-	if e.Delta == nil || d.unknown[e.Index] {
-		return nil
+// blockDelta is most of a stream.
+func (d *EventDecoder) blockDelta(dst []chat.Event, index int, x *delta) []chat.Event {
+	if x == nil || d.unknown[index] {
+		return dst
 	}
-	switch x := e.Delta; x.Type {
+	switch x.Type {
 	case "text_delta":
 		if x.Text != "" {
-			return []chat.Event{chat.TextDelta{Index: e.Index, Text: x.Text}}
+			return append(dst, chat.TextDelta{Index: index, Text: x.Text})
 		}
 	case "input_json_delta":
-		t := d.tools[e.Index]
+		t := d.tools[index]
 		if t != nil && x.PartialJSON != "" {
 			t.seen = true
-			return []chat.Event{chat.ToolDelta{Index: e.Index, JSON: x.PartialJSON}}
+			return append(dst, chat.ToolDelta{Index: index, JSON: x.PartialJSON})
 		}
 	case "thinking_delta":
 		if x.Thinking != "" {
-			return []chat.Event{chat.ThinkingDelta{Index: e.Index, Text: x.Thinking}}
+			return append(dst, chat.ThinkingDelta{Index: index, Text: x.Thinking})
 		}
 	case "signature_delta":
 		if x.Signature != "" {
-			return []chat.Event{chat.ThinkingDelta{Index: e.Index, Signature: x.Signature}}
+			return append(dst, chat.ThinkingDelta{Index: index, Signature: x.Signature})
 		}
 	}
-	return nil // empty deltas, citations, and what is yet to come
+	return dst // empty deltas, citations, and what is yet to come
 }
 
 func (d *EventDecoder) blockStop(e streamEvent) []chat.Event {

@@ -138,16 +138,20 @@ type delta struct {
 
 // usage counts tokens. A nil count was not told.
 type usage struct {
-	Input         *int `json:"input_tokens"`
-	Output        *int `json:"output_tokens"`
-	CacheRead     *int `json:"cache_read_input_tokens"`
-	CacheWrite    *int `json:"cache_creation_input_tokens"`
-	CacheCreation *struct {
-		OneHour *int `json:"ephemeral_1h_input_tokens"`
-	} `json:"cache_creation"`
-	OutputDetails *struct {
-		Thinking *int `json:"thinking_tokens"`
-	} `json:"output_tokens_details"`
+	Input         *int           `json:"input_tokens"`
+	Output        *int           `json:"output_tokens"`
+	CacheRead     *int           `json:"cache_read_input_tokens"`
+	CacheWrite    *int           `json:"cache_creation_input_tokens"`
+	CacheCreation *cacheCreation `json:"cache_creation"`
+	OutputDetails *outputDetails `json:"output_tokens_details"`
+}
+
+type cacheCreation struct {
+	OneHour *int `json:"ephemeral_1h_input_tokens"`
+}
+
+type outputDetails struct {
+	Thinking *int `json:"thinking_tokens"`
 }
 
 // invokeMetrics are Bedrock's own counts, which it adds to a stream's last event.

@@ -22,13 +22,16 @@ func conversation() *chat.Request {
 	return r
 }
 
+// wholes are whole replies.
+var wholes = []struct{ name, model, reply string }{
+	{"Converse", converseModel, `{"metrics":{"latencyMs":9},"output":{"message":{"role":"assistant","content":[{"text":"It rains."},{"toolUse":{"toolUseId":"t","name":"get_weather","input":{"city":"Oslo"}}}]}},"stopReason":"tool_use","usage":{"inputTokens":1,"outputTokens":2,"totalTokens":3}}`},
+	{"InvokeModel", claudeModel, `{"id":"msg_1","type":"message","role":"assistant","content":[{"type":"text","text":"It rains."},{"type":"tool_use","id":"t","name":"get_weather","input":{"city":"Oslo"}}],"stop_reason":"tool_use","usage":{"input_tokens":1,"output_tokens":2}}`},
+}
+
 // A whole call but for the network: check, tidy, encode, sign, decode.
 func BenchmarkWhole(b *testing.B) {
 	header := http.Header{"Content-Type": {"application/json"}}
-	for _, x := range []struct{ name, model, reply string }{
-		{"Converse", converseModel, `{"metrics":{"latencyMs":9},"output":{"message":{"role":"assistant","content":[{"text":"It rains."},{"toolUse":{"toolUseId":"t","name":"get_weather","input":{"city":"Oslo"}}}]}},"stopReason":"tool_use","usage":{"inputTokens":1,"outputTokens":2,"totalTokens":3}}`},
-		{"InvokeModel", claudeModel, `{"id":"msg_1","type":"message","role":"assistant","content":[{"type":"text","text":"It rains."},{"type":"tool_use","id":"t","name":"get_weather","input":{"city":"Oslo"}}],"stop_reason":"tool_use","usage":{"input_tokens":1,"output_tokens":2}}`},
-	} {
+	for _, x := range wholes {
 		b.Run(x.name, func(b *testing.B) {
 			r, to, reply := conversation(), target(x.model), []byte(x.reply)
 			b.ReportAllocs()
@@ -53,15 +56,47 @@ func BenchmarkWhole(b *testing.B) {
 	}
 }
 
-// One event of a stream: cut, check, decode.
-func BenchmarkEvent(b *testing.B) {
-	for _, x := range []struct {
+// The way down alone: what becomes of a whole reply.
+func BenchmarkReply(b *testing.B) {
+	header := http.Header{"Content-Type": {"application/json"}}
+	for _, x := range wholes {
+		b.Run(x.name, func(b *testing.B) {
+			s, err := newCall(b, userSays("q"), target(x.model)).Sign(token, signedAt)
+			if err != nil {
+				b.Fatal(err)
+			}
+			reply := []byte(x.reply)
+			b.ReportAllocs()
+			for b.Loop() {
+				events, err := s.Reply(200, header).Whole(reply)
+				if err != nil {
+					b.Fatal(err)
+				}
+				if _, err := chat.Collect(events); err != nil {
+					b.Fatal(err)
+				}
+			}
+		})
+	}
+}
+
+// deltas are frames that most of a stream is made of.
+func deltas(t testing.TB) []struct {
+	name, model string
+	frame       []byte
+} {
+	return []struct {
 		name, model string
 		frame       []byte
 	}{
-		{"ConverseStream", converseModel, frame(b, "event", "contentBlockDelta", `{"contentBlockIndex":0,"delta":{"text":" weather"},"p":"abcdefghijklm"}`)},
-		{"InvokeModelWithResponseStream", claudeModel, chunk(b, `{"type":"content_block_delta","index":0,"delta":{"type":"text_delta","text":" weather"}}`)},
-	} {
+		{"ConverseStream", converseModel, frame(t, "event", "contentBlockDelta", `{"contentBlockIndex":0,"delta":{"text":" weather"},"p":"abcdefghijklm"}`)},
+		{"InvokeModelWithResponseStream", claudeModel, chunk(t, `{"type":"content_block_delta","index":0,"delta":{"type":"text_delta","text":" weather"}}`)},
+	}
+}
+
+// One event of a stream: cut, check, decode.
+func BenchmarkEvent(b *testing.B) {
+	for _, x := range deltas(b) {
 		b.Run(x.name, func(b *testing.B) {
 			r := userSays("q")
 			r.Stream = true
@@ -77,11 +112,13 @@ func BenchmarkEvent(b *testing.B) {
 	}
 }
 
-// endless repeats one frame.
+// endless repeats one frame, in one piece.
 type endless struct {
 	frame []byte
 	r     bytes.Reader
 }
+
+func (e *endless) Piece() ([]byte, error) { return e.frame, nil }
 
 func (e *endless) Read(p []byte) (int, error) {
 	if e.r.Len() == 0 {

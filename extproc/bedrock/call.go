@@ -84,8 +84,12 @@ func (c *Call) Size() int64 { return int64(len(c.body)) }
 // model does not take.
 func (c *Call) Notes() []string { return c.notes }
 
-func mediaType(header http.Header) string {
-	t, _, err := mime.ParseMediaType(header.Get("Content-Type"))
+func mediaType(header Header) string {
+	value := header.Get("Content-Type")
+	if value == contentType || value == eventStreamType { // as it is, but for what is odd
+		return value
+	}
+	t, _, err := mime.ParseMediaType(value)
 	if err != nil {
 		return ""
 	}

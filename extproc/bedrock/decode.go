@@ -3,7 +3,6 @@ package bedrock
 import (
 	"encoding/base64"
 	"encoding/json"
-	"net/http"
 
 	"aisix/extproc/chat"
 
@@ -13,9 +12,17 @@ import (
 
 // converseReply decodes a whole Converse reply into the events that a stream
 // would have brought.
-func converseReply(header http.Header, body []byte) ([]chat.Event, error) {
+func converseReply(body []byte) ([]chat.Event, error) {
+	if events, ok := plainReply(body); ok {
+		return events, nil
+	}
+	return anyReply(body)
+}
+
+// anyReply decodes any whole Converse reply.
+func anyReply(body []byte) ([]chat.Event, error) {
 	var out bedrockruntime.ConverseOutput
-	if err := deserialize(converseSchema, header, body, &out); err != nil {
+	if err := deserialize(converseSchema, body, &out); err != nil {
 		return nil, undecodable(err)
 	}
 	message, ok := out.Output.(*types.ConverseOutputMemberMessage)
@@ -94,6 +101,8 @@ type converseStream struct {
 	redacted []byte
 	index    int  // the block that redacted is of
 	open     bool // there is one
+
+	events []chat.Event // what plain gave last
 }
 
 func (s *converseStream) decode(e any) ([]chat.Event, error) {

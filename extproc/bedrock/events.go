@@ -8,6 +8,8 @@ import (
 
 	"aisix/extproc/chat"
 	"aisix/extproc/fault"
+
+	"github.com/aws/smithy-go"
 )
 
 // maxNotes is after how many notes on one answer the operator knows enough.
@@ -17,8 +19,9 @@ const maxNotes = 16
 type Events struct {
 	reply   *Reply
 	frames  frameReader
-	codec   *eventCodec
-	decode  func(event any) ([]chat.Event, error)
+	decoder decoder
+	schema  *smithy.Schema // of the events
+	codec   *eventCodec    // nil before the first frame that is the SDK's to decode
 	ids     callIDs
 	tagged  tagged
 	restore restorer
@@ -27,7 +30,16 @@ type Events struct {
 	failed  error
 }
 
-// Next decodes one frame into its events, which may be none. It ends with io.EOF
+// decoder makes events of one operation's frames.
+type decoder interface {
+	// plain decodes a frame without the SDK; ok is false where that takes the SDK.
+	plain(frame []byte) (events []chat.Event, ok bool, err error)
+	// decode decodes what the SDK made of a frame.
+	decode(event any) ([]chat.Event, error)
+}
+
+// Next decodes one frame into its events, which may be none, and are valid until the
+// following call. It ends with io.EOF
 // after a stop reason and at a frame boundary only; any other end, an exception
 // frame, and a frame that can't be decoded are a *fault.Error that stays.
 // os.ErrDeadlineExceeded of the reader comes back as it is: call again, nothing
@@ -52,13 +64,9 @@ func (e *Events) Next() ([]chat.Event, error) {
 		return nil, e.fail(&fault.Error{Kind: fault.Transport, Status: http.StatusBadGateway,
 			Message: "the upstream connection broke", Err: err})
 	}
-	event, err := e.codec.decode(frame)
+	events, err := e.decode(frame)
 	if err != nil {
-		return nil, e.fail(e.reply.streamFault(err))
-	}
-	events, err := e.decode(event)
-	if err != nil {
-		return nil, e.fail(e.reply.decodeFault(err))
+		return nil, e.fail(err)
 	}
 	e.reply.call.model.attribute(events)
 	events, notes, err := e.stops.name(e.restore.events(e.tagged.events(e.ids.events(e.reply.call.model.counted(events))))) // last: it counts the calls that are the caller's
@@ -70,6 +78,25 @@ func (e *Events) Next() ([]chat.Event, error) {
 	}
 	if len(events) > 0 && len(e.tier) > 0 { // beside what is an answer, never alone
 		events, e.tier = append(e.tier, events...), nil
+	}
+	return events, nil
+}
+
+// decode gives what a frame says, as the service says it.
+func (e *Events) decode(frame []byte) ([]chat.Event, error) {
+	events, ok, err := e.decoder.plain(frame)
+	if !ok {
+		if e.codec == nil {
+			e.codec = newEventCodec(e.schema)
+		}
+		event, fault := e.codec.decode(frame)
+		if fault != nil {
+			return nil, e.reply.streamFault(fault)
+		}
+		events, err = e.decoder.decode(event)
+	}
+	if err != nil {
+		return nil, e.reply.decodeFault(err)
 	}
 	return events, nil
 }

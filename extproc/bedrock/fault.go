@@ -42,11 +42,14 @@ const (
 	maxExceptionName = 128
 )
 
+// none is the header of what comes inside a stream.
+var none Header = http.Header(nil)
+
 // requestID is AWS's request id of a reply, "" where it has none.
-func requestID(header http.Header) string { return header.Get("X-Amzn-Requestid") }
+func requestID(header Header) string { return header.Get("X-Amzn-Requestid") }
 
 // exceptionOf reads name and message; the header wins over the body.
-func exceptionOf(status int, header http.Header, body []byte) *Exception {
+func exceptionOf(status int, header Header, body []byte) *Exception {
 	e := &Exception{Status: status, RequestID: requestID(header)}
 	if len(body) > maxException {
 		body = nil
@@ -123,7 +126,7 @@ func (r *Reply) streamFault(err error) *fault.Error {
 		// Inside a stream a member's name may stand for the type's: validationException.
 		name = strings.ToUpper(name[:1]) + name[1:]
 	}
-	return r.fault(&Exception{Type: name, Message: api.ErrorMessage(), RequestID: r.RequestID()}, nil)
+	return r.fault(&Exception{Type: name, Message: api.ErrorMessage(), RequestID: r.RequestID()}, none)
 }
 
 // The three texts of a prompt that is too long.
@@ -223,7 +226,7 @@ func answerByStatus(s int) answer {
 }
 
 // fault is what the caller may see of e; e itself is for the log from here on.
-func (r *Reply) fault(e *Exception, header http.Header) *fault.Error {
+func (r *Reply) fault(e *Exception, header Header) *fault.Error {
 	e.Message = e.Message[:min(len(e.Message), redact.MaxInput+1)] // a longer one is not passed on
 	a, known := answers[e.Type]
 	if !known {
@@ -278,7 +281,7 @@ func hint(e *Exception) string {
 }
 
 // retryAfter relays a Retry-After that is one: whole seconds or an HTTP date.
-func retryAfter(header http.Header) string {
+func retryAfter(header Header) string {
 	v := strings.TrimSpace(header.Get("Retry-After"))
 	if n, err := strconv.Atoi(v); err == nil && n >= 0 {
 		return strconv.Itoa(max(n, 1))

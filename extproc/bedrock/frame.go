@@ -1,6 +1,7 @@
 package bedrock
 
 import (
+	"bytes"
 	"encoding/binary"
 	"errors"
 	"fmt"
@@ -21,12 +22,37 @@ const (
 // errFrame is a frame that can't be one: the stream is lost from there on.
 var errFrame = errors.New("malformed event stream frame")
 
-// frameReader cuts a byte stream into frames: a whole frame or nothing.
+// frameReader cuts a byte stream into frames: a whole frame or nothing. It copies no
+// frame that is in one piece, and keeps nothing where a frame ended with its piece: most
+// streams stand still most of the time.
 type frameReader struct {
-	r    io.Reader
-	buf  []byte // [at:] is read and not yet cut
-	at   int
-	done error // what ended the input
+	body pieceReader
+	rest []byte // read and not yet cut
+	ours bool   // rest is a copy of ours, which may grow
+	done error  // what ended the input
+}
+
+// pieceReader is a body in the pieces in which it comes, which are the caller's to keep. At
+// its end it is io.EOF.
+type pieceReader interface{ Piece() ([]byte, error) }
+
+// piecesOf is body in pieces: its own where it has some.
+func piecesOf(body io.Reader) pieceReader {
+	if p, ok := body.(pieceReader); ok {
+		return p
+	}
+	return &readPieces{r: body, buf: make([]byte, readSize)}
+}
+
+// readPieces are what a reader gives.
+type readPieces struct {
+	r   io.Reader
+	buf []byte
+}
+
+func (p *readPieces) Piece() ([]byte, error) {
+	n, err := p.r.Read(p.buf)
+	return bytes.Clone(p.buf[:n]), err
 }
 
 // next is the next whole frame, valid until the following call. At a clean end
@@ -34,22 +60,24 @@ type frameReader struct {
 // reader comes back as it is, and the call may be repeated: nothing is lost.
 func (f *frameReader) next() ([]byte, error) {
 	for {
-		n, err := frameLength(f.buf[f.at:])
+		n, err := frameLength(f.rest)
 		if err != nil {
 			return nil, err
 		}
-		if n > 0 && len(f.buf)-f.at >= n {
-			frame := f.buf[f.at : f.at+n]
-			f.at += n
+		if n > 0 && len(f.rest) >= n {
+			frame := f.rest[:n:n]
+			if f.rest = f.rest[n:]; len(f.rest) == 0 {
+				f.rest, f.ours = nil, false
+			}
 			return frame, checkFrame(frame)
 		}
 		if f.done != nil {
-			if len(f.buf) > f.at {
+			if len(f.rest) > 0 {
 				return nil, io.ErrUnexpectedEOF
 			}
 			return nil, f.done
 		}
-		if err := f.fill(n); err != nil {
+		if err := f.fill(); err != nil {
 			return nil, err
 		}
 	}
@@ -57,30 +85,29 @@ func (f *frameReader) next() ([]byte, error) {
 
 // buffered reports whether next needs no reading.
 func (f *frameReader) buffered() bool {
-	n, err := frameLength(f.buf[f.at:])
-	return err != nil || (n > 0 && len(f.buf)-f.at >= n)
+	n, err := frameLength(f.rest)
+	return err != nil || (n > 0 && len(f.rest) >= n)
 }
 
-// fill reads once, with room for a frame of n bytes. An end of input is kept in
-// done: bytes read together with it count first.
-func (f *frameReader) fill(n int) error {
-	if f.at > 0 {
-		f.buf = f.buf[:copy(f.buf, f.buf[f.at:])]
-		f.at = 0
+// fill reads one piece, behind what is left of those before. A length is only a promise:
+// room grows with what has come. An end of input is kept in done: bytes read together
+// with it count first.
+func (f *frameReader) fill() error {
+	piece, err := f.body.Piece()
+	switch {
+	case len(piece) == 0:
+	case len(f.rest) == 0:
+		f.rest, f.ours = piece, false
+	case f.ours:
+		f.rest = append(f.rest, piece...)
+	default:
+		f.rest, f.ours = append(f.rest[:len(f.rest):len(f.rest)], piece...), true
 	}
-	// A length is only a promise: room grows with what has come.
-	if want := min(max(n, readSize), 2*len(f.buf)+readSize); cap(f.buf) < want {
-		grown := make([]byte, len(f.buf), want)
-		copy(grown, f.buf)
-		f.buf = grown
-	}
-	got, err := f.r.Read(f.buf[len(f.buf):cap(f.buf)])
-	f.buf = f.buf[:len(f.buf)+got]
 	if err == io.EOF {
 		f.done = io.EOF
 		return nil
 	}
-	if got > 0 && err != nil {
+	if len(piece) > 0 && err != nil {
 		// The reader repeats a lasting error; a deadline may have passed by then.
 		return nil
 	}

@@ -141,12 +141,12 @@ func TestFramesThatCannotBe(t *testing.T) {
 
 // A length is only a promise: memory grows with what has come.
 func TestAHugeLengthCostsNothing(t *testing.T) {
-	f := frameReader{r: io.MultiReader(bytes.NewReader(prelude(maxFrame, 0)), bytes.NewReader(make([]byte, 1000)))}
+	f := frameReader{body: piecesOf(io.MultiReader(bytes.NewReader(prelude(maxFrame, 0)), bytes.NewReader(make([]byte, 1000))))}
 	if _, err := f.next(); err != io.ErrUnexpectedEOF {
 		t.Errorf("got %v", err)
 	}
-	if cap(f.buf) > 64<<10 {
-		t.Errorf("%d bytes set aside for %d that came", cap(f.buf), len(f.buf))
+	if cap(f.rest) > 64<<10 {
+		t.Errorf("%d bytes set aside for %d that came", cap(f.rest), len(f.rest))
 	}
 }
 
@@ -370,10 +370,10 @@ func FuzzFrames(f *testing.F) {
 	f.Add(prelude(maxFrame, 0), uint8(1))
 	f.Add(prelude(16, 0), uint8(200))
 	f.Fuzz(func(t *testing.T, s []byte, size uint8) {
-		whole := frameReader{r: bytes.NewReader(s)}
-		cut := frameReader{r: iotest.OneByteReader(bytes.NewReader(s))}
+		whole := frameReader{body: piecesOf(bytes.NewReader(s))}
+		cut := frameReader{body: piecesOf(iotest.OneByteReader(bytes.NewReader(s)))}
 		if size > 0 {
-			cut.r = &ragged{b: s, size: int(size)}
+			cut.body = piecesOf(&ragged{b: s, size: int(size)})
 		}
 		for {
 			a, errA := whole.next()

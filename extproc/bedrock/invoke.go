@@ -4,7 +4,6 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
-	"net/http"
 	"strings"
 
 	"aisix/extproc/anthropic"
@@ -15,7 +14,11 @@ import (
 	"github.com/aws/aws-sdk-go-v2/service/bedrockruntime/types"
 )
 
-const contentType = "application/json"
+// The media types of bodies.
+const (
+	contentType     = "application/json"
+	eventStreamType = "application/vnd.amazon.eventstream"
+)
 
 // encodeInvoke is the request of InvokeModel or InvokeModelWithResponseStream:
 // an Anthropic body, with Bedrock's knobs as headers.
@@ -68,13 +71,11 @@ func anthropicBody(p *prepared) ([]byte, error) {
 	return anthropic.EncodeRequest(&req, o)
 }
 
-// invokeReply decodes a whole answer of InvokeModel.
-func invokeReply(_ http.Header, body []byte) ([]chat.Event, error) {
-	return anthropic.DecodeResponse(body)
-}
-
 // invokeStream decodes the chunks of one InvokeModelWithResponseStream.
-type invokeStream struct{ decoder anthropic.EventDecoder }
+type invokeStream struct {
+	decoder anthropic.EventDecoder
+	chunk   []byte // to decode one in
+}
 
 func (s *invokeStream) decode(event any) ([]chat.Event, error) {
 	chunk, ok := event.(*types.PayloadPart)
@@ -95,7 +96,7 @@ func (r *Reply) decodeFault(err error) *fault.Error {
 	if !errors.As(err, &e) {
 		return undecodable(err)
 	}
-	return r.fault(&Exception{Type: anthropicTypes[e.Type], Message: e.Message, RequestID: r.RequestID(), Status: e.Status()}, nil)
+	return r.fault(&Exception{Type: anthropicTypes[e.Type], Message: e.Message, RequestID: r.RequestID(), Status: e.Status()}, none)
 }
 
 // anthropicTypes are AWS's names for Anthropic's errors; others go by status.

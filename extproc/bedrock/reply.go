@@ -6,6 +6,7 @@ import (
 	"net/http"
 	"strings"
 
+	"aisix/extproc/anthropic"
 	"aisix/extproc/bedrock/redact"
 	"aisix/extproc/chat"
 	"aisix/extproc/fault"
@@ -19,12 +20,19 @@ type Reply struct {
 	call   *Call
 	signed *Signed
 	status int
-	header http.Header
+	header Header
 	notes  []string
 }
 
-// Reply is the reply to s that begins with status and header.
-func (s *Signed) Reply(status int, header http.Header) *Reply {
+// Header is the head of a reply; names are in any case. An http.Header is one.
+type Header interface{ Get(name string) string }
+
+// Reply is the reply to s that begins with status and header, which is nil where there
+// is none.
+func (s *Signed) Reply(status int, header Header) *Reply {
+	if header == nil {
+		header = http.Header(nil)
+	}
 	return &Reply{call: s.call, signed: s, status: status, header: header}
 }
 
@@ -45,7 +53,7 @@ func (r *Reply) Notes() []string { return r.notes }
 // IsStream reports whether the reply is the event stream that was asked for. If
 // not, its body is to be read whole and given to Fault.
 func (r *Reply) IsStream() bool {
-	return r.OK() && mediaType(r.header) == "application/vnd.amazon.eventstream"
+	return r.OK() && mediaType(r.header) == eventStreamType
 }
 
 // Whole decodes the body of a whole reply. A status other than 200, an exception in
@@ -59,14 +67,14 @@ func (r *Reply) Whole(body []byte) ([]chat.Event, error) {
 			return nil, r.fault(e, r.header)
 		}
 	}
-	if mediaType(r.header) != "application/json" {
+	if mediaType(r.header) != contentType {
 		return nil, undecodable(&Exception{Type: "unexpected content type " + quote(r.header.Get("Content-Type")), RequestID: r.RequestID(), Status: r.status})
 	}
 	decode := converseReply
 	if r.call.invokes {
-		decode = invokeReply
+		decode = anthropic.DecodeResponse
 	}
-	events, err := decode(r.header, body)
+	events, err := decode(body)
 	if err != nil {
 		return nil, r.decodeFault(err)
 	}
@@ -77,16 +85,20 @@ func (r *Reply) Whole(body []byte) ([]chat.Event, error) {
 		return nil, r.decodeFault(err)
 	}
 	r.notes = append(r.notes, notes...)
-	return append(headerTier(r.header), events...), nil
+	if tier := headerTier(r.header); len(tier) > 0 {
+		events = append(tier, events...)
+	}
+	return events, nil
 }
 
-// Events reads the event stream body.
+// Events reads the event stream body: in its own pieces, where it has a method
+// Piece() ([]byte, error) beside Read.
 func (r *Reply) Events(body io.Reader) *Events {
-	e := &Events{reply: r, frames: frameReader{r: body}, ids: callIDs{answer: r.RequestID()}, tagged: newTagged(r.call.model.family.ThinkingTag), restore: r.restorer(), tier: headerTier(r.header)}
+	e := &Events{reply: r, frames: frameReader{body: piecesOf(body)}, ids: callIDs{answer: r.RequestID()}, tagged: newTagged(r.call.model.family.ThinkingTag), restore: r.restorer(), tier: headerTier(r.header)}
 	if r.call.invokes {
-		e.codec, e.decode = newEventCodec(schemas.ResponseStream), new(invokeStream).decode
+		e.schema, e.decoder = schemas.ResponseStream, new(invokeStream)
 	} else {
-		e.codec, e.decode = newEventCodec(schemas.ConverseStreamOutput), new(converseStream).decode
+		e.schema, e.decoder = schemas.ConverseStreamOutput, new(converseStream)
 	}
 	return e
 }

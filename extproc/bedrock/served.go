@@ -1,7 +1,6 @@
 package bedrock
 
 import (
-	"net/http"
 	"slices"
 
 	"aisix/extproc/chat"
@@ -19,8 +18,12 @@ func servedTier(t *types.ServiceTier) []chat.Event {
 }
 
 // headerTier is that of an answer of InvokeModel, which tells it in a header.
-func headerTier(header http.Header) []chat.Event {
-	return servedTier(&types.ServiceTier{Type: types.ServiceTierType(header.Get("X-Amzn-Bedrock-Service-Tier"))})
+func headerTier(header Header) []chat.Event {
+	tier := header.Get("X-Amzn-Bedrock-Service-Tier")
+	if tier == "" {
+		return nil
+	}
+	return servedTier(&types.ServiceTier{Type: types.ServiceTierType(tier)})
 }
 
 // counted makes input tokens chat's, without those of the cache, where the family

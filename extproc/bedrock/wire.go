@@ -17,7 +17,8 @@ import (
 
 // This file alone knows how the SDK's types become bytes and back: through the
 // service's exported schemas and the restJson1 protocol (bedrockruntime ≥
-// v1.63.0). Own structs would replace it and nothing else.
+// v1.63.0). plain.go reads the usual frames and answers without them; what it does not
+// read comes here.
 
 var (
 	converseSchema       = smithy.NewOperationSchema(schemas.Converse, schemas.ConverseRequest, schemas.ConverseResponse)
@@ -57,11 +58,11 @@ func serialize(op *smithy.OperationSchema, in smithy.Serializable) (wireRequest,
 	return w, nil
 }
 
-// deserialize decodes a 2xx reply into out.
-func deserialize(op *smithy.OperationSchema, header http.Header, body []byte, out smithy.Deserializable) error {
+// deserialize decodes a 2xx reply into out, which has no members that are headers.
+func deserialize(op *smithy.OperationSchema, body []byte, out smithy.Deserializable) error {
 	return whole.DeserializeResponse(context.Background(), op, bedrockruntime.TypeRegistry, &smithyhttp.Response{Response: &http.Response{
 		StatusCode:    http.StatusOK,
-		Header:        header,
+		Header:        http.Header{"Content-Type": {contentType}},
 		Body:          io.NopCloser(bytes.NewReader(body)),
 		ContentLength: int64(len(body)),
 	}}, out)

@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"slices"
 	"strings"
 )
 
@@ -21,12 +22,15 @@ var (
 //
 // The error is ErrNoStop or ErrNoUsage; the response then holds what came.
 func Collect(events []Event) (*Response, error) {
-	f := fold{open: map[int]*part{}, thought: -1}
+	f := fold{thought: -1}
 	for _, e := range events {
 		f.add(e)
 	}
-	for _, p := range f.parts {
+	for i, p := range f.parts {
 		if b := p.block(); b != nil {
+			if f.response.Blocks == nil {
+				f.response.Blocks = make([]Block, 0, len(f.parts)-i)
+			}
 			f.response.Blocks = append(f.response.Blocks, b)
 		}
 	}
@@ -56,9 +60,9 @@ func (u Usage) Update(later Usage) Usage {
 type fold struct {
 	response Response
 	parts    []*part
-	open     map[int]*part
-	thought  int   // index of the reasoning block that grows, or -1: there is one at a time
-	text     *part // the text block that grows
+	open     []*part // of these, the blocks that grow: one as a rule
+	thought  int     // index of the reasoning block that grows, or -1: there is one at a time
+	text     *part   // the text block that grows
 }
 
 type partKind int
@@ -73,10 +77,38 @@ const (
 // part is a block that grows.
 type part struct {
 	kind      partKind
+	index     int
 	start     ToolStart
-	text      strings.Builder // text, reasoning, redacted data, a tool's input
-	signature strings.Builder
+	text      pieces // text, reasoning, redacted data, a tool's input
+	signature pieces
 	publisher string
+}
+
+// pieces are a text that grows. One that came whole is not copied.
+type pieces struct {
+	first string
+	all   []byte // nil where there is only the first
+}
+
+func (p *pieces) add(s string) {
+	switch {
+	case s == "":
+	case p.all != nil:
+		p.all = append(p.all, s...)
+	case p.first == "":
+		p.first = s
+	default:
+		p.all = append(append(p.all, p.first...), s...)
+	}
+}
+
+func (p *pieces) empty() bool { return p.first == "" }
+
+func (p *pieces) String() string {
+	if p.all != nil {
+		return string(p.all)
+	}
+	return p.first
 }
 
 func (f *fold) add(e Event) {
@@ -88,20 +120,20 @@ func (f *fold) add(e Event) {
 		f.begin(e.Index, toolPart).start = e
 	case TextDelta:
 		f.endThought()
-		f.write(e.Index).text.WriteString(e.Text)
+		f.write(e.Index).text.add(e.Text)
 	case ToolDelta:
 		// A fragment without its start belongs to no call that could be answered.
-		if p := f.open[e.Index]; p != nil && p.kind == toolPart {
-			p.text.WriteString(e.JSON)
+		if p := f.at(e.Index); p != nil && p.kind == toolPart {
+			p.text.add(e.JSON)
 		}
 	case ThinkingDelta:
 		p := f.think(e.Index, thinkingPart)
-		p.text.WriteString(e.Text)
-		p.signature.WriteString(e.Signature)
+		p.text.add(e.Text)
+		p.signature.add(e.Signature)
 		p.by(e.Publisher)
 	case RedactedDelta:
 		p := f.think(e.Index, redactedPart)
-		p.text.WriteString(e.Data)
+		p.text.add(e.Data)
 		p.by(e.Publisher)
 	case Stop:
 		f.response.Stop = e.Reason
@@ -110,7 +142,7 @@ func (f *fold) add(e Event) {
 	case ServedTier:
 		f.response.Tier = e.Name
 	case BlockStop:
-		delete(f.open, e.Index)
+		f.close(e.Index)
 	default: // an event of a later version adds nothing
 	}
 }
@@ -118,7 +150,7 @@ func (f *fold) add(e Event) {
 // write is at for text. Text is read in the order in which it came, as a stream
 // shows it: a block that another one's text has interrupted goes on as a new one.
 func (f *fold) write(index int) *part {
-	if p := f.open[index]; p != nil && p.kind == textPart && p == f.text {
+	if p := f.at(index); p != nil && p.kind == textPart && p == f.text {
 		return p
 	}
 	f.text = f.begin(index, textPart)
@@ -133,30 +165,45 @@ func (f *fold) think(index int, kind partKind) *part {
 		f.endThought()
 	}
 	f.thought = index
-	return f.at(index, kind)
+	return f.of(index, kind)
 }
 
 func (f *fold) endThought() {
-	if p := f.open[f.thought]; p != nil && (p.kind == thinkingPart || p.kind == redactedPart) {
-		delete(f.open, f.thought)
+	if p := f.at(f.thought); p != nil && (p.kind == thinkingPart || p.kind == redactedPart) {
+		f.close(f.thought)
 	}
 	f.thought = -1
 }
 
-// at gives the block that a delta belongs to; one of another kind, or of a new
+// of gives the block that a delta belongs to; one of another kind, or of a new
 // index, opens a block.
-func (f *fold) at(index int, kind partKind) *part {
-	if p := f.open[index]; p != nil && p.kind == kind {
+func (f *fold) of(index int, kind partKind) *part {
+	if p := f.at(index); p != nil && p.kind == kind {
 		return p
 	}
 	return f.begin(index, kind)
 }
 
 func (f *fold) begin(index int, kind partKind) *part {
-	p := &part{kind: kind}
+	p := &part{kind: kind, index: index}
 	f.parts = append(f.parts, p)
-	f.open[index] = p
+	f.close(index)
+	f.open = append(f.open, p)
 	return p
+}
+
+// at is the open block of an index, nil where there is none.
+func (f *fold) at(index int) *part {
+	for _, p := range f.open {
+		if p.index == index {
+			return p
+		}
+	}
+	return nil
+}
+
+func (f *fold) close(index int) {
+	f.open = slices.DeleteFunc(f.open, func(p *part) bool { return p.index == index })
 }
 
 func (p *part) by(publisher string) {
@@ -168,12 +215,12 @@ func (p *part) by(publisher string) {
 func (p *part) block() Block {
 	switch p.kind {
 	case thinkingPart:
-		if p.text.Len() == 0 && p.signature.Len() == 0 {
+		if p.text.empty() && p.signature.empty() {
 			return nil
 		}
 		return Thinking{Text: p.text.String(), Signature: p.signature.String(), Publisher: p.publisher}
 	case redactedPart:
-		if p.text.Len() == 0 {
+		if p.text.empty() {
 			return nil
 		}
 		return Redacted{Data: p.text.String(), Publisher: p.publisher}

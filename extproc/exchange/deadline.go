@@ -9,12 +9,14 @@ import (
 // errDeadline is what a read past its deadline returns, as net.Conn's does.
 var errDeadline = os.ErrDeadlineExceeded
 
-// deadline is a point in time that may be moved while someone waits for it.
+// deadline is a point in time that may be moved while someone waits for it. A stream
+// moves it on with each event: that touches no timer, but for one that is due too late.
 type deadline struct {
 	mu      sync.Mutex
-	timer   *time.Timer
+	until   time.Time     // zero is none
+	timer   *time.Timer   // calls ring; nil before the first deadline
+	due     time.Time     // when it does, not after until; zero is never
 	expired chan struct{} // closed once the deadline is past; replaced when it is moved on
-	moves   int           // how often it was moved: which move the timer belongs to
 }
 
 func (d *deadline) init() { d.expired = make(chan struct{}) }
@@ -30,35 +32,58 @@ func (d *deadline) wait() <-chan struct{} {
 func (d *deadline) move(t time.Time) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	d.moves++
-	if d.timer != nil {
-		d.timer.Stop()
-		d.timer = nil
-	}
+	d.until = t
 	select {
 	case <-d.expired:
 		d.expired = make(chan struct{})
 	default:
 	}
-	if t.IsZero() {
-		return
+	if t.IsZero() || !d.due.IsZero() && !t.Before(d.due) {
+		return // ring sees what has become of it
 	}
-	after := time.Until(t)
-	if after <= 0 {
-		close(d.expired)
-		return
-	}
-	move := d.moves
-	d.timer = time.AfterFunc(after, func() {
-		d.mu.Lock()
-		defer d.mu.Unlock()
-		if d.moves == move { // else it was moved while this call waited for the lock
-			close(d.expired)
-		}
-	})
+	d.arm()
 }
 
-func (d *deadline) stop() { d.move(time.Time{}) }
+// arm has the timer ring at the deadline, or closes expired where that is past.
+func (d *deadline) arm() {
+	after := time.Until(d.until)
+	switch {
+	case after <= 0:
+		d.due = time.Time{}
+		close(d.expired)
+		return
+	case d.timer == nil:
+		d.timer = time.AfterFunc(after, d.ring)
+	default:
+		d.timer.Reset(after)
+	}
+	d.due = d.until
+}
+
+// ring is called when the timer is due, or was.
+func (d *deadline) ring() {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.due = time.Time{}
+	if d.until.IsZero() {
+		return
+	}
+	select {
+	case <-d.expired:
+	default:
+		d.arm()
+	}
+}
+
+func (d *deadline) stop() {
+	d.move(time.Time{})
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if d.timer != nil {
+		d.timer.Stop()
+		d.due = time.Time{}
+	}
+}
 
 // pace tells a body that drips from one that comes. It borrows the read deadline,
 // which belongs to the answer and is not in use before it.

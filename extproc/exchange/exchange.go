@@ -62,6 +62,7 @@ type Exchange struct {
 
 	phase   phase
 	aborted error
+	message message // the last of Envoy's: what is kept of it is kept elsewhere
 
 	// set by the first message
 	started  bool
@@ -85,6 +86,7 @@ type Exchange struct {
 	responseTrailers *trailers    // held, answered by the end of our answer
 	whole            *wholeAnswer // ours goes out as an immediate response, by Finish
 	heading          *answer      // the answer to the response's headers, until the first Write or Finish
+	sending          answer       // the piece that goes out: none waits
 	deadline         deadline
 }
 
@@ -121,6 +123,8 @@ func below(s extprocv3.ExternalProcessor_ProcessServer) stream {
 // reset is ErrReset with what gRPC said, for the log.
 func reset(err error) error { return fmt.Errorf("%w: %v", ErrReset, err) }
 
+var errClosed = reset(errors.New("closed"))
+
 // Context is done when Envoy has ended the stream, because the caller left, the
 // upstream broke off or all is over, and after Close. Its cause is an ErrReset.
 func (x *Exchange) Context() context.Context { return x.ctx }
@@ -138,7 +142,7 @@ func (x *Exchange) Close() error {
 	}
 	gone := x.ctx.Err() != nil
 	close(x.closed)
-	x.cancel(reset(errors.New("closed")))
+	x.cancel(errClosed)
 	x.deadline.stop()
 	switch {
 	case x.aborted != nil:
@@ -164,10 +168,10 @@ func (x *Exchange) Abort(err error) {
 	x.phase = phaseDone
 }
 
-// next waits for a message. A message that is already here wins over an ended
+// next waits for a message, which is valid until the following call. A message that is already here wins over an ended
 // context. expired may be nil.
 func (x *Exchange) next(ctx context.Context, expired <-chan struct{}) (*message, error) {
-	m := new(message)
+	m := &x.message
 	for {
 		ok, err := x.stream.Poll(m)
 		if err != nil {
@@ -188,7 +192,7 @@ func (x *Exchange) next(ctx context.Context, expired <-chan struct{}) (*message,
 			}
 			return nil, context.Cause(ctx)
 		case <-x.closed:
-			return nil, reset(errors.New("closed"))
+			return nil, errClosed
 		}
 	}
 	if !x.started {

@@ -68,6 +68,9 @@ func mutation(of kind, set []KeyValue, old Fields) *answer {
 			a.set = append(a.set, KeyValue{key, set[i].Value})
 		}
 	}
+	if len(old) > 0 {
+		a.remove = make([]string, 0, len(old))
+	}
 	for i, kv := range old {
 		// Envoy refuses to remove host and pseudo-headers, and finds no route for a
 		// request without x-forwarded-proto: that one is its routes' to remove.

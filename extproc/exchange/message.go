@@ -161,7 +161,7 @@ func (m *message) headers(b []byte) error {
 func (m *message) headerMap(b []byte) error {
 	all := string(b)
 	if m.fields == nil {
-		m.fields = make(Fields, 0, 24)
+		m.fields = make(Fields, 0, len(b)/40+4) // about as long as most are
 	}
 	for at := 0; at < len(b); {
 		header, after, err := nextField(b, at)
@@ -304,10 +304,9 @@ func (a *answer) Append(b []byte) []byte {
 	}
 	// The body first, since what it weighs has to be known before what holds it.
 	body := a.bodySize()
-	var inner [256]byte
-	common := inner[:0]
+	var common []byte
 	if len(a.set)+len(a.remove) > 0 {
-		common = nested(common, 2, a.mutation)
+		common = nested(make([]byte, 0, 512), 2, a.mutation)
 	}
 	size := len(common)
 	if a.bodyKind != sameBody {

@@ -63,9 +63,12 @@ func (x *Exchange) sendPieces(head *answer, of kind, body []byte, end bool) erro
 		last := n == len(body)
 		var piece *answer
 		if n > 0 || end {
-			piece = &answer{kind: of, bodyKind: streamedBody, body: body[:n], end: end && last}
+			x.sending = answer{kind: of, bodyKind: streamedBody, body: body[:n], end: end && last}
+			piece = &x.sending
 		}
-		if err := x.send(head, piece); err != nil || last {
+		err := x.send(head, piece)
+		x.sending.body = nil // its owner's again
+		if err != nil || last {
 			return err
 		}
 		head, body = nil, body[n:]

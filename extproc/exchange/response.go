@@ -90,42 +90,62 @@ func (x *Exchange) SetReadDeadline(t time.Time) error {
 // os.ErrDeadlineExceeded a passed deadline; ErrReset an end without end of
 // stream.
 func (x *Exchange) Read(p []byte) (int, error) {
-	if err := x.order("Read", phaseResponse, phaseWriting); err != nil {
+	if len(p) == 0 {
+		return 0, x.order("Read", phaseResponse, phaseWriting)
+	}
+	if err := x.fill(); err != nil {
 		return 0, err
 	}
-	if len(p) == 0 {
-		return 0, nil
+	n := copy(p, x.piece)
+	x.piece = x.piece[n:]
+	return n, nil
+}
+
+// Piece is Read without a copy: it gives what came of the body at once, which is the
+// caller's to keep. Errors are Read's.
+func (x *Exchange) Piece() ([]byte, error) {
+	if err := x.fill(); err != nil {
+		return nil, err
+	}
+	p := x.piece
+	x.piece = nil
+	return p, nil
+}
+
+// fill waits for a piece of the answer's body, unless one is at hand.
+func (x *Exchange) fill() error {
+	if err := x.order("Read", phaseResponse, phaseWriting); err != nil {
+		return err
 	}
 	for len(x.piece) == 0 {
 		if x.responseEnded {
-			return 0, io.EOF
+			return io.EOF
 		}
 		expired := x.deadline.wait()
 		select {
 		case <-expired:
-			return 0, errDeadline
+			return errDeadline
 		default:
 		}
 		m, err := x.next(x.ctx, expired)
 		if err != nil {
-			return 0, err
+			return err
 		}
 		switch m.kind {
 		case responseBody:
 			x.piece, x.responseEnded = m.body, m.end
+			m.body = nil // a stream may stand still for minutes
 		case responseTrailers:
 			x.responseTrailers = &trailers{m.fields}
 			x.responseEnded = true
 		case requestTrailers:
 			x.holdRequestTrailers(m)
 			if err := x.answerRequestTrailers(); err != nil {
-				return 0, err
+				return err
 			}
 		}
 	}
-	n := copy(p, x.piece)
-	x.piece = x.piece[n:]
-	return n, nil
+	return nil
 }
 
 // Buffered is how many bytes Read can give without waiting.

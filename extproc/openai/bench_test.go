@@ -49,6 +49,19 @@ func BenchmarkDecode(b *testing.B) {
 	}
 }
 
+func BenchmarkAnswer(b *testing.B) {
+	n := 7
+	r := &chat.Response{ID: "msg_1", Stop: chat.EndTurn, Usage: chat.Usage{Input: &n, Output: &n, CacheRead: &n, CacheWrite: &n},
+		Blocks: []chat.Block{chat.Text{Text: strings.Repeat("A line of an \"answer\".\n", 50)}}}
+	a, h := &asked{model: "m"}, chat.Heading{ID: "1", Created: time.Unix(7, 0)}
+	b.ReportAllocs()
+	for b.Loop() {
+		if _, err := a.Whole(h, r); err != nil {
+			b.Fatal(err)
+		}
+	}
+}
+
 func BenchmarkStream(b *testing.B) {
 	b.ReportAllocs()
 	s := (&asked{model: "m", usage: true}).Stream(chat.Heading{ID: "1", Created: time.Unix(7, 0)})

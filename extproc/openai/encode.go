@@ -75,16 +75,30 @@ type completionDetails struct {
 // reasoning as reasoning_content and, with what it takes to send it back, as
 // thinking_blocks.
 func (a *asked) Whole(h chat.Heading, r *chat.Response) ([]byte, error) {
+	c := a.completion(h, r)
+	size := 512 // of all but the texts
+	for _, b := range r.Blocks {
+		switch b := b.(type) {
+		case chat.Text:
+			size += len(b.Text) + len(b.Text)/16 // escapes
+		case chat.ToolUse:
+			size += len(b.Input) + len(b.Input)/4 + 128
+		}
+	}
+	return c.append(make([]byte, 0, size))
+}
+
+func (a *asked) completion(h chat.Heading, r *chat.Response) completion {
 	message := reply{Role: "assistant"}
-	var text, reasoning strings.Builder
+	var text, reasoning texts
 	var at place
 	for _, b := range r.Blocks {
 		switch b := b.(type) {
 		case chat.Text:
-			text.WriteString(b.Text)
+			text.add(b.Text)
 			at.text(b.Text)
 		case chat.Thinking:
-			reasoning.WriteString(b.Text)
+			reasoning.add(b.Text)
 			message.ThinkingBlocks = append(message.ThinkingBlocks, thinking(b, at))
 		case chat.Redacted:
 			message.ThinkingBlocks = append(message.ThinkingBlocks, redacted(b, at))
@@ -95,12 +109,12 @@ func (a *asked) Whole(h chat.Heading, r *chat.Response) ([]byte, error) {
 		}
 	}
 	// OpenAI has null only where there are calls and nothing is said; an answer of nothing is "".
-	message.ReasoningContent = reasoning.String()
-	if content := text.String(); content != "" || len(message.ToolCalls) == 0 {
+	message.ReasoningContent = reasoning.join()
+	if content := text.join(); content != "" || len(message.ToolCalls) == 0 {
 		message.Content = &content
 	}
 	reason := finishReason(r.Stop, len(message.ToolCalls))
-	return marshal(completion{
+	return completion{
 		ID:      answerID(h, r.ID),
 		Object:  "chat.completion",
 		Created: h.Created.Unix(),
@@ -108,7 +122,32 @@ func (a *asked) Whole(h chat.Heading, r *chat.Response) ([]byte, error) {
 		Choices: []choice{{Message: message, FinishReason: &reason}},
 		Usage:   newUsage(r.Usage),
 		Tier:    r.Tier,
-	})
+	}
+}
+
+// texts are joined with nothing between; one alone, as most are, is not copied.
+type texts struct {
+	one  string
+	more strings.Builder
+}
+
+func (t *texts) add(s string) {
+	switch {
+	case t.more.Len() > 0:
+		t.more.WriteString(s)
+	case t.one == "":
+		t.one = s
+	default:
+		t.more.WriteString(t.one)
+		t.more.WriteString(s)
+	}
+}
+
+func (t *texts) join() string {
+	if t.more.Len() > 0 {
+		return t.more.String()
+	}
+	return t.one
 }
 
 // newUsage counts as OpenAI does: cached tokens are in prompt_tokens, where Anthropic has them

@@ -140,13 +140,9 @@ func (s *stream) Finish(dst []byte) ([]byte, error) {
 	dst = sse.Close(append(dst, s.tail...))
 	// With no choices, as OpenAI has it: clients that look at choices[0] must test for it.
 	if s.asked.usage {
-		counts, err := marshal(newUsage(s.counts))
-		if err != nil {
-			return dst, err
-		}
+		counts := newUsage(s.counts)
 		dst = append(sse.Open(dst), s.head...)
-		dst = append(dst, `"choices":[],"usage":`...)
-		dst = append(dst, counts...)
+		dst = counts.append(append(dst, `"choices":[],"usage":`...))
 		dst = sse.Close(append(dst, '}'))
 	}
 	return sse.Data(dst, []byte("[DONE]")), nil

@@ -61,7 +61,8 @@ type stream struct {
 	want int    // its length
 
 	mu     sync.Mutex // after conn's, never before
-	queue  [][]byte   // whole messages that nobody has taken
+	queue  [][]byte   // whole messages, of which taken are
+	taken  int        // by the handler
 	over   error      // why no more will come
 	reset  bool       // nothing can be sent either
 	onEnd  func(error)
@@ -179,16 +180,27 @@ func (st *stream) receive(data []byte, size int) error {
 
 func (st *stream) complete() {
 	st.mu.Lock()
+	if st.taken > 0 && len(st.queue) == cap(st.queue) && st.taken >= len(st.queue)/2 {
+		n := copy(st.queue, st.queue[st.taken:])
+		clear(st.queue[n:])
+		st.queue, st.taken = st.queue[:n], 0
+	}
 	st.queue = append(st.queue, st.body)
 	st.mu.Unlock()
 	st.have, st.want, st.body = 0, 0, nil
 	st.signal()
 }
 
+// keptQueue is how many messages a stream that has none waiting keeps the room for.
+const keptQueue = 16
+
+// waiting is how many messages nobody has taken; st.mu is held.
+func (st *stream) waiting() int { return len(st.queue) - st.taken }
+
 // widen is what the peer must be let send for the message that is waited for to come
 // whole; st.mu is held.
 func (st *stream) widen() int {
-	if len(st.queue) > 0 || st.coming <= st.credit {
+	if st.waiting() > 0 || st.coming <= st.credit {
 		return 0
 	}
 	n := st.coming - st.credit
@@ -220,15 +232,18 @@ func (st *stream) refuse(compressed bool, size uint32) {
 // Poll takes the next message. The bytes of what it decodes are the message's own.
 func (st *stream) Poll(into any) (bool, error) {
 	st.mu.Lock()
-	if len(st.queue) == 0 {
+	if st.waiting() == 0 {
 		err := st.over
 		st.mu.Unlock()
 		return false, err
 	}
-	message := st.queue[0]
-	st.queue[0] = nil
-	if st.queue = st.queue[1:]; len(st.queue) == 0 {
-		st.queue = nil
+	message := st.queue[st.taken]
+	st.queue[st.taken] = nil
+	if st.taken++; st.waiting() == 0 { // its room is for those to come, unless they were very many
+		st.taken, st.queue = 0, st.queue[:0]
+		if cap(st.queue) > keptQueue {
+			st.queue = nil
+		}
 	}
 	st.back += len(message) + prefix
 	var grant int
