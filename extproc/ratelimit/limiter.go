@@ -252,10 +252,10 @@ func (l *Limiter) reserve(ctx context.Context, r *Reservation) (verdict, error) 
 	first := len(steps)
 	if l.cluster {
 		for i := range r.buckets {
-			steps = append(steps, l.reserveStep(r, r.buckets[i:i+1]))
+			steps = append(steps, l.reserveStep(r, r.buckets[i:i+1], due))
 		}
 	} else {
-		steps = append(steps, l.reserveStep(r, r.buckets))
+		steps = append(steps, l.reserveStep(r, r.buckets, due))
 	}
 	sent := l.o.Now()
 	cmds, err := l.deliver(ctx, steps)
@@ -276,7 +276,7 @@ func (l *Limiter) reserve(ctx context.Context, r *Reservation) (verdict, error) 
 	l.confirm(due)
 	l.learn(r.buckets, v)
 	l.mu.Unlock()
-	l.report(cmds[:first-len(due)])
+	l.report(cmds[:first])
 	if l.cluster && v.refused >= 0 {
 		l.undo(ctx, r, v)
 	}

@@ -59,6 +59,10 @@ func reserve(t testing.TB, l *Limiter, tokens int64, buckets ...Bucket) *Reserva
 	return r
 }
 
+// holding is how many reservations are open in Redis: the set of them holds one
+// member that is none (reserve.lua).
+func holding(c *redis.Client, s Scope) int64 { return c.ZCount(ctx, slotsKey(s), "(0", "+inf").Val() }
+
 func refused(t testing.TB, l *Limiter, tokens int64, limit string, buckets ...Bucket) *Rejection {
 	t.Helper()
 	_, err := l.Reserve(ctx, buckets, Amount{tokens})
