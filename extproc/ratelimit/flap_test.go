@@ -280,8 +280,8 @@ func TestFlappingUnderLoad(t *testing.T) {
 					refused.Add(1)
 					continue
 				}
-				if len(r.Headers()) != 6 {
-					t.Errorf("headers %v", r.Headers())
+				if len(headers(r)) != 6 {
+					t.Errorf("headers %v", headers(r))
 				}
 				admitted.Add(1)
 				r.Settle(Amount{7})

@@ -2,7 +2,6 @@ package ratelimit
 
 import (
 	"iter"
-	"net/http"
 	"slices"
 	"time"
 )
@@ -35,14 +34,12 @@ const (
 	telling                // this process; Redis is being told
 )
 
-// Headers are x-ratelimit-{limit,remaining,reset}-{requests,tokens}, each of the
-// limit with least left; absent where no limit applies.
-func (r *Reservation) Headers() http.Header {
-	h := http.Header{}
+// Headers calls f with x-ratelimit-{limit,remaining,reset}-{requests,tokens}, in this
+// order, each of the limit with least left; not with those where no limit applies.
+func (r *Reservation) Headers(f func(name, value string)) {
 	if r.verdict.used != nil {
-		set(h, r.verdict, r.buckets, func(_ int, l Limit) bool { return l.Unit != Slots })
+		each(least(r.verdict, r.buckets, func(_ int, l Limit) bool { return l.Unit != Slots }), f)
 	}
-	return h
 }
 
 // Settle gives the slots back and corrects the reserved amount to what the call
