@@ -252,7 +252,8 @@ func (s *Server) reserve(ctx context.Context, c *call) error {
 	if err != nil {
 		return c.limited(err)
 	}
-	c.reservation, c.limits = r, keyValues(r.Headers())
+	c.reservation, c.limits = r, make([]exchange.KeyValue, 0, 6)
+	r.Headers(func(name, value string) { c.limits = append(c.limits, exchange.KeyValue{Key: name, Value: value}) })
 	return nil
 }
 

@@ -173,7 +173,7 @@ func TestArriveReserveSettleLeave(t *testing.T) {
 	if err := l.flush(ctx); err != nil {
 		t.Fatal(err)
 	}
-	if held := c.ZCard(ctx, slotsKey(named("apikey:a"))).Val(); held != 0 || l.waiting != 0 {
+	if held := holding(c, named("apikey:a")); held != 0 || l.waiting != 0 {
 		t.Errorf("%d slots are held, %d settlements wait", held, l.waiting)
 	}
 }

@@ -92,6 +92,9 @@ func (l Limit) window(t time.Time) int64 {
 	return t.UnixMilli() / l.Window.Milliseconds()
 }
 
+// same reports whether two limits have one counter.
+func (l Limit) same(other Limit) bool { return l.Unit == other.Unit && l.Window == other.Window }
+
 // reset is how long from t until the limit's window ends.
 func (l Limit) reset(t time.Time) time.Duration {
 	if l.Window == 0 {

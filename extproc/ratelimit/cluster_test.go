@@ -54,7 +54,7 @@ func TestCluster(t *testing.T) {
 	key := of("apikey:a", resource.RateLimit{RPM: n(100), TPM: n(100), Concurrency: n(2)})
 	model := of("model:m", resource.RateLimit{RPD: n(2)})
 	r := reserve(t, l, 10, key, model)
-	if got := r.Headers().Get("x-ratelimit-remaining-requests"); got != "1" {
+	if got := headers(r).Get("x-ratelimit-remaining-requests"); got != "1" {
 		t.Errorf("remaining %s", got)
 	}
 	r.Settle(Amount{30})

@@ -252,13 +252,13 @@ func TestDoubtfulIsCountedOnce(t *testing.T) {
 	if got := counter(t, c, "apikey:a", "requests:86400"); got != 4 {
 		t.Errorf("Redis counts %d of 4", got)
 	}
-	if got := c.ZCard(ctx, slotsKey(named("apikey:a"))).Val(); got != 3 {
+	if got := holding(c, named("apikey:a")); got != 3 {
 		t.Errorf("%d slots are held, want 3", got)
 	}
 	for _, r := range held {
 		r.Settle(Amount{})
 	}
-	eventually(t, "no slot is left", func() bool { return c.ZCard(ctx, slotsKey(named("apikey:a"))).Val() == 0 })
+	eventually(t, "no slot is left", func() bool { return holding(c, named("apikey:a")) == 0 })
 }
 
 // Many calls at a time while the way to Redis breaks again and again: all that
@@ -280,8 +280,8 @@ func TestFlappingUnderLoad(t *testing.T) {
 					refused.Add(1)
 					continue
 				}
-				if len(r.Headers()) != 6 {
-					t.Errorf("headers %v", r.Headers())
+				if len(headers(r)) != 6 {
+					t.Errorf("headers %v", headers(r))
 				}
 				admitted.Add(1)
 				r.Settle(Amount{7})

@@ -61,7 +61,7 @@ const grace = 10 * time.Minute
 // Options are a Limiter's; the zero value has defaults for all.
 type Options struct {
 	OnFailure string        // Local (default), Open or Closed
-	Timeout   time.Duration // longest wait for Redis in Reserve; default 250 ms
+	Timeout   time.Duration // longest round trip of Reserve, which waits for no more than two; default 250 ms
 	SlotTTL   time.Duration // life of a reservation whose process died; default 30 s
 	Linger    time.Duration // how long a settlement that nobody waits for may wait for company; default 50 ms
 	Probe     time.Duration // how often an absent Redis is tried; default 250 ms
@@ -94,6 +94,10 @@ type Limiter struct {
 	stopped  chan struct{}
 	closing  sync.Once
 	teller   sync.Mutex // held by who tells
+
+	flights sync.Mutex
+	flying  int       // round trips that reserve
+	queue   []*errand // that wait for the next one
 
 	mu    sync.Mutex
 	away  bool
@@ -243,42 +247,35 @@ func (l *Limiter) conclude(r *Reservation, v verdict, s state) (*Reservation, er
 }
 
 // reserve asks Redis. What is still to be settled in the same buckets goes
-// ahead in the same round trip: a caller that comes straight back finds its slot
+// along in the same round trip: a caller that comes straight back finds its slot
 // free and its tokens counted.
 func (l *Limiter) reserve(ctx context.Context, r *Reservation) (verdict, error) {
-	ctx, cancel := context.WithTimeout(ctx, l.o.Timeout)
-	defer cancel()
-	steps, due := l.ahead(r.buckets)
-	first := len(steps)
-	if l.cluster {
-		for i := range r.buckets {
-			steps = append(steps, l.reserveStep(r, r.buckets[i:i+1]))
-		}
-	} else {
-		steps = append(steps, l.reserveStep(r, r.buckets))
+	if ctx.Err() != nil {
+		return verdict{}, context.Cause(ctx)
 	}
-	sent := l.o.Now()
-	cmds, err := l.deliver(ctx, steps)
+	e := &errand{r: r}
+	l.fly(e)
 	var v verdict
+	err := e.err
 	if err == nil {
-		if v, err = join(steps[first:], cmds[first:]); err != nil {
+		if v, err = join(e.steps[e.ahead:], e.cmds[e.ahead:]); err != nil {
 			err = &bucketError{err}
 		}
 	}
 	l.mu.Lock()
 	if err != nil {
-		l.stranded(due)
+		l.stranded(e.due)
 		l.mu.Unlock()
 		return verdict{}, err
 	}
 	l.late = 0
-	l.heard.redis, l.heard.ours = v.at, sent
-	l.confirm(due)
+	l.heard.redis, l.heard.ours = v.at, e.sent
+	l.confirm(e.due)
 	l.learn(r.buckets, v)
 	l.mu.Unlock()
-	l.report(cmds[:first-len(due)])
+	l.report(e.cmds[:e.ahead])
 	if l.cluster && v.refused >= 0 {
-		l.undo(ctx, r, v)
+		l.undo(r, v)
 	}
 	return v, nil
 }
@@ -314,7 +311,7 @@ func join(steps []step, cmds []*redis.Cmd) (verdict, error) {
 
 // undo takes r back from single buckets of a cluster that admitted it while
 // another refused. Those that refused do not know it.
-func (l *Limiter) undo(ctx context.Context, r *Reservation, v verdict) {
+func (l *Limiter) undo(r *Reservation, v verdict) {
 	r.verdict.at = v.at
 	l.takeBack(r)
 	steps, due := make([]step, len(r.buckets)), make([]settlement, len(r.buckets))
@@ -322,7 +319,7 @@ func (l *Limiter) undo(ctx context.Context, r *Reservation, v verdict) {
 		due[i] = settlement{r, i}
 		steps[i] = l.settleStep(due[i])
 	}
-	if _, err := l.deliver(ctx, steps); err == nil { // else the flusher goes on trying
+	if _, err := l.deliver(until{context.Background(), time.Now().Add(l.o.Timeout)}, steps); err == nil { // else the flusher goes on trying
 		l.mu.Lock()
 		l.confirm(due)
 		l.mu.Unlock()

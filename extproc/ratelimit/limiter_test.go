@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"log/slog"
+	"net/http"
 	"strconv"
 	"strings"
 	"sync"
@@ -55,9 +56,20 @@ func reserve(t testing.TB, l *Limiter, tokens int64, buckets ...Bucket) *Reserva
 	if err != nil {
 		t.Fatalf("Reserve: %v", err)
 	}
-	r.Headers() // as every caller does, which the race detector is to see
+	headers(r) // as every caller does, which the race detector is to see
 	return r
 }
+
+// headers are the reservation's, as its caller's answer has them.
+func headers(r *Reservation) http.Header {
+	h := http.Header{}
+	r.Headers(h.Set)
+	return h
+}
+
+// holding is how many reservations are open in Redis: the set of them holds one
+// member that is none (reserve.lua).
+func holding(c *redis.Client, s Scope) int64 { return c.ZCount(ctx, slotsKey(s), "(0", "+inf").Val() }
 
 func refused(t testing.TB, l *Limiter, tokens int64, limit string, buckets ...Bucket) *Rejection {
 	t.Helper()
@@ -175,10 +187,10 @@ func TestSettleCorrectsOnce(t *testing.T) {
 	l.settle(r) // as after a lost answer
 	l.mu.Unlock()
 	next := reserve(t, l, 0, b)
-	if got := next.Headers().Get("x-ratelimit-remaining-tokens"); got != "930" {
+	if got := headers(next).Get("x-ratelimit-remaining-tokens"); got != "930" {
 		t.Errorf("remaining tokens %s", got)
 	}
-	if got := next.Headers().Get("x-ratelimit-remaining-requests"); got != "8" {
+	if got := headers(next).Get("x-ratelimit-remaining-requests"); got != "8" {
 		t.Errorf("remaining requests %s", got)
 	}
 }
@@ -217,8 +229,8 @@ func absent(t testing.TB) *redis.Client {
 
 func TestPolicies(t *testing.T) {
 	b := of("apikey:a", resource.RateLimit{RPM: n(0)})
-	if r := reserve(t, limiter(t, absent(t), Options{OnFailure: Open}), 1, b); len(r.Headers()) != 0 {
-		t.Errorf("headers %v", r.Headers())
+	if r := reserve(t, limiter(t, absent(t), Options{OnFailure: Open}), 1, b); len(headers(r)) != 0 {
+		t.Errorf("headers %v", headers(r))
 	}
 	r := refused(t, limiter(t, absent(t), Options{OnFailure: Closed}), 1, "", b)
 	if r.Fault.Status != 503 || r.Fault.Kind != fault.LimitsUnavailable {

@@ -14,7 +14,7 @@ func TestSettlementRidesAlong(t *testing.T) {
 	c := redistest.Start(t).Client()
 	l := limiter(t, c, Options{Linger: time.Hour, Probe: time.Hour})
 	b := of("apikey:a", resource.RateLimit{RPM: n(1 << 40), TPD: n(1 << 40)})
-	open := func() int64 { return c.ZCard(ctx, slotsKey(named("apikey:a"))).Val() }
+	open := func() int64 { return holding(c, named("apikey:a")) }
 	reserve(t, l, 5, b).Settle(Amount{7})
 	if open() != 1 || len(l.wake) > 0 {
 		t.Errorf("%d open, woken %d times: it did not linger", open(), len(l.wake))
@@ -37,7 +37,7 @@ func TestSettlementLingersNotForEver(t *testing.T) {
 	c := redistest.Start(t).Client()
 	l := limiter(t, c, Options{Linger: time.Millisecond, Probe: time.Hour})
 	reserve(t, l, 5, of("apikey:a", resource.RateLimit{TPD: n(1 << 40)})).Settle(Amount{7})
-	eventually(t, "settled", func() bool { return c.ZCard(ctx, slotsKey(named("apikey:a"))).Val() == 0 })
+	eventually(t, "settled", func() bool { return holding(c, named("apikey:a")) == 0 })
 }
 
 // What somebody may be waiting for goes out at once: a slot, a window that is nearly
@@ -57,7 +57,7 @@ func TestPressingSettlementGoesAtOnce(t *testing.T) {
 	} {
 		b := of("apikey:"+name, test.limit)
 		reserve(t, l, test.reserved, b).Settle(Amount{test.used})
-		eventually(t, name, func() bool { return c.ZCard(ctx, slotsKey(b.Scope)).Val() == 0 })
+		eventually(t, name, func() bool { return holding(c, b.Scope) == 0 })
 	}
 }
 

@@ -75,7 +75,7 @@ func TestLateIsNotAwayUntilItRepeats(t *testing.T) {
 	// What the frozen server took after all is given back.
 	eventually(t, "no slot is left", func() bool {
 		_ = l.flush(ctx)
-		return c.ZCard(ctx, slotsKey(named("apikey:a"))).Val() == 0
+		return holding(c, named("apikey:a")) == 0
 	})
 	if log.count("Redis is away") != 1 || log.count("Redis is back") != 1 {
 		t.Errorf("log: %s", log.b.String())

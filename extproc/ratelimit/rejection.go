@@ -40,7 +40,7 @@ func rejection(buckets []bucket, v verdict) *Rejection {
 		message = fmt.Sprintf("Rate limit reached for %s: limit %s is 0, which blocks all requests.", b.Scope.words(), limit.Name)
 	}
 	h := http.Header{}
-	set(h, v, buckets, func(i int, _ Limit) bool { return i == v.refused })
+	each(least(v, buckets, func(i int, _ Limit) bool { return i == v.refused }), h.Set)
 	return &Rejection{
 		Fault:   &fault.Error{Kind: fault.RateLimited, Status: http.StatusTooManyRequests, Message: message, RetryAfter: seconds},
 		Headers: h, Scope: b.Scope, Limit: limit.Name,
@@ -94,15 +94,16 @@ func unavailable(cause error) *Rejection {
 	}}
 }
 
-// set writes the x-ratelimit headers as OpenAI sends them: for requests and for
-// tokens, of the limit with least left among those that pick takes. A
-// concurrency limit shows only where it refused.
-func set(h http.Header, v verdict, buckets []bucket, pick func(place int, l Limit) bool) {
-	type row struct {
-		limit, remaining int64
-		reset            time.Duration
-	}
-	var least [2]*row
+// row is what the x-ratelimit headers tell of one unit.
+type row struct {
+	told             bool
+	limit, remaining int64
+	reset            time.Duration
+}
+
+// least are the rows of requests and of tokens, as OpenAI sends them: of the limit with
+// least left among those that pick takes. A concurrency limit shows only where it refused.
+func least(v verdict, buckets []bucket, pick func(place int, l Limit) bool) (rows [2]row) {
 	place := -1
 	for _, b := range buckets {
 		for _, limit := range b.Limits {
@@ -113,17 +114,37 @@ func set(h http.Header, v verdict, buckets []bucket, pick func(place int, l Limi
 			if limit.Unit == Tokens {
 				unit = 1
 			}
-			r := &row{limit.Max, max(0, limit.Max-v.used[place]), limit.reset(v.at)}
-			if l := least[unit]; l == nil || r.remaining < l.remaining || r.remaining == l.remaining && r.reset > l.reset {
-				least[unit] = r
+			r := row{true, limit.Max, max(0, limit.Max-v.used[place]), limit.reset(v.at)}
+			if l := rows[unit]; !l.told || r.remaining < l.remaining || r.remaining == l.remaining && r.reset > l.reset {
+				rows[unit] = r
 			}
 		}
 	}
-	for unit, name := range []string{"Requests", "Tokens"} {
-		if r := least[unit]; r != nil {
-			h.Set("X-Ratelimit-Limit-"+name, strconv.FormatInt(r.limit, 10))
-			h.Set("X-Ratelimit-Remaining-"+name, strconv.FormatInt(r.remaining, 10))
-			h.Set("X-Ratelimit-Reset-"+name, r.reset.String())
+	return rows
+}
+
+// headerNames are the x-ratelimit headers, by what they tell and of which unit, in the
+// order of the alphabet.
+var headerNames = [3][2]string{
+	{"x-ratelimit-limit-requests", "x-ratelimit-limit-tokens"},
+	{"x-ratelimit-remaining-requests", "x-ratelimit-remaining-tokens"},
+	{"x-ratelimit-reset-requests", "x-ratelimit-reset-tokens"},
+}
+
+// each calls f with each header of the rows.
+func each(rows [2]row, f func(name, value string)) {
+	for what, names := range headerNames {
+		for unit, name := range names {
+			r := rows[unit]
+			switch {
+			case !r.told:
+			case what == 0:
+				f(name, strconv.FormatInt(r.limit, 10))
+			case what == 1:
+				f(name, strconv.FormatInt(r.remaining, 10))
+			default:
+				f(name, r.reset.String())
+			}
 		}
 	}
 }

@@ -43,7 +43,7 @@ func TestHeaders(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			l := limiter(t, absent(t), Options{Now: fixed(noon)})
 			got := map[string]string{}
-			for k, v := range reserve(t, l, 100, test.buckets...).Headers() {
+			for k, v := range headers(reserve(t, l, 100, test.buckets...)) {
 				got[k] = v[0]
 			}
 			want := map[string]string{}

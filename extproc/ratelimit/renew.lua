@@ -7,7 +7,7 @@
 -- Returns the names that were gone.
 local time = redis.call('TIME')
 local now = tonumber(time[1]) * 1000 + math.floor(tonumber(time[2]) / 1000)
-redis.call('ZREMRANGEBYSCORE', KEYS[1], '-inf', now - tonumber(ARGV[2])) -- first, as reserve.lua
+redis.call('ZREMRANGEBYSCORE', KEYS[1], 0, now - tonumber(ARGV[2])) -- first, as reserve.lua
 local gone = {}
 for i = 4, #ARGV do
   local here = redis.call('ZSCORE', KEYS[1], ARGV[i])

@@ -104,7 +104,7 @@ func (l *Limiter) counts(ctx context.Context) error {
 	r.buckets[0].keys = l.tally(nobody.Scope).keys
 	repair := l.repairStep(r.buckets)
 	l.mu.Unlock()
-	cmds, err := run(ctx, l.redis, []step{repair, l.reserveStep(r, r.buckets), l.settleStep(settlement{r, 0})})
+	cmds, err := run(ctx, l.redis, []step{repair, l.reserveStep(r, r.buckets, nil), l.settleStep(settlement{r, 0})})
 	if err != nil {
 		return err
 	}

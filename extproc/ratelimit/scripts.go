@@ -5,6 +5,7 @@ import (
 	_ "embed"
 	"errors"
 	"fmt"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -89,9 +90,10 @@ func isReply(err error) bool {
 	return errors.As(err, &reply)
 }
 
-// reserveStep reserves r in the buckets, some or all of its own.
-func (l *Limiter) reserveStep(r *Reservation, buckets []bucket) step {
-	s := step{script: reserveScript, buckets: buckets, keys: make([]string, 0, 2*len(buckets)), args: make([]any, 0, 3+len(buckets))}
+// reserveStep reserves r in the buckets, some or all of its own, after those of due that
+// are in them were settled.
+func (l *Limiter) reserveStep(r *Reservation, buckets []bucket, due []settlement) step {
+	s := step{script: reserveScript, buckets: buckets, keys: make([]string, 0, 2*len(buckets)), args: make([]any, 0, 3+len(buckets)+3*len(due))}
 	s.args = append(s.args, r.member, l.life, l.grace)
 	for _, b := range buckets {
 		s.keys = append(s.keys, b.keys...)
@@ -105,19 +107,40 @@ func (l *Limiter) reserveStep(r *Reservation, buckets []bucket) step {
 		}
 		s.args = append(s.args, limits)
 	}
+	for _, over := range due {
+		place := 0
+		for i, b := range buckets {
+			if b.Scope == over.bucketOf().Scope {
+				s.args = append(s.args, i+1, over.r.member, over.appendPlaced(nil, b.Limits, place))
+			}
+			place += len(b.Limits)
+		}
+	}
 	return s
 }
 
 func (l *Limiter) settleStep(s settlement) step {
-	r := s.r
-	buckets := r.buckets[s.bucket : s.bucket+1]
+	buckets := s.r.buckets[s.bucket : s.bucket+1]
 	var corrections []byte
-	for _, limit := range buckets[0].Limits {
-		if by := r.correction(limit); by != 0 && limit.Unit != Slots {
-			corrections = appendChange(corrections, limit, r.verdict.at, by)
-		}
+	for limit, by := range s.corrections() {
+		corrections = appendChange(corrections, limit, s.r.verdict.at, by)
 	}
-	return step{settleScript, buckets, buckets[0].keys, []any{r.member, corrections}}
+	return step{settleScript, buckets, buckets[0].keys, []any{s.r.member, corrections}}
+}
+
+// appendPlaced writes the settlement's corrections as reserve.lua reads them, by the
+// places that limits have, which hold all that are corrected (within).
+func (s settlement) appendPlaced(b []byte, limits []Limit, before int) []byte {
+	for limit, by := range s.corrections() {
+		place := slices.IndexFunc(limits, limit.same)
+		b = strconv.AppendInt(b, int64(before+place+1), 10)
+		b = append(b, ' ')
+		b = strconv.AppendInt(b, limit.window(s.r.verdict.at), 10)
+		b = append(b, ' ')
+		b = strconv.AppendInt(b, by, 10)
+		b = append(b, ' ')
+	}
+	return b
 }
 
 func (l *Limiter) tellStep(p *post) step {

@@ -1,7 +1,7 @@
 package ratelimit
 
 import (
-	"net/http"
+	"iter"
 	"slices"
 	"time"
 )
@@ -34,14 +34,12 @@ const (
 	telling                // this process; Redis is being told
 )
 
-// Headers are x-ratelimit-{limit,remaining,reset}-{requests,tokens}, each of the
-// limit with least left; absent where no limit applies.
-func (r *Reservation) Headers() http.Header {
-	h := http.Header{}
+// Headers calls f with x-ratelimit-{limit,remaining,reset}-{requests,tokens}, in this
+// order, each of the limit with least left; not with those where no limit applies.
+func (r *Reservation) Headers(f func(name, value string)) {
 	if r.verdict.used != nil {
-		set(h, r.verdict, r.buckets, func(_ int, l Limit) bool { return l.Unit != Slots })
+		each(least(r.verdict, r.buckets, func(_ int, l Limit) bool { return l.Unit != Slots }), f)
 	}
-	return h
 }
 
 // Settle gives the slots back and corrects the reserved amount to what the call
@@ -89,6 +87,29 @@ func (r *Reservation) Settle(used Amount) {
 type settlement struct {
 	r      *Reservation
 	bucket int
+}
+
+func (s settlement) bucketOf() bucket { return s.r.buckets[s.bucket] }
+
+// corrections are the limits whose counters the settlement changes, and by how much.
+func (s settlement) corrections() iter.Seq2[Limit, int64] {
+	return func(yield func(Limit, int64) bool) {
+		for _, limit := range s.bucketOf().Limits {
+			if by := s.r.correction(limit); by != 0 && limit.Unit != Slots && !yield(limit, by) {
+				return
+			}
+		}
+	}
+}
+
+// within reports whether all that is corrected is among limits.
+func (s settlement) within(limits []Limit) bool {
+	for limit := range s.corrections() {
+		if !slices.ContainsFunc(limits, limit.same) {
+			return false
+		}
+	}
+	return true
 }
 
 // correction is what the settlement adds to what limit counts.
@@ -185,8 +206,8 @@ func (l *Limiter) poke() {
 }
 
 // ahead is what goes before a reservation in the buckets: counters that Redis may
-// have lost while it was away, then what is to be settled, the oldest first. That
-// stays until confirmed: sent twice is settled once.
+// have lost while it was away; and what goes along with it: what is to be settled, the
+// oldest first. That stays until confirmed: sent twice is settled once.
 func (l *Limiter) ahead(buckets []bucket) (steps []step, due []settlement) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -202,11 +223,9 @@ func (l *Limiter) ahead(buckets []bucket) (steps []step, due []settlement) {
 			t.underway = 0
 		}
 		n := min(t.underway+ride, len(t.due))
-		due = append(due, t.due[t.underway:n]...)
-		t.underway = n
-	}
-	for _, s := range due {
-		steps = append(steps, l.settleStep(s))
+		for ; t.underway < n && t.due[t.underway].within(buckets[i].Limits); t.underway++ {
+			due = append(due, t.due[t.underway])
+		}
 	}
 	return steps, due
 }

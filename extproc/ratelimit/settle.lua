@@ -14,11 +14,13 @@ for field, window, add in string.gmatch(ARGV[2], '(%S+) %d+ (%d+) (%-?%d+)') do
     if not of or #is > 16 then return redis.error_reply('BADCOUNT in a hash of counters') end
     if of == window then
       write[#write + 1] = field
-      write[#write + 1] = string.format('%s:%.0f', window, math.min(math.max(0, is + add), 9007199254740991))
+      write[#write + 1] = string.format('%s:%d', window, math.min(math.max(0, is + add), 9007199254740991))
     end
   end
 end
-redis.call('ZREMRANGEBYSCORE', KEYS[2], '-inf', '-inf') -- first, as reserve.lua
-if #write > 0 then redis.call('HSET', KEYS[1], unpack(write)) end
+if #write > 0 then
+  redis.call('ZREMRANGEBYSCORE', KEYS[2], '-inf', '-inf') -- a Redis without memory takes the rest then (begin in reserve.lua)
+  redis.call('HSET', KEYS[1], unpack(write))
+end
 redis.call('ZREM', KEYS[2], ARGV[1])
 return 1

@@ -28,7 +28,7 @@ for field, size, window, add in string.gmatch(ARGV[4], '(%S+) (%d+) (%d+) (%-?%d
     write[#write + 1] = string.format('%s:%.0f', window, math.min(math.max(0, count + add), 9007199254740991))
   end
 end
-redis.call('ZREMRANGEBYSCORE', KEYS[2], '-inf', now - grace) -- first, as reserve.lua
+redis.call('ZREMRANGEBYSCORE', KEYS[2], 0, now - grace) -- first, as reserve.lua
 if #write > 0 then
   redis.call('HSET', KEYS[1], unpack(write))
   redis.call('PEXPIRE', KEYS[1], expiry)

@@ -9,38 +9,52 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"net/url"
 	"os"
 	"path/filepath"
 	"slices"
+	"strconv"
 	"strings"
 
 	"github.com/redis/go-redis/v9"
 )
 
+// longestSocket is the longest path of a Unix socket.
+const longestSocket = 107
+
 // valkey is a server at redis.url, which must be plain TCP without a password: it is for this
 // machine only. It keeps an append-only file and never evicts, since a key that it drops is a
 // resource or a count that is lost. Without fsync what it has answered is in the file, and survives
 // its being killed; with everysec it may hold a write back for two seconds while an fsync runs.
-func (s *Stack) valkey(o Options) (*Part, error) {
+//
+// Beside its port it serves a socket in the data folder, whose URL is for the other parts: a round
+// trip costs both ends less there. It is empty where the socket's path would be too long.
+func (s *Stack) valkey(o Options) (p *Part, socket string, err error) {
 	options, err := s.Config.Redis.Options()
 	if err != nil {
-		return nil, err
+		return nil, "", err
 	}
 	host, port, err := tcp(options.Addr)
 	if err != nil || options.Network != "tcp" || options.TLSConfig != nil || options.Password != "" {
-		return nil, errors.New("redis.url: the Valkey that is started here listens on host:port without TLS or password; for one that runs already name it in AISIX_REDIS__URL")
+		return nil, "", errors.New("redis.url: the Valkey that is started here listens on host:port without TLS or password; for one that runs already name it in AISIX_REDIS__URL")
 	}
-	p := s.part(Valkey, o.Valkey, o.Env,
+	args := []string{
 		"--bind", host, "--port", port, "--dir", filepath.Join(s.Dir, "valkey"),
 		"--appendonly", "yes", "--appendfsync", "no", "--save", "",
-		"--maxmemory-policy", "noeviction", "--daemonize", "no")
+		"--maxmemory-policy", "noeviction", "--daemonize", "no",
+	}
+	if path := filepath.Join(s.Dir, "valkey", "valkey.sock"); filepath.IsAbs(path) && len(path) <= longestSocket {
+		args = append(args, "--unixsocket", path, "--unixsocketperm", "600")
+		socket = (&url.URL{Scheme: "unix", Path: path, RawQuery: "db=" + strconv.Itoa(options.DB)}).String()
+	}
+	p = s.part(Valkey, o.Valkey, o.Env, args...)
 	p.listens = []listen{{"tcp", options.Addr, "name a Redis that runs already: AISIX_REDIS__URL=redis://host:port"}}
 	p.ready = func(ctx context.Context) error {
 		client := redis.NewClient(&redis.Options{Addr: options.Addr, MaxRetries: -1})
 		defer client.Close()
 		return client.Ping(ctx).Err() // an error also while it loads its file
 	}
-	return p, nil
+	return p, socket, nil
 }
 
 func (s *Stack) admin(o Options) *Part {
@@ -93,13 +107,13 @@ func (s *Stack) envoy(o Options) (*Part, error) {
 
 // get is ready once a GET answers 200, or an error with one of these codes. Certificates are not
 // checked: it may be a private one, and nothing is sent.
-func get(url string, codes ...string) func(context.Context) error {
+func get(address string, codes ...string) func(context.Context) error {
 	client := &http.Client{Transport: &http.Transport{
 		DisableKeepAlives: true,
 		TLSClientConfig:   &tls.Config{InsecureSkipVerify: true},
 	}}
 	return func(ctx context.Context) error {
-		request, err := http.NewRequestWithContext(ctx, http.MethodGet, url, nil)
+		request, err := http.NewRequestWithContext(ctx, http.MethodGet, address, nil)
 		if err != nil {
 			return err
 		}
@@ -115,7 +129,7 @@ func get(url string, codes ...string) func(context.Context) error {
 		if json.NewDecoder(io.LimitReader(response.Body, 64<<10)).Decode(&problem) == nil && slices.Contains(codes, problem.Code) {
 			return nil
 		}
-		return fmt.Errorf("GET %s: %s", url, response.Status)
+		return fmt.Errorf("GET %s: %s", address, response.Status)
 	}
 }
 

@@ -70,8 +70,12 @@ func New(o Options) (*Stack, error) {
 	s := &Stack{Config: c, Dir: o.Dir, simAddress: o.SimAddress}
 	wanted := func(name string) bool { return o.Parts == nil || slices.Contains(o.Parts, name) }
 	if o.Valkey != "" && wanted(Valkey) {
-		if s.Valkey, err = s.valkey(o); err != nil {
+		var socket string
+		if s.Valkey, socket, err = s.valkey(o); err != nil {
 			return nil, err
+		}
+		if socket != "" {
+			o.Env = append(slices.Clone(o.Env), config.EnvName("redis.url")+"="+socket) // the last one counts
 		}
 	}
 	if wanted(Admin) {

@@ -249,6 +249,48 @@ func valkeyStack(t *testing.T) *Stack {
 	return s
 }
 
+// The parts reach the Valkey that is started here by its socket, in the same database; a path that
+// is too long for one leaves them the port.
+func TestValkeySocket(t *testing.T) {
+	address, err := FreePort()
+	if err != nil {
+		t.Fatal(err)
+	}
+	env := []string{"AISIX_REDIS__URL=redis://" + address + "/3"}
+	dir, err := os.MkdirTemp("", "aisix") // short
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { os.RemoveAll(dir) })
+	s, err := New(Options{Dir: dir, Valkey: redistest.Binary(t), Env: env, Parts: []string{Valkey, Admin}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(s.Kill)
+	if err := s.Valkey.Start(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	last := s.Admin.env[len(s.Admin.env)-1]
+	other, err := New(Options{Dir: dir, Env: []string{last}, Parts: []string{Admin}}) // its own configuration
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx := t.Context()
+	if err := client(t, other).Set(ctx, "x", "y", 0).Err(); err != nil {
+		t.Fatalf("%s: %v", last, err)
+	}
+	if got := client(t, s).Get(ctx, "x").Val(); got != "y" {
+		t.Errorf("%s is another database: %q", last, got)
+	}
+	long := filepath.Join(dir, strings.Repeat("x", longestSocket))
+	if s, err = New(Options{Dir: long, Valkey: redistest.Binary(t), Env: env, Parts: []string{Valkey, Admin}}); err != nil {
+		t.Fatal(err)
+	}
+	if got := s.Admin.env[len(s.Admin.env)-1]; got != env[0] {
+		t.Errorf("with a long path: %s", got)
+	}
+}
+
 func client(t *testing.T, s *Stack) *redis.Client {
 	t.Helper()
 	options, err := s.Config.Redis.Options()
