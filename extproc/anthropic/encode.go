@@ -65,7 +65,7 @@ func EncodeRequest(req *chat.Request, o Options) ([]byte, error) {
 		r.ToolChoice = encodeToolChoice(req.ToolChoice, req.ParallelToolCalls)
 	}
 	encodeOutput(&r, req.Format, o)
-	return marshal(r, o.Extra)
+	return marshal(&r, o.Extra, req.Room())
 }
 
 // encodeBlocks encodes one turn. A cache point becomes the cache_control of the
@@ -248,9 +248,10 @@ func UserID(user string) string {
 
 // marshal gives r's JSON with the extra members behind it, in the order of their
 // names, and without its own of those names.
-func marshal(r request, extra map[string]json.RawMessage) ([]byte, error) {
+// room is how many bytes to set aside.
+func marshal(r *request, extra map[string]json.RawMessage, room int) ([]byte, error) {
 	if len(extra) == 0 {
-		return unescaped(r)
+		return r.append(make([]byte, 0, room)), nil
 	}
 	own, err := r.members()
 	if err != nil {
@@ -277,10 +278,7 @@ func marshal(r request, extra map[string]json.RawMessage) ([]byte, error) {
 		}
 		tail = append(append(append(append(tail, ','), key...), ':'), value...)
 	}
-	body, err := unescaped(r)
-	if err != nil {
-		return nil, err
-	}
+	body := r.append(make([]byte, 0, room+len(tail)))
 	return append(append(body[:len(body)-1], tail...), '}'), nil
 }
 
@@ -309,11 +307,7 @@ func overlay(own, over json.RawMessage) (json.RawMessage, error) {
 // may be long, and are never extended.
 func (r request) members() (own map[string]json.RawMessage, err error) {
 	r.System, r.Messages, r.Tools = nil, nil, nil
-	short, err := unescaped(r)
-	if err != nil {
-		return nil, err
-	}
-	return own, json.Unmarshal(short, &own)
+	return own, json.Unmarshal(r.append(nil), &own)
 }
 
 // unescaped is v's JSON without HTML escapes.
