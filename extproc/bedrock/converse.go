@@ -16,15 +16,24 @@ import (
 
 // encodeConverse is the request of Converse or ConverseStream.
 func encodeConverse(ctx context.Context, p *prepared) (wireRequest, error) {
-	in, err := converseInput(ctx, p)
-	if err != nil {
+	whole, stream, err := converseInputs(ctx, p)
+	switch {
+	case err != nil:
 		return wireRequest{}, err
+	case stream != nil:
+		return serialize(stream, p.req.Room()), nil
 	}
-	if !p.req.Stream {
-		return serialize(converseSchema, in)
+	return serialize(whole, p.req.Room()), nil
+}
+
+// converseInputs is the input of the one operation or the other.
+func converseInputs(ctx context.Context, p *prepared) (*bedrockruntime.ConverseInput, *bedrockruntime.ConverseStreamInput, error) {
+	in, err := converseInput(ctx, p)
+	if err != nil || !p.req.Stream {
+		return in, nil, err
 	}
 	stream := &bedrockruntime.ConverseStreamInput{
-		ModelId: in.ModelId, Messages: in.Messages, System: in.System, InferenceConfig: in.InferenceConfig, ToolConfig: in.ToolConfig,
+		Messages: in.Messages, System: in.System, InferenceConfig: in.InferenceConfig, ToolConfig: in.ToolConfig,
 		AdditionalModelRequestFields: in.AdditionalModelRequestFields, RequestMetadata: in.RequestMetadata,
 		PerformanceConfig: in.PerformanceConfig, ServiceTier: in.ServiceTier, OutputConfig: in.OutputConfig,
 	}
@@ -34,12 +43,11 @@ func encodeConverse(ctx context.Context, p *prepared) (wireRequest, error) {
 			Trace: types.GuardrailTrace(g.Trace), StreamProcessingMode: types.GuardrailStreamProcessingMode(g.StreamMode),
 		}
 	}
-	return serialize(converseStreamSchema, stream)
+	return nil, stream, nil
 }
 
 func converseInput(ctx context.Context, p *prepared) (*bedrockruntime.ConverseInput, error) {
 	in := &bedrockruntime.ConverseInput{
-		ModelId:         &p.model.ID,
 		InferenceConfig: inference(p),
 		OutputConfig:    outputConfig(p),
 		RequestMetadata: labels(p),
