@@ -82,8 +82,8 @@ func encodeBlocks(blocks []chat.Block, param string) ([]block, error) {
 		if err != nil {
 			return nil, err
 		}
-		if e != nil {
-			out = append(out, *e)
+		if e.Type != "" {
+			out = append(out, e)
 		}
 	}
 	return out, nil
@@ -99,12 +99,12 @@ func markLast(blocks []block, p chat.CachePoint) {
 	}
 }
 
-// encodeBlock gives nil for a block that is left out: unsigned thinking, which
-// Claude would refuse.
-func encodeBlock(b chat.Block, param string) (*block, error) {
+// encodeBlock gives a block without a type for one that is left out: unsigned
+// thinking, which Claude would refuse.
+func encodeBlock(b chat.Block, param string) (block, error) {
 	switch b := b.(type) {
 	case chat.Text:
-		return &block{Type: "text", Text: &b.Text}, nil
+		return block{Type: "text", Text: &b.Text}, nil
 	case chat.Image:
 		return encodeImage(b, param)
 	case chat.Document:
@@ -114,47 +114,47 @@ func encodeBlock(b chat.Block, param string) (*block, error) {
 		if len(input) == 0 {
 			input = json.RawMessage("{}")
 		}
-		return &block{Type: "tool_use", ID: b.ID, Name: b.Name, Input: input}, nil
+		return block{Type: "tool_use", ID: b.ID, Name: b.Name, Input: input}, nil
 	case chat.ToolResult:
 		content, err := encodeBlocks(b.Blocks, or(b.Param, param))
 		if err != nil {
-			return nil, err
+			return block{}, err
 		}
-		return &block{Type: "tool_result", ToolUseID: b.ID, Content: content, IsError: b.IsError}, nil
+		return block{Type: "tool_result", ToolUseID: b.ID, Content: content, IsError: b.IsError}, nil
 	case chat.Thinking:
 		if b.Signature == "" {
-			return nil, nil
+			return block{}, nil
 		}
-		return &block{Type: "thinking", Thinking: &b.Text, Signature: &b.Signature}, nil
+		return block{Type: "thinking", Thinking: &b.Text, Signature: &b.Signature}, nil
 	case chat.Redacted:
-		return &block{Type: "redacted_thinking", Data: &b.Data}, nil
+		return block{Type: "redacted_thinking", Data: &b.Data}, nil
 	default:
-		return nil, fault.Invalid(param, "this model does not support content of this kind")
+		return block{}, fault.Invalid(param, "this model does not support content of this kind")
 	}
 }
 
-func encodeImage(b chat.Image, param string) (*block, error) {
+func encodeImage(b chat.Image, param string) (block, error) {
 	param = or(b.Param, param)
 	if len(b.Data) == 0 {
-		return nil, fault.Invalid(param, "the image must be sent inline, as a data: URL")
+		return block{}, fault.Invalid(param, "the image must be sent inline, as a data: URL")
 	}
-	return &block{Type: "image", Source: &source{Type: "base64", MediaType: "image/" + b.Format, Data: b.Data}}, nil
+	return block{Type: "image", Source: &source{Type: "base64", MediaType: "image/" + b.Format, Data: b.Data}}, nil
 }
 
 // encodeDocument sends a PDF as it is and text formats as text: Claude has no
 // other kinds of inline document.
-func encodeDocument(b chat.Document, param string) (*block, error) {
+func encodeDocument(b chat.Document, param string) (block, error) {
 	param = or(b.Param, param)
 	switch b.Format {
 	case "pdf":
-		return &block{Type: "document", Title: b.Name, Source: &source{Type: "base64", MediaType: "application/pdf", Data: b.Data}}, nil
+		return block{Type: "document", Title: b.Name, Source: &source{Type: "base64", MediaType: "application/pdf", Data: b.Data}}, nil
 	case "txt", "md", "csv", "html":
 		if !isText(b.Data) {
-			return nil, fault.Invalid(param, "the document is not UTF-8 text")
+			return block{}, fault.Invalid(param, "the document is not UTF-8 text")
 		}
-		return &block{Type: "document", Title: b.Name, Source: &source{Type: "text", MediaType: "text/plain", Data: string(b.Data)}}, nil
+		return block{Type: "document", Title: b.Name, Source: &source{Type: "text", MediaType: "text/plain", Data: string(b.Data)}}, nil
 	default:
-		return nil, fault.Invalid(param, "this model does not support %s documents: send PDF or plain text", b.Format)
+		return block{}, fault.Invalid(param, "this model does not support %s documents: send PDF or plain text", b.Format)
 	}
 }
 

@@ -5,6 +5,7 @@ import (
 	"encoding/base64"
 	"encoding/json"
 	"math"
+	"slices"
 
 	"aisix/admin/resource"
 	"aisix/extproc/chat"
@@ -79,11 +80,12 @@ func converseInput(ctx context.Context, p *prepared) (*bedrockruntime.ConverseIn
 		}
 	}
 	docs := documentNames{}
+	in.Messages = slices.Grow(in.Messages, len(p.req.Messages))
 	for _, m := range p.req.Messages {
 		if ctx.Err() != nil {
 			return nil, ctx.Err()
 		}
-		message := types.Message{Role: types.ConversationRole(m.Role)}
+		message := types.Message{Role: types.ConversationRole(m.Role), Content: slices.Grow([]types.ContentBlock(nil), len(m.Blocks))}
 		for _, b := range m.Blocks {
 			block, err := contentBlock(b, m.Param, docs)
 			if err != nil {
@@ -149,6 +151,9 @@ func outputConfig(p *prepared) *types.OutputConfig {
 // labels are requestMetadata: the operator's and the request's own, then as many
 // of OpenAI's metadata as Bedrock takes; that is a hint and refuses nothing.
 func labels(p *prepared) map[string]string {
+	if len(p.knobs.metadata) == 0 && len(p.req.Metadata) == 0 {
+		return nil
+	}
 	out := map[string]string{}
 	for k, v := range p.knobs.metadata {
 		out[k] = v
@@ -231,7 +236,7 @@ func toolConfig(r *chat.Request) *types.ToolConfiguration {
 	if len(r.Tools) == 0 {
 		return nil
 	}
-	c := &types.ToolConfiguration{}
+	c := &types.ToolConfiguration{Tools: make([]types.Tool, 0, len(r.Tools))}
 	for _, t := range r.Tools {
 		spec := types.ToolSpecification{Name: &t.Name, InputSchema: schemaDocument(t.Schema)}
 		if t.Description != "" {
