@@ -101,6 +101,8 @@ func (b *block) append(dst []byte) []byte {
 		switch data := s.Data.(type) {
 		case []byte:
 			dst = js.Base64(dst, data)
+		case encoded:
+			dst = append(append(append(dst, '"'), data...), '"')
 		case string:
 			dst = js.String(dst, data)
 		}

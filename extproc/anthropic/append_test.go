@@ -22,7 +22,7 @@ func fill(r *rand.Rand, v reflect.Value, depth int) {
 		}
 		return
 	case reflect.TypeFor[any](): // a source's data
-		v.Set(reflect.ValueOf([]any{"text", []byte{}, []byte("\x89PNG"), []byte("ab"), ""}[r.IntN(5)]))
+		v.Set(reflect.ValueOf([]any{"text", []byte{}, []byte("\x89PNG"), []byte("ab"), "", encoded("iVBORw==")}[r.IntN(6)]))
 		return
 	}
 	switch v.Kind() {
@@ -54,6 +54,9 @@ func fill(r *rand.Rand, v reflect.Value, depth int) {
 		panic(v.Type())
 	}
 }
+
+// MarshalText is what encoding/json is to write of it.
+func (e encoded) MarshalText() ([]byte, error) { return e, nil }
 
 func TestAppend(t *testing.T) {
 	for seed := range uint64(3000) {

@@ -135,8 +135,11 @@ func encodeBlock(b chat.Block, param string) (block, error) {
 
 func encodeImage(b chat.Image, param string) (block, error) {
 	param = or(b.Param, param)
-	if len(b.Data) == 0 {
+	if !b.Inline() {
 		return block{}, fault.Invalid(param, "the image must be sent inline, as a data: URL")
+	}
+	if b.Base64 != nil {
+		return block{Type: "image", Source: &source{Type: "base64", MediaType: "image/" + b.Format, Data: encoded(b.Base64)}}, nil
 	}
 	return block{Type: "image", Source: &source{Type: "base64", MediaType: "image/" + b.Format, Data: b.Data}}, nil
 }

@@ -22,9 +22,9 @@ func encodeConverse(ctx context.Context, p *prepared) (wireRequest, error) {
 	case err != nil:
 		return wireRequest{}, err
 	case stream != nil:
-		return serialize(stream, p.req.Room()), nil
+		return serialize(stream, p.req), nil
 	}
-	return serialize(whole, p.req.Room()), nil
+	return serialize(whole, p.req), nil
 }
 
 // converseInputs is the input of the one operation or the other.
@@ -227,6 +227,9 @@ func toolResult(b chat.ToolResult, param string, docs documentNames) (types.Cont
 }
 
 func image(b chat.Image) types.ImageBlock {
+	if b.Base64 != nil {
+		b.Data = b.Base64 // whose bytes jsonWriter knows by where they lie
+	}
 	return types.ImageBlock{Format: types.ImageFormat(b.Format), Source: &types.ImageSourceMemberBytes{Value: b.Data}}
 }
 

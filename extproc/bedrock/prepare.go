@@ -150,7 +150,7 @@ func (p *prepared) checkBlocks(blocks []chat.Block, param string) error {
 	for _, b := range blocks {
 		switch b := b.(type) {
 		case chat.Image:
-			if len(b.Data) == 0 {
+			if !b.Inline() {
 				return fault.Invalid(or(b.Param, param), "the image must be sent inline, as a data: URL")
 			}
 		case chat.Document:

@@ -3,6 +3,7 @@ package bedrock
 import (
 	"bytes"
 	"context"
+	"encoding/base64"
 	"encoding/json"
 	"fmt"
 	"io"
@@ -106,13 +107,13 @@ func TestSerializedAsTheSDKDoes(t *testing.T) {
 			}
 			id := to.ID
 			if !req.Stream {
-				w := serialize(whole, 0)
+				w := serialize(whole, p.req)
 				whole.ModelId = &id
 				path, header, body := sdkRequest(t, converseSchema, whole)
 				check(w, path, header, body)
 				continue
 			}
-			w := serialize(stream, 0)
+			w := serialize(stream, p.req)
 			stream.ModelId = &id
 			path, header, body := sdkRequest(t, op(schemas.ConverseStream, schemas.ConverseStreamRequest, schemas.ConverseStreamResponse), stream)
 			check(w, path, header, body)
@@ -151,7 +152,7 @@ func FuzzConverseTexts(f *testing.F) {
 	f.Fuzz(func(t *testing.T, text, id string) {
 		message := types.Message{Role: types.ConversationRoleUser, Content: []types.ContentBlock{&types.ContentBlockMemberText{Value: text}}}
 		in := &bedrockruntime.ConverseInput{Messages: []types.Message{message}, RequestMetadata: map[string]string{text: text}}
-		got := serialize(in, 0).body
+		got := serialize(in, &chat.Request{}).body
 		id = "m" + id
 		in.ModelId = &id
 		path, _, want := sdkRequest(t, converseSchema, in)
@@ -169,6 +170,25 @@ func FuzzConverseTexts(f *testing.F) {
 			t.Errorf("path %s, want %s", at.path, path)
 		}
 	})
+}
+
+// An image that came in base64 goes out as it would have decoded and encoded again,
+// wherever it stands.
+func TestImagesThatCameInBase64(t *testing.T) {
+	for _, model := range []string{claude45, nova, opaqueARN} {
+		var bodies []string
+		for _, image := range []chat.Image{{Format: "png", Data: png}, {Format: "png", Base64: []byte(base64.StdEncoding.EncodeToString(png))}} {
+			r := userSays("What is this?")
+			r.Messages[0].Blocks = append(r.Messages[0].Blocks, image, chat.Image{Format: "gif", Data: gif})
+			r.Messages = append(r.Messages,
+				chat.Message{Role: chat.Assistant, Blocks: []chat.Block{chat.ToolUse{ID: "c1", Name: "f", Input: json.RawMessage(`{}`)}}},
+				chat.Message{Role: chat.User, Blocks: []chat.Block{chat.ToolResult{ID: "c1", Blocks: []chat.Block{image}}}})
+			bodies = append(bodies, string(newCall(t, r, target(model)).body))
+		}
+		if bodies[0] != bodies[1] || strings.Count(bodies[0], base64.StdEncoding.EncodeToString(png)) != 2 {
+			t.Errorf("%s: %s\nwant %s", model, bodies[1], bodies[0])
+		}
+	}
 }
 
 // A file is written into the body once: nothing else of its size is made.

@@ -7,6 +7,8 @@ import (
 	"io"
 	"net/http"
 
+	"aisix/extproc/chat"
+
 	"github.com/aws/aws-sdk-go-v2/service/bedrockruntime"
 	"github.com/aws/aws-sdk-go-v2/service/bedrockruntime/schemas"
 	"github.com/aws/smithy-go"
@@ -34,10 +36,12 @@ type wireRequest struct {
 // converseHeader is all that Converse has.
 var converseHeader = []Field{{Key: "content-type", Value: contentType}}
 
-// serialize encodes the input of Converse or ConverseStream, which takes about so many
-// bytes.
-func serialize(in smithy.Serializable, room int) wireRequest {
-	w := jsonWriter{b: make([]byte, 0, room)}
+// serialize encodes the input of Converse or ConverseStream that was made of r.
+func serialize(in smithy.Serializable, r *chat.Request) wireRequest {
+	w := jsonWriter{b: make([]byte, 0, r.Room())}
+	for i := range r.Messages {
+		w.expect(r.Messages[i].Blocks)
+	}
 	in.Serialize(&w)
 	return wireRequest{header: converseHeader, body: w.b}
 }

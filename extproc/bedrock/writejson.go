@@ -2,12 +2,14 @@ package bedrock
 
 import (
 	"math/big"
+	"slices"
 	"strconv"
 	"time"
 
 	"github.com/aws/smithy-go"
 	"github.com/aws/smithy-go/document"
 
+	"aisix/extproc/chat"
 	js "aisix/extproc/jsonappend"
 )
 
@@ -21,6 +23,7 @@ type jsonWriter struct {
 	b       []byte
 	objects [32]bool // open objects (true) and lists
 	depth   int
+	encoded []*byte // where blobs begin that are in base64 already
 }
 
 var _ smithy.ShapeSerializer = (*jsonWriter)(nil)
@@ -102,7 +105,26 @@ func (w *jsonWriter) WriteFloat64(s *smithy.Schema, v float64) {
 
 func (w *jsonWriter) WriteBlob(s *smithy.Schema, v []byte) {
 	w.begin(s)
+	if len(v) > 0 && slices.Contains(w.encoded, &v[0]) {
+		w.b = append(append(append(w.b, '"'), v...), '"')
+		return
+	}
 	w.b = js.Base64(w.b, v)
+}
+
+// expect has images of the blocks written as they are whose bytes are in base64: the SDK
+// has no place to say so.
+func (w *jsonWriter) expect(blocks []chat.Block) {
+	for _, b := range blocks {
+		switch b := b.(type) {
+		case chat.Image:
+			if len(b.Base64) > 0 {
+				w.encoded = append(w.encoded, &b.Base64[0])
+			}
+		case chat.ToolResult:
+			w.expect(b.Blocks)
+		}
+	}
 }
 
 // WriteDocument writes a document of ours as it is.

@@ -21,7 +21,7 @@ func blocksRoom(blocks []Block) (n int) {
 		case Text:
 			n += len(b.Text) + len(b.Text)/32
 		case Image:
-			n += len(b.Data)/3*4 + 64
+			n += len(b.Data)/3*4 + len(b.Base64) + 64
 		case Document:
 			n += len(b.Data)/3*4 + len(b.Name) + 64
 		case ToolUse:
