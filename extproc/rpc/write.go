@@ -10,7 +10,8 @@ import (
 const (
 	frameHeader = 9
 	// highWater is what may wait to be written on a connection before a stream that wants
-	// to say more has to wait.
+	// to say more has to wait. So little is kept for the next body; one that grows and is
+	// thrown away costs several times the body.
 	highWater = 256 << 10
 )
 
