@@ -58,11 +58,15 @@ func (p passage) Do(ctx context.Context, s *bedrock.Signed) (*reply, error) {
 	if s.URL.Scheme == "https" {
 		egress = exchange.TLS
 	}
+	header := make([]exchange.KeyValue, len(s.Fields))
+	for i, f := range s.Fields {
+		header[i] = exchange.KeyValue(f)
+	}
 	err := p.x.Forward(ctx, exchange.Request{
 		Host:   s.URL.Host,
-		Path:   s.URL.EscapedPath(),
+		Path:   s.Path,
 		Egress: egress,
-		Header: keyValues(s.Header),
+		Header: header,
 		Body:   s.Body(),
 	})
 	if err != nil {

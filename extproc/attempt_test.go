@@ -106,8 +106,8 @@ func TestAttemptGoesAnyWay(t *testing.T) {
 	}
 	says := func(status int, body string) otherWay {
 		return func(ctx context.Context, signed *bedrock.Signed) (*reply, error) {
-			if signed.URL.Host != "bedrock-runtime.us-west-2.amazonaws.com" || signed.Header.Get("Authorization") == "" || len(signed.Body()) == 0 {
-				t.Errorf("sent %v %v", signed.URL, signed.Header)
+			if signed.URL.Host != "bedrock-runtime.us-west-2.amazonaws.com" || signed.Header().Get("Authorization") == "" || len(signed.Body()) == 0 {
+				t.Errorf("sent %v %v", signed.URL, signed.Header())
 			}
 			header := http.Header{"X-Amzn-Requestid": {"aws-1"}, "X-Amzn-Errortype": {"ThrottlingException"}}
 			return &reply{signed.Reply(status, header), still{strings.NewReader(body)}}, nil

@@ -65,7 +65,7 @@ func EncodeRequest(req *chat.Request, o Options) ([]byte, error) {
 		r.ToolChoice = encodeToolChoice(req.ToolChoice, req.ParallelToolCalls)
 	}
 	encodeOutput(&r, req.Format, o)
-	return marshal(r, o.Extra)
+	return marshal(&r, o.Extra, req.Room())
 }
 
 // encodeBlocks encodes one turn. A cache point becomes the cache_control of the
@@ -82,8 +82,8 @@ func encodeBlocks(blocks []chat.Block, param string) ([]block, error) {
 		if err != nil {
 			return nil, err
 		}
-		if e != nil {
-			out = append(out, *e)
+		if e.Type != "" {
+			out = append(out, e)
 		}
 	}
 	return out, nil
@@ -99,12 +99,12 @@ func markLast(blocks []block, p chat.CachePoint) {
 	}
 }
 
-// encodeBlock gives nil for a block that is left out: unsigned thinking, which
-// Claude would refuse.
-func encodeBlock(b chat.Block, param string) (*block, error) {
+// encodeBlock gives a block without a type for one that is left out: unsigned
+// thinking, which Claude would refuse.
+func encodeBlock(b chat.Block, param string) (block, error) {
 	switch b := b.(type) {
 	case chat.Text:
-		return &block{Type: "text", Text: &b.Text}, nil
+		return block{Type: "text", Text: &b.Text}, nil
 	case chat.Image:
 		return encodeImage(b, param)
 	case chat.Document:
@@ -114,47 +114,50 @@ func encodeBlock(b chat.Block, param string) (*block, error) {
 		if len(input) == 0 {
 			input = json.RawMessage("{}")
 		}
-		return &block{Type: "tool_use", ID: b.ID, Name: b.Name, Input: input}, nil
+		return block{Type: "tool_use", ID: b.ID, Name: b.Name, Input: input}, nil
 	case chat.ToolResult:
 		content, err := encodeBlocks(b.Blocks, or(b.Param, param))
 		if err != nil {
-			return nil, err
+			return block{}, err
 		}
-		return &block{Type: "tool_result", ToolUseID: b.ID, Content: content, IsError: b.IsError}, nil
+		return block{Type: "tool_result", ToolUseID: b.ID, Content: content, IsError: b.IsError}, nil
 	case chat.Thinking:
 		if b.Signature == "" {
-			return nil, nil
+			return block{}, nil
 		}
-		return &block{Type: "thinking", Thinking: &b.Text, Signature: &b.Signature}, nil
+		return block{Type: "thinking", Thinking: &b.Text, Signature: &b.Signature}, nil
 	case chat.Redacted:
-		return &block{Type: "redacted_thinking", Data: &b.Data}, nil
+		return block{Type: "redacted_thinking", Data: &b.Data}, nil
 	default:
-		return nil, fault.Invalid(param, "this model does not support content of this kind")
+		return block{}, fault.Invalid(param, "this model does not support content of this kind")
 	}
 }
 
-func encodeImage(b chat.Image, param string) (*block, error) {
+func encodeImage(b chat.Image, param string) (block, error) {
 	param = or(b.Param, param)
-	if len(b.Data) == 0 {
-		return nil, fault.Invalid(param, "the image must be sent inline, as a data: URL")
+	if !b.Inline() {
+		return block{}, fault.Invalid(param, "the image must be sent inline, as a data: URL")
 	}
-	return &block{Type: "image", Source: &source{Type: "base64", MediaType: "image/" + b.Format, Data: b.Data}}, nil
+	if b.Base64 != nil {
+		return block{Type: "image", Source: &source{Type: "base64", MediaType: "image/" + b.Format, Data: encoded(b.Base64)}}, nil
+	}
+	return block{Type: "image", Source: &source{Type: "base64", MediaType: "image/" + b.Format, Data: b.Data}}, nil
 }
 
 // encodeDocument sends a PDF as it is and text formats as text: Claude has no
 // other kinds of inline document.
-func encodeDocument(b chat.Document, param string) (*block, error) {
+func encodeDocument(b chat.Document, param string) (block, error) {
 	param = or(b.Param, param)
 	switch b.Format {
 	case "pdf":
-		return &block{Type: "document", Title: b.Name, Source: &source{Type: "base64", MediaType: "application/pdf", Data: b.Data}}, nil
+		return block{Type: "document", Title: b.Name, Source: &source{Type: "base64", MediaType: "application/pdf", Data: b.Data}}, nil
 	case "txt", "md", "csv", "html":
 		if !isText(b.Data) {
-			return nil, fault.Invalid(param, "the document is not UTF-8 text")
+			return block{}, fault.Invalid(param, "the document is not UTF-8 text")
 		}
-		return &block{Type: "document", Title: b.Name, Source: &source{Type: "text", MediaType: "text/plain", Data: string(b.Data)}}, nil
+		return block{Type: "document", Title: b.Name, Source: &source{Type: "text", MediaType: "text/plain", Data: string(b.Data)}}, nil
 	default:
-		return nil, fault.Invalid(param, "this model does not support %s documents: send PDF or plain text", b.Format)
+		return block{}, fault.Invalid(param, "this model does not support %s documents: send PDF or plain text", b.Format)
 	}
 }
 
@@ -248,9 +251,10 @@ func UserID(user string) string {
 
 // marshal gives r's JSON with the extra members behind it, in the order of their
 // names, and without its own of those names.
-func marshal(r request, extra map[string]json.RawMessage) ([]byte, error) {
+// room is how many bytes to set aside.
+func marshal(r *request, extra map[string]json.RawMessage, room int) ([]byte, error) {
 	if len(extra) == 0 {
-		return unescaped(r)
+		return r.append(make([]byte, 0, room)), nil
 	}
 	own, err := r.members()
 	if err != nil {
@@ -277,10 +281,7 @@ func marshal(r request, extra map[string]json.RawMessage) ([]byte, error) {
 		}
 		tail = append(append(append(append(tail, ','), key...), ':'), value...)
 	}
-	body, err := unescaped(r)
-	if err != nil {
-		return nil, err
-	}
+	body := r.append(make([]byte, 0, room+len(tail)))
 	return append(append(body[:len(body)-1], tail...), '}'), nil
 }
 
@@ -309,11 +310,7 @@ func overlay(own, over json.RawMessage) (json.RawMessage, error) {
 // may be long, and are never extended.
 func (r request) members() (own map[string]json.RawMessage, err error) {
 	r.System, r.Messages, r.Tools = nil, nil, nil
-	short, err := unescaped(r)
-	if err != nil {
-		return nil, err
-	}
-	return own, json.Unmarshal(short, &own)
+	return own, json.Unmarshal(r.append(nil), &own)
 }
 
 // unescaped is v's JSON without HTML escapes.

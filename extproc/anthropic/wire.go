@@ -47,8 +47,11 @@ type block struct {
 	CacheControl *cacheControl   `json:"cache_control,omitempty"`
 }
 
-// source is where an image or a document comes from. Data is []byte (base64) or
-// a string (text).
+// encoded is data in standard base64 already.
+type encoded []byte
+
+// source is where an image or a document comes from. Data is []byte or encoded (base64),
+// or a string (text).
 type source struct {
 	Type      string `json:"type"` // base64, text
 	MediaType string `json:"media_type"`

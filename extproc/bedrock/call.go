@@ -3,8 +3,6 @@ package bedrock
 import (
 	"context"
 	"mime"
-	"net/http"
-	"net/url"
 
 	"aisix/extproc/bedrock/redact"
 	"aisix/extproc/bedrock/schema"
@@ -17,9 +15,9 @@ import (
 type Call struct {
 	model   *Model
 	stream  bool
-	invokes bool        // InvokeModel answers, not Converse
-	url     *url.URL    // Path is decoded, RawPath as it goes out
-	header  http.Header // what goes out beside host and signature: content-type, InvokeModel's knobs
+	invokes bool // InvokeModel answers, not Converse
+	address *address
+	header  []Field // what goes out beside host and signature: content-type, InvokeModel's knobs
 	body    []byte
 
 	request *chat.Request     // as the caller sent it; for what a message may quote of it
@@ -55,11 +53,11 @@ func NewCall(ctx context.Context, req *chat.Request, m *Model, limit int64) (*Ca
 	case err != nil:
 		return nil, fault.From(err)
 	}
-	c := &Call{
+	return &Call{
 		model:   m,
 		stream:  req.Stream,
 		invokes: p.invokes,
-		url:     &url.URL{Scheme: m.base.Scheme, Host: m.base.Host, Path: m.base.Path + w.path, RawPath: m.base.EscapedPath() + w.rawPath},
+		address: &m.addresses[operationOf(p.invokes, req.Stream)],
 		header:  w.header,
 		body:    w.body,
 		request: req,
@@ -69,12 +67,7 @@ func NewCall(ctx context.Context, req *chat.Request, m *Model, limit int64) (*Ca
 		answer:  schema.Input{Names: p.answer.Names, Inside: p.answer.Inside},
 		fields:  p.fields,
 		notes:   p.notes,
-	}
-	c.header.Del("Content-Length")
-	if c.header.Get("Content-Type") == "" {
-		c.header.Set("Content-Type", "application/json")
-	}
-	return c, nil
+	}, nil
 }
 
 // Size is the length of the encoded body, in bytes.

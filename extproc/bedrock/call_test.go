@@ -120,17 +120,17 @@ func TestConverseEncodesTextAndSamplingAsSent(t *testing.T) {
 	if got := canonical(t, c.body); got != want {
 		t.Errorf("body\n%s\nwant\n%s", got, want)
 	}
-	if got := c.url.EscapedPath(); got != "/model/amazon.nova-pro-v1%3A0/converse" {
+	if got := c.address.url.EscapedPath(); got != "/model/amazon.nova-pro-v1%3A0/converse" {
 		t.Errorf("path %s", got)
 	}
-	if c.url.Host != "bedrock-runtime.us-west-2.amazonaws.com" || c.url.Scheme != "https" {
-		t.Errorf("host %s, TLS %v", c.url.Host, c.url.Scheme == "https")
+	if c.address.url.Host != "bedrock-runtime.us-west-2.amazonaws.com" || c.address.url.Scheme != "https" {
+		t.Errorf("host %s, TLS %v", c.address.url.Host, c.address.url.Scheme == "https")
 	}
 	s, err := c.Sign(token, time.Unix(0, 0))
 	if err != nil {
 		t.Fatal(err)
 	}
-	if a := s.Header.Get("Authorization"); !strings.Contains(a, "SignedHeaders=content-type;host;x-amz-content-sha256;x-amz-date;x-amz-security-token,") {
+	if a := s.Header().Get("Authorization"); !strings.Contains(a, "SignedHeaders=content-type;host;x-amz-content-sha256;x-amz-date;x-amz-security-token,") {
 		t.Errorf("authorization %s", a)
 	}
 }
@@ -170,8 +170,8 @@ func TestConverseStreamReadsTextToolsAndUsage(t *testing.T) {
 	req := userSays("hi")
 	req.Stream = true
 	c := newCall(t, req, target("amazon.nova-pro-v1:0"))
-	if c.url.EscapedPath() != "/model/amazon.nova-pro-v1%3A0/converse-stream" {
-		t.Errorf("path %s", c.url.EscapedPath())
+	if c.address.url.EscapedPath() != "/model/amazon.nova-pro-v1%3A0/converse-stream" {
+		t.Errorf("path %s", c.address.url.EscapedPath())
 	}
 	events := all(t, c.reply(200, nil).Events(bytes.NewReader(s)))
 	var text, input strings.Builder

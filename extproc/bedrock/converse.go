@@ -5,6 +5,7 @@ import (
 	"encoding/base64"
 	"encoding/json"
 	"math"
+	"slices"
 
 	"aisix/admin/resource"
 	"aisix/extproc/chat"
@@ -16,15 +17,24 @@ import (
 
 // encodeConverse is the request of Converse or ConverseStream.
 func encodeConverse(ctx context.Context, p *prepared) (wireRequest, error) {
-	in, err := converseInput(ctx, p)
-	if err != nil {
+	whole, stream, err := converseInputs(ctx, p)
+	switch {
+	case err != nil:
 		return wireRequest{}, err
+	case stream != nil:
+		return serialize(stream, p.req), nil
 	}
-	if !p.req.Stream {
-		return serialize(converseSchema, in)
+	return serialize(whole, p.req), nil
+}
+
+// converseInputs is the input of the one operation or the other.
+func converseInputs(ctx context.Context, p *prepared) (*bedrockruntime.ConverseInput, *bedrockruntime.ConverseStreamInput, error) {
+	in, err := converseInput(ctx, p)
+	if err != nil || !p.req.Stream {
+		return in, nil, err
 	}
 	stream := &bedrockruntime.ConverseStreamInput{
-		ModelId: in.ModelId, Messages: in.Messages, System: in.System, InferenceConfig: in.InferenceConfig, ToolConfig: in.ToolConfig,
+		Messages: in.Messages, System: in.System, InferenceConfig: in.InferenceConfig, ToolConfig: in.ToolConfig,
 		AdditionalModelRequestFields: in.AdditionalModelRequestFields, RequestMetadata: in.RequestMetadata,
 		PerformanceConfig: in.PerformanceConfig, ServiceTier: in.ServiceTier, OutputConfig: in.OutputConfig,
 	}
@@ -34,12 +44,11 @@ func encodeConverse(ctx context.Context, p *prepared) (wireRequest, error) {
 			Trace: types.GuardrailTrace(g.Trace), StreamProcessingMode: types.GuardrailStreamProcessingMode(g.StreamMode),
 		}
 	}
-	return serialize(converseStreamSchema, stream)
+	return nil, stream, nil
 }
 
 func converseInput(ctx context.Context, p *prepared) (*bedrockruntime.ConverseInput, error) {
 	in := &bedrockruntime.ConverseInput{
-		ModelId:         &p.model.ID,
 		InferenceConfig: inference(p),
 		OutputConfig:    outputConfig(p),
 		RequestMetadata: labels(p),
@@ -71,11 +80,12 @@ func converseInput(ctx context.Context, p *prepared) (*bedrockruntime.ConverseIn
 		}
 	}
 	docs := documentNames{}
+	in.Messages = slices.Grow(in.Messages, len(p.req.Messages))
 	for _, m := range p.req.Messages {
 		if ctx.Err() != nil {
 			return nil, ctx.Err()
 		}
-		message := types.Message{Role: types.ConversationRole(m.Role)}
+		message := types.Message{Role: types.ConversationRole(m.Role), Content: slices.Grow([]types.ContentBlock(nil), len(m.Blocks))}
 		for _, b := range m.Blocks {
 			block, err := contentBlock(b, m.Param, docs)
 			if err != nil {
@@ -141,6 +151,9 @@ func outputConfig(p *prepared) *types.OutputConfig {
 // labels are requestMetadata: the operator's and the request's own, then as many
 // of OpenAI's metadata as Bedrock takes; that is a hint and refuses nothing.
 func labels(p *prepared) map[string]string {
+	if len(p.knobs.metadata) == 0 && len(p.req.Metadata) == 0 {
+		return nil
+	}
 	out := map[string]string{}
 	for k, v := range p.knobs.metadata {
 		out[k] = v
@@ -214,6 +227,9 @@ func toolResult(b chat.ToolResult, param string, docs documentNames) (types.Cont
 }
 
 func image(b chat.Image) types.ImageBlock {
+	if b.Base64 != nil {
+		b.Data = b.Base64 // whose bytes jsonWriter knows by where they lie
+	}
 	return types.ImageBlock{Format: types.ImageFormat(b.Format), Source: &types.ImageSourceMemberBytes{Value: b.Data}}
 }
 
@@ -223,7 +239,7 @@ func toolConfig(r *chat.Request) *types.ToolConfiguration {
 	if len(r.Tools) == 0 {
 		return nil
 	}
-	c := &types.ToolConfiguration{}
+	c := &types.ToolConfiguration{Tools: make([]types.Tool, 0, len(r.Tools))}
 	for _, t := range r.Tools {
 		spec := types.ToolSpecification{Name: &t.Name, InputSchema: schemaDocument(t.Schema)}
 		if t.Description != "" {

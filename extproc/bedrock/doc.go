@@ -10,8 +10,9 @@
 // It knows no caller's dialect; Anthropic's Messages JSON, which InvokeModel
 // carries, is package anthropic's.
 //
-// The AWS SDK is used for its types, its codec (wire.go alone knows that) and
-// its signer (sign.go), never for its client.
+// The AWS SDK is used for its types, its schemas and its codec of replies (wire.go and
+// writejson.go alone know those), never for its client. Requests are written and signed
+// (sigv4) without its serializer and signer, to which tests hold them.
 //
 // Caller: extproc.
 package bedrock

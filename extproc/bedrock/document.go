@@ -15,7 +15,9 @@ type rawDocument struct {
 }
 
 func newDocument(raw json.RawMessage) document.Interface {
-	return rawDocument{Interface: document.NewLazyDocument(nil), raw: raw}
+	return rawDocument{Interface: noDocument, raw: raw}
 }
+
+var noDocument = document.NewLazyDocument(nil)
 
 func (d rawDocument) MarshalSmithyDocument() ([]byte, error) { return d.raw, nil }

@@ -119,8 +119,8 @@ func TestAResourceOverrulesEachCapability(t *testing.T) {
 		t.Errorf("an empty list leaves %v", got)
 	}
 	to := compile(&resource.Model{ModelName: "arn:aws:bedrock:us-east-1:123456789012:application-inference-profile/ab12", Publisher: "anthropic"})
-	if c := newCall(t, userSays("hi"), to); !strings.HasSuffix(c.url.EscapedPath(), "/invoke") {
-		t.Errorf("a profile that is said to be Claude's goes to %s", c.url.EscapedPath())
+	if c := newCall(t, userSays("hi"), to); !strings.HasSuffix(c.address.url.EscapedPath(), "/invoke") {
+		t.Errorf("a profile that is said to be Claude's goes to %s", c.address.url.EscapedPath())
 	}
 	if f := to.family; f.Capabilities.Reasoning != "adaptive" {
 		t.Errorf("and is %+v", f.Capabilities)

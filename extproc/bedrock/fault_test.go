@@ -276,7 +276,7 @@ func TestACallsSignatureIsTakenOut(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	authorization := s.Header.Get("Authorization")
+	authorization := s.Header().Get("Authorization")
 	_, signature, _ := strings.Cut(authorization, "Signature=")
 	for _, says := range []string{
 		authorization, signature, strings.ToUpper(signature), "Signature: " + signature, temporary.SessionToken.Reveal(),

@@ -13,6 +13,9 @@ import (
 
 // writtenFields makes room for fields that the request has members of its own for.
 func (p *prepared) writtenFields() error {
+	if len(p.knobs.additional) == 0 {
+		return nil
+	}
 	r, note := p.req, func(name string, had bool) {
 		if had {
 			p.note(name + " is set by the model's configuration: the request's was left out")
@@ -54,8 +57,12 @@ func (p *prepared) mergeFields() error {
 	for name, raw := range p.knobs.additional {
 		p.additional[name] = merge(p.additional[name], raw)
 	}
+	raw := p.additional["anthropic_beta"]
+	if raw == nil {
+		return nil
+	}
 	var betas []string
-	if raw := p.additional["anthropic_beta"]; raw != nil && json.Unmarshal(raw, &betas) == nil { // a list, as the other one
+	if json.Unmarshal(raw, &betas) == nil { // a list, as the other one
 		for _, beta := range p.knobs.beta {
 			if !slices.Contains(betas, beta) {
 				betas = append(betas, beta)

@@ -10,7 +10,6 @@ import (
 	"aisix/extproc/chat"
 	"aisix/extproc/fault"
 
-	"github.com/aws/aws-sdk-go-v2/service/bedrockruntime"
 	"github.com/aws/aws-sdk-go-v2/service/bedrockruntime/types"
 )
 
@@ -27,30 +26,39 @@ func encodeInvoke(_ context.Context, p *prepared) (wireRequest, error) {
 	if err != nil {
 		return wireRequest{}, err
 	}
-	mime := contentType
-	in := &bedrockruntime.InvokeModelInput{ModelId: &p.model.ID, Body: body, ContentType: &mime, Accept: &mime}
+	return wireRequest{header: invokeHeader(p), body: body}, nil
+}
+
+// invokeHeader is what the service model binds to header fields of InvokeModel and
+// InvokeModelWithResponseStream, in the order of names. TestInvokeHeader holds it to the
+// SDK.
+func invokeHeader(p *prepared) []Field {
+	accept := "accept"
+	if p.req.Stream {
+		accept = "x-amzn-bedrock-accept"
+	}
+	header := append(make([]Field, 0, 8), Field{Key: accept, Value: contentType}, Field{Key: "content-type", Value: contentType})
+	if p.req.Stream {
+		header[0], header[1] = header[1], header[0]
+	}
+	add := func(name, value string) { header = append(header, Field{Key: "x-amzn-bedrock-" + name, Value: value}) }
 	if g := p.knobs.guardrail; g != nil {
-		in.GuardrailIdentifier, in.GuardrailVersion = &g.Identifier, &g.Version
-		in.Trace = types.Trace(strings.ToUpper(g.Trace))
+		add("guardrailidentifier", g.Identifier)
+		add("guardrailversion", g.Version)
 	}
-	if x := p.knobs.performance; x != nil {
-		in.PerformanceConfigLatency = types.PerformanceConfigLatency(x.Latency)
-	}
-	if x := p.knobs.tier; x != nil {
-		in.ServiceTier = types.ServiceTierType(x.Type)
+	if x := p.knobs.performance; x != nil && x.Latency != "" {
+		add("performanceconfig-latency", x.Latency)
 	}
 	if l := labels(p); l != nil {
-		s := string(marshal(l))
-		in.RequestMetadata = &s
+		add("request-metadata", string(marshal(l)))
 	}
-	if !p.req.Stream {
-		return serialize(invokeSchema, in)
+	if x := p.knobs.tier; x != nil && x.Type != "" {
+		add("service-tier", x.Type)
 	}
-	return serialize(invokeStreamSchema, &bedrockruntime.InvokeModelWithResponseStreamInput{
-		ModelId: in.ModelId, Body: in.Body, ContentType: in.ContentType, Accept: in.Accept,
-		GuardrailIdentifier: in.GuardrailIdentifier, GuardrailVersion: in.GuardrailVersion, Trace: in.Trace,
-		PerformanceConfigLatency: in.PerformanceConfigLatency, ServiceTier: in.ServiceTier, RequestMetadata: in.RequestMetadata,
-	})
+	if g := p.knobs.guardrail; g != nil && g.Trace != "" {
+		add("trace", strings.ToUpper(g.Trace))
+	}
+	return header
 }
 
 func anthropicBody(p *prepared) ([]byte, error) {

@@ -24,7 +24,7 @@ type knobs struct {
 }
 
 func newKnobs(req *chat.Request, m *Model) (knobs, error) {
-	o := m.options
+	o := &m.options
 	k := knobs{
 		guardrail:   o.GuardrailConfig,
 		performance: o.PerformanceConfig,
@@ -32,6 +32,9 @@ func newKnobs(req *chat.Request, m *Model) (knobs, error) {
 		metadata:    o.RequestMetadata,
 		beta:        o.AnthropicBeta,
 		additional:  m.additional,
+	}
+	if len(req.Extensions) == 0 {
+		return k, k.tierOf(req, o)
 	}
 	// In the order of names, so that the same request meets the same error.
 	for _, name := range slices.Sorted(maps.Keys(req.Extensions)) {
@@ -98,7 +101,7 @@ func (k *knobs) override(name string, raw json.RawMessage) error {
 
 // tierOf honours OpenAI's service_tier where the resource lets requests choose.
 // auto and default ask for nothing that is not so anyway.
-func (k *knobs) tierOf(req *chat.Request, o resource.Bedrock) error {
+func (k *knobs) tierOf(req *chat.Request, o *resource.Bedrock) error {
 	switch req.ServiceTier {
 	case "", "auto", "default":
 		return nil

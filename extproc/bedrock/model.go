@@ -19,8 +19,8 @@ type Model struct {
 	Publisher string // who made the model; "" where the id does not show it
 	Region    string // the region that signatures name
 
-	base       *url.URL // the endpoint: no trailing slash, no default port
-	family     family   // what is known of the model, the resource's own capabilities over it
+	addresses  [operations]address
+	family     family // what is known of the model, the resource's own capabilities over it
 	options    resource.Bedrock
 	additional map[string]json.RawMessage // options.AdditionalModelRequestFields by member
 }
@@ -33,10 +33,11 @@ func Compile(m *resource.Model, modelID string, k *resource.ProviderKey) (*Model
 	if c.Publisher == "" {
 		c.Publisher = Publisher(modelID)
 	}
-	var err error
-	if c.base, err = endpoint(k.APIBase, c.Region); err != nil {
+	base, err := endpoint(k.APIBase, c.Region)
+	if err != nil {
 		return nil, fault.From(err)
 	}
+	c.addresses = addresses(base, modelID)
 	if raw := m.AdditionalModelRequestFields; len(raw) > 0 {
 		if err := json.Unmarshal(raw, &c.additional); err != nil {
 			return nil, fault.From(err)

@@ -26,7 +26,9 @@ func alphanumeric(c rune) bool {
 
 // aliases gives names that Bedrock does not take another one, reversibly.
 type aliases struct {
-	taken  map[string]bool   // names on the wire
+	names  []string // all of them
+	legal  func(string) bool
+	taken  map[string]bool   // names on the wire; made where one is asked for, since most requests have nothing to alias
 	alias  map[string]string // name → alias
 	origin map[string]string // alias → name
 }
@@ -42,15 +44,16 @@ func propertyAliases(names []string) map[string]string {
 
 // aliasesOf is newAliases for names of any kind; one that has no letter becomes bare.
 func aliasesOf(names []string, legal func(string) bool, bare string) *aliases {
-	a := &aliases{taken: map[string]bool{}, alias: map[string]string{}, origin: map[string]string{}}
+	a := &aliases{names: names, legal: legal}
 	for _, n := range names {
 		if legal(n) {
-			a.taken[n] = true
-		}
-	}
-	for _, n := range names {
-		if _, done := a.alias[n]; done || legal(n) {
 			continue
+		}
+		if _, done := a.alias[n]; done {
+			continue
+		}
+		if a.alias == nil {
+			a.alias, a.origin = map[string]string{}, map[string]string{}
 		}
 		alias := a.free(or(sanitize(n), bare), n)
 		a.alias[n], a.origin[alias] = alias, n
@@ -75,17 +78,32 @@ func (a *aliases) free(stem, seed string) string {
 			once += "#" + strconv.Itoa(i)
 		}
 		name := stem + "_" + digest(once)[:8]
-		if !a.taken[name] {
-			a.taken[name] = true
+		if a.take(name) {
 			return name
 		}
 	}
 }
 
+// take takes a name, unless it is taken.
+func (a *aliases) take(name string) bool {
+	if a.taken == nil {
+		a.taken = map[string]bool{}
+		for _, n := range a.names {
+			if a.legal(n) {
+				a.taken[n] = true
+			}
+		}
+	}
+	if a.taken[name] {
+		return false
+	}
+	a.taken[name] = true
+	return true
+}
+
 // reserve is stem itself where no tool has that name, else a free one like it.
 func (a *aliases) reserve(stem string) string {
-	if !a.taken[stem] {
-		a.taken[stem] = true
+	if a.take(stem) {
 		return stem
 	}
 	return a.free(stem, stem)

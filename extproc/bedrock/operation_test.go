@@ -52,8 +52,8 @@ func TestOperationByDocument(t *testing.T) {
 						true:  {false: "/invoke", true: "/invoke-with-response-stream"},
 						false: {false: "/converse", true: "/converse-stream"},
 					}[invokes][stream]
-					if !strings.HasSuffix(c.url.Path, suffix) || c.invokes != invokes {
-						t.Errorf("%s in the %s turn to %s goes to %s, want %s", format, where, model, c.url.Path, suffix)
+					if !strings.HasSuffix(c.address.url.Path, suffix) || c.invokes != invokes {
+						t.Errorf("%s in the %s turn to %s goes to %s, want %s", format, where, model, c.address.url.Path, suffix)
 					}
 					if !invokes && !strings.Contains(string(c.body), `"format":"`+format+`"`) {
 						t.Errorf("%s in the %s turn to %s is not in %s", format, where, model, c.body)

@@ -100,7 +100,7 @@ func TestRoomToThink(t *testing.T) {
 					}
 					s, c := ask(t, &m, r)
 					switch {
-					case s.MaxTokens == nil && strings.HasSuffix(c.url.Path, "/invoke"), given > 0 && *s.MaxTokens != given,
+					case s.MaxTokens == nil && strings.HasSuffix(c.address.url.Path, "/invoke"), given > 0 && *s.MaxTokens != given,
 						given == 0 && s.MaxTokens != nil && f.MaxOutput > 0 && *s.MaxTokens > f.MaxOutput,
 						given == 0 && s.MaxTokens != nil && *s.MaxTokens < 16384:
 						t.Fatalf("%s, %d of the %s, %s: max_tokens in %s", name, given, by, effort, c.body)

@@ -58,8 +58,7 @@ func prepare(ctx context.Context, req *chat.Request, m *Model, limit int64) (*pr
 	if err != nil {
 		return nil, err
 	}
-	p := &prepared{req: own, model: m, family: &m.family, knobs: k, invokes: m.invokes(own), additional: map[string]json.RawMessage{}, maxTokens: own.MaxTokens, notes: slices.Clone(own.Notes),
-		properties: map[string]map[string]string{}, fields: map[string]map[string]string{}}
+	p := &prepared{req: own, model: m, family: &m.family, knobs: k, invokes: m.invokes(own), additional: map[string]json.RawMessage{}, maxTokens: own.MaxTokens, notes: slices.Clip(own.Notes)}
 	if p.maxTokens == nil {
 		p.maxTokens = m.options.MaxTokens
 	}
@@ -151,7 +150,7 @@ func (p *prepared) checkBlocks(blocks []chat.Block, param string) error {
 	for _, b := range blocks {
 		switch b := b.(type) {
 		case chat.Image:
-			if len(b.Data) == 0 {
+			if !b.Inline() {
 				return fault.Invalid(or(b.Param, param), "the image must be sent inline, as a data: URL")
 			}
 		case chat.Document:

@@ -219,6 +219,9 @@ func (p *prepared) thinks() bool {
 
 // thinkingType is adaptive, enabled or disabled; "" where the object is none.
 func thinkingType(raw json.RawMessage) string {
+	if len(raw) == 0 {
+		return ""
+	}
 	var t struct {
 		Type string `json:"type"`
 	}

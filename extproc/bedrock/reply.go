@@ -126,12 +126,12 @@ func (r *Reply) restorer() restorer {
 
 // redactor knows what of this attempt must not show.
 func (r *Reply) redactor() redact.Redactor {
-	m, host := r.call.model, r.call.url
+	m, host := r.call.model, r.call.address.url
 	secrets := []string{host.Host, host.Hostname(), m.Region, r.signed.keyID, r.RequestID()}
-	if token := r.signed.Header.Get("X-Amz-Security-Token"); len(token) > 15 { // AWS's have hundreds of bytes; a short one would be a word of any message
+	if token := r.signed.field("x-amz-security-token"); len(token) > 15 { // AWS's have hundreds of bytes; a short one would be a word of any message
 		secrets = append(secrets, token)
 	}
-	if _, signature, ok := strings.Cut(r.signed.Header.Get("Authorization"), "Signature="); ok {
+	if _, signature, ok := strings.Cut(r.signed.field("authorization"), "Signature="); ok {
 		secrets = append(secrets, signature)
 	}
 	if id := m.ID; strings.HasPrefix(id, arnPrefix) {

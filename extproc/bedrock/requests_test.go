@@ -211,7 +211,7 @@ func TestAStrictServerTakesWhatWeSend(t *testing.T) {
 				t.Fatal(err)
 			}
 			if dump != nil {
-				if err := dump.Encode(map[string]any{"path": c.url.EscapedPath(), "header": s.Header, "body": json.RawMessage(c.body)}); err != nil {
+				if err := dump.Encode(map[string]any{"path": c.address.url.EscapedPath(), "header": s.Header(), "body": json.RawMessage(c.body)}); err != nil {
 					t.Fatal(err)
 				}
 			}

@@ -93,6 +93,9 @@ func (p *prepared) room() error {
 
 // budgetOf is the budget of a thinking object, 0 where it has none.
 func budgetOf(thinking json.RawMessage) int {
+	if len(thinking) == 0 {
+		return 0
+	}
 	var t struct {
 		Type   string  `json:"type"`
 		Budget float64 `json:"budget_tokens"`

@@ -65,6 +65,9 @@ func (p *prepared) tools(ctx context.Context) error {
 			t.Description = strings.TrimPrefix(t.Description+"\n\n"+in.Note, "\n\n")
 		}
 		if len(in.Names) > 0 {
+			if p.properties == nil {
+				p.properties = map[string]map[string]string{}
+			}
 			p.properties[t.Name] = in.Names
 		}
 	}
@@ -84,7 +87,7 @@ func (p *prepared) tools(ctx context.Context) error {
 // plainSchemas writes the tools' schemas as a family wants them that takes plain
 // ones only. Ours for structured output is the last one.
 func (p *prepared) plainSchemas(ctx context.Context, limit int64) error {
-	if p.family.Capabilities.ToolSchema != "plain" {
+	if p.family.Capabilities.ToolSchema != "plain" || len(p.req.Tools) == 0 {
 		return nil
 	}
 	budget := schema.NewBudget(min(limit, chat.MaxExpansion))
@@ -154,6 +157,9 @@ func (p *prepared) rename() error {
 	for i := range callers {
 		callers[i].Name = a.wire(callers[i].Name)
 	}
+	if len(p.properties) > 0 {
+		p.fields = make(map[string]map[string]string, len(p.properties))
+	}
 	for name, properties := range p.properties {
 		p.fields[a.wire(name)] = inverse(properties)
 	}
@@ -170,12 +176,18 @@ func (p *prepared) rename() error {
 		for i, b := range m.Blocks {
 			switch b := b.(type) {
 			case chat.ToolUse:
-				b.Input = renameKeys(b.Input, p.properties[b.Name])
-				b.ID, b.Name = callID(b.ID, c), a.wire(b.Name)
+				id, name, renamed := callID(b.ID, c), a.wire(b.Name), p.properties[b.Name]
+				if id == b.ID && name == b.Name && renamed == nil {
+					continue // it is as it goes out
+				}
+				b.Input = renameKeys(b.Input, renamed)
+				b.ID, b.Name = id, name
 				m.Blocks[i] = b
 			case chat.ToolResult:
-				b.ID = callID(b.ID, c)
-				m.Blocks[i] = b
+				if id := callID(b.ID, c); id != b.ID {
+					b.ID = id
+					m.Blocks[i] = b
+				}
 			}
 		}
 	}

@@ -4,9 +4,10 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
-	"fmt"
 	"io"
 	"net/http"
+
+	"aisix/extproc/chat"
 
 	"github.com/aws/aws-sdk-go-v2/service/bedrockruntime"
 	"github.com/aws/aws-sdk-go-v2/service/bedrockruntime/schemas"
@@ -15,47 +16,34 @@ import (
 	"github.com/aws/smithy-go/transport/http/protocol/restjson1"
 )
 
-// This file alone knows how the SDK's types become bytes and back: through the
-// service's exported schemas and the restJson1 protocol (bedrockruntime ≥
+// This file and writejson.go alone know how the SDK's types become bytes and back:
+// through the service's exported schemas and the restJson1 protocol (bedrockruntime ≥
 // v1.63.0). plain.go reads the usual frames and answers without them; what it does not
 // read comes here.
 
-var (
-	converseSchema       = smithy.NewOperationSchema(schemas.Converse, schemas.ConverseRequest, schemas.ConverseResponse)
-	converseStreamSchema = smithy.NewOperationSchema(schemas.ConverseStream, schemas.ConverseStreamRequest, schemas.ConverseStreamResponse)
-	invokeSchema         = smithy.NewOperationSchema(schemas.InvokeModel, schemas.InvokeModelRequest, schemas.InvokeModelResponse)
-	invokeStreamSchema   = smithy.NewOperationSchema(schemas.InvokeModelWithResponseStream, schemas.InvokeModelWithResponseStreamRequest, schemas.InvokeModelWithResponseStreamResponse)
-)
+var converseSchema = smithy.NewOperationSchema(schemas.Converse, schemas.ConverseRequest, schemas.ConverseResponse)
 
 // whole encodes and decodes HTTP messages; it holds no state of one (its event
 // codec does: each stream has its own protocol value).
 var whole = restjson1.New(schemas.AmazonBedrockFrontendService)
 
-// wireRequest is a serialized operation: the path below the endpoint, decoded
-// and as it goes out, headers bound to members, and the body.
+// wireRequest is a serialized operation: what goes out beside its address and signature.
 type wireRequest struct {
-	path, rawPath string
-	header        http.Header
-	body          []byte
+	header []Field // in the order of names
+	body   []byte
 }
 
-func serialize(op *smithy.OperationSchema, in smithy.Serializable) (wireRequest, error) {
-	req := smithyhttp.NewStackRequest().(*smithyhttp.Request)
-	if err := whole.SerializeRequest(context.Background(), op, in, req); err != nil {
-		return wireRequest{}, err
+// converseHeader is all that Converse has.
+var converseHeader = []Field{{Key: "content-type", Value: contentType}}
+
+// serialize encodes the input of Converse or ConverseStream that was made of r.
+func serialize(in smithy.Serializable, r *chat.Request) wireRequest {
+	w := jsonWriter{b: make([]byte, 0, r.Room())}
+	for i := range r.Messages {
+		w.expect(r.Messages[i].Blocks)
 	}
-	w := wireRequest{path: req.URL.Path, rawPath: req.URL.EscapedPath(), header: req.Header}
-	if s := req.GetStream(); s != nil {
-		size, known, err := req.StreamLength()
-		if err != nil || !known {
-			return wireRequest{}, fmt.Errorf("bedrock: length of the encoded request: known %t, %w", known, err)
-		}
-		w.body = make([]byte, size) // at once: io.ReadAll would copy a long one several times
-		if _, err := io.ReadFull(s, w.body); err != nil {
-			return wireRequest{}, err
-		}
-	}
-	return w, nil
+	in.Serialize(&w)
+	return wireRequest{header: converseHeader, body: w.b}
 }
 
 // deserialize decodes a 2xx reply into out, which has no members that are headers.

@@ -2,6 +2,9 @@ package chat
 
 import "bytes"
 
+// Inline reports whether the image's bytes are there.
+func (i Image) Inline() bool { return len(i.Data)+len(i.Base64) > 0 }
+
 // ImageFormat tells an image's format by its magic bytes: png, jpeg, gif or
 // webp, or "" for anything else. What the sender called it does not count.
 func ImageFormat(data []byte) string {

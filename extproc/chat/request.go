@@ -69,11 +69,13 @@ type Block interface{ block() }
 type Text struct{ Text string }
 
 // Image is an inline image. Format is one of png, jpeg, gif, webp, decided by
-// the magic bytes. An image that is still a URL has URL set and no Data:
+// the magic bytes. Its bytes are in Data, or those of a large one in Base64, where they
+// came so. An image that is still a URL has URL set and neither:
 // it must be fetched (or refused) before the request is encoded.
 type Image struct {
 	Format string
 	Data   []byte
+	Base64 []byte // in standard base64, fit to go out as it is; shared with the caller's body
 	URL    string
 	Param  string // where the caller wrote it
 }

@@ -34,6 +34,14 @@ const emptyResult = "(empty)"
 // where the user says nothing, or nothing in the end. Tidy(Tidy(r)) is Tidy(r), and
 // passes Check.
 func Tidy(r *Request) (*Request, error) {
+	if settled(r) {
+		return copied(r), nil
+	}
+	return rearranged(r)
+}
+
+// rearranged is Tidy of whatever request.
+func rearranged(r *Request) (*Request, error) {
 	if err := heard(r.Messages); err != nil {
 		return nil, err
 	}

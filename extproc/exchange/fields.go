@@ -77,6 +77,9 @@ func mutation(of kind, set []KeyValue, old Fields) *answer {
 		if kv.Key == "host" || kv.Key == "x-forwarded-proto" || has(a.set, kv.Key) || has(old[:i], kv.Key) {
 			continue
 		}
+		if a.remove == nil {
+			a.remove = make([]string, 0, len(old)-i)
+		}
 		a.remove = append(a.remove, kv.Key)
 	}
 	return a

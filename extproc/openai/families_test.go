@@ -143,7 +143,7 @@ func encode(t *testing.T, model string, request *chat.Request) ([]byte, *fault.E
 	if err != nil {
 		t.Fatal(err)
 	}
-	header, err := json.Marshal(signed.Header)
+	header, err := json.Marshal(signed.Header())
 	if err != nil {
 		t.Fatal(err)
 	}

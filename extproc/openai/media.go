@@ -25,7 +25,7 @@ func (i *imageURL) UnmarshalJSONFrom(dec *jsontext.Decoder) error {
 }
 
 func (i *imageURL) Check() *strict.Error {
-	if i.URL.data == nil && i.URL.https == "" {
+	if i.URL.data == nil && i.URL.base64 == nil && i.URL.https == "" {
 		return strict.Required("/url")
 	}
 	return strict.OneOf("/detail", i.Detail, "auto", "low", "high", "original")
@@ -38,6 +38,7 @@ type imageAddress struct {
 	document string // the document's, "" is none
 	name     string // of the document
 	data     []byte
+	base64   []byte // instead of data: asItCame
 	https    string
 }
 
@@ -51,6 +52,9 @@ func (a *imageAddress) UnmarshalJSONFrom(dec *jsontext.Decoder) error {
 	}
 	text = bytes.TrimSpace(text)
 	if isDataURL(text) {
+		if a.asItCame(text) {
+			return nil
+		}
 		return a.decode(text)
 	}
 	a.https = string(text)
@@ -85,7 +89,7 @@ func (a *imageAddress) toChat(param string) chat.Block {
 	if a.document != "" {
 		return chat.Document{Name: a.name, Format: a.document, Data: a.data, Param: param}
 	}
-	return chat.Image{Format: a.format, Data: a.data, URL: a.https, Param: param}
+	return chat.Image{Format: a.format, Data: a.data, Base64: a.base64, URL: a.https, Param: param}
 }
 
 // documentFormats are those of chat.Document, for errors.

@@ -321,7 +321,7 @@ func (st *stream) SendBoth(first, second any) error { return st.send(first, seco
 func (st *stream) send(first, second any) error {
 	buffer := outgoing.Get().(*[]byte)
 	defer func() {
-		if cap(*buffer) <= 64<<10 {
+		if cap(*buffer) <= 2<<20 { // a piece of a large body, with what goes before it
 			outgoing.Put(buffer)
 		}
 	}()

@@ -10,8 +10,9 @@ import (
 const (
 	frameHeader = 9
 	// highWater is what may wait to be written on a connection before a stream that wants
-	// to say more has to wait.
-	highWater = 1 << 20
+	// to say more has to wait. So little is kept for the next body; one that grows and is
+	// thrown away costs several times the body.
+	highWater = 256 << 10
 )
 
 // flush writes what waits, unless somebody is writing already: then that one takes ours
@@ -28,7 +29,7 @@ func (c *conn) flush() {
 		c.mu.Unlock()
 		_, err := c.nc.Write(out)
 		c.mu.Lock()
-		if cap(out) > highWater { // the rare large one is not kept
+		if cap(out) > 2*highWater { // the rare large one is not kept
 			out = nil
 		}
 		c.spare = out[:0]

@@ -36,6 +36,13 @@ func (e errTooLarge) Error() string {
 // anyway. What references cost is taken from the budget of the request's schemas.
 // Errors are what is wrong with the schema, or ctx's own once that is done.
 func Plain(ctx context.Context, raw json.RawMessage, b *Budget) (json.RawMessage, error) {
+	if isPlain(raw) {
+		return raw, nil
+	}
+	return plain(ctx, raw, b)
+}
+
+func plain(ctx context.Context, raw json.RawMessage, b *Budget) (json.RawMessage, error) {
 	root, err := parseObject(raw)
 	if err != nil {
 		return nil, err

@@ -12,7 +12,8 @@ func settled(raw []byte) bool {
 		list, properties bool // a list; the members are properties, not keywords
 		typed, has       bool // has a type, and properties
 	}
-	var open []object
+	var few [16]object
+	open := few[:0]
 	var name []byte // of the value that comes next
 	root := false   // is of type object
 	for i := 0; i < len(raw); i++ {
@@ -53,7 +54,11 @@ func settled(raw []byte) bool {
 				name = nil
 				continue
 			}
-			if next := bytes.TrimLeft(raw[end+1:], " \t\r\n"); len(next) == 0 || next[0] != ':' {
+			next := end + 1
+			for next < len(raw) && (raw[next] == ' ' || raw[next] == '\t' || raw[next] == '\r' || raw[next] == '\n') {
+				next++
+			}
+			if next == len(raw) || raw[next] != ':' {
 				return false
 			}
 			if o.properties && !LegalName(string(text)) || bytes.IndexByte(text, '\\') >= 0 {
