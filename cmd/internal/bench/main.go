@@ -10,6 +10,7 @@
 //	bench           the table: JSON, streams, large bodies
 //	bench -memory   memory by open streams
 //	bench -scale    cost by stored API keys and models
+//	bench -overload what becomes of more requests than the gateway can answer
 package main
 
 import (
@@ -70,6 +71,7 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) error {
 	flags.StringVar(&o.only, "only", "", "modes to measure, of c1,c32,r100,paced,64k,5m,nova; empty: all")
 	memory := flags.Bool("memory", false, "measure memory by open streams instead")
 	scale := flags.Bool("scale", false, "measure cost by stored API keys and models instead")
+	overload := flags.Bool("overload", false, "measure answers and refusals past capacity instead")
 	if err := flags.Parse(args); err != nil {
 		return err
 	}
@@ -96,6 +98,8 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) error {
 		return b.memory(ctx)
 	case *scale:
 		return b.scale(ctx)
+	case *overload:
+		return b.overload(ctx)
 	}
 	return b.compare(ctx)
 }
