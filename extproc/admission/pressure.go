@@ -1,7 +1,6 @@
 package admission
 
 import (
-	"math"
 	"sync"
 	"time"
 )
@@ -12,7 +11,7 @@ import (
 // knows beforehand.
 //
 // While the delay stays above the target the share grows, the faster the further it is
-// above; below it falls, and below half of it by half at a time. It is the controller of
+// above; below it falls, and below half of it by a fifth at a time. It is the controller of
 // PIE (RFC 8033) with its terms of excess and trend. Without news there is no pressure.
 // The zero Pressure turns nothing away. It is safe for concurrent use.
 type Pressure struct {
@@ -23,17 +22,27 @@ type Pressure struct {
 	credit   float64 // parts of refusals, until they are a whole one
 	smoothed float64 // delay, in targets
 	late     int     // observations in a row that found it above the target
+	wary     int     // observations for which a delay need not stand
 	heard    time.Time
 }
 
 const (
-	excessGain = 0.03 // of the share, by target that the delay is above it and observation
-	trendGain  = 0.15 // by target that the delay has grown
+	excessGain = 0.05 // of the share, by target that the delay is above it and observation
+	trendGain  = 0.3  // by target that the delay has grown
 	worst      = 4    // targets; what is later counts as this
 	mostShed   = 0.95 // some work is let in, to learn when it is over
-	smoothing  = 0.25
-	standing   = 4 // so often in a row above the target is no accident
+	relief     = 0.8  // what is left of the share after an observation below half of the target
+	smoothing  = 0.5
 	silence    = 250 * time.Millisecond // after so long without news all is well
+
+	// The first refusal takes so many observations in a row above the target, and close
+	// upon another: a machine that was busy with something else for a moment, or that
+	// little is asked of, is not overloaded.
+	// After it, for so many observations, there is no such wait: load that goes on finds
+	// the share back at once.
+	standing = 8
+	dense    = 100 * time.Millisecond
+	wary     = 40
 )
 
 // NewPressure aims at a delay of target; 0 turns nothing away.
@@ -47,24 +56,29 @@ func (p *Pressure) Observe(delay time.Duration, now time.Time) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.forget(now)
+	if now.Sub(p.heard) > dense {
+		p.late = 0
+	}
 	p.heard = now
 	before := p.smoothed
 	p.smoothed += smoothing * (min(float64(delay)/float64(p.target), worst) - before)
-	if p.smoothed < 0.5 {
-		if p.share /= 2; p.share < 0.01 {
-			p.share = 0
-		}
-		p.late = 0
-		return
-	}
+	p.wary = max(0, p.wary-1)
 	if p.late++; p.smoothed <= 1 {
 		p.late = 0
 	}
-	if p.share == 0 && p.late < standing {
+	if p.smoothed < 0.5 {
+		if p.share *= relief; p.share < 0.01 {
+			p.share = 0
+		}
+		return
+	}
+	if p.share == 0 && p.late < standing && p.wary == 0 {
 		return
 	}
 	p.share += excessGain*(p.smoothed-1) + trendGain*(p.smoothed-before)
-	p.share = math.Max(0, math.Min(p.share, mostShed))
+	if p.share = max(0, min(p.share, mostShed)); p.share > 0 {
+		p.wary = wary
+	}
 }
 
 // Refuse reports whether one more piece of work is to be turned away. Refusals are
@@ -97,9 +111,7 @@ func (p *Pressure) Share(now time.Time) float64 {
 // forget ends the pressure where nothing was heard of it for a while: who measures
 // measures only what is busy.
 func (p *Pressure) forget(now time.Time) {
-	if p.share != 0 || p.smoothed != 0 {
-		if now.Sub(p.heard) > silence {
-			p.share, p.credit, p.smoothed, p.late = 0, 0, 0, 0
-		}
+	if now.Sub(p.heard) > silence {
+		p.share, p.credit, p.smoothed, p.late, p.wary = 0, 0, 0, 0, 0
 	}
 }

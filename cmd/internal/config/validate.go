@@ -43,6 +43,7 @@ func (c *Config) problems() []string {
 	check("extproc.max_calls", unsetOr(c.Extproc.MaxCalls, 2, 1<<20))
 	check("extproc.max_calls_per_key", unsetOr(c.Extproc.MaxCallsPerKey, 1, 1<<20))
 	// A key gets half at most, and a body stands twice in it for a moment.
+	check("extproc.max_delay", unsetOrDuration(c.Extproc.MaxDelay, time.Millisecond, time.Minute))
 	check("extproc.max_buffered_bytes", unsetOr(c.Extproc.MaxBufferedBytes, 4*c.Proxy.MaxBodyBytes, 1<<50))
 
 	check("admin.address", hostPort(c.Admin.Address))
@@ -215,6 +216,13 @@ func pair(cert, key, keyName string) error {
 func within(n, least, most int) error {
 	if n < least || n > most {
 		return fmt.Errorf("must be from %d to %d", least, most)
+	}
+	return nil
+}
+
+func unsetOrDuration(d, least, most time.Duration) error {
+	if d != 0 && (d < least || d > most) {
+		return fmt.Errorf("must be from %v to %v, or 0", least, most)
 	}
 	return nil
 }
