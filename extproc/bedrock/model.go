@@ -20,7 +20,7 @@ type Model struct {
 	Region    string // the region that signatures name
 
 	base       *url.URL // the endpoint: no trailing slash, no default port
-	family     family   // what is known of the model, the resource's own capabilities over it
+	family     *family  // shared, never changed: what is known of the model, the resource's own capabilities over it
 	options    resource.Bedrock
 	additional map[string]json.RawMessage // options.AdditionalModelRequestFields by member
 }
@@ -42,9 +42,13 @@ func Compile(m *resource.Model, modelID string, k *resource.ProviderKey) (*Model
 			return nil, fault.From(err)
 		}
 	}
-	c.family = familyOf(baseID(modelID, c.Publisher))
-	if m.Capabilities != nil {
-		c.family.overlay(object(map[string]json.RawMessage{"capabilities": marshal(m.Capabilities)}))
+	base := baseID(modelID, c.Publisher)
+	if m.Capabilities == nil {
+		c.family = knownFamily(base)
+	} else {
+		own := familyOf(base) // overlay writes into what is there
+		c.family = &own
+		own.overlay(object(map[string]json.RawMessage{"capabilities": marshal(m.Capabilities)}))
 	}
 	return c, nil
 }
