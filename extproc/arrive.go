@@ -37,6 +37,9 @@ func newRoom(c Config) room {
 // that it holds.
 func (s *Server) Load() (calls, bytes int64) { return s.room.calls.Used(), s.room.bytes.Used() }
 
+// Refusing is the share of new calls that is refused now because everything is late.
+func (s *Server) Refusing() float64 { return s.room.pressure.Share(s.Now()) }
+
 // arrive counts the call from its headers on: for the limits of its key, which
 // answer here without a round trip where this process knows the key to be at one,
 // and against what the process takes on. Nothing of its body has been read.

@@ -158,7 +158,8 @@ type Logging struct {
 
 // Metrics is Prometheus's listener.
 type Metrics struct {
-	Address string `key:"address"` // host:port, or empty: off
+	Address   string `key:"address"`   // host:port, or empty: off
+	Profiling bool   `key:"profiling"` // the CPU profile too, on loopback only
 }
 
 // Default is the configuration of an empty file and an empty environment.

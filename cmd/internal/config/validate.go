@@ -81,6 +81,9 @@ func (c *Config) problems() []string {
 	if c.Metrics.Address != "" {
 		check("metrics.address", hostPort(c.Metrics.Address))
 	}
+	if c.Metrics.Profiling && !loopback(c.Metrics.Address) {
+		check("metrics.profiling", errors.New("is for this machine only: metrics.address must be loopback"))
+	}
 	return found
 }
 
