@@ -9,7 +9,7 @@ import (
 )
 
 // How many compiled models are kept: more are compiled again. Models are as many as
-// were made, of some 0.6 kB each. Captures of wildcards are as many as callers like:
+// were made, of less than a kilobyte each. Captures of wildcards are as many as callers like:
 // they have a bound of their own, so that no caller drives out the others' models.
 const (
 	maxCompiled = 1 << 16
