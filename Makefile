@@ -47,7 +47,7 @@ tools: ## Fetch Envoy and Valkey into .tools/ (pinned, hash-checked; nothing to 
 test: tools ## Run everything: format, vet, race tests, the end-to-end tests on real Envoy and Valkey
 	@unformatted=$$(gofmt -l $(PACKAGES)); [ -z "$$unformatted" ] || { echo "gofmt these:"; echo "$$unformatted"; exit 1; }
 	go vet ./...
-	go test -race -count=1 -timeout 14m ./...
+	go test -race -pgo=off -count=1 -timeout 14m ./...
 
 .PHONY: check
 check: generate ## Everything, as CI runs it: generated code, modules, staticcheck, then make test
@@ -69,6 +69,14 @@ bench-memory: build tools ## Measure what an open stream takes: 1,000 and 5,000 
 .PHONY: bench-scale
 bench-scale: build tools ## Measure a request where there are 100,000 API keys, or 10,000 models
 	@$(BENCH) -scale
+
+.PHONY: bench-overload
+bench-overload: build tools ## Measure what becomes of more requests than the gateway can answer
+	@$(BENCH) -overload
+
+.PHONY: pgo
+pgo: build tools ## Take extproc's CPU profile under a mix of requests, by which it is compiled: cmd/extproc/default.pgo
+	@$(BENCH) -profile cmd/extproc/default.pgo && go build -o .bin/ ./cmd/extproc
 
 .PHONY: microbench
 microbench: ## Run the Go benchmarks: time and allocations of what each request, and each write of a resource, passes through

@@ -25,20 +25,28 @@ type room struct {
 	calls *admission.Shared
 	bytes *admission.Shared
 	work  *admission.Work
+	// pressure is how late everything is, where all the others have room.
+	pressure *admission.Pressure
 }
 
 func newRoom(c Config) room {
-	return room{calls: admission.NewShared(c.MaxCalls), bytes: admission.NewShared(c.MaxBufferedBytes), work: admission.NewWork(c.MaxTranslating, runtime.GOMAXPROCS(0))}
+	return room{calls: admission.NewShared(c.MaxCalls), bytes: admission.NewShared(c.MaxBufferedBytes), work: admission.NewWork(c.MaxTranslating, runtime.GOMAXPROCS(0)), pressure: admission.NewPressure(c.MaxDelay)}
 }
 
 // Load is how much the process has taken on: calls in flight, and bytes of bodies
 // that it holds.
 func (s *Server) Load() (calls, bytes int64) { return s.room.calls.Used(), s.room.bytes.Used() }
 
+// Refusing is the share of new calls that is refused now because everything is late.
+func (s *Server) Refusing() float64 { return s.room.pressure.Share(s.Now()) }
+
 // arrive counts the call from its headers on: for the limits of its key, which
 // answer here without a round trip where this process knows the key to be at one,
 // and against what the process takes on. Nothing of its body has been read.
 func (s *Server) arrive(c *call) error {
+	if s.room.pressure.Refuse(c.facts.Time) {
+		return overloaded("the gateway has more requests than it can answer in time")
+	}
 	c.place, c.held = s.room.calls.Account(c.key.ID), s.room.bytes.Account(c.key.ID)
 	most := s.Config.CallsPerKey
 	if limit := c.key.APIKey.RateLimit; limit != nil {

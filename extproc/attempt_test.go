@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"context"
 	"errors"
+	"fmt"
 	"io"
 	"net/http"
 	"slices"
@@ -59,10 +60,22 @@ func TestCompiledOnce(t *testing.T) {
 			t.Errorf("%s changed, and %s is what was compiled before", what, model.ID)
 		}
 	}
-	for range maxCompiled + 1 {
+	// Callers choose what a wildcard captures: none of it drives out what has a name.
+	for i := range maxCaptured + 1 {
+		other := m
+		other.UpstreamID = fmt.Sprintf("amazon.nova-pro-v1:%d", i+1)
+		compiled(other)
+	}
+	if n := s.targets.captured.Len(); n != maxCaptured {
+		t.Errorf("%d captures are kept", n)
+	}
+	if compiled(m) != first {
+		t.Error("captures drove out a model")
+	}
+	for range maxCompiled {
 		compiled(*match("amazon.nova-pro-v1:0"))
 	}
-	if n := s.targets.kept.Len(); n != maxCompiled {
+	if n := s.targets.named.Len(); n != maxCompiled || compiled(m) == first {
 		t.Errorf("%d models are kept", n)
 	}
 	bad := match("amazon.nova-pro-v1:0")

@@ -3,6 +3,7 @@ package extproc
 import (
 	"context"
 	"crypto/tls"
+	"time"
 
 	extprocv3 "github.com/envoyproxy/go-control-plane/envoy/service/ext_proc/v3"
 	healthv1 "google.golang.org/grpc/health/grpc_health_v1"
@@ -17,7 +18,7 @@ const streamWindow = 64 << 10
 // GRPC registers the server on a gRPC server of its own, with limits above the
 // body's: Envoy sends a buffered body in one message.
 func (s *Server) GRPC(tls *tls.Config) *rpc.Server {
-	g := rpc.NewServer(rpc.Options{TLS: tls, MaxMessage: int(s.Config.MaxBodyBytes) + 1<<20, StreamWindow: streamWindow})
+	g := rpc.NewServer(rpc.Options{TLS: tls, MaxMessage: int(s.Config.MaxBodyBytes) + 1<<20, StreamWindow: streamWindow, Delayed: func(d time.Duration) { s.room.pressure.Observe(d, s.Now()) }})
 	extprocv3.RegisterExternalProcessorServer(g, s)
 	healthv1.RegisterHealthServer(g, health{server: s})
 	return g

@@ -46,6 +46,10 @@ type Config struct {
 	MaxBufferedBytes int64 // of bodies, and of what is made of them
 	MaxTranslating   int64 // bytes of bodies in translation at a time
 
+	// MaxDelay is how late the process and Envoy may get to each other's messages before
+	// new calls are refused; 0 is no bound.
+	MaxDelay time.Duration
+
 	TranslationWait time.Duration // longest wait for a body's turn; 0 is 10 s
 	// A body must bring MinBodyRate bytes a second, on the average of each BodyWindow;
 	// 0 asks for nothing.

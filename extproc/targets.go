@@ -8,9 +8,13 @@ import (
 	"aisix/extproc/bedrock"
 )
 
-// maxCompiled is how many compiled models are kept: more are compiled again, which
-// costs a call some 20 µs.
-const maxCompiled = 4096
+// How many compiled models are kept: more are compiled again. Models are as many as
+// were made, of less than a kilobyte each. Captures of wildcards are as many as callers like:
+// they have a bound of their own, so that no caller drives out the others' models.
+const (
+	maxCompiled = 1 << 16
+	maxCaptured = 4096
+)
 
 // target is a model that a call may use, by all that Compile makes it of. Resources
 // never change: what a write changes has another address in the next snapshot.
@@ -23,22 +27,27 @@ type target struct {
 // targets compiles each model once per revision of it and its provider key, and
 // once per captured id. What is no longer in force goes as others come.
 type targets struct {
-	kept *lru.Cache[target, *bedrock.Model]
+	named, captured *lru.Cache[target, *bedrock.Model]
 }
 
 func newTargets() targets {
-	kept, _ := lru.New[target, *bedrock.Model](maxCompiled) // fails without a size only
-	return targets{kept}
+	named, _ := lru.New[target, *bedrock.Model](maxCompiled) // fails without a size only
+	captured, _ := lru.New[target, *bedrock.Model](maxCaptured)
+	return targets{named, captured}
 }
 
 func (t targets) compiled(m *snapshot.Match) (*bedrock.Model, error) {
 	at := target{m.Model, m.ProviderKey, m.UpstreamID}
-	if model, ok := t.kept.Get(at); ok {
+	kept := t.named
+	if at.id != at.model.ModelName {
+		kept = t.captured
+	}
+	if model, ok := kept.Get(at); ok {
 		return model, nil
 	}
 	model, err := bedrock.Compile(at.model, at.id, at.key)
 	if err == nil {
-		t.kept.Add(at, model)
+		kept.Add(at, model)
 	}
 	return model, err
 }

@@ -31,6 +31,8 @@ func boundsOf(c *config.Config, memory int64) extproc.Config {
 		MaxBufferedBytes: int64(c.Extproc.MaxBufferedBytes),
 		MaxTranslating:   max(memory/translation, leastWork),
 
+		MaxDelay: c.Extproc.MaxDelay,
+
 		MinBodyRate: int64(c.Proxy.MinBodyRate),
 		BodyWindow:  c.Timeouts.Body,
 	}

@@ -124,6 +124,7 @@ func serve(ctx context.Context, c *config.Config, log *slog.Logger) error {
 		Log:      log,
 	})
 	metrics.Load(server.Load)
+	metrics.Refusing(server.Refusing)
 	counter := connections.New(c.Proxy.MaxPerAddress, log, nil)
 	g, err := serveEnvoy(group, server, counter, c.Extproc)
 	if err != nil {
@@ -131,7 +132,7 @@ func serve(ctx context.Context, c *config.Config, log *slog.Logger) error {
 	}
 	release := func() {}
 	if c.Metrics.Address != "" {
-		if release, err = serveMetrics(life, group, metrics, c.Metrics.Address); err != nil {
+		if release, err = serveMetrics(life, group, metrics, c.Metrics); err != nil {
 			return err
 		}
 	}
@@ -184,12 +185,16 @@ func serveEnvoy(group *errgroup.Group, server *extproc.Server, counter *connecti
 // serveMetrics serves /metrics until ctx ends. release gives the port back before
 // that: whoever connects anew finds the next process, and a scraper that keeps its
 // connection, as Prometheus does, goes on reading this one while calls drain.
-func serveMetrics(ctx context.Context, group *errgroup.Group, metrics *usage.Metrics, address string) (release func(), err error) {
-	listener, err := net.Listen("tcp", address)
+func serveMetrics(ctx context.Context, group *errgroup.Group, metrics *usage.Metrics, c config.Metrics) (release func(), err error) {
+	listener, err := net.Listen("tcp", c.Address)
 	if err != nil {
 		return nil, fmt.Errorf("metrics.address: %w", err)
 	}
-	m := &http.Server{Handler: metrics.Handler(), ReadHeaderTimeout: 5 * time.Second, WriteTimeout: 30 * time.Second, IdleTimeout: 5 * time.Minute}
+	handler := metrics.Handler()
+	if c.Profiling {
+		handler = profiled(handler)
+	}
+	m := &http.Server{Handler: handler, ReadHeaderTimeout: 5 * time.Second, WriteTimeout: 30 * time.Second, IdleTimeout: 5 * time.Minute}
 	group.Go(func() error { return ignoreClosed(m.Serve(listener)) })
 	group.Go(func() error { <-ctx.Done(); return m.Close() })
 	return func() { listener.Close() }, nil

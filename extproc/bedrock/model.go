@@ -20,7 +20,7 @@ type Model struct {
 	Region    string // the region that signatures name
 
 	addresses  [operations]address
-	family     family // what is known of the model, the resource's own capabilities over it
+	family     *family // shared, never changed: what is known of the model, the resource's own capabilities over it
 	options    resource.Bedrock
 	additional map[string]json.RawMessage // options.AdditionalModelRequestFields by member
 }
@@ -33,19 +33,23 @@ func Compile(m *resource.Model, modelID string, k *resource.ProviderKey) (*Model
 	if c.Publisher == "" {
 		c.Publisher = Publisher(modelID)
 	}
-	base, err := endpoint(k.APIBase, c.Region)
+	origin, err := endpoint(k.APIBase, c.Region)
 	if err != nil {
 		return nil, fault.From(err)
 	}
-	c.addresses = addresses(base, modelID)
+	c.addresses = addresses(origin, modelID)
 	if raw := m.AdditionalModelRequestFields; len(raw) > 0 {
 		if err := json.Unmarshal(raw, &c.additional); err != nil {
 			return nil, fault.From(err)
 		}
 	}
-	c.family = familyOf(baseID(modelID, c.Publisher))
-	if m.Capabilities != nil {
-		c.family.overlay(object(map[string]json.RawMessage{"capabilities": marshal(m.Capabilities)}))
+	base := baseID(modelID, c.Publisher)
+	if m.Capabilities == nil {
+		c.family = knownFamily(base)
+	} else {
+		own := familyOf(base) // overlay writes into what is there
+		c.family = &own
+		own.overlay(object(map[string]json.RawMessage{"capabilities": marshal(m.Capabilities)}))
 	}
 	return c, nil
 }

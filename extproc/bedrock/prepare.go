@@ -58,7 +58,7 @@ func prepare(ctx context.Context, req *chat.Request, m *Model, limit int64) (*pr
 	if err != nil {
 		return nil, err
 	}
-	p := &prepared{req: own, model: m, family: &m.family, knobs: k, invokes: m.invokes(own), additional: map[string]json.RawMessage{}, maxTokens: own.MaxTokens, notes: slices.Clip(own.Notes)}
+	p := &prepared{req: own, model: m, family: m.family, knobs: k, invokes: m.invokes(own), additional: map[string]json.RawMessage{}, maxTokens: own.MaxTokens, notes: slices.Clip(own.Notes)}
 	if p.maxTokens == nil {
 		p.maxTokens = m.options.MaxTokens
 	}

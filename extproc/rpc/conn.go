@@ -31,6 +31,7 @@ type conn struct {
 	headers headerReader
 
 	received int // bytes of data that are not yet given back to the connection's window; the reading goroutine's
+	delay    delayProbe
 
 	mu      sync.Mutex
 	out     []byte    // frames that wait to be written
@@ -209,6 +210,7 @@ func (c *conn) onHeaders(block []byte, end bool) error {
 		st.finish(io.EOF, false)
 	}
 	c.server.idle.serve(st)
+	c.streamBegun()
 	return nil
 }
 
@@ -301,8 +303,11 @@ func (c *conn) onSettings(f *http2.SettingsFrame) error {
 
 func (c *conn) onPing(f *http2.PingFrame) {
 	if f.IsAck() {
-		if string(f.Data[:]) == acceptsPings {
+		switch string(f.Data[:]) {
+		case acceptsPings:
 			c.lastWord()
+		case asksDelay:
+			c.pingAnswered()
 		}
 		return
 	}

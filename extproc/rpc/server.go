@@ -24,6 +24,9 @@ type Options struct {
 	MaxStreams int
 	// Handshake bounds the time until a peer has said who it is; 0 is 20 s.
 	Handshake time.Duration
+	// Delayed, where set, is told how late a busy connection is: how long what one side
+	// sends waits until the other has got to it, there and back. It must not block.
+	Delayed func(time.Duration)
 }
 
 const (

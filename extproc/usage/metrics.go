@@ -111,6 +111,12 @@ func (m *Metrics) Load(load func() (calls, bytes int64)) {
 		}))
 }
 
+// Refusing adds the share of new calls that is refused because the process has more to
+// do than it can in time. Call it once.
+func (m *Metrics) Refusing(share func() float64) {
+	m.registry.MustRegister(prometheus.NewGaugeFunc(prometheus.GaugeOpts{Name: "aisix_overload_refused_share", Help: "Share of new calls that is refused at the moment because there are more than can be answered in time."}, share))
+}
+
 // RedisFailed counts a call to Redis that failed; use is limits or usage.
 func (m *Metrics) RedisFailed(use string) { m.redis.WithLabelValues(use).Inc() }
 

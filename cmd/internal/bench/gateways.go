@@ -23,6 +23,7 @@ type gateway struct {
 	address string // where callers reach it
 	parts   []part
 	asks    asks
+	metrics string // host:port of extproc's, of this gateway's
 }
 
 // A part is one process of a gateway. What decides a request is Envoy and extproc;
@@ -127,6 +128,7 @@ func (b *bench) product(ctx context.Context, name string, s stock) (*gateway, er
 			"AISIX_EXTPROC__SNAPSHOT_FILE="+filepath.Join(dir, "resources.snapshot"),
 			"AISIX_SECRETS__MASTER_KEY_FILE="+key,
 			"AISIX_USAGE__SPOOL_DIR="+spool,
+			fmt.Sprintf("AISIX_METRICS__PROFILING=%t", b.profiling),
 		),
 	})
 	if err != nil {
@@ -147,7 +149,7 @@ func (b *bench) product(ctx context.Context, name string, s stock) (*gateway, er
 		}
 	}
 	return &gateway{
-		name: name, address: addresses[0], asks: s.asks(),
+		name: name, address: addresses[0], asks: s.asks(), metrics: addresses[2],
 		parts: []part{{partEnvoy, gw.Envoy.PID()}, {partExtproc, gw.Extproc.PID()}, {partValkey, gw.Valkey.PID()}},
 	}, nil
 }

@@ -10,6 +10,8 @@
 //	bench           the table: JSON, streams, large bodies
 //	bench -memory   memory by open streams
 //	bench -scale    cost by stored API keys and models
+//	bench -profile  extproc's CPU profile under a mix of requests
+//	bench -overload what becomes of more requests than the gateway can answer
 package main
 
 import (
@@ -45,6 +47,7 @@ type options struct {
 	window                     time.Duration
 	warmup                     time.Duration // before each: connections, pools and caches are there then
 	only                       string
+	profiling                  bool // the gateway serves its CPU profile
 }
 
 // run is the command. As `bench upstream ADDRESS` or `bench noop SOCKET` it is one of
@@ -70,6 +73,8 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) error {
 	flags.StringVar(&o.only, "only", "", "modes to measure, of c1,c32,r100,paced,64k,5m,nova; empty: all")
 	memory := flags.Bool("memory", false, "measure memory by open streams instead")
 	scale := flags.Bool("scale", false, "measure cost by stored API keys and models instead")
+	profile := flags.String("profile", "", "write extproc's CPU profile under a mix of requests to this file instead")
+	overload := flags.Bool("overload", false, "measure answers and refusals past capacity instead")
 	if err := flags.Parse(args); err != nil {
 		return err
 	}
@@ -86,6 +91,7 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) error {
 		}
 		*path = absolute
 	}
+	o.profiling = *profile != ""
 	b, err := newBench(ctx, o, stdout, stderr)
 	if err != nil {
 		return err
@@ -96,6 +102,10 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) error {
 		return b.memory(ctx)
 	case *scale:
 		return b.scale(ctx)
+	case *profile != "":
+		return b.profile(ctx, *profile)
+	case *overload:
+		return b.overload(ctx)
 	}
 	return b.compare(ctx)
 }

@@ -80,6 +80,10 @@ type Extproc struct {
 	MaxCalls         int `key:"max_calls"`          // calls in flight
 	MaxCallsPerKey   int `key:"max_calls_per_key"`  // of one API key without a limit on concurrency
 	MaxBufferedBytes int `key:"max_buffered_bytes"` // request bodies, and what is made of them
+
+	// MaxDelay is how late Envoy and extproc may get to what the other has sent before new calls are
+	// refused; 0 refuses none for that.
+	MaxDelay time.Duration `key:"max_delay"`
 }
 
 // Admin is the Admin API's listener.
@@ -154,7 +158,8 @@ type Logging struct {
 
 // Metrics is Prometheus's listener.
 type Metrics struct {
-	Address string `key:"address"` // host:port, or empty: off
+	Address   string `key:"address"`   // host:port, or empty: off
+	Profiling bool   `key:"profiling"` // the CPU profile too, on loopback only
 }
 
 // Default is the configuration of an empty file and an empty environment.
@@ -167,7 +172,7 @@ func Default() *Config {
 			MaxConnections: 10_000,
 			MaxMemoryBytes: 2 << 30,
 		},
-		Extproc: Extproc{Address: "unix:/run/aisix/extproc.sock"},
+		Extproc: Extproc{Address: "unix:/run/aisix/extproc.sock", MaxDelay: 100 * time.Millisecond},
 		Admin:   Admin{Address: "127.0.0.1:3001"},
 		Redis:   Redis{URL: "redis://127.0.0.1:6379", Timeout: time.Second},
 		Limits:  Limits{OnRedisFailure: "local"},

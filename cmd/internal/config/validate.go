@@ -43,6 +43,7 @@ func (c *Config) problems() []string {
 	check("extproc.max_calls", unsetOr(c.Extproc.MaxCalls, 2, 1<<20))
 	check("extproc.max_calls_per_key", unsetOr(c.Extproc.MaxCallsPerKey, 1, 1<<20))
 	// A key gets half at most, and a body stands twice in it for a moment.
+	check("extproc.max_delay", unsetOrDuration(c.Extproc.MaxDelay, time.Millisecond, time.Minute))
 	check("extproc.max_buffered_bytes", unsetOr(c.Extproc.MaxBufferedBytes, 4*c.Proxy.MaxBodyBytes, 1<<50))
 
 	check("admin.address", hostPort(c.Admin.Address))
@@ -79,6 +80,9 @@ func (c *Config) problems() []string {
 	check("logging.level", oneOf(c.Logging.Level, "debug", "info", "warn", "error"))
 	if c.Metrics.Address != "" {
 		check("metrics.address", hostPort(c.Metrics.Address))
+	}
+	if c.Metrics.Profiling && !loopback(c.Metrics.Address) {
+		check("metrics.profiling", errors.New("is for this machine only: metrics.address must be loopback"))
 	}
 	return found
 }
@@ -215,6 +219,13 @@ func pair(cert, key, keyName string) error {
 func within(n, least, most int) error {
 	if n < least || n > most {
 		return fmt.Errorf("must be from %d to %d", least, most)
+	}
+	return nil
+}
+
+func unsetOrDuration(d, least, most time.Duration) error {
+	if d != 0 && (d < least || d > most) {
+		return fmt.Errorf("must be from %v to %v, or 0", least, most)
 	}
 	return nil
 }

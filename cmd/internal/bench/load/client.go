@@ -16,6 +16,7 @@ import (
 	"math/rand/v2"
 	"net"
 	"net/http"
+	"strconv"
 	"time"
 )
 
@@ -28,6 +29,9 @@ type Target struct {
 	Request []byte // head and body
 	Vary    []Digits
 	Answer  Answer
+	// Sheds counts a 503 that says when to come again as what it is, instead of as a
+	// wrong answer.
+	Sheds bool
 }
 
 // Digits are decimal digits of a request that differ each time: a number below
@@ -87,7 +91,7 @@ func (c *connection) close() {
 // ask sends the request and reads the answer; due is when it should have been sent.
 func (c *connection) ask(due time.Time) (t timing, err error) {
 	defer func() {
-		if err != nil {
+		if err != nil && !errors.Is(err, errShed) {
 			c.close()
 		}
 	}()
@@ -117,7 +121,21 @@ func (c *connection) ask(due time.Time) (t timing, err error) {
 	if response.Close {
 		c.close()
 	}
+	if c.target.Sheds && response.StatusCode == http.StatusServiceUnavailable {
+		return t, shed(response.Header, c.body)
+	}
 	return t, c.target.Answer.check(response.StatusCode, c.body)
+}
+
+// errShed is a 503 as the contract has it.
+var errShed = errors.New("shed")
+
+func shed(h http.Header, body []byte) error {
+	after, err := strconv.Atoi(h.Get("Retry-After"))
+	if err != nil || after < 1 || !bytes.Contains(body, []byte(`"type":"gateway_overloaded"`)) {
+		return fmt.Errorf("a 503 with Retry-After %q: %.300q", h.Get("Retry-After"), body)
+	}
+	return errShed
 }
 
 // read reads a body to its end. What comes in one read came together.

@@ -21,11 +21,13 @@ type Plan struct {
 // A Result is what came of a plan. Times are of answers that ended in the window.
 type Result struct {
 	Answers int // good ones that ended in the window
+	Shed    int // and those that were refused for overload, where the target sheds
 	Asked   int // from the first request to the last, before and after the window too
 	Took    time.Duration
 	Whole   Times // until the end of the answer
 	First   Times // until its first content
 	Gaps    Times // between contents
+	Refused Times // until the end of a refusal for overload
 
 	// Behind is how many requests waited for a free connection.
 	Behind int
@@ -70,6 +72,7 @@ func Run(ctx context.Context, t *Target, p Plan, window func()) (*Result, error)
 	r.result.Whole.sort()
 	r.result.First.sort()
 	r.result.Gaps.sort()
+	r.result.Refused.sort()
 	return &r.result, nil
 }
 
@@ -114,6 +117,13 @@ func (r *run) work(ctx context.Context, giveUp func(), number int) {
 		}
 		r.asked.Add(1)
 		t, err := c.ask(due)
+		if errors.Is(err, errShed) {
+			if r.inWindow.Load() {
+				mine.Shed++
+				mine.Refused = append(mine.Refused, t.whole)
+			}
+			continue
+		}
 		if err != nil {
 			if r.fault(err) >= maxWrong {
 				giveUp()
@@ -135,6 +145,8 @@ func (r *run) work(ctx context.Context, giveUp func(), number int) {
 	defer r.mu.Unlock()
 	r.result.Answers += mine.Answers
 	r.result.Behind += mine.Behind
+	r.result.Shed += mine.Shed
+	r.result.Refused = append(r.result.Refused, mine.Refused...)
 	r.result.Whole = append(r.result.Whole, mine.Whole...)
 	r.result.First = append(r.result.First, mine.First...)
 	r.result.Gaps = append(r.result.Gaps, mine.Gaps...)

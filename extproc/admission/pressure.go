@@ -1,0 +1,117 @@
+package admission
+
+import (
+	"sync"
+	"time"
+)
+
+// Pressure says what share of new work is to be turned away for the rest to be done in
+// time. It goes by how late everything is (Observe), not by how much is under way: work
+// that waits for somebody else costs nothing, and how much this machine can do nobody
+// knows beforehand.
+//
+// While the delay stays above the target the share grows, the faster the further it is
+// above; below it falls, and below half of it by a fifth at a time. It is the controller of
+// PIE (RFC 8033) with its terms of excess and trend. Without news there is no pressure.
+// The zero Pressure turns nothing away. It is safe for concurrent use.
+type Pressure struct {
+	target time.Duration
+
+	mu       sync.Mutex
+	share    float64
+	credit   float64 // parts of refusals, until they are a whole one
+	smoothed float64 // delay, in targets
+	late     int     // observations in a row that found it above the target
+	wary     int     // observations for which a delay need not stand
+	heard    time.Time
+}
+
+const (
+	excessGain = 0.05 // of the share, by target that the delay is above it and observation
+	trendGain  = 0.3  // by target that the delay has grown
+	worst      = 4    // targets; what is later counts as this
+	mostShed   = 0.95 // some work is let in, to learn when it is over
+	relief     = 0.8  // what is left of the share after an observation below half of the target
+	smoothing  = 0.5
+	silence    = 250 * time.Millisecond // after so long without news all is well
+
+	// The first refusal takes so many observations in a row above the target, and close
+	// upon another: a machine that was busy with something else for a moment, or that
+	// little is asked of, is not overloaded.
+	// After it, for so many observations, there is no such wait: load that goes on finds
+	// the share back at once.
+	standing = 8
+	dense    = 100 * time.Millisecond
+	wary     = 40
+)
+
+// NewPressure aims at a delay of target; 0 turns nothing away.
+func NewPressure(target time.Duration) *Pressure { return &Pressure{target: target} }
+
+// Observe takes note of how late something was just now.
+func (p *Pressure) Observe(delay time.Duration, now time.Time) {
+	if p.target <= 0 {
+		return
+	}
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.forget(now)
+	if now.Sub(p.heard) > dense {
+		p.late = 0
+	}
+	p.heard = now
+	before := p.smoothed
+	p.smoothed += smoothing * (min(float64(delay)/float64(p.target), worst) - before)
+	p.wary = max(0, p.wary-1)
+	if p.late++; p.smoothed <= 1 {
+		p.late = 0
+	}
+	if p.smoothed < 0.5 {
+		if p.share *= relief; p.share < 0.01 {
+			p.share = 0
+		}
+		return
+	}
+	if p.share == 0 && p.late < standing && p.wary == 0 {
+		return
+	}
+	p.share += excessGain*(p.smoothed-1) + trendGain*(p.smoothed-before)
+	if p.share = max(0, min(p.share, mostShed)); p.share > 0 {
+		p.wary = wary
+	}
+}
+
+// Refuse reports whether one more piece of work is to be turned away. Refusals are
+// spread evenly over what comes.
+func (p *Pressure) Refuse(now time.Time) bool {
+	if p.target <= 0 {
+		return false
+	}
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.forget(now)
+	if p.share == 0 {
+		return false
+	}
+	if p.credit += p.share; p.credit < 1 {
+		return false
+	}
+	p.credit--
+	return true
+}
+
+// Share is the share that is turned away now.
+func (p *Pressure) Share(now time.Time) float64 {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.forget(now)
+	return p.share
+}
+
+// forget ends the pressure where nothing was heard of it for a while: who measures
+// measures only what is busy.
+func (p *Pressure) forget(now time.Time) {
+	if now.Sub(p.heard) > silence {
+		p.share, p.credit, p.smoothed, p.late, p.wary = 0, 0, 0, 0, 0
+	}
+}
