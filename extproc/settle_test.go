@@ -96,6 +96,13 @@ func (l leaver) SendMsg(m any) error {
 	return l.Stream.SendMsg(m)
 }
 
+func (l leaver) SendLast(first, second any) error {
+	if first != nil {
+		return l.SendBoth(first, second)
+	}
+	return l.SendMsg(second)
+}
+
 func (l leaver) SendBoth(first, second any) error {
 	return errors.Join(l.SendMsg(first), l.SendMsg(second))
 }

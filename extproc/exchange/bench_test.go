@@ -41,6 +41,13 @@ func (s *script) SendMsg(m any) error {
 	return nil
 }
 
+func (s *script) SendLast(first, second any) error {
+	if first != nil {
+		return s.SendBoth(first, second)
+	}
+	return s.SendMsg(second)
+}
+
 func (s *script) SendBoth(first, second any) error {
 	return errors.Join(s.SendMsg(first), s.SendMsg(second))
 }

@@ -110,6 +110,7 @@ type stream interface {
 	OnEnd(f func(error))
 	SendMsg(m any) error
 	SendBoth(first, second any) error
+	SendLast(first, second any) error
 }
 
 // below is the stream below what protoc-gen-go-grpc made of it.
@@ -220,19 +221,27 @@ func (x *Exchange) setModes(m *message) {
 	}
 }
 
-// send sends one or two messages; nil is none.
-func (x *Exchange) send(answers ...*answer) error {
-	var err error
-	switch {
-	case len(answers) == 2 && answers[0] != nil && answers[1] != nil:
-		err = x.stream.SendBoth(answers[0], answers[1])
-	default:
-		for _, a := range answers {
-			if a != nil && err == nil {
-				err = x.stream.SendMsg(a)
-			}
-		}
+// send sends a message.
+func (x *Exchange) send(a *answer) error { return x.sent(x.stream.SendMsg(a)) }
+
+// sendAfter sends a message after another one, which may be nil.
+func (x *Exchange) sendAfter(first, second *answer) error {
+	if first == nil {
+		return x.send(second)
 	}
+	return x.sent(x.stream.SendBoth(first, second))
+}
+
+// sendLast is sendAfter, after which there is nothing more to say: it ends the stream.
+func (x *Exchange) sendLast(first, second *answer) error {
+	if first == nil {
+		return x.sent(x.stream.SendLast(nil, second))
+	}
+	return x.sent(x.stream.SendLast(first, second))
+}
+
+// sent is what became of a message.
+func (x *Exchange) sent(err error) error {
 	if err != nil {
 		err = reset(err)
 		x.cancel(err)

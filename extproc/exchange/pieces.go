@@ -56,17 +56,23 @@ func (b *Body) add(piece []byte) {
 
 // sendPieces cuts a body into messages, the last of which carries end, and sends them
 // after head, which may be nil. An empty body is one empty message, and none where end is
-// false.
+// false. The end of a response is the end of the stream.
 func (x *Exchange) sendPieces(head *answer, of kind, body []byte, end bool) error {
+	if len(body) == 0 && !end {
+		if head == nil {
+			return nil
+		}
+		return x.send(head)
+	}
 	for {
 		n := min(len(body), pieceSize)
 		last := n == len(body)
-		var piece *answer
-		if n > 0 || end {
-			x.sending = answer{kind: of, bodyKind: streamedBody, body: body[:n], end: end && last}
-			piece = &x.sending
+		x.sending = answer{kind: of, bodyKind: streamedBody, body: body[:n], end: end && last}
+		send := x.sendAfter
+		if x.sending.end && of == responseBody {
+			send = x.sendLast
 		}
-		err := x.send(head, piece)
+		err := send(head, &x.sending)
 		x.sending.body = nil // its owner's again
 		if err != nil || last {
 			return err

@@ -220,7 +220,7 @@ func (x *Exchange) finish(last []byte) error {
 	if err := x.sendPieces(x.takeHeading(), responseBody, last, x.responseTrailers == nil); err != nil || x.responseTrailers == nil {
 		return err
 	}
-	return x.send(x.responseTrailers.emptied(responseTrailers))
+	return x.sendLast(nil, x.responseTrailers.emptied(responseTrailers))
 }
 
 // takeHeading is the answer to the response's headers where it has not gone out, else nil.
@@ -279,5 +279,5 @@ func (x *Exchange) Reject(status int, header []KeyValue, body []byte) error {
 func (x *Exchange) immediate(status int, header []KeyValue, body []byte) error {
 	a := mutation(immediate, header, nil)
 	a.status, a.body, a.details = status, body, RejectDetails
-	return x.send(a)
+	return x.sendLast(nil, a)
 }

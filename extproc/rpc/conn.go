@@ -11,6 +11,8 @@ import (
 
 	"golang.org/x/net/http2"
 	"golang.org/x/net/http2/hpack"
+
+	"aisix/extproc/sockets"
 )
 
 const (
@@ -55,7 +57,7 @@ type conn struct {
 
 func newConn(s *Server, nc net.Conn) *conn {
 	c := &conn{
-		server: s, nc: nc,
+		server: s, nc: sockets.Conn(nc),
 		streams: map[uint32]*stream{}, allowed: maxStreamID,
 		window: leastWindow, streamWindow: leastWindow, maxFrame: maxFrame,
 	}

@@ -350,3 +350,30 @@ func TestHeadersWithoutATable(t *testing.T) {
 		}
 	}
 }
+
+// The last message brings the stream's end along: what its handler says later is nobody's.
+func TestSendLast(t *testing.T) {
+	release := make(chan struct{})
+	e := echo{serve: func(stream extprocv3.ExternalProcessor_ProcessServer) error {
+		w := stream.(*grpc.GenericServerStream[extprocv3.ProcessingRequest, extprocv3.ProcessingResponse]).ServerStream.(rpc.Waiter)
+		if err := w.SendLast(answer([]byte("a")), answer([]byte("b"))); err != nil {
+			return err
+		}
+		<-release
+		return errors.New("too late")
+	}}
+	_, address := start(t, rpc.Options{}, e, healthy{})
+	stream, err := extprocv3.NewExternalProcessorClient(dial(t, address)).Process(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, want := range []string{"a", "b"} {
+		if m, err := stream.Recv(); err != nil || string(m.GetImmediateResponse().GetBody()) != want {
+			t.Errorf("%v %v, want %s", m, err, want)
+		}
+	}
+	if _, err := stream.Recv(); !errors.Is(err, io.EOF) {
+		t.Errorf("%v, want a good end", err)
+	}
+	close(release)
+}

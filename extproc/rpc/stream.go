@@ -27,8 +27,12 @@ type Waiter interface {
 	Poll(into any) (bool, error)
 	// Ready has a value when Poll may have got something to say since it last said false.
 	Ready() <-chan struct{}
-	// SendBoth is SendMsg of two messages, in one write where the peer's windows let it.
+	// SendBoth is SendMsg of two messages, in one write where the peer's windows let it. The
+	// first may be nil.
 	SendBoth(first, second any) error
+	// SendLast is SendBoth and the stream's good end, in the same write. What its handler
+	// returns after that is told to nobody.
+	SendLast(first, second any) error
 	// OnEnd has f called once the peer will say nothing more, with Recv's error: at once if
 	// that is so already. f must not block, and there is one.
 	OnEnd(f func(error))
@@ -74,6 +78,7 @@ type stream struct {
 	// under conn's mu
 	window int64 // what the peer still takes
 	room   chan struct{}
+	closed bool // the trailers are written
 
 	begun bool // response headers are written; the handler's
 }
@@ -313,27 +318,32 @@ func contextError(ctx context.Context) error {
 var outgoing = sync.Pool{New: func() any { b := make([]byte, 0, 8<<10); return &b }}
 
 // SendMsg writes a message. It returns once the peer's window has taken it.
-func (st *stream) SendMsg(m any) error { return st.send(m, nil) }
+func (st *stream) SendMsg(m any) error { return st.send(nil, m, false) }
 
 // SendBoth implements Waiter.
-func (st *stream) SendBoth(first, second any) error { return st.send(first, second) }
+func (st *stream) SendBoth(first, second any) error { return st.send(first, second, false) }
 
-func (st *stream) send(first, second any) error {
+// SendLast implements Waiter.
+func (st *stream) SendLast(first, second any) error { return st.send(first, second, true) }
+
+func (st *stream) send(first, second any, last bool) error {
 	buffer := outgoing.Get().(*[]byte)
 	defer func() {
 		if cap(*buffer) <= 2<<20 { // a piece of a large body, with what goes before it
 			outgoing.Put(buffer)
 		}
 	}()
-	b, err := appendMessage((*buffer)[:0], first)
-	if err == nil && second != nil {
-		b, err = appendMessage(b, second)
+	b, err := (*buffer)[:0], error(nil)
+	if first != nil {
+		if b, err = appendMessage(b, first); err != nil {
+			return err
+		}
 	}
-	if err != nil {
+	if b, err = appendMessage(b, second); err != nil {
 		return err
 	}
 	*buffer = b
-	return st.write(b)
+	return st.write(b, last)
 }
 
 // appendMessage appends a message with its prefix.
@@ -355,7 +365,7 @@ func appendMessage(b []byte, m any) (_ []byte, err error) {
 }
 
 // write sends bytes in frames, as the windows let it.
-func (st *stream) write(b []byte) error {
+func (st *stream) write(b []byte, last bool) error {
 	c := st.c
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -387,6 +397,9 @@ func (st *stream) write(b []byte) error {
 		st.window -= int64(n)
 		c.out = appendFrame(c.out, http2.FrameData, 0, st.id, b[:n])
 		b = b[n:]
+	}
+	if last {
+		st.end(statusOK)
 	}
 	c.flush()
 	return nil // the peer may have ended the stream meanwhile, because it has all
@@ -456,7 +469,7 @@ func (st *stream) run() error {
 	return st.SendMsg(reply)
 }
 
-// close writes the trailers.
+// close ends the stream with what its handler returned, unless SendLast did.
 func (st *stream) close(err error) {
 	c := st.c
 	trailers := statusOK
@@ -468,6 +481,20 @@ func (st *stream) close(err error) {
 		trailers = appendStatus(nil, int(s.Code()), s.Message())
 	}
 	c.mu.Lock()
+	st.end(trailers)
+	c.flush()
+	c.mu.Unlock()
+	st.cancel(context.Canceled)
+}
+
+// end writes the trailers, once; conn's mu is held.
+func (st *stream) end(trailers []byte) {
+	c := st.c
+	if st.closed {
+		return
+	}
+	st.closed = true
+	delete(c.streams, st.id)
 	if !st.begun {
 		st.begun = true
 		trailers = append(responseHeaders[:len(responseHeaders):len(responseHeaders)], trailers...) // one block says all
@@ -475,16 +502,13 @@ func (st *stream) close(err error) {
 	st.mu.Lock()
 	open, reset := st.over == nil, st.reset
 	st.mu.Unlock()
-	if !reset && c.err == nil {
-		c.writeHeaders(st.id, http2.FlagHeadersEndStream, trailers)
-		if open { // it may stop sending
-			c.out = appendReset(c.out, st.id, http2.ErrCodeNo)
-		}
-		c.flush()
+	if reset || c.err != nil {
+		return
 	}
-	delete(c.streams, st.id)
-	c.mu.Unlock()
-	st.cancel(context.Canceled)
+	c.writeHeaders(st.id, http2.FlagHeadersEndStream, trailers)
+	if open { // it may stop sending
+		c.out = appendReset(c.out, st.id, http2.ErrCodeNo)
+	}
 }
 
 // deadline reads a grpc-timeout (PROTOCOL-HTTP2.md, Requests).

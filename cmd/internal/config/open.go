@@ -8,9 +8,12 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"net"
 	"strings"
 
 	"github.com/redis/go-redis/v9"
+
+	"aisix/extproc/sockets"
 )
 
 // Client makes a client that tells soon when Redis is away and never sends a command twice: whoever
@@ -21,6 +24,14 @@ func (r Redis) Client(log *slog.Logger) (*redis.Client, error) {
 		return nil, err
 	}
 	redis.SetLogger(redisLog{log}) // of the whole process
+	dial := redis.NewDialer(options)
+	options.Dialer = func(ctx context.Context, network, address string) (net.Conn, error) {
+		nc, err := dial(ctx, network, address)
+		if err != nil {
+			return nil, err
+		}
+		return sockets.Conn(nc), nil
+	}
 	return redis.NewClient(options), nil
 }
 

@@ -20,7 +20,7 @@ var may = map[string][]string{
 	"cmd/bedrocksim/...":            {"cmd/bedrocksim/..."},
 	"cmd/extproc":                   {"..."},
 	"cmd/local":                     {"..."}, // what make run starts
-	"cmd/internal/config":           {},
+	"cmd/internal/config":           {"extproc/sockets"},
 	"cmd/internal/machine":          {},
 	"cmd/internal/stack":            {"cmd/internal/config", "envoy"},
 	"cmd/internal/e2e":              {"..."},
@@ -31,7 +31,8 @@ var may = map[string][]string{
 	"cmd/internal/bench/upstream":   {},
 	"extproc":                       {"extproc/...", "admin/resource", "admin/snapshot", "!extproc"},
 	"extproc/exchange":              {},
-	"extproc/rpc":                   {},
+	"extproc/rpc":                   {"extproc/sockets"},
+	"extproc/sockets":               {},
 	"extproc/admission":             {},
 	"extproc/connections":           {},
 	"extproc/chat":                  {"extproc/fault"},

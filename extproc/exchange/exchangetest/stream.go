@@ -127,6 +127,13 @@ func (s *Stream) SendBoth(first, second any) error {
 	return s.SendMsg(second)
 }
 
+func (s *Stream) SendLast(first, second any) error {
+	if first != nil {
+		return s.SendBoth(first, second)
+	}
+	return s.SendMsg(second)
+}
+
 func (s *Stream) SendMsg(m any) error {
 	if s.ctx.Err() != nil {
 		return status.Error(codes.Canceled, "stream reset")

@@ -1,0 +1,139 @@
+package sockets
+
+import (
+	"io"
+	"net"
+	"os"
+	"sync"
+	"syscall"
+	"unsafe"
+)
+
+// Conn is nc with quick reads and writes, or nc itself where it is no socket (TLS, say).
+func Conn(nc net.Conn) net.Conn {
+	s, ok := nc.(syscall.Conn)
+	if !ok {
+		return nc
+	}
+	raw, err := s.SyscallConn()
+	if err != nil {
+		return nc
+	}
+	c := &conn{Conn: nc, raw: raw}
+	c.read.call, c.write.call = c.read.doRead, c.write.doWrite
+	return c
+}
+
+// conn is one socket. Deadlines and Close are the socket's own, and end what waits here.
+type conn struct {
+	net.Conn
+	raw         syscall.RawConn
+	read, write transfer
+}
+
+// transfer is the call under way in one direction. There is one at a time, as on any
+// connection; a closure for each would be garbage.
+type transfer struct {
+	mu   sync.Mutex
+	call func(fd uintptr) bool // doRead or doWrite
+	b    []byte                // what is left to do
+	n    int
+	err  error
+}
+
+// SyscallConn is for go-redis, which looks at each connection that was idle before it uses
+// it: whether the other end has closed it, or sent something unasked.
+func (c *conn) SyscallConn() (syscall.RawConn, error) { return quiet{c.raw}, nil }
+
+// quiet is a socket that lets nobody look at it where there is nothing to see.
+type quiet struct{ syscall.RawConn }
+
+func (q quiet) Read(look func(fd uintptr) bool) error {
+	return q.RawConn.Read(func(fd uintptr) bool {
+		var b [1]byte
+		_, _, errno := syscall.RawSyscall6(syscall.SYS_RECVFROM, fd, uintptr(unsafe.Pointer(&b[0])), 1, syscall.MSG_PEEK|syscall.MSG_DONTWAIT, 0, 0)
+		return errno == syscall.EAGAIN || look(fd)
+	})
+}
+
+func (c *conn) Read(b []byte) (int, error) {
+	if len(b) == 0 {
+		return 0, nil
+	}
+	t := &c.read
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.b, t.n, t.err = b, 0, nil
+	err := c.raw.Read(t.call)
+	t.b = nil
+	switch {
+	case err != nil: // closed, or its deadline has passed
+		return 0, err
+	case t.err != nil:
+		return 0, c.failed("read", t.err)
+	case t.n == 0:
+		return 0, io.EOF
+	}
+	return t.n, nil
+}
+
+func (c *conn) Write(b []byte) (int, error) {
+	if len(b) == 0 {
+		return 0, nil
+	}
+	t := &c.write
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.b, t.n, t.err = b, 0, nil
+	err := c.raw.Write(t.call)
+	t.b = nil
+	switch {
+	case err != nil:
+		return t.n, err
+	case t.err != nil:
+		return t.n, c.failed("write", t.err)
+	}
+	return t.n, nil
+}
+
+func (c *conn) failed(op string, err error) error {
+	return &net.OpError{Op: op, Net: c.LocalAddr().Network(), Source: c.LocalAddr(), Addr: c.RemoteAddr(), Err: os.NewSyscallError(op, err)}
+}
+
+// doRead reports whether there is an answer; the socket waits for its next byte where not.
+func (t *transfer) doRead(fd uintptr) bool {
+	for {
+		n, _, errno := syscall.RawSyscall(syscall.SYS_READ, fd, uintptr(unsafe.Pointer(unsafe.SliceData(t.b))), uintptr(len(t.b)))
+		switch errno {
+		case 0:
+			t.n = int(n)
+			return true
+		case syscall.EINTR:
+		case syscall.EAGAIN:
+			return false
+		default:
+			t.err = errno
+			return true
+		}
+	}
+}
+
+// doWrite reports whether all is written, or nothing more can be.
+func (t *transfer) doWrite(fd uintptr) bool {
+	for {
+		n, _, errno := syscall.RawSyscall(syscall.SYS_WRITE, fd, uintptr(unsafe.Pointer(unsafe.SliceData(t.b))), uintptr(len(t.b)))
+		switch errno {
+		case 0:
+			t.n += int(n)
+			if t.b = t.b[n:]; len(t.b) == 0 {
+				return true
+			}
+		case syscall.EINTR:
+		case syscall.EAGAIN:
+			return false
+		default:
+			t.err = errno
+			return true
+		}
+	}
+}
