@@ -64,13 +64,15 @@ func run(ctx context.Context, args []string, stderr io.Writer) error {
 	if err != nil {
 		return err
 	}
-	log := c.Logging.Logger(stderr)
+	out := newLines(stderr)
+	defer out.Close()
+	log := c.Logging.Logger(out)
 	slog.SetDefault(log) // of packages that are not given one
-	return serve(ctx, c, log)
+	return serve(ctx, c, log, c.Logging.Logger(out.ofCalls()))
 }
 
-// serve is the life of the data plane: wire, listen, wait for the end of ctx, drain, flush.
-func serve(ctx context.Context, c *config.Config, log *slog.Logger) error {
+// serve is the life of the data plane (calls is the log of those): wire, listen, wait for the end of ctx, drain, flush.
+func serve(ctx context.Context, c *config.Config, log, calls *slog.Logger) error {
 	client, err := c.Redis.Client(log)
 	if err != nil {
 		return err
@@ -106,7 +108,7 @@ func serve(ctx context.Context, c *config.Config, log *slog.Logger) error {
 	if err != nil {
 		return err
 	}
-	recorder := usage.NewRecorder(log, log, metrics, writer)
+	recorder := usage.NewRecorder(calls, log, metrics, writer)
 
 	memory := machine.Fit(log)
 	bounds := boundsOf(c, memory)
