@@ -25,6 +25,10 @@ help: ## Print this help
 	@awk -F':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 	@echo "ENVOY=/path and VALKEY_SERVER=/path name binaries to use instead of fetched ones."
 
+# By its profile extproc is built a minute longer, and runs a little faster.
+PGO ?= auto
+run: PGO = off
+
 .PHONY: run
 run: build ## Run the whole gateway on this machine, with a Bedrock simulator; prints commands to paste
 	@set -- $(ENVOY_TOOL) $(if $(AISIX_REDIS__URL),,$(VALKEY_TOOL)); $(FETCH)
@@ -37,7 +41,7 @@ bootstrap: ## Print Envoy's start file for CONFIG=config.yaml (deploy/config.yam
 .PHONY: build
 build: ## Build the binaries into .bin/
 	@mkdir -p .bin
-	go build -o .bin/ ./cmd/...
+	go build -pgo=$(PGO) -o .bin/ ./cmd/...
 
 .PHONY: tools
 tools: ## Fetch Envoy and Valkey into .tools/ (pinned, hash-checked; nothing to do the second time)
