@@ -18,11 +18,11 @@ func (a *imageAddress) asItCame(url []byte) bool {
 	if len(url) < worthwhile {
 		return false
 	}
-	head, body, found := bytes.Cut(url[:min(len(url), maxDataHead)], []byte(","))
+	head, _, found := bytes.Cut(url[:min(len(url), maxDataHead)], []byte(","))
 	if !found || !bytes.HasSuffix(head, []byte(";base64")) {
 		return false
 	}
-	body = url[len(head)+1:]
+	body := url[len(head)+1:]
 	var start [12]byte // as much as a format is told by
 	if n, err := base64.StdEncoding.Decode(start[:], body[:16]); err == nil {
 		a.format = chat.ImageFormat(start[:n])

@@ -244,7 +244,7 @@ func TestIgnoredMembers(t *testing.T) {
 		}
 		return a.Request(names)
 	}
-	got, err := ask(`{"model":"m","dotted.name":1,"metadata":{"a":1},"user":"u","stream_options":{"what":{"ever":1}},"tools":[{"type":"function","function":{"name":"f","x":1}}],"messages":[
+	_, err := ask(`{"model":"m","dotted.name":1,"metadata":{"a":1},"user":"u","stream_options":{"what":{"ever":1}},"tools":[{"type":"function","function":{"name":"f","x":1}}],"messages":[
 		{"role":"user","content":[{"type":"text","text":"a","extra":{"a":[1]}},{"type":"image_url","image_url":{"url":"https://a/b","size":"L"}}],"reasoning_details":[1]},
 		{"role":"assistant","tool_calls":[{"id":"c","type":"function","function":{"name":"f","arguments":"{\"b\":1,\"a\":1.0}","x":1}}],"reasoning_details":{}},
 		{"role":"tool","tool_call_id":"c","content":"<r>","reasoning_details":"x"}]}`)
@@ -255,7 +255,7 @@ func TestIgnoredMembers(t *testing.T) {
 		t.Fatalf("%v, want the member that is not named", err)
 	}
 	names = append(names, "stream_options.what")
-	got, err = ask(`{"model":"m","dotted.name":1,"metadata":{"a":1},"user":"u","stream_options":{"what":{"ever":1}},"tools":[{"type":"function","function":{"name":"f","x":1}}],"messages":[
+	got, err := ask(`{"model":"m","dotted.name":1,"metadata":{"a":1},"user":"u","stream_options":{"what":{"ever":1}},"tools":[{"type":"function","function":{"name":"f","x":1}}],"messages":[
 		{"role":"user","content":[{"type":"text","text":"a","extra":{"a":[1]}},{"type":"image_url","image_url":{"url":"https://a/b","size":"L"}}],"reasoning_details":[1]},
 		{"role":"assistant","tool_calls":[{"id":"c","type":"function","function":{"name":"f","arguments":"{\"b\":1,\"a\":1.0}","x":1}}],"reasoning_details":{}},
 		{"role":"tool","tool_call_id":"c","content":"<r>","reasoning_details":"x"}]}`)

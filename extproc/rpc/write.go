@@ -8,13 +8,10 @@ import (
 	"golang.org/x/net/http2"
 )
 
-const (
-	frameHeader = 9
-	// highWater is what may wait to be written on a connection before a stream that wants
-	// to say more has to wait. So little is kept for the next body; one that grows and is
-	// thrown away costs several times the body.
-	highWater = 256 << 10
-)
+// highWater is what may wait to be written on a connection before a stream that wants
+// to say more has to wait. So little is kept for the next body; one that grows and is
+// thrown away costs several times the body.
+const highWater = 256 << 10
 
 // together is up to how many bytes a write waits for those of streams that are about to
 // write too. Where none is, as mostly, that costs nothing; where many are, it spares most of
