@@ -3,11 +3,11 @@ package stack
 import (
 	"errors"
 	"fmt"
-	"math/rand/v2"
 	"net"
 	"os"
 	"path/filepath"
 	"strings"
+	"sync/atomic"
 	"syscall"
 
 	"aisix/cmd/internal/config"
@@ -67,14 +67,21 @@ func reachable(address string) string {
 	return net.JoinHostPort(host, port)
 }
 
-// FreePort is an address on loopback that nobody listens on now, for tests. It is
-// below those that the kernel gives to whoever connects somewhere: one of these may
-// be taken again while the listener that had it is restarted.
+// ports are those that FreePort gives, one after the other: one that was given may not be
+// listened on yet. Processes begin at different ones.
+var ports atomic.Uint32
+
+func init() { ports.Store(uint32(os.Getpid()) * 997) }
+
+// FreePort is an address on loopback that nobody listens on now, for tests, and that this
+// process has not given before. It is below those that the kernel gives to whoever
+// connects somewhere: one of these may be taken again while the listener that had it is
+// restarted.
 func FreePort() (string, error) {
 	var err error
 	for range 100 {
 		var listener net.Listener
-		if listener, err = net.Listen("tcp", fmt.Sprintf("127.0.0.1:%d", 10_000+rand.IntN(20_000))); err == nil {
+		if listener, err = net.Listen("tcp", fmt.Sprintf("127.0.0.1:%d", 10_000+ports.Add(1)%20_000)); err == nil {
 			defer listener.Close()
 			return listener.Addr().String(), nil
 		}
