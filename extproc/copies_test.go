@@ -4,12 +4,6 @@ import (
 	"encoding/base64"
 	"runtime"
 	"testing"
-	"time"
-
-	"aisix/admin/resource"
-	"aisix/extproc/bedrock"
-	"aisix/extproc/identity"
-	"aisix/extproc/openai"
 )
 
 // On its way from the body that came to the body that goes out, a large image is written
@@ -18,26 +12,9 @@ func TestALargeImageIsWrittenOnce(t *testing.T) {
 	image := append([]byte("\x89PNG\r\n\x1a\n"), make([]byte, 4<<20)...)
 	body := []byte(`{"model":"m","messages":[{"role":"user","content":[{"type":"text","text":"What is this?"},{"type":"image_url","image_url":{"url":"data:image/png;base64,` + base64.StdEncoding.EncodeToString(image) + `"}}]}]}`)
 	for _, id := range []string{"anthropic.claude-sonnet-4-5-20250929-v1:0", "amazon.nova-pro-v1:0"} {
-		model, err := bedrock.Compile(&resource.Model{ModelName: id}, id, &resource.ProviderKey{Credentials: resource.Static{Region: "us-west-2"}})
-		if err != nil {
-			t.Fatal(err)
-		}
+		model := compiled(t, id)
 		perCall := allocated(func() {
-			asked, err := openai.Chat{}.Parse(nil, body)
-			if err != nil {
-				t.Fatal(err)
-			}
-			request, err := asked.Request(nil)
-			if err != nil {
-				t.Fatal(err)
-			}
-			call, err := bedrock.NewCall(t.Context(), request, model, 1<<24)
-			if err != nil {
-				t.Fatal(err)
-			}
-			if _, err := call.Sign(identity.Token{AccessKeyID: "a", SecretAccessKey: "s"}, time.Unix(1, 0)); err != nil {
-				t.Fatal(err)
-			}
+			up(t, body, model)
 		})
 		if most := int64(len(body)) * 11 / 10; perCall > most {
 			t.Errorf("%s: %d bytes are allocated for a body of %d, want at most %d", id, perCall, len(body), most)

@@ -21,31 +21,44 @@ func BenchmarkUp(b *testing.B) {
 		{"Image", `{"model":"m","messages":[{"role":"user","content":[{"type":"text","text":"What is this?"},{"type":"image_url","image_url":{"url":"data:image/png;base64,` + base64.StdEncoding.EncodeToString(image) + `"}}]}]}`},
 	} {
 		for _, id := range []string{"anthropic.claude-sonnet-4-5-20250929-v1:0", "amazon.nova-pro-v1:0"} {
-			model, err := bedrock.Compile(&resource.Model{ModelName: id}, id, &resource.ProviderKey{Credentials: resource.Static{Region: "us-west-2"}})
-			if err != nil {
-				b.Fatal(err)
-			}
+			model := compiled(b, id)
 			b.Run(body.name+"/"+bedrock.Publisher(id), func(b *testing.B) {
 				text := []byte(body.text)
 				b.ReportAllocs()
 				for b.Loop() {
-					asked, err := openai.Chat{}.Parse(nil, text)
-					if err != nil {
-						b.Fatal(err)
-					}
-					request, err := asked.Request(nil)
-					if err != nil {
-						b.Fatal(err)
-					}
-					call, err := bedrock.NewCall(b.Context(), request, model, 1<<24)
-					if err != nil {
-						b.Fatal(err)
-					}
-					if _, err := call.Sign(identity.Token{AccessKeyID: "a", SecretAccessKey: "s"}, time.Unix(1, 0)); err != nil {
-						b.Fatal(err)
-					}
+					up(b, text, model)
 				}
 			})
 		}
+	}
+}
+
+// compiled is a model by its id, as Bedrock's own endpoint has it.
+func compiled(tb testing.TB, id string) *bedrock.Model {
+	tb.Helper()
+	model, err := bedrock.Compile(&resource.Model{ModelName: id}, id, &resource.ProviderKey{Credentials: resource.Static{Region: "us-west-2"}})
+	if err != nil {
+		tb.Fatal(err)
+	}
+	return model
+}
+
+// up takes a body the whole way to what goes out.
+func up(tb testing.TB, body []byte, model *bedrock.Model) {
+	tb.Helper()
+	asked, err := openai.Chat{}.Parse(nil, body)
+	if err != nil {
+		tb.Fatal(err)
+	}
+	request, err := asked.Request(nil)
+	if err != nil {
+		tb.Fatal(err)
+	}
+	call, err := bedrock.NewCall(tb.Context(), request, model, 1<<24)
+	if err != nil {
+		tb.Fatal(err)
+	}
+	if _, err := call.Sign(identity.Token{AccessKeyID: "a", SecretAccessKey: "s"}, time.Unix(1, 0)); err != nil {
+		tb.Fatal(err)
 	}
 }

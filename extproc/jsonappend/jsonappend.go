@@ -2,7 +2,8 @@
 // Encoder of encoding/json does that escapes no HTML, without its reflection.
 //
 // It knows the grammar's leaves and no shape of anybody's. Its tests hold it to
-// encoding/json. Callers: anthropic and bedrock, for the bodies of requests.
+// encoding/json. Callers: anthropic and bedrock, for the bodies of requests, and openai, for
+// those of answers.
 package jsonappend
 
 import (

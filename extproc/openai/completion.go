@@ -1,6 +1,10 @@
 package openai
 
-import "strconv"
+import (
+	"strconv"
+
+	"aisix/extproc/jsonappend"
+)
 
 // append writes what encoding/json would, without its reflection: TestCompletion and a
 // fuzz target hold the two together.
@@ -33,7 +37,7 @@ func (c *choice) append(dst []byte) ([]byte, error) {
 	if c.Message.Content == nil {
 		dst = append(dst, "null"...)
 	} else {
-		dst = appendString(dst, *c.Message.Content)
+		dst = jsonappend.String(dst, *c.Message.Content)
 	}
 	if c.Message.ReasoningContent != "" {
 		dst = appendMember(dst, `,"reasoning_content":`, c.Message.ReasoningContent)
@@ -64,7 +68,7 @@ func (c *choice) append(dst []byte) ([]byte, error) {
 	if c.FinishReason == nil {
 		dst = append(dst, "null"...)
 	} else {
-		dst = appendString(dst, *c.FinishReason)
+		dst = jsonappend.String(dst, *c.FinishReason)
 	}
 	return append(dst, '}'), nil
 }
@@ -90,7 +94,7 @@ func (u *usage) append(dst []byte) []byte {
 
 // appendMember appends a member of an object: before is its name, and what goes ahead of it.
 func appendMember(dst []byte, before, value string) []byte {
-	return appendString(append(dst, before...), value)
+	return jsonappend.String(append(dst, before...), value)
 }
 
 // appendCount appends a member, where there is a count.

@@ -9,6 +9,7 @@ import (
 
 	"aisix/extproc/chat"
 	"aisix/extproc/fault"
+	"aisix/extproc/jsonappend"
 	"aisix/extproc/sse"
 )
 
@@ -73,7 +74,7 @@ func (s *stream) Append(dst []byte, e chat.Event) ([]byte, error) {
 		if e.Text != "" {
 			dst = s.open(dst)
 			dst = append(dst, `"content":`...)
-			dst = s.close(appendString(dst, e.Text))
+			dst = s.close(jsonappend.String(dst, e.Text))
 		}
 	case chat.ToolStart:
 		s.endThought()
@@ -89,7 +90,7 @@ func (s *stream) Append(dst []byte, e chat.Event) ([]byte, error) {
 		if e.Text != "" {
 			dst = s.open(dst)
 			dst = append(dst, `"reasoning_content":`...)
-			dst = s.close(appendString(dst, e.Text))
+			dst = s.close(jsonappend.String(dst, e.Text))
 		}
 	case chat.RedactedDelta:
 		dst = s.think(dst, e.Index, true)
@@ -160,11 +161,11 @@ func (s *stream) begin(dst []byte, id string) []byte {
 		return dst
 	}
 	s.head = append(s.head, `{"id":`...)
-	s.head = appendString(s.head, answerID(s.heading, id))
+	s.head = jsonappend.String(s.head, answerID(s.heading, id))
 	s.head = append(s.head, `,"object":"chat.completion.chunk","created":`...)
 	s.head = strconv.AppendInt(s.head, s.heading.Created.Unix(), 10)
 	s.head = append(s.head, `,"model":`...)
-	s.head = appendString(s.head, s.asked.model)
+	s.head = jsonappend.String(s.head, s.asked.model)
 	s.head = append(s.head, ',')
 	s.head = s.appendTier(s.head)
 	// With include_usage every chunk has the member, null but in the last.
@@ -190,7 +191,7 @@ func (s *stream) appendTier(dst []byte) []byte {
 	if s.tier == "" {
 		return dst
 	}
-	dst = appendString(append(dst, `"service_tier":`...), s.tier)
+	dst = jsonappend.String(append(dst, `"service_tier":`...), s.tier)
 	return append(dst, ',')
 }
 
@@ -216,9 +217,9 @@ func (s *stream) beginTool(dst []byte, e chat.ToolStart) []byte {
 	s.said.ToolCalls++
 	dst = s.openTool(dst, t)
 	dst = append(dst, `"id":`...)
-	dst = appendString(dst, e.ID)
+	dst = jsonappend.String(dst, e.ID)
 	dst = append(dst, `,"type":"function","function":{"name":`...)
-	dst = appendString(dst, e.Name)
+	dst = jsonappend.String(dst, e.Name)
 	return s.closeTool(append(dst, `,"arguments":""`...))
 }
 
@@ -238,7 +239,7 @@ func (s *stream) arguments(dst []byte, e chat.ToolDelta) []byte {
 	}
 	t.started = true
 	dst = append(s.openTool(dst, t), `"function":{"arguments":`...)
-	return s.closeTool(appendString(dst, fragment))
+	return s.closeTool(jsonappend.String(dst, fragment))
 }
 
 // endTool ends the tool call of a block; arguments that never came are {}.

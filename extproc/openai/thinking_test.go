@@ -16,6 +16,7 @@ import (
 	"aisix/extproc/bedrock"
 	"aisix/extproc/chat"
 	"aisix/extproc/identity"
+	"aisix/extproc/jsonappend"
 )
 
 // spokenBy is an answer: each block is thinking, redacted, unsigned reasoning, text,
@@ -457,7 +458,7 @@ func FuzzPlaces(f *testing.F) {
 	f.Add("\U0001f600\u2028", "", `{"content":1e400,"tool_calls":0.5}`, `[]`)
 	f.Fuzz(func(t *testing.T, content, arguments, a, b string) {
 		body := fmt.Sprintf(`{"model":"m","messages":[{"role":"assistant","content":%s,"thinking_blocks":[{"type":"thinking","signature":"1","after":%s},{"type":"redacted_thinking","data":"2","after":%s}],"tool_calls":[{"id":"u","type":"function","function":{"name":"f","arguments":%s}}]}]}`,
-			appendString(nil, content), a, b, appendString(nil, arguments))
+			jsonappend.String(nil, content), a, b, jsonappend.String(nil, arguments))
 		r, err := Chat{}.Decode([]byte(body))
 		if err != nil {
 			if json.Valid([]byte(body)) && json.Valid([]byte(a)) && json.Valid([]byte(b)) && !strings.Contains(err.Error(), "member") && !strings.Contains(err.Error(), "JSON") && !strings.Contains(err.Error(), "UTF-8") && !strings.Contains(err.Error(), "levels") {

@@ -1,7 +1,6 @@
 package rpc
 
 import (
-	"context"
 	"crypto/tls"
 	"errors"
 	"fmt"
@@ -241,6 +240,3 @@ func (w *workers) run(st *stream) {
 func (w *workers) stop() { close(w.done) }
 
 var _ grpc.ServiceRegistrar = (*Server)(nil)
-
-// background is what the context of each stream descends from.
-var background = context.Background()

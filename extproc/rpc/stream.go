@@ -89,7 +89,7 @@ func newStream(c *conn, h *headerReader) *stream {
 		credit: c.server.options.StreamWindow,
 		ready:  make(chan struct{}, 1), room: make(chan struct{}, 1),
 	}
-	st.ctx, st.cancel = context.WithCancelCause(background)
+	st.ctx, st.cancel = context.WithCancelCause(context.Background())
 	return st
 }
 

@@ -160,22 +160,28 @@ func (b *bench) control(ctx context.Context, path string, in, out any) error {
 	if err != nil {
 		return err
 	}
+	answer, err := get(r)
+	if err != nil || out == nil {
+		return err
+	}
+	return json.Unmarshal(answer, out)
+}
+
+// get gives the body of an answer, which must be a 200.
+func get(r *http.Request) ([]byte, error) {
 	response, err := http.DefaultClient.Do(r)
 	if err != nil {
-		return err
+		return nil, err
 	}
 	defer response.Body.Close()
 	answer, err := io.ReadAll(response.Body)
 	if err != nil {
-		return err
+		return nil, err
 	}
 	if response.StatusCode != http.StatusOK {
-		return fmt.Errorf("%s: %s: %s", path, response.Status, answer)
+		return nil, fmt.Errorf("%s: %s: %.300s", r.URL.Path, response.Status, answer)
 	}
-	if out == nil {
-		return nil
-	}
-	return json.Unmarshal(answer, out)
+	return answer, nil
 }
 
 // count is what the upstream has answered. The last answer is counted when its

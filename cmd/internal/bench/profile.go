@@ -3,7 +3,6 @@ package main
 import (
 	"context"
 	"fmt"
-	"io"
 	"net/http"
 	"os"
 	"slices"
@@ -53,17 +52,9 @@ func fetchProfile(ctx context.Context, address, file string) error {
 	if err != nil {
 		return err
 	}
-	response, err := http.DefaultClient.Do(r)
+	profile, err := get(r)
 	if err != nil {
 		return err
-	}
-	defer response.Body.Close()
-	profile, err := io.ReadAll(response.Body)
-	if err != nil {
-		return err
-	}
-	if response.StatusCode != http.StatusOK {
-		return fmt.Errorf("the profile: %s: %.300s", response.Status, profile)
 	}
 	return os.WriteFile(file, profile, 0o644)
 }

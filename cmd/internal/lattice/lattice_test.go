@@ -38,7 +38,7 @@ var may = map[string][]string{
 	"extproc/chat":                  {"extproc/fault"},
 	"extproc/jsonappend":            {},
 	"extproc/fetch":                 {"extproc/chat", "extproc/fault", "admin/resource/netaddr"},
-	"extproc/openai":                {"extproc/chat", "extproc/fault", "extproc/sse", "admin/strict"},
+	"extproc/openai":                {"extproc/chat", "extproc/fault", "extproc/sse", "extproc/jsonappend", "admin/strict"},
 	"extproc/anthropic":             {"extproc/chat", "extproc/fault", "extproc/sse", "extproc/jsonappend", "extproc/plainjson"},
 	"extproc/plainjson":             {},
 	"extproc/bedrock":               {"extproc/chat", "extproc/anthropic", "extproc/bedrock/...", "extproc/plainjson", "extproc/fault", "extproc/identity", "extproc/jsonappend", "admin/resource"},

@@ -1,4 +1,4 @@
-package openai
+package jsonappend
 
 import (
 	"encoding/json"
@@ -6,13 +6,14 @@ import (
 	"testing"
 )
 
-// FuzzAppendString holds appendString against encoding/json.
-func FuzzAppendString(f *testing.F) {
+// FuzzStringOnALine reads what String wrote as encoding/json reads its own, and finds no end
+// of a line in it: a server-sent event is one.
+func FuzzStringOnALine(f *testing.F) {
 	for _, s := range []string{"", "a\"b\\c\n\r\t\x00\x1f\x7f", "é\u2028😀\ufffd", "\xff\xc3", "<&>"} {
 		f.Add(s)
 	}
 	f.Fuzz(func(t *testing.T, s string) {
-		out := appendString([]byte("x"), s)
+		out := String([]byte("x"), s)
 		var got string
 		if err := json.Unmarshal(out[1:], &got); err != nil {
 			t.Fatalf("%q: %v", out, err)
@@ -23,7 +24,7 @@ func FuzzAppendString(f *testing.F) {
 			t.Fatal(err)
 		}
 		if got != want || strings.ContainsAny(string(out), "\n\r\u2028\u2029") {
-			t.Fatalf("appendString(%q) = %s", s, out)
+			t.Fatalf("String(%q) = %s", s, out)
 		}
 	})
 }
