@@ -73,19 +73,19 @@ func (s *Server) translate(ctx context.Context, c *call, d conversation, body *e
 		return nil, err
 	}
 	c.budget = s.newBudget(c.facts.Time, c.match.Model)
+	model, err := s.targets.compiled(c.match)
+	if err != nil {
+		return nil, err
+	}
+	if v := c.asked.Verbatim(model.API()); v != nil {
+		return nil, s.adopt(c, v, model)
+	}
 	request, err := c.asked.Request(c.match.Model.IgnoreParams)
 	if err != nil {
 		return nil, err
 	}
 	c.facts.Stream, c.prompt = request.Stream, promptEstimate(request)
-	// What this process knows of the model's limits spares the rest of the work.
-	if limit := c.match.Model.RateLimit; limit != nil {
-		if err := s.count(c, ratelimit.Of("model", c.match.ModelID, limit)); err != nil {
-			return nil, err
-		}
-	}
-	model, err := s.targets.compiled(c.match)
-	if err != nil {
+	if err := s.countModel(c); err != nil {
 		return nil, err
 	}
 	if err := model.CheckImages(request); err != nil {
@@ -110,6 +110,28 @@ func (s *Server) encode(ctx context.Context, c *call, request *chat.Request, mod
 		c.held.Add(c.upstream.Size())
 	}
 	return err
+}
+
+// adopt takes a request that the upstream understands as it came.
+func (s *Server) adopt(c *call, v *chat.Verbatim, model *bedrock.Model) (err error) {
+	c.facts.Stream, c.prompt = v.Stream, v.Prompt
+	if err := s.countModel(c); err != nil {
+		return err
+	}
+	if c.upstream, err = bedrock.Adopt(v, model); err == nil {
+		c.held.Add(c.upstream.Size())
+	}
+	return err
+}
+
+// countModel counts the call for the limits of its model: what this process knows of
+// these spares the rest of the work.
+func (s *Server) countModel(c *call) error {
+	limit := c.match.Model.RateLimit
+	if limit == nil {
+		return nil
+	}
+	return s.count(c, ratelimit.Of("model", c.match.ModelID, limit))
 }
 
 // authenticate finds the caller's API key by the SHA-256 of its plaintext.

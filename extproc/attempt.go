@@ -165,7 +165,7 @@ func (s *Server) whole(c *call, r *reply) error {
 		return undecodable(err)
 	}
 	c.facts.Usage, c.ended = answer.Usage, true
-	out, err := c.asked.Whole(s.heading(), answer)
+	out, err := c.asked.Whole(s.heading(c), answer)
 	if err != nil {
 		return err
 	}

@@ -100,6 +100,9 @@ func visibleASCII(s string) bool {
 // headers are what every answer carries.
 func (c *call) headers(contentType string) []exchange.KeyValue {
 	out := []exchange.KeyValue{{Key: "x-aisix-request-id", Value: c.facts.RequestID}}
+	if name := c.dialect.IDHeader(); name != "" {
+		out = append(out, exchange.KeyValue{Key: name, Value: c.facts.RequestID})
+	}
 	if contentType != "" {
 		out = append(out, exchange.KeyValue{Key: "content-type", Value: contentType})
 	}
@@ -110,7 +113,7 @@ func (c *call) headers(contentType string) []exchange.KeyValue {
 func (c *call) reject(f *fault.Error) error {
 	c.release()
 	c.facts.Status = f.Status
-	status, header, body := c.dialect.Fault(f)
+	status, header, body := c.dialect.Fault(f, c.facts.RequestID)
 	headers := append(c.headers(""), keyValues(header)...)
 	if c.allow != "" {
 		headers = append(headers, exchange.KeyValue{Key: "allow", Value: c.allow})
@@ -149,8 +152,8 @@ func (c *call) promise(status int, now time.Time) {
 }
 
 // heading is what every part of the answer repeats.
-func (s *Server) heading() chat.Heading {
-	return chat.Heading{ID: strings.ReplaceAll(s.NewID(), "-", ""), Created: s.Now()}
+func (s *Server) heading(c *call) chat.Heading {
+	return chat.Heading{ID: strings.ReplaceAll(s.NewID(), "-", ""), RequestID: c.facts.RequestID, Created: s.Now()}
 }
 
 // keyValues are a header's fields in a fixed order.

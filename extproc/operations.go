@@ -26,7 +26,11 @@ type operation struct {
 // method, before anything is known of the caller, so that whoever is refused, for want
 // of a key too, is told so in the shape that the caller's client reads.
 type dialect interface {
-	Fault(f *fault.Error) (status int, header http.Header, body []byte)
+	// Fault tells an error of the request that requestID names.
+	Fault(f *fault.Error, requestID string) (status int, header http.Header, body []byte)
+	// IDHeader is the field in which each of its answers tells the request's id, beside
+	// ours; "" is none.
+	IDHeader() string
 }
 
 // conversation is a dialect in which a model is asked for an answer.

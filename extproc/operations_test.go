@@ -24,7 +24,9 @@ type telegrams struct{}
 
 func (telegrams) Name() string { return "telegrams" }
 
-func (telegrams) Fault(f *fault.Error) (int, http.Header, []byte) {
+func (telegrams) IDHeader() string { return "" }
+
+func (telegrams) Fault(f *fault.Error, _ string) (int, http.Header, []byte) {
 	return f.Status, http.Header{"Content-Type": {"text/plain"}}, []byte("ALAS " + string(f.Kind))
 }
 
@@ -42,6 +44,8 @@ type telegram struct {
 }
 
 func (m *telegram) Model() string { return m.model }
+
+func (*telegram) Verbatim(chat.API) *chat.Verbatim { return nil }
 
 func (m *telegram) Request([]string) (*chat.Request, error) {
 	if m.text == "" {

@@ -68,7 +68,7 @@ type relay struct {
 func (y *relay) append(batch []chat.Event) (err error) {
 	for _, e := range batch {
 		if y.writer == nil {
-			y.writer = y.c.asked.Stream(y.s.heading())
+			y.writer = y.c.asked.Stream(y.s.heading(y.c))
 		}
 		y.c.meter(e)
 		if y.out, err = y.writer.Append(y.out, e); err != nil {

@@ -16,9 +16,12 @@ type Call struct {
 	model   *Model
 	stream  bool
 	invokes bool // InvokeModel answers, not Converse
-	address *address
-	header  []Field // what goes out beside host and signature: content-type, InvokeModel's knobs
-	body    []byte
+	// verbatim tells that the caller speaks the upstream's format: of what comes back it is
+	// given the upstream's own words (chat.Raw).
+	verbatim bool
+	address  *address
+	header   []Field // what goes out beside host and signature: content-type, InvokeModel's knobs
+	body     []byte
 
 	request *chat.Request     // as the caller sent it; for what a message may quote of it
 	said    []redact.Text     // that alone, after Forget

@@ -83,6 +83,19 @@ func anthropicBody(p *prepared) ([]byte, error) {
 type invokeStream struct {
 	decoder anthropic.EventDecoder
 	chunk   []byte // to decode one in
+
+	verbatim bool         // each chunk's own words go ahead of what they mean
+	events   []chat.Event // to put these before the others in
+}
+
+// said is what a chunk means.
+func (s *invokeStream) said(chunk []byte) ([]chat.Event, error) {
+	events, err := s.decoder.Decode(chunk)
+	if err != nil || !s.verbatim {
+		return events, err
+	}
+	s.events = append(append(s.events[:0], chat.Raw{Data: chunk}), events...)
+	return s.events, nil
 }
 
 func (s *invokeStream) decode(event any) ([]chat.Event, error) {
@@ -90,7 +103,7 @@ func (s *invokeStream) decode(event any) ([]chat.Event, error) {
 	if !ok {
 		return nil, nil
 	}
-	return s.decoder.Decode(chunk.Bytes)
+	return s.said(chunk.Bytes)
 }
 
 // decodeFault is the fault of what a decoder refused: Anthropic's error object,

@@ -77,7 +77,7 @@ func (s *invokeStream) plain(frame []byte) (events []chat.Event, ok bool, err er
 	if s.chunk, err = base64.StdEncoding.AppendDecode(s.chunk[:0], encoded); err != nil {
 		return nil, false, nil // the SDK says what is wrong with it
 	}
-	events, err = s.decoder.Decode(s.chunk)
+	events, err = s.said(s.chunk)
 	if cap(s.chunk) > keptChunk {
 		s.chunk = nil
 	}

@@ -78,6 +78,9 @@ func (r *Reply) Whole(body []byte) ([]chat.Event, error) {
 	if err != nil {
 		return nil, r.decodeFault(err)
 	}
+	if r.call.verbatim {
+		events = append([]chat.Event{chat.Raw{Data: body}}, events...)
+	}
 	ids, tagged, restore := callIDs{answer: r.RequestID()}, newTagged(r.call.model.family.ThinkingTag), r.restorer()
 	r.call.model.attribute(events)
 	events, notes, err := new(stops).whole(restore.events(tagged.events(ids.events(r.call.model.counted(events)))))
@@ -96,7 +99,7 @@ func (r *Reply) Whole(body []byte) ([]chat.Event, error) {
 func (r *Reply) Events(body io.Reader) *Events {
 	e := &Events{reply: r, frames: frameReader{body: piecesOf(body)}, ids: callIDs{answer: r.RequestID()}, tagged: newTagged(r.call.model.family.ThinkingTag), restore: r.restorer(), tier: headerTier(r.header)}
 	if r.call.invokes {
-		e.schema, e.decoder = schemas.ResponseStream, new(invokeStream)
+		e.schema, e.decoder = schemas.ResponseStream, &invokeStream{verbatim: r.call.verbatim}
 	} else {
 		e.schema, e.decoder = schemas.ConverseStreamOutput, new(converseStream)
 	}

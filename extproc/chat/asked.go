@@ -11,6 +11,10 @@ import (
 type Asked interface {
 	// Model is the alias, as the caller sent it.
 	Model() string
+	// Verbatim is what was asked as it came, for an upstream that speaks api: nil where the
+	// caller speaks another one. It may be asked for before Request, instead of it, and for
+	// one target after the other.
+	Verbatim(api API) *Verbatim
 	// Request gives the rest: every parameter is honoured or refused by a *fault.Error
 	// that names it, and those in ignore are taken as absent. It is called once, before
 	// the answer: what is asked is handed over, and of it an Asked keeps no more than
@@ -24,8 +28,9 @@ type Asked interface {
 
 // Heading is what an answer says beside what the model said.
 type Heading struct {
-	ID      string // unique, in no dialect's form: for an upstream without an id of its own
-	Created time.Time
+	ID        string // unique, in no dialect's form: for an upstream without an id of its own
+	RequestID string // ours, as in x-aisix-request-id
+	Created   time.Time
 }
 
 // Writer writes one stream in a dialect. Its methods append to dst what is to be sent.

@@ -113,6 +113,8 @@ func (p *pieces) String() string {
 
 func (f *fold) add(e Event) {
 	switch e := e.(type) {
+	case Raw:
+		f.response.Raw = e.Data
 	case Start:
 		f.response.ID = e.ID
 	case ToolStart:

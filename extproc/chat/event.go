@@ -66,6 +66,16 @@ type UsageSnapshot struct{ Usage Usage }
 // It may come at any place, even after Stop.
 type ServedTier struct{ Name string }
 
+// Raw is what the upstream itself wrote, where the caller speaks its format: of a stream
+// one event, of a whole answer the body. It comes ahead of the events that it means, which
+// a Writer of that format then only looks at. Data is valid until the next event is asked
+// for; it holds no word that a caller may not see, but the model is the upstream's name for it.
+type Raw struct {
+	Name string // of the server-sent event; "" where the format has no names
+	Data []byte // one JSON value without line breaks in a stream
+}
+
+func (Raw) event()           {}
 func (Start) event()         {}
 func (ToolStart) event()     {}
 func (TextDelta) event()     {}
@@ -128,4 +138,5 @@ type Response struct {
 	Stop   StopReason
 	Usage  Usage
 	Tier   string // the service tier that served; "" if the upstream did not tell
+	Raw    []byte // the answer as the upstream wrote it, where the caller speaks its format; else nil
 }

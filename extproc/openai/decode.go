@@ -52,6 +52,9 @@ func (Chat) Parse(_ chat.Header, text []byte) (chat.Asked, error) {
 // Model is the alias, as the caller sent it.
 func (a *asked) Model() string { return a.model }
 
+// Verbatim is none: this dialect is translated for every upstream.
+func (*asked) Verbatim(chat.API) *chat.Verbatim { return nil }
+
 // Request gives the request, and lets go of the body. The error is a *fault.Error of
 // status 400 whose Param names the parameter. Those in ignore are the operator's choice:
 // "name" is ignored in messages too and "detail" in images, and one with dots is of an

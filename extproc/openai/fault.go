@@ -37,8 +37,11 @@ var types = map[fault.Kind]string{
 // API is what all of OpenAI's API has in common: how it tells an error.
 type API struct{}
 
+// IDHeader is none: OpenAI's x-request-id is the caller's to choose.
+func (API) IDHeader() string { return "" }
+
 // Fault gives an error as an HTTP answer; what is not known is null. f.Err is not in it.
-func (API) Fault(f *fault.Error) (status int, header http.Header, body []byte) {
+func (API) Fault(f *fault.Error, _ string) (status int, header http.Header, body []byte) {
 	header = http.Header{"Content-Type": {"application/json"}}
 	if f.RetryAfter != "" {
 		header.Set("Retry-After", f.RetryAfter)

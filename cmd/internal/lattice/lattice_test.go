@@ -39,7 +39,7 @@ var may = map[string][]string{
 	"extproc/jsonappend":            {},
 	"extproc/fetch":                 {"extproc/chat", "extproc/fault", "admin/resource/netaddr"},
 	"extproc/openai":                {"extproc/chat", "extproc/fault", "extproc/sse", "extproc/jsonappend", "admin/strict"},
-	"extproc/anthropic":             {"extproc/chat", "extproc/fault", "extproc/sse", "extproc/jsonappend", "extproc/plainjson"},
+	"extproc/anthropic":             {"extproc/chat", "extproc/fault", "extproc/sse", "extproc/jsonappend", "extproc/plainjson", "admin/strict"},
 	"extproc/plainjson":             {},
 	"extproc/bedrock":               {"extproc/chat", "extproc/anthropic", "extproc/bedrock/...", "extproc/plainjson", "extproc/fault", "extproc/identity", "extproc/jsonappend", "admin/resource"},
 	"extproc/bedrock/redact":        {"extproc/chat"},
@@ -75,7 +75,7 @@ var owners = map[string][]string{
 	"github.com/spf13/viper":            {"cmd/internal/config"},
 	"github.com/aws/...":                {"extproc/bedrock"},
 	"github.com/prometheus/...":         {"extproc/usage"},
-	"github.com/go-json-experiment/...": {"admin/strict", "admin/resource", "extproc/openai", "extproc/bedrock/schema", "extproc/bedrock/redact", "cmd/bedrocksim/sim"},
+	"github.com/go-json-experiment/...": {"admin/strict", "admin/resource", "extproc/openai", "extproc/anthropic", "extproc/responses", "extproc/embeddings", "extproc/bedrock", "extproc/bedrock/schema", "extproc/bedrock/redact", "cmd/bedrocksim/sim"},
 	"github.com/redis/...":              {"extproc/ratelimit", "admin/ledger", "admin/store", "admin/store/redistest", "cmd/..."},
 
 	"github.com/envoyproxy/go-control-plane/envoy/service/ext_proc/v3": {"extproc/exchange", "extproc/exchange/exchangetest",
