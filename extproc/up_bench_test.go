@@ -22,7 +22,7 @@ func BenchmarkUp(b *testing.B) {
 	} {
 		for _, id := range []string{"anthropic.claude-sonnet-4-5-20250929-v1:0", "amazon.nova-pro-v1:0"} {
 			model := compiled(b, id)
-			b.Run(body.name+"/"+bedrock.Publisher(id), func(b *testing.B) {
+			b.Run(body.name+"/"+resource.Publisher(id), func(b *testing.B) {
 				text := []byte(body.text)
 				b.ReportAllocs()
 				for b.Loop() {

@@ -30,6 +30,15 @@ type Model struct {
 	// Who made the model, for ids that do not show it: anthropic goes to InvokeModel,
 	// every other to Converse.
 	Publisher string `json:"publisher,omitempty" is:"publisher"`
+	// The region of the upstream, and of its signatures. Default the provider key's.
+	Region string `json:"region,omitempty" is:"region"`
+	// The upstream API that the model is asked by: Converse, InvokeModel with Anthropic's
+	// body (Claude alone), Anthropic's Messages, OpenAI's Chat Completions or Responses.
+	// Default as the gateway knows of the model id.
+	API string `json:"api,omitempty" of:"converse invoke messages chat responses"`
+	// The AWS host that has it: bedrock-runtime or bedrock-mantle. Default as the gateway
+	// knows of the model id. An api_base stands in for either.
+	Host string `json:"host,omitempty" of:"runtime mantle"`
 	// What its tokens cost; unknown where it is not said.
 	Cost *Cost `json:"cost,omitempty"`
 
@@ -70,5 +79,22 @@ func (m *Model) resource(Resource) (Resource, *strict.Error) {
 	if strings.Count(m.ModelName, "*") > strings.Count(m.DisplayName, "*") {
 		return nil, strict.Errorf("/model_name", "may contain one *, and only where display_name does")
 	}
-	return m, nil
+	return m, m.checkAPI()
+}
+
+// checkAPI refuses what no host of AWS's has.
+func (m *Model) checkAPI() *strict.Error {
+	publisher := or(m.Publisher, Publisher(m.ModelName))
+	claude := publisher == "" || publisher == "anthropic"
+	switch {
+	case m.Host == "mantle" && (m.API == "converse" || m.API == "invoke"):
+		return strict.Errorf("/api", "must be messages, chat or responses where host is mantle: bedrock-mantle has no Converse and no InvokeModel")
+	case !claude && (m.API == "invoke" || m.API == "messages"):
+		return strict.Errorf("/api", "must be converse, chat or responses for this model: its body would be Anthropic's, which only Claude reads")
+	case publisher == "anthropic" && (m.API == "chat" || m.API == "responses"):
+		return strict.Errorf("/api", "must be invoke, messages or converse for this model: Claude has neither Chat Completions nor Responses")
+	case m.GuardrailConfig != nil && (m.Host == "mantle" || m.API == "responses"):
+		return strict.Errorf("/guardrailConfig", "is not supported by the model's api and host: Bedrock applies guardrails on bedrock-runtime only, and not to Responses")
+	}
+	return nil
 }

@@ -13,7 +13,9 @@ import (
 
 func (r *request) append(dst []byte) []byte {
 	dst = append(dst, '{')
-	dst = textMember(dst, "anthropic_version", r.Version)
+	dst = optionalMember(dst, "model", r.Model)
+	dst = flagMember(dst, "stream", r.Stream)
+	dst = optionalMember(dst, "anthropic_version", r.Version)
 	if len(r.Beta) > 0 {
 		dst = textList(js.Name(dst, "anthropic_beta"), r.Beta)
 	}

@@ -19,6 +19,10 @@ import (
 // Options are what bedrock decided for this model; the zero value is a plain
 // call.
 type Options struct {
+	// Model is what Anthropic's own API names in the body, beside whether the answer is to
+	// be a stream; "" is InvokeModel's body, which has the version instead. Beta goes as a
+	// header then.
+	Model       string
 	Beta        []string        // anthropic_beta
 	Thinking    json.RawMessage // the thinking object; nil is none
 	Effort      string          // output_config.effort; "" is none
@@ -32,7 +36,7 @@ type Options struct {
 // itself, or have their place elsewhere in InvokeModel.
 var unextendable = []string{"anthropic_version", "messages", "model", "stream", "system", "tools", "tool_choice"}
 
-// EncodeRequest gives InvokeModel's body for req, which chat.Tidy and bedrock have
+// EncodeRequest gives the body for req, which chat.Tidy and bedrock have
 // prepared: roles alternate, names and ids are legal, blocks are not blank;
 // a Format that still stands goes out natively, Reasoning has become options, and
 // MaxTokens, which the body needs, is there or among the extra members.
@@ -48,6 +52,9 @@ func EncodeRequest(req *chat.Request, o Options) ([]byte, error) {
 		StopSequences: req.Stop,
 		Thinking:      o.Thinking,
 		Metadata:      userMetadata(req.User),
+	}
+	if o.Model != "" {
+		r.Model, r.Stream, r.Version, r.Beta = o.Model, req.Stream, "", nil
 	}
 	var err error
 	if r.System, err = encodeBlocks(req.System, "messages"); err != nil {

@@ -5,10 +5,15 @@ import "encoding/json"
 // Version is the anthropic_version that Bedrock wants in a body.
 const Version = "bedrock-2023-05-31"
 
-// request is InvokeModel's body. It has no model (that is in the path) and no
-// stream (that is the operation).
+// HeaderVersion is the anthropic-version of Anthropic's own API, which goes as a header.
+const HeaderVersion = "2023-06-01"
+
+// request is a body of Anthropic's API, or InvokeModel's. That one has no model (that is
+// in the path) and no stream (that is the operation).
 type request struct {
-	Version       string          `json:"anthropic_version"`
+	Model         string          `json:"model,omitempty"`
+	Stream        bool            `json:"stream,omitempty"`
+	Version       string          `json:"anthropic_version,omitempty"`
 	Beta          []string        `json:"anthropic_beta,omitempty"`
 	MaxTokens     *int            `json:"max_tokens,omitempty"`
 	System        []block         `json:"system,omitempty"`

@@ -14,15 +14,29 @@ const (
 	opConverseStream
 	opInvoke
 	opInvokeStream
+	opMessages
+	opChat
+	opResponses
 	operations // how many there are
 )
 
-var operationPaths = [operations]string{"/converse", "/converse-stream", "/invoke", "/invoke-with-response-stream"}
+// modelPaths are of the operations that name the model in their path, behind its id.
+var modelPaths = [...]string{opConverse: "/converse", opConverseStream: "/converse-stream", opInvoke: "/invoke", opInvokeStream: "/invoke-with-response-stream"}
 
-func operationOf(invokes, stream bool) operation {
-	op := opConverse
-	if invokes {
+// operationOf is how an API is asked, whole or for a stream.
+func operationOf(a api, stream bool) operation {
+	var op operation
+	switch a {
+	case apiConverse:
+		op = opConverse
+	case apiInvoke:
 		op = opInvoke
+	case apiMessages: // of the others the body says whether it is a stream
+		return opMessages
+	case apiChat:
+		return opChat
+	default:
+		return opResponses
 	}
 	if stream {
 		op++
@@ -38,17 +52,25 @@ type address struct {
 	canonical string   // as it is signed: escaped once more
 }
 
-// addresses are those of the model's operations, by the binding of the SDK: the id is one
-// segment, in which all is escaped but A-Z a-z 0-9 - . _ ~.
-func addresses(base *url.URL, id string) (out [operations]address) {
-	for op, suffix := range operationPaths {
-		u := &url.URL{
-			Scheme: base.Scheme, Host: base.Host,
-			Path:    base.Path + "/model/" + id + suffix,
-			RawPath: base.EscapedPath() + "/model/" + httpbinding.EscapePath(id, true) + suffix,
-		}
-		path := u.EscapedPath()
-		out[op] = address{url: u, path: path, canonical: httpbinding.EscapePath(path, false)}
+// addresses are those of the model's operations at base. In the path of Converse and
+// InvokeModel the id is one segment, by the binding of the SDK: all is escaped but A-Z a-z
+// 0-9 - . _ ~.
+func (c *Model) addresses(base *url.URL) (out [operations]address) {
+	for op, suffix := range modelPaths {
+		out[op] = addressOf(base, "/model/"+c.ID+suffix, "/model/"+httpbinding.EscapePath(c.ID, true)+suffix)
+	}
+	prefix := "/openai/v1" // bedrock-runtime's
+	if c.host == mantleHost {
+		prefix = or(c.family.MantlePath, "/v1")
+	}
+	for op, path := range map[operation]string{opMessages: "/anthropic/v1/messages", opChat: prefix + "/chat/completions", opResponses: prefix + "/responses"} {
+		out[op] = addressOf(base, path, path)
 	}
 	return out
+}
+
+func addressOf(base *url.URL, decoded, escaped string) address {
+	u := &url.URL{Scheme: base.Scheme, Host: base.Host, Path: base.Path + decoded, RawPath: base.EscapedPath() + escaped}
+	path := u.EscapedPath()
+	return address{url: u, path: path, canonical: httpbinding.EscapePath(path, false)}
 }

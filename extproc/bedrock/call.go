@@ -13,9 +13,9 @@ import (
 // Call is one request to Bedrock, encoded for one model. Sign makes any number of
 // attempts of it. It never changes, but for Forget, after which there are no more.
 type Call struct {
-	model   *Model
-	stream  bool
-	invokes bool // InvokeModel answers, not Converse
+	model  *Model
+	stream bool
+	api    api
 	// verbatim tells that the caller speaks the upstream's format: of what comes back it is
 	// given the upstream's own words (chat.Raw).
 	verbatim bool
@@ -45,11 +45,7 @@ func NewCall(ctx context.Context, req *chat.Request, m *Model, limit int64) (*Ca
 	if err != nil {
 		return nil, err
 	}
-	encode := encodeConverse
-	if p.invokes {
-		encode = encodeInvoke
-	}
-	w, err := encode(ctx, p)
+	w, err := encoders[p.api](ctx, p)
 	switch {
 	case ctx.Err() != nil:
 		return nil, ctx.Err()
@@ -59,8 +55,8 @@ func NewCall(ctx context.Context, req *chat.Request, m *Model, limit int64) (*Ca
 	return &Call{
 		model:   m,
 		stream:  req.Stream,
-		invokes: p.invokes,
-		address: &m.addresses[operationOf(p.invokes, req.Stream)],
+		api:     p.api,
+		address: &m.addressed[operationOf(p.api, req.Stream)],
 		header:  w.header,
 		body:    w.body,
 		request: req,
@@ -71,6 +67,15 @@ func NewCall(ctx context.Context, req *chat.Request, m *Model, limit int64) (*Ca
 		fields:  p.fields,
 		notes:   p.notes,
 	}, nil
+}
+
+// encoders write a prepared request in the format of each API.
+var encoders = [...]func(context.Context, *prepared) (wireRequest, error){
+	apiConverse:  encodeConverse,
+	apiInvoke:    encodeInvoke,
+	apiMessages:  encodeMessages,
+	apiChat:      encodeChat,
+	apiResponses: encodeResponses,
 }
 
 // Size is the length of the encoded body, in bytes.

@@ -18,7 +18,7 @@ const maxNotes = 16
 // Events reads an event stream as chat.Events. Not for concurrent use.
 type Events struct {
 	reply   *Reply
-	frames  frameReader
+	source  source
 	decoder decoder
 	schema  *smithy.Schema // of the events
 	codec   *eventCodec    // nil before the first frame that is the SDK's to decode
@@ -32,7 +32,8 @@ type Events struct {
 
 // decoder makes events of one operation's frames.
 type decoder interface {
-	// plain decodes a frame without the SDK; ok is false where that takes the SDK.
+	// plain decodes a frame, or an event's data, without the SDK; ok is false where that
+	// takes the SDK.
 	plain(frame []byte) (events []chat.Event, ok bool, err error)
 	// decode decodes what the SDK made of a frame.
 	decode(event any) ([]chat.Event, error)
@@ -48,7 +49,7 @@ func (e *Events) Next() ([]chat.Event, error) {
 	if e.failed != nil {
 		return nil, e.failed
 	}
-	frame, err := e.frames.next()
+	frame, err := e.source.next()
 	switch {
 	case err == nil:
 	case errors.Is(err, os.ErrDeadlineExceeded):
@@ -102,7 +103,7 @@ func (e *Events) decode(frame []byte) ([]chat.Event, error) {
 }
 
 // Buffered reports whether Next has a whole frame at hand and will not read.
-func (e *Events) Buffered() bool { return e.failed == nil && e.frames.buffered() }
+func (e *Events) Buffered() bool { return e.failed == nil && e.source.buffered() }
 
 func (e *Events) fail(err error) error {
 	e.failed = err

@@ -50,6 +50,12 @@ type family struct {
 	// ConverseCacheDocuments are those of documents behind which Converse takes a cache
 	// point. Not said is all.
 	ConverseCacheDocuments []string `json:"converse_cache_documents,omitempty"`
+	// API and Host are how the model is asked where its resource does not say; "" is
+	// InvokeModel for Claude and Converse for all others, on bedrock-runtime.
+	API  string `json:"api,omitempty"`
+	Host string `json:"host,omitempty"`
+	// MantlePath is what bedrock-mantle has before chat/completions and responses.
+	MantlePath string `json:"mantle_path,omitempty"`
 	// StrictLimits are Bedrock's bounds on strict tools and natively structured output.
 	StrictLimits strictLimits `json:"strict_limits,omitzero"`
 }
@@ -66,6 +72,7 @@ type strictLimits struct {
 // has the month of the last look and where the facts are from.
 type familyRow struct {
 	match []string
+	on    []string // the upstream APIs by which it is so; nil is all
 	says  json.RawMessage
 }
 
@@ -82,6 +89,7 @@ func mustFamilies(data []byte) []familyRow {
 	for i, raw := range raws {
 		var row struct {
 			Match  []string `json:"match"`
+			On     []string `json:"on"`
 			AsOf   string   `json:"as_of"`
 			Source string   `json:"source"`
 			family
@@ -94,16 +102,20 @@ func mustFamilies(data []byte) []familyRow {
 		if row.AsOf == "" || row.Source == "" {
 			panic(fmt.Sprintf("bedrock: families.json: row %d has no date or no source", i))
 		}
-		rows[i] = familyRow{match: row.Match, says: raw}
+		rows[i] = familyRow{match: row.Match, on: row.On, says: raw}
 	}
 	return rows
 }
 
-// familyOf is what is known of a model by its base id. Nothing is known of an
+// familyOf is what is known of a model by its base id, where it is asked by an upstream
+// API; "" leaves out what is so by some of them only. Nothing is known of an
 // unknown one: all its members are "not said", and nothing is refused for it.
-func familyOf(id string) family {
+func familyOf(id, api string) family {
 	var f family
 	for _, row := range families {
+		if row.on != nil && !slices.Contains(row.on, api) {
+			continue
+		}
 		if slices.ContainsFunc(row.match, func(pattern string) bool { ok, _ := path.Match(pattern, id); return ok }) {
 			f.overlay(row.says)
 		}
@@ -136,7 +148,7 @@ func (f *family) overlay(says json.RawMessage) {
 // baseID is the id that patterns see: anthropic.claude-…, with neither ARN nor
 // geography. An id that doesn't show its publisher gets the one given.
 func baseID(id, publisher string) string {
-	if strings.HasPrefix(id, arnPrefix) {
+	if strings.HasPrefix(id, resource.ARNPrefix) {
 		id = id[strings.LastIndexByte(id, '/')+1:]
 	}
 	if publisher == "" {

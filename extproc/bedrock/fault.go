@@ -12,6 +12,7 @@ import (
 
 	"aisix/extproc/anthropic"
 	"aisix/extproc/bedrock/redact"
+	"aisix/extproc/completions"
 	"aisix/extproc/fault"
 
 	"github.com/aws/smithy-go"
@@ -22,6 +23,8 @@ import (
 type Exception struct {
 	Type      string // the exception's name, "" where none was told
 	Message   string
+	Code      string // OpenAI's error code, and the member that it names; "" is none
+	Param     string
 	RequestID string // AWS's
 	Status    int    // HTTP status, 0 inside a stream
 	Hint      string // what the operator may do about it, "" is nothing known
@@ -46,7 +49,14 @@ const (
 var none Header = http.Header(nil)
 
 // requestID is AWS's request id of a reply, "" where it has none.
-func requestID(header Header) string { return header.Get("X-Amzn-Requestid") }
+func requestID(header Header) string {
+	for _, name := range []string{"X-Amzn-Requestid", "Request-Id", "X-Request-Id"} { // the last two are bedrock-mantle's
+		if id := header.Get(name); id != "" {
+			return id
+		}
+	}
+	return ""
+}
 
 // exceptionOf reads name and message; the header wins over the body.
 func exceptionOf(status int, header Header, body []byte) *Exception {
@@ -78,6 +88,13 @@ func exceptionOf(status int, header Header, body []byte) *Exception {
 			e.Message = a.Message
 			if e.Type == "" {
 				e.Type = anthropicTypes[a.Type]
+			}
+			continue
+		}
+		if o := completions.DecodeError(raw); o != nil {
+			e.Message, e.Code, e.Param = o.Message, o.Code, o.Param
+			if e.Type == "" {
+				e.Type = openaiException(o, status)
 			}
 		}
 	}
@@ -244,6 +261,12 @@ func (r *Reply) fault(e *Exception, header Header) *fault.Error {
 		f.Status = denied(e.Status)
 	case http.StatusBadRequest:
 		f.Message = r.redactor().Message(e.Message)
+		if word.MatchString(e.Code) {
+			f.Code = e.Code
+		}
+		if member.MatchString(e.Param) {
+			f.Param = e.Param
+		}
 		if tooLong.MatchString(e.Message) {
 			f.Code = "context_length_exceeded"
 		}
@@ -254,6 +277,13 @@ func (r *Reply) fault(e *Exception, header Header) *fault.Error {
 	e.Message = redact.Quotes(e.Message, r.call.texts())
 	return f
 }
+
+// What of OpenAI's error object a caller may see, beside the redacted message: a code, and
+// the path of a member.
+var (
+	word   = regexp.MustCompile(`^[a-z][a-z_]{0,63}$`)
+	member = regexp.MustCompile(`^[a-zA-Z_]+([.\[][a-zA-Z0-9_]+\]?){0,15}$`)
+)
 
 // denied is the status of an authentication failure: AWS's own where it is one.
 func denied(status int) int {

@@ -163,9 +163,9 @@ func answerOf(t testing.TB, c *Call, tool, text string) *chat.Response {
 	if !c.stream {
 		var body string
 		switch {
-		case c.invokes && tool != "":
+		case c.api.anthropic() && tool != "":
 			body = `{"type":"message","id":"m","content":[{"type":"tool_use","id":"t","name":"` + tool + `","input":` + text + `}],"stop_reason":"tool_use","usage":{"input_tokens":1,"output_tokens":1}}`
-		case c.invokes:
+		case c.api.anthropic():
 			body = `{"type":"message","id":"m","content":[{"type":"text","text":` + quoted(text) + `}],"stop_reason":"end_turn","usage":{"input_tokens":1,"output_tokens":1}}`
 		case tool != "":
 			body = `{"output":{"message":{"role":"assistant","content":[{"toolUse":{"toolUseId":"t","name":"` + tool + `","input":` + text + `}}]}},"stopReason":"tool_use","usage":{"inputTokens":1,"outputTokens":1,"totalTokens":2}}`
@@ -179,7 +179,7 @@ func answerOf(t testing.TB, c *Call, tool, text string) *chat.Response {
 	} else {
 		var frames []byte
 		say := func(name, converse, invoke string) {
-			if c.invokes {
+			if c.api.anthropic() {
 				frames = append(frames, chunk(t, invoke)...)
 			} else if converse != "" {
 				frames = append(frames, frame(t, "event", name, converse)...)

@@ -8,6 +8,7 @@ import (
 
 	"aisix/extproc/anthropic"
 	"aisix/extproc/chat"
+	"aisix/extproc/completions"
 	"aisix/extproc/fault"
 
 	"github.com/aws/aws-sdk-go-v2/service/bedrockruntime/types"
@@ -42,10 +43,7 @@ func invokeHeader(p *prepared) []Field {
 		header[0], header[1] = header[1], header[0]
 	}
 	add := func(name, value string) { header = append(header, Field{Key: "x-amzn-bedrock-" + name, Value: value}) }
-	if g := p.knobs.guardrail; g != nil {
-		add("guardrailidentifier", g.Identifier)
-		add("guardrailversion", g.Version)
-	}
+	header = guardrailHeader(header, p)
 	if x := p.knobs.performance; x != nil && x.Latency != "" {
 		add("performanceconfig-latency", x.Latency)
 	}
@@ -59,6 +57,17 @@ func invokeHeader(p *prepared) []Field {
 		add("trace", strings.ToUpper(g.Trace))
 	}
 	return header
+}
+
+// guardrailHeader adds which guardrail judges the call, but for its trace.
+func guardrailHeader(header []Field, p *prepared) []Field {
+	g := p.knobs.guardrail
+	if g == nil {
+		return header
+	}
+	return append(header[:len(header):len(header)],
+		Field{Key: "x-amzn-bedrock-guardrailidentifier", Value: g.Identifier},
+		Field{Key: "x-amzn-bedrock-guardrailversion", Value: g.Version})
 }
 
 func anthropicBody(p *prepared) ([]byte, error) {
@@ -75,6 +84,9 @@ func anthropicBody(p *prepared) ([]byte, error) {
 	o := anthropic.Options{
 		Beta: p.knobs.beta, Thinking: p.thinking, Effort: p.effort,
 		StrictTools: has(p.family.Capabilities.StrictTools), Extra: extra,
+	}
+	if p.api == apiMessages {
+		o.Model = p.model.ID
 	}
 	return anthropic.EncodeRequest(&req, o)
 }
@@ -112,6 +124,10 @@ func (r *Reply) decodeFault(err error) *fault.Error {
 	var f *fault.Error
 	if errors.As(err, &f) {
 		return f
+	}
+	var o *completions.Error
+	if errors.As(err, &o) {
+		return r.fault(&Exception{Type: openaiException(o, 0), Message: o.Message, Code: o.Code, Param: o.Param, RequestID: r.RequestID()}, none)
 	}
 	var e *anthropic.Error
 	if !errors.As(err, &e) {

@@ -118,7 +118,7 @@ func TestJSONObjectIsAskedForInWords(t *testing.T) {
 			plain := *r
 			plain.Format = nil
 			without := string(newCall(t, &plain, m).body)
-			if before, _, _ := strings.Cut(body, objectInstruction); m.invokes(r) && !strings.HasPrefix(without, strings.TrimSuffix(before, `,{"type":"text","text":"`)) {
+			if before, _, _ := strings.Cut(body, objectInstruction); m.apiOf(r).anthropic() && !strings.HasPrefix(without, strings.TrimSuffix(before, `,{"type":"text","text":"`)) {
 				t.Errorf("%s: the prefix is %s, without a format %s", id, before, without)
 			}
 		}

@@ -9,11 +9,12 @@ import lru "github.com/hashicorp/golang-lru/v2"
 var known, _ = lru.New[string, *family](1024) // fails without a size only
 
 // knownFamily is familyOf, found once.
-func knownFamily(id string) *family {
-	if f, ok := known.Get(id); ok {
+func knownFamily(id, api string) *family {
+	key := id + " " + api
+	if f, ok := known.Get(key); ok {
 		return f
 	}
-	f := familyOf(id)
-	known.Add(id, &f)
+	f := familyOf(id, api)
+	known.Add(key, &f)
 	return &f
 }

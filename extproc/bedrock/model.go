@@ -4,7 +4,6 @@ import (
 	"encoding/json"
 	"net"
 	"net/url"
-	"regexp"
 	"slices"
 	"strings"
 
@@ -19,8 +18,10 @@ type Model struct {
 	Publisher string // who made the model; "" where the id does not show it
 	Region    string // the region that signatures name
 
-	addresses  [operations]address
-	family     *family // shared, never changed: what is known of the model, the resource's own capabilities over it
+	api        api
+	host       host
+	addressed  [operations]address
+	family     *family // shared, never changed: what is known of the model by its API, the resource's own capabilities over it
 	options    resource.Bedrock
 	additional map[string]json.RawMessage // options.AdditionalModelRequestFields by member
 }
@@ -29,73 +30,45 @@ type Model struct {
 // of the two. modelID is m's model_name with a wildcard's capture filled in. The
 // error is internal: what admin accepted compiles.
 func Compile(m *resource.Model, modelID string, k *resource.ProviderKey) (*Model, error) {
-	c := &Model{ID: modelID, Publisher: m.Publisher, Region: k.Region(), options: m.Bedrock}
+	c := &Model{ID: modelID, Publisher: m.Publisher, Region: or(m.Region, k.Region()), options: m.Bedrock}
 	if c.Publisher == "" {
-		c.Publisher = Publisher(modelID)
+		c.Publisher = resource.Publisher(modelID)
 	}
-	origin, err := endpoint(k.APIBase, c.Region)
+	base := baseID(modelID, c.Publisher)
+	c.settleAPI(m, knownFamily(base, ""))
+	if m.Capabilities == nil {
+		c.family = knownFamily(base, c.api.String())
+	} else {
+		own := familyOf(base, c.api.String()) // overlay writes into what is there
+		c.family = &own
+		own.overlay(object(map[string]json.RawMessage{"capabilities": marshal(m.Capabilities)}))
+	}
+	origin, err := endpoint(k.APIBase, c.Region, c.host)
 	if err != nil {
 		return nil, fault.From(err)
 	}
-	c.addresses = addresses(origin, modelID)
+	c.addressed = c.addresses(origin)
 	if raw := m.AdditionalModelRequestFields; len(raw) > 0 {
 		if err := json.Unmarshal(raw, &c.additional); err != nil {
 			return nil, fault.From(err)
 		}
 	}
-	base := baseID(modelID, c.Publisher)
-	if m.Capabilities == nil {
-		c.family = knownFamily(base)
-	} else {
-		own := familyOf(base) // overlay writes into what is there
-		c.family = &own
-		own.overlay(object(map[string]json.RawMessage{"capabilities": marshal(m.Capabilities)}))
-	}
 	return c, nil
-}
-
-const arnPrefix = "arn:"
-
-// geography is the shape of a geography prefix (us, eu, apac, us-gov, …): new
-// ones come with new regions. It is one only where a publisher follows.
-var geography = regexp.MustCompile(`^(global|apac|[a-z]{2}(-[a-z]{3,4})?)$`)
-
-// publisherName is the shape of a publisher's token.
-var publisherName = regexp.MustCompile(`^[a-z][a-z0-9-]*$`)
-
-// Publisher is who made the model: the id's first dotted token after an optional
-// geography prefix. Of an ARN the part after the last slash counts. "" where the
-// id does not show it (application inference profile, provisioned throughput,
-// imported model).
-func Publisher(modelID string) string {
-	id := modelID
-	if strings.HasPrefix(id, arnPrefix) {
-		id = id[strings.LastIndexByte(id, '/')+1:]
-	}
-	first, rest, dotted := strings.Cut(id, ".")
-	if !dotted {
-		return ""
-	}
-	if geography.MatchString(first) {
-		if next, _, more := strings.Cut(rest, "."); more {
-			first = next
-		}
-	}
-	if !publisherName.MatchString(first) {
-		return ""
-	}
-	return first
 }
 
 // ignores reports whether the operator has a request's parameter taken as absent.
 func (m *Model) ignores(param string) bool { return slices.Contains(m.options.IgnoreParams, param) }
 
-// endpoint is apiBase, or the region's public endpoint where it is "", without a
-// trailing slash and without the scheme's default port, so that the host signed is
-// the host on the wire.
-func endpoint(apiBase, region string) (*url.URL, error) {
+// endpoint is apiBase, or the public endpoint of the region's host where it is "",
+// without a trailing slash and without the scheme's default port, so that the host signed
+// is the host on the wire.
+func endpoint(apiBase, region string, at host) (*url.URL, error) {
 	if apiBase == "" {
-		return &url.URL{Scheme: "https", Host: "bedrock-runtime." + region + "." + dnsSuffix(region)}, nil
+		name := "bedrock-runtime." + region + "." + dnsSuffix(region)
+		if at == mantleHost {
+			name = "bedrock-mantle." + region + ".api.aws"
+		}
+		return &url.URL{Scheme: "https", Host: name}, nil
 	}
 	u, err := url.Parse(apiBase)
 	if err != nil {

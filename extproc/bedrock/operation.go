@@ -8,21 +8,6 @@ import (
 	"aisix/extproc/chat"
 )
 
-// invokes reports whether r goes to InvokeModel with an Anthropic body rather than to
-// Converse. Claude's requests do, but for those with a document that this body has no
-// place for, wherever in the conversation it stands.
-func (m *Model) invokes(r *chat.Request) bool {
-	if m.Publisher != "anthropic" {
-		return false
-	}
-	for _, message := range r.Messages {
-		if m.converseOnly(message.Blocks) {
-			return false
-		}
-	}
-	return true
-}
-
 func (m *Model) converseOnly(blocks []chat.Block) bool {
 	return slices.ContainsFunc(blocks, func(b chat.Block) bool {
 		switch b := b.(type) {
@@ -39,7 +24,7 @@ func (m *Model) converseOnly(blocks []chat.Block) bool {
 // for and Converse has none, so that a request means the same by either operation.
 func (p *prepared) anthropicMembers() error {
 	r := p.req
-	if p.invokes || p.model.Publisher != "anthropic" {
+	if p.api != apiConverse || p.model.Publisher != "anthropic" {
 		return nil
 	}
 	// What was written by hand is there already, and wins.

@@ -52,7 +52,7 @@ func TestOperationByDocument(t *testing.T) {
 						true:  {false: "/invoke", true: "/invoke-with-response-stream"},
 						false: {false: "/converse", true: "/converse-stream"},
 					}[invokes][stream]
-					if !strings.HasSuffix(c.address.url.Path, suffix) || c.invokes != invokes {
+					if !strings.HasSuffix(c.address.url.Path, suffix) || c.api.anthropic() != invokes {
 						t.Errorf("%s in the %s turn to %s goes to %s, want %s", format, where, model, c.address.url.Path, suffix)
 					}
 					if !invokes && !strings.Contains(string(c.body), `"format":"`+format+`"`) {
@@ -126,7 +126,7 @@ func TestClaudeByConverse(t *testing.T) {
 			test.change(r)
 			m := compile(&resource.Model{ModelName: test.model, Bedrock: resource.Bedrock{AllowOverride: []string{"anthropic_beta"}}})
 			c := newCall(t, r, m)
-			if c.invokes {
+			if c.api.anthropic() {
 				t.Fatal("goes to InvokeModel")
 			}
 			for _, want := range test.want {

@@ -5,13 +5,14 @@ import (
 	"slices"
 
 	"aisix/extproc/chat"
+	"aisix/extproc/responses"
 )
 
 // keepsReasoning reports whether the model takes a block of an earlier turn back, if
 // that is reasoning. Nobody takes any without a signature, and each family its own
 // alone: what Claude signed, no other can read, and a conversation that went from
 // one model to another would be refused for ever.
-func (m *Model) keepsReasoning(b chat.Block, invokes bool) bool {
+func (m *Model) keepsReasoning(b chat.Block, by api) bool {
 	var kind, publisher string
 	switch b := b.(type) {
 	case chat.Thinking:
@@ -20,12 +21,17 @@ func (m *Model) keepsReasoning(b chat.Block, invokes bool) bool {
 		}
 		kind, publisher = "signed", b.Publisher
 	case chat.Redacted:
-		if _, err := base64.StdEncoding.DecodeString(b.Data); err != nil && !invokes {
+		if _, err := base64.StdEncoding.DecodeString(b.Data); err != nil && by == apiConverse {
 			return false // Converse has it in bytes: nothing else came from there
 		}
 		kind, publisher = "redacted", b.Publisher
 	default:
 		return true
+	}
+	if thinking, ok := b.(chat.Thinking); ok {
+		if _, _, ours := responses.Unsigned(thinking.Signature); ours != (by == apiResponses) {
+			return false // an item of Responses', or what is none
+		}
 	}
 	if publisher != "" && m.Publisher != "" && publisher != m.Publisher {
 		return false
@@ -40,8 +46,8 @@ func (m *Model) keepsReasoning(b chat.Block, invokes bool) bool {
 // withoutForeign is r without the reasoning that the model does not take back; r itself
 // where there is none. Tidy leaves out the messages that were nothing else.
 func (m *Model) withoutForeign(r *chat.Request) *chat.Request {
-	invokes := m.invokes(r)
-	foreign := func(b chat.Block) bool { return !m.keepsReasoning(b, invokes) }
+	by := m.apiOf(r)
+	foreign := func(b chat.Block) bool { return !m.keepsReasoning(b, by) }
 	if !slices.ContainsFunc(r.Messages, func(message chat.Message) bool { return slices.ContainsFunc(message.Blocks, foreign) }) {
 		return r
 	}
@@ -49,7 +55,7 @@ func (m *Model) withoutForeign(r *chat.Request) *chat.Request {
 	out.Messages = make([]chat.Message, 0, len(r.Messages))
 	for _, message := range r.Messages {
 		if slices.ContainsFunc(message.Blocks, foreign) {
-			message.Blocks = m.withoutReasoning(message.Blocks, invokes)
+			message.Blocks = m.withoutReasoning(message.Blocks, by)
 		}
 		out.Messages = append(out.Messages, message)
 	}
@@ -59,14 +65,14 @@ func (m *Model) withoutForeign(r *chat.Request) *chat.Request {
 // withoutReasoning are a message's blocks without the foreign ones. What only these
 // kept apart is together again: a text that one stood in; and calls are behind the
 // text, where no reasoning is left that the order matters to.
-func (m *Model) withoutReasoning(blocks []chat.Block, invokes bool) []chat.Block {
-	if !slices.ContainsFunc(blocks, func(b chat.Block) bool { return isReasoning(b) && m.keepsReasoning(b, invokes) }) {
+func (m *Model) withoutReasoning(blocks []chat.Block, by api) []chat.Block {
+	if !slices.ContainsFunc(blocks, func(b chat.Block) bool { return isReasoning(b) && m.keepsReasoning(b, by) }) {
 		blocks = callsLast(blocks)
 	}
 	kept := make([]chat.Block, 0, len(blocks))
 	gap := false
 	for _, b := range blocks {
-		if !m.keepsReasoning(b, invokes) {
+		if !m.keepsReasoning(b, by) {
 			gap = true
 			continue
 		}

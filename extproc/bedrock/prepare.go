@@ -21,7 +21,8 @@ type prepared struct {
 	family *family // the model's
 	knobs  knobs
 
-	invokes bool // it goes to InvokeModel, not to Converse
+	api     api
+	invokes bool // its body is Anthropic's, not Converse's or OpenAI's
 
 	names  map[string]string // alias → name
 	output string            // the tool that stands in for structured output, "" is none
@@ -58,7 +59,8 @@ func prepare(ctx context.Context, req *chat.Request, m *Model, limit int64) (*pr
 	if err != nil {
 		return nil, err
 	}
-	p := &prepared{req: own, model: m, family: m.family, knobs: k, invokes: m.invokes(own), additional: map[string]json.RawMessage{}, maxTokens: own.MaxTokens, notes: slices.Clip(own.Notes)}
+	p := &prepared{req: own, model: m, family: m.family, knobs: k, api: m.apiOf(own), additional: map[string]json.RawMessage{}, maxTokens: own.MaxTokens, notes: slices.Clip(own.Notes)}
+	p.invokes = p.api.anthropic()
 	if p.maxTokens == nil {
 		p.maxTokens = m.options.MaxTokens
 	}

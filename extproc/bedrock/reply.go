@@ -6,10 +6,13 @@ import (
 	"net/http"
 	"strings"
 
+	"aisix/admin/resource"
 	"aisix/extproc/anthropic"
 	"aisix/extproc/bedrock/redact"
 	"aisix/extproc/chat"
+	"aisix/extproc/completions"
 	"aisix/extproc/fault"
+	"aisix/extproc/responses"
 
 	"github.com/aws/aws-sdk-go-v2/service/bedrockruntime/schemas"
 )
@@ -53,7 +56,11 @@ func (r *Reply) Notes() []string { return r.notes }
 // IsStream reports whether the reply is the event stream that was asked for. If
 // not, its body is to be read whole and given to Fault.
 func (r *Reply) IsStream() bool {
-	return r.OK() && mediaType(r.header) == eventStreamType
+	want := eventStreamType
+	if r.call.api.sse() {
+		want = sseType
+	}
+	return r.OK() && mediaType(r.header) == want
 }
 
 // Whole decodes the body of a whole reply. A status other than 200, an exception in
@@ -70,11 +77,7 @@ func (r *Reply) Whole(body []byte) ([]chat.Event, error) {
 	if mediaType(r.header) != contentType {
 		return nil, undecodable(&Exception{Type: "unexpected content type " + quote(r.header.Get("Content-Type")), RequestID: r.RequestID(), Status: r.status})
 	}
-	decode := converseReply
-	if r.call.invokes {
-		decode = anthropic.DecodeResponse
-	}
-	events, err := decode(body)
+	events, err := decoders[r.call.api](body)
 	if err != nil {
 		return nil, r.decodeFault(err)
 	}
@@ -97,13 +100,34 @@ func (r *Reply) Whole(body []byte) ([]chat.Event, error) {
 // Events reads the event stream body: in its own pieces, where it has a method
 // Piece() ([]byte, error) beside Read.
 func (r *Reply) Events(body io.Reader) *Events {
-	e := &Events{reply: r, frames: frameReader{body: piecesOf(body)}, ids: callIDs{answer: r.RequestID()}, tagged: newTagged(r.call.model.family.ThinkingTag), restore: r.restorer(), tier: headerTier(r.header)}
-	if r.call.invokes {
-		e.schema, e.decoder = schemas.ResponseStream, &invokeStream{verbatim: r.call.verbatim}
-	} else {
+	e := &Events{reply: r, ids: callIDs{answer: r.RequestID()}, tagged: newTagged(r.call.model.family.ThinkingTag), restore: r.restorer(), tier: headerTier(r.header)}
+	switch r.call.api {
+	case apiConverse:
 		e.schema, e.decoder = schemas.ConverseStreamOutput, new(converseStream)
+	case apiInvoke:
+		e.schema, e.decoder = schemas.ResponseStream, &invokeStream{verbatim: r.call.verbatim}
+	case apiMessages:
+		e.decoder = &messagesStream{invokeStream{verbatim: r.call.verbatim}}
+	case apiChat:
+		e.decoder = &openaiStream{decoder: new(completions.EventDecoder), verbatim: r.call.verbatim}
+	case apiResponses:
+		e.decoder = &openaiStream{decoder: new(responses.EventDecoder), verbatim: r.call.verbatim}
+	}
+	if r.call.api.sse() {
+		e.source = &sseSource{body: piecesOf(body)}
+	} else {
+		e.source = &frameReader{body: piecesOf(body)}
 	}
 	return e
+}
+
+// decoders decode the whole answer of each API.
+var decoders = [...]func([]byte) ([]chat.Event, error){
+	apiConverse:  converseReply,
+	apiInvoke:    anthropic.DecodeResponse,
+	apiMessages:  anthropic.DecodeResponse,
+	apiChat:      completions.DecodeCompletion,
+	apiResponses: responses.DecodeResponse,
 }
 
 // Fault turns a reply that is no answer into what the caller may see: an error
@@ -137,9 +161,9 @@ func (r *Reply) redactor() redact.Redactor {
 	if _, signature, ok := strings.Cut(r.signed.field("authorization"), "Signature="); ok {
 		secrets = append(secrets, signature)
 	}
-	if id := m.ID; strings.HasPrefix(id, arnPrefix) {
+	if id := m.ID; strings.HasPrefix(id, resource.ARNPrefix) {
 		secrets = append(secrets, id)
-		if Publisher(id) == "" { // the account's own name for it, not the model's
+		if resource.Publisher(id) == "" { // the account's own name for it, not the model's
 			secrets = append(secrets, id[strings.LastIndexByte(id, '/')+1:])
 		}
 	}

@@ -70,7 +70,7 @@ func TestSerializedAsTheSDKDoes(t *testing.T) {
 				p.knobs.metadata, p.req.Metadata = nil, nil
 			}
 			compared++
-			at := to.addresses[operationOf(p.invokes, req.Stream)]
+			at := to.addressed[operationOf(p.api, req.Stream)]
 			check := func(w wireRequest, path string, header []Field, body string) {
 				t.Helper()
 				if at.path != path {
@@ -167,7 +167,7 @@ func FuzzConverseTexts(f *testing.F) {
 		if fmt.Sprint(a) != fmt.Sprint(b) {
 			t.Errorf("%s\nwant %s", got, want)
 		}
-		if at := addresses(&url.URL{Scheme: "https", Host: "h"}, id)[opConverse]; at.path != path {
+		if at := (&Model{ID: id, family: &family{}}).addresses(&url.URL{Scheme: "https", Host: "h"})[opConverse]; at.path != path {
 			t.Errorf("path %s, want %s", at.path, path)
 		}
 	})

@@ -29,7 +29,7 @@ func headerTier(header Header) []chat.Event {
 // counted makes input tokens chat's, without those of the cache, where the family
 // counts these among them.
 func (m *Model) counted(events []chat.Event) []chat.Event {
-	if !m.family.InputHoldsCached {
+	if !m.family.InputHoldsCached || m.api != apiConverse {
 		return events
 	}
 	for i, e := range events {

@@ -45,8 +45,8 @@ func (s *Signed) field(name string) string {
 	return ""
 }
 
-// signer keeps derived keys; safe for concurrent use.
-var signer = sigv4.Signer{Service: "bedrock"}
+// signers keep derived keys; safe for concurrent use.
+var signers = [hosts]sigv4.Signer{runtimeHost: {Service: "bedrock"}, mantleHost: {Service: "bedrock-mantle"}}
 
 // Sign makes one attempt. Its fields are content-type, InvokeModel's knobs, and the
 // signature (authorization, x-amz-date, x-amz-content-sha256, and
@@ -56,7 +56,7 @@ var signer = sigv4.Signer{Service: "bedrock"}
 func (c *Call) Sign(token identity.Token, now time.Time) (*Signed, error) {
 	const signature = 4 // fields, at most
 	fields := append(make([]Field, 0, len(c.header)+signature), c.header...)
-	fields = signer.Sign(fields, sigv4.Request{Host: c.address.url.Host, Path: c.address.canonical, Body: c.body}, sigv4.Credentials{
+	fields = signers[c.model.host].Sign(fields, sigv4.Request{Host: c.address.url.Host, Path: c.address.canonical, Body: c.body}, sigv4.Credentials{
 		AccessKeyID: token.AccessKeyID, Secret: token.SecretAccessKey.Reveal(), SessionToken: token.SessionToken.Reveal(), Region: c.model.Region,
 	}, now)
 	return &Signed{URL: c.address.url, Path: c.address.path, Fields: fields, call: c, keyID: token.AccessKeyID, at: now}, nil

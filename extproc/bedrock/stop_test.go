@@ -60,13 +60,13 @@ func TestStopReasons(t *testing.T) {
 func ended(t *testing.T, reply *Reply, tools []string, reason string, stream bool) ([]chat.Event, error) {
 	t.Helper()
 	whole, frames := []string{`{"text":"a"}`}, frame(t, "event", "contentBlockDelta", `{"contentBlockIndex":9,"delta":{"text":"a"}}`)
-	if reply.call.invokes {
+	if reply.call.api.anthropic() {
 		whole, frames = []string{`{"type":"text","text":"a"}`}, chunk(t, `{"type":"content_block_start","index":9,"content_block":{"type":"text","text":"a"}}`)
 	}
 	for i, name := range tools {
 		name, server := strings.CutPrefix(name, "server ")
 		at := string(rune('0' + i))
-		if reply.call.invokes {
+		if reply.call.api.anthropic() {
 			kind := "tool_use"
 			if server {
 				kind = "server_tool_use"
@@ -86,11 +86,11 @@ func ended(t *testing.T, reply *Reply, tools []string, reason string, stream boo
 	}
 	content := strings.Join(whole, ",")
 	switch {
-	case !stream && reply.call.invokes:
+	case !stream && reply.call.api.anthropic():
 		return reply.Whole([]byte(`{"type":"message","id":"m","content":[` + content + `],"stop_reason":"` + reason + `","usage":{"input_tokens":1,"output_tokens":2}}`))
 	case !stream:
 		return reply.Whole([]byte(`{"output":{"message":{"role":"assistant","content":[` + content + `]}},"stopReason":"` + reason + `","usage":{"inputTokens":1,"outputTokens":2,"totalTokens":3}}`))
-	case reply.call.invokes:
+	case reply.call.api.anthropic():
 		frames = append(append(frames, chunk(t, `{"type":"message_delta","delta":{"stop_reason":"`+reason+`"}}`)...), chunk(t, `{"type":"message_stop"}`)...)
 	default:
 		frames = append(frames, frame(t, "event", "messageStop", `{"stopReason":"`+reason+`"}`)...)

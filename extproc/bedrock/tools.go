@@ -37,7 +37,7 @@ func (p *prepared) tools(ctx context.Context) error {
 	if len(tools) == 0 && (r.ToolChoice.Mode == chat.ToolChoiceAny || r.ToolChoice.Mode == chat.ToolChoiceTool) {
 		return fault.Invalid("tool_choice", "tool_choice is only allowed when tools are specified")
 	}
-	if r.ToolChoice.Mode == chat.ToolChoiceNone && len(used) == 0 && !p.invokes {
+	if r.ToolChoice.Mode == chat.ToolChoiceNone && len(used) == 0 && p.api == apiConverse {
 		tools = nil // Converse has no word for none
 	}
 	if len(tools) == 0 && len(used) > 0 {

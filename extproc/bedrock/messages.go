@@ -1,0 +1,43 @@
+package bedrock
+
+import (
+	"context"
+	"strings"
+
+	"aisix/extproc/anthropic"
+	"aisix/extproc/chat"
+)
+
+// sseType is the media type of the streams of bedrock-mantle, and of OpenAI's APIs on
+// either host.
+const sseType = "text/event-stream"
+
+// encodeMessages is the request of Anthropic's Messages API on bedrock-mantle. (AWS user
+// guide, "Inference using Anthropic Messages API")
+func encodeMessages(_ context.Context, p *prepared) (wireRequest, error) {
+	if err := p.unguarded(); err != nil {
+		return wireRequest{}, err
+	}
+	body, err := anthropicBody(p)
+	if err != nil {
+		return wireRequest{}, err
+	}
+	return wireRequest{header: messagesHeader(p.knobs.beta), body: body}, nil
+}
+
+// messagesHeader is in the order of names.
+func messagesHeader(beta []string) []Field {
+	header := make([]Field, 0, 3)
+	if len(beta) > 0 {
+		header = append(header, Field{Key: "anthropic-beta", Value: strings.Join(beta, ",")})
+	}
+	return append(header, Field{Key: "anthropic-version", Value: anthropic.HeaderVersion}, Field{Key: "content-type", Value: contentType})
+}
+
+// messagesStream decodes the events of one stream of Messages.
+type messagesStream struct{ invokeStream }
+
+func (s *messagesStream) plain(event []byte) ([]chat.Event, bool, error) {
+	events, err := s.said(event)
+	return events, true, err
+}

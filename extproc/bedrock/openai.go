@@ -1,0 +1,105 @@
+package bedrock
+
+import (
+	"context"
+	"errors"
+	"net/http"
+
+	"aisix/extproc/chat"
+	"aisix/extproc/completions"
+	"aisix/extproc/fault"
+	"aisix/extproc/responses"
+)
+
+// The requests of OpenAI's two APIs, on either host. (AWS user guide, "Inference using Chat
+// Completions API" and "Responses API")
+
+func encodeChat(_ context.Context, p *prepared) (wireRequest, error) {
+	return p.openai(completions.EncodeRequest)
+}
+
+func encodeResponses(_ context.Context, p *prepared) (wireRequest, error) {
+	if len(p.req.Stop) > 0 && !p.model.ignores("stop") {
+		return wireRequest{}, fault.Invalid("stop", "this model does not support stop sequences")
+	}
+	return p.openai(responses.EncodeRequest)
+}
+
+func (p *prepared) openai(encode func(*chat.Request, completions.Upstream) ([]byte, error)) (wireRequest, error) {
+	header := converseHeader
+	if p.api == apiChat && p.model.host == runtimeHost {
+		header = guardrailHeader(header, p)
+	} else if err := p.unguarded(); err != nil {
+		return wireRequest{}, err
+	}
+	req := *p.req
+	req.MaxTokens, req.Format = p.maxTokens, p.format
+	o := completions.Upstream{Model: p.model.ID, Extra: p.additional}
+	if t := p.knobs.tier; t != nil {
+		o.Tier = t.Type
+	}
+	body, err := encode(&req, o)
+	return wireRequest{header: header, body: body}, err
+}
+
+// unguarded refuses a guardrail where nothing would apply it.
+func (p *prepared) unguarded() error {
+	if p.knobs.guardrail == nil {
+		return nil
+	}
+	return fault.Invalid("guardrailConfig", "guardrailConfig can't be applied: the model is asked by an API or a host of Bedrock's that has no guardrails")
+}
+
+// openaiStream decodes the events of one stream of OpenAI's.
+type openaiStream struct {
+	decoder interface {
+		Decode(data []byte) ([]chat.Event, error)
+	}
+	verbatim bool
+	events   []chat.Event
+}
+
+func (s *openaiStream) plain(data []byte) ([]chat.Event, bool, error) {
+	events, err := s.decoder.Decode(data)
+	if err != nil || !s.verbatim {
+		return events, true, err
+	}
+	s.events = append(append(s.events[:0], chat.Raw{Data: data}), events...)
+	return s.events, true, nil
+}
+
+func (*openaiStream) decode(any) ([]chat.Event, error) {
+	return nil, errors.New("bedrock: no frames in a stream of server-sent events")
+}
+
+// openaiTypes are AWS's names for OpenAI's errors, by code or else by type; others go by
+// status.
+var openaiTypes = map[string]string{
+	"context_length_exceeded":   "ValidationException",
+	"insufficient_quota":        "ServiceQuotaExceededException",
+	"invalid_encrypted_content": "ValidationException",
+	"invalid_prompt":            "ValidationException",
+	"invalid_request_error":     "ValidationException",
+	"model_not_found":           "ResourceNotFoundException",
+	"rate_limit_error":          "ThrottlingException",
+	"rate_limit_exceeded":       "ThrottlingException",
+	"server_error":              "InternalServerException",
+	"server_overloaded":         "ServiceUnavailableException",
+	"slow_down":                 "ServiceUnavailableException",
+	"permission_error":          "AccessDeniedException",
+	"authentication_error":      "UnrecognizedClientException",
+	"not_found_error":           "ResourceNotFoundException",
+	"api_error":                 "InternalServerException",
+	"internal_server_error":     "InternalServerException",
+	"service_unavailable_error": "ServiceUnavailableException",
+	"timeout_error":             "ModelTimeoutException",
+}
+
+// openaiException is the name at AWS of an error of OpenAI's, which came with an HTTP status
+// or inside a stream (0). Where there is a status, a type alone says no more than it.
+func openaiException(o *completions.Error, status int) (name string) {
+	if name = openaiTypes[o.Code]; name == "" && (status == 0 || status == http.StatusOK) {
+		name = openaiTypes[o.Type]
+	}
+	return name
+}

@@ -1,0 +1,274 @@
+package completions
+
+import (
+	"bytes"
+	"cmp"
+	"encoding/json"
+	"fmt"
+
+	"aisix/extproc/chat"
+)
+
+// Error is OpenAI's error object, as a body or an event of a stream carries it. Its message
+// is the upstream's: bedrock redacts it before a caller may see it.
+type Error struct {
+	Message string
+	Type    string // invalid_request_error, …
+	Code    string // context_length_exceeded, …; "" is none
+	Param   string // the member at fault, "" is none
+}
+
+func (e *Error) Error() string { return "openai: " + cmp.Or(e.Code, e.Type) + ": " + e.Message }
+
+// DecodeError gives the error object of a body, nil where it is none.
+func DecodeError(body []byte) *Error {
+	var b struct {
+		Error json.RawMessage `json:"error"`
+	}
+	if json.Unmarshal(body, &b) != nil || len(b.Error) == 0 || string(b.Error) == "null" {
+		return nil
+	}
+	return decodeError(b.Error)
+}
+
+func decodeError(raw json.RawMessage) *Error {
+	var text string
+	if json.Unmarshal(raw, &text) == nil { // some services send no object
+		return &Error{Message: text}
+	}
+	var o struct {
+		Message string          `json:"message"`
+		Type    json.RawMessage `json:"type"`
+		Code    json.RawMessage `json:"code"` // a number with some services
+		Param   json.RawMessage `json:"param"`
+	}
+	if json.Unmarshal(raw, &o) != nil {
+		return nil
+	}
+	word := func(raw json.RawMessage) (s string) { _ = json.Unmarshal(raw, &s); return s }
+	return &Error{Message: o.Message, Type: word(o.Type), Code: word(o.Code), Param: word(o.Param)}
+}
+
+// reply is a whole answer of an upstream's, or a chunk of a stream.
+type reply struct {
+	ID      string          `json:"id"`
+	Choices []option        `json:"choices"`
+	Usage   *usage          `json:"usage"`
+	Tier    string          `json:"service_tier"`
+	Error   json.RawMessage `json:"error"`
+}
+
+type option struct {
+	Message *delta  `json:"message"`
+	Delta   *delta  `json:"delta"`
+	Finish  *string `json:"finish_reason"`
+}
+
+// delta is a message, or what a chunk adds to it. Reasoning has two names among the
+// services that have any.
+type delta struct {
+	Content          *string     `json:"content"`
+	Refusal          *string     `json:"refusal"`
+	Reasoning        *string     `json:"reasoning"`
+	ReasoningContent *string     `json:"reasoning_content"`
+	ToolCalls        []callDelta `json:"tool_calls"`
+}
+
+type callDelta struct {
+	Index    int    `json:"index"` // of chunks only
+	ID       string `json:"id"`
+	Function struct {
+		Name      string `json:"name"`
+		Arguments string `json:"arguments"`
+	} `json:"function"`
+}
+
+type usage struct {
+	Prompt        *int `json:"prompt_tokens"`
+	Completion    *int `json:"completion_tokens"`
+	PromptDetails *struct {
+		Cached     *int `json:"cached_tokens"`
+		CacheWrite *int `json:"cache_write_tokens"`
+	} `json:"prompt_tokens_details"`
+	CompletionDetails *struct {
+		Reasoning *int `json:"reasoning_tokens"`
+	} `json:"completion_tokens_details"`
+}
+
+// counts are chat's, which has what was cached beside what was read.
+func (u *usage) counts() chat.Usage {
+	out := chat.Usage{Input: u.Prompt, Output: u.Completion}
+	if d := u.PromptDetails; d != nil {
+		out.CacheRead, out.CacheWrite = d.Cached, d.CacheWrite
+		out.Input = Uncached(u.Prompt, d.Cached, d.CacheWrite)
+	}
+	if d := u.CompletionDetails; d != nil {
+		out.Reasoning = d.Reasoning
+	}
+	return out
+}
+
+// Uncached is a prompt's count without that of the cache, nil where it is not known.
+func Uncached(prompt *int, cached ...*int) *int {
+	if prompt == nil {
+		return nil
+	}
+	n := *prompt
+	for _, c := range cached {
+		if c != nil {
+			n -= *c
+		}
+	}
+	n = max(n, 0)
+	return &n
+}
+
+// DecodeCompletion decodes a whole answer into the events that a stream would have brought.
+// The error is an *Error, or that of a body which is no answer.
+func DecodeCompletion(body []byte) ([]chat.Event, error) {
+	var d EventDecoder
+	return d.Decode(body)
+}
+
+// EventDecoder decodes the chunks of one stream. Not for concurrent use.
+type EventDecoder struct {
+	started  bool
+	open     int         // index of the block that grows, of text or reasoning; -1 is none
+	kind     string      // its kind: "text", "reasoning"
+	next     int         // index of the next block
+	calls    map[int]int // the upstream's index of a call → ours
+	finished bool
+	events   []chat.Event
+}
+
+// Decode gives what a chunk says, or a whole answer. The events are valid until the
+// following call.
+func (d *EventDecoder) Decode(chunk []byte) ([]chat.Event, error) {
+	var a reply
+	if err := json.Unmarshal(chunk, &a); err != nil {
+		return nil, fmt.Errorf("openai: a chunk that is no JSON object of its kind: %w", err)
+	}
+	if len(a.Error) > 0 && !bytes.Equal(a.Error, []byte("null")) {
+		if e := decodeError(a.Error); e != nil {
+			return nil, e
+		}
+	}
+	d.events = d.events[:0]
+	if !d.started {
+		d.started, d.open = true, -1
+		d.add(chat.Start{ID: a.ID})
+	}
+	if a.Tier != "" && a.Tier != "auto" {
+		d.add(chat.ServedTier{Name: a.Tier})
+	}
+	if len(a.Choices) > 0 { // there is one
+		c := a.Choices[0]
+		if c.Message != nil {
+			d.delta(c.Message, true)
+		}
+		if c.Delta != nil {
+			d.delta(c.Delta, false)
+		}
+		if c.Finish != nil && *c.Finish != "" && !d.finished {
+			d.finished = true
+			d.add(d.end()...)
+			d.add(chat.Stop{Reason: stopReason(*c.Finish)})
+		}
+	}
+	if a.Usage != nil {
+		d.add(chat.UsageSnapshot{Usage: a.Usage.counts()})
+	}
+	return d.events, nil
+}
+
+func (d *EventDecoder) add(e ...chat.Event) { d.events = append(d.events, e...) }
+
+func (d *EventDecoder) delta(m *delta, whole bool) {
+	for _, reasoning := range []*string{m.Reasoning, m.ReasoningContent} {
+		if reasoning != nil && *reasoning != "" {
+			d.add(chat.ThinkingDelta{Index: d.block("reasoning"), Text: *reasoning})
+			break
+		}
+	}
+	for _, text := range []*string{m.Content, m.Refusal} {
+		if text != nil && *text != "" {
+			d.add(chat.TextDelta{Index: d.block("text"), Text: *text})
+		}
+	}
+	for i, c := range m.ToolCalls {
+		at := c.Index
+		if whole {
+			at = i
+		}
+		d.call(at, c)
+	}
+}
+
+// block is the index of the block of a kind that grows; another one ends before.
+func (d *EventDecoder) block(kind string) int {
+	if d.open < 0 || d.kind != kind {
+		d.close()
+		d.open, d.kind = d.next, kind
+		d.next++
+	}
+	return d.open
+}
+
+func (d *EventDecoder) close() {
+	if d.open >= 0 {
+		d.add(chat.BlockStop{Index: d.open})
+		d.open = -1
+	}
+}
+
+func (d *EventDecoder) call(at int, c callDelta) {
+	index, known := d.calls[at]
+	if !known {
+		if c.Function.Name == "" && c.ID == "" {
+			return // a fragment without its start belongs to no call
+		}
+		d.close()
+		index = d.next
+		d.next++
+		if d.calls == nil {
+			d.calls = map[int]int{}
+		}
+		d.calls[at] = index
+		d.add(chat.ToolStart{Index: index, ID: c.ID, Name: c.Function.Name})
+	}
+	if c.Function.Arguments != "" {
+		d.add(chat.ToolDelta{Index: index, JSON: c.Function.Arguments})
+	}
+}
+
+// end closes all blocks.
+func (d *EventDecoder) end() (out []chat.Event) {
+	if d.open >= 0 {
+		out = append(out, chat.BlockStop{Index: d.open})
+		d.open = -1
+	}
+	for i := range d.next {
+		for _, index := range d.calls {
+			if index == i {
+				out = append(out, chat.BlockStop{Index: i})
+			}
+		}
+	}
+	clear(d.calls)
+	return out
+}
+
+// stopReason is Bedrock's word; an unknown one is passed on, to be noted.
+func stopReason(finish string) chat.StopReason {
+	switch finish {
+	case "stop":
+		return chat.EndTurn
+	case "length":
+		return chat.MaxTokens
+	case "tool_calls", "function_call":
+		return chat.ToolUseStop
+	case "content_filter":
+		return chat.ContentFiltered
+	}
+	return chat.StopReason(finish)
+}
