@@ -15,7 +15,7 @@ import (
 	"aisix/extproc/exchange/exchangetest"
 )
 
-// reply reads what a case's upstream answers: reply.json or reply.events, under
+// reply reads what a case's upstream answers: reply.json, reply.events or reply.sse, under
 // the head of reply.head where there is one.
 func reply(t *testing.T, dir string) exchangetest.Reply {
 	t.Helper()
@@ -23,6 +23,9 @@ func reply(t *testing.T, dir string) exchangetest.Reply {
 	if events := read(t, dir, "reply.events"); events != "" {
 		r.Header.Set("Content-Type", "application/vnd.amazon.eventstream")
 		r.Body = frames(t, events)
+	} else if stream := read(t, dir, "reply.sse"); stream != "" {
+		r.Header.Set("Content-Type", "text/event-stream")
+		r.Body = []byte(stream)
 	} else {
 		r.Header.Set("Content-Type", "application/json")
 		r.Body = []byte(read(t, dir, "reply.json"))

@@ -18,6 +18,7 @@ func encodeMessages(_ context.Context, p *prepared) (wireRequest, error) {
 	if err := p.unguarded(); err != nil {
 		return wireRequest{}, err
 	}
+	p.unplaced()
 	body, err := anthropicBody(p)
 	if err != nil {
 		return wireRequest{}, err

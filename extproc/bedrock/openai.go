@@ -26,6 +26,7 @@ func encodeResponses(_ context.Context, p *prepared) (wireRequest, error) {
 }
 
 func (p *prepared) openai(encode func(*chat.Request, completions.Upstream) ([]byte, error)) (wireRequest, error) {
+	p.unplaced()
 	header := converseHeader
 	if p.api == apiChat && p.model.host == runtimeHost {
 		header = guardrailHeader(header, p)
@@ -40,6 +41,16 @@ func (p *prepared) openai(encode func(*chat.Request, completions.Upstream) ([]by
 	}
 	body, err := encode(&req, o)
 	return wireRequest{header: header, body: body}, err
+}
+
+// unplaced notes what the model's configuration says that the API has no place for.
+func (p *prepared) unplaced() {
+	if x := p.knobs.performance; x != nil && x.Latency != "" {
+		p.note("performanceConfig was left out: the model's upstream API has no place for it")
+	}
+	if len(p.knobs.metadata) > 0 {
+		p.note("requestMetadata was left out: the model's upstream API has no place for it")
+	}
 }
 
 // unguarded refuses a guardrail where nothing would apply it.

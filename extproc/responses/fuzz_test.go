@@ -1,0 +1,66 @@
+package responses
+
+import (
+	"testing"
+
+	"aisix/extproc/chat"
+)
+
+// Whatever an upstream sends is decoded, or an error: never a panic.
+func FuzzDecode(f *testing.F) {
+	for _, seed := range []string{
+		`{"type":"response.created","response":{"id":"r"}}`,
+		`{"type":"response.output_item.added","output_index":1,"item":{"type":"function_call","call_id":"c","name":"f"}}`,
+		`{"type":"response.function_call_arguments.delta","output_index":1,"delta":"{}"}`,
+		`{"type":"response.output_item.done","output_index":1,"item":{"type":"reasoning","id":"rs","summary":[{"text":"a"}],"encrypted_content":"e"}}`,
+		`{"type":"response.completed","response":{"status":"completed","usage":{"input_tokens":1,"output_tokens":2,"input_tokens_details":{"cached_tokens":7}}}}`,
+		`{"type":"response.failed"}`, `{"type":"error","message":"m","code":null}`, `{"status":"incomplete","output":[{"type":"message","content":[{"refusal":"no"}]}]}`,
+		`null`, `[]`,
+	} {
+		f.Add([]byte(seed))
+	}
+	f.Fuzz(func(t *testing.T, data []byte) {
+		var d EventDecoder
+		for range 2 {
+			events, _ := d.Decode(data)
+			check(t, events)
+		}
+		events, _ := DecodeResponse(data)
+		check(t, events)
+	})
+}
+
+func check(t *testing.T, events []chat.Event) {
+	t.Helper()
+	for _, e := range events {
+		if u, ok := e.(chat.UsageSnapshot); ok && u.Usage.Input != nil && *u.Usage.Input < 0 {
+			t.Errorf("%d tokens", *u.Usage.Input)
+		}
+	}
+}
+
+// A reasoning item comes back as it went, whatever its id and content are.
+func FuzzSigned(f *testing.F) {
+	f.Add("rs_1", "gAAAA==")
+	f.Add("", "x:y")
+	f.Fuzz(func(t *testing.T, id, encrypted string) {
+		if encrypted == "" {
+			if Signed(id, encrypted) != "" {
+				t.Error("a signature of nothing")
+			}
+			return
+		}
+		gotID, gotEncrypted, ok := Unsigned(Signed(id, encrypted))
+		if !ok {
+			t.Fatal("not ours")
+		}
+		for i := range id { // ids have no colon; with one, what is joined is the same still
+			if id[i] == ':' {
+				return
+			}
+		}
+		if gotID != id || gotEncrypted != encrypted {
+			t.Errorf("%q %q", gotID, gotEncrypted)
+		}
+	})
+}
