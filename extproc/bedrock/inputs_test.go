@@ -32,7 +32,7 @@ type sentTool struct {
 	Schema            json.RawMessage
 }
 
-// sentTools reads the tools of a body of either kind.
+// sentTools reads the tools of a body of any kind.
 func sentTools(t testing.TB, body []byte) []sentTool {
 	t.Helper()
 	var b struct {
@@ -40,6 +40,12 @@ func sentTools(t testing.TB, body []byte) []sentTool {
 			Name, Description string
 			Strict            bool
 			Schema            json.RawMessage `json:"input_schema"`
+			Parameters        json.RawMessage
+			Function          struct {
+				Name, Description string
+				Strict            bool
+				Parameters        json.RawMessage
+			}
 		}
 		ToolConfig struct {
 			Tools []struct {
@@ -56,7 +62,14 @@ func sentTools(t testing.TB, body []byte) []sentTool {
 	}
 	var out []sentTool
 	for _, x := range b.Tools {
-		out = append(out, sentTool(x))
+		switch f := x.Function; {
+		case f.Name != "":
+			out = append(out, sentTool{f.Name, f.Description, f.Strict, f.Parameters})
+		case x.Parameters != nil:
+			out = append(out, sentTool{x.Name, x.Description, x.Strict, x.Parameters})
+		default:
+			out = append(out, sentTool{x.Name, x.Description, x.Strict, x.Schema})
+		}
 	}
 	for _, x := range b.ToolConfig.Tools {
 		out = append(out, sentTool{x.ToolSpec.Name, x.ToolSpec.Description, x.ToolSpec.Strict, x.ToolSpec.InputSchema.JSON})
