@@ -35,7 +35,8 @@ type block struct {
 }
 
 // cacheUse is what a prompt's cache points did.
-type cacheUse struct{ read, write int }
+// What was written stays for five minutes, but for what is to stay for an hour.
+type cacheUse struct{ read, write, hour int }
 
 // hello is the exchange of the documentation page.
 const (

@@ -7,8 +7,13 @@ import (
 
 // ask is what a request asks for, in whichever shape it came.
 type ask struct {
-	model  model
-	region string
+	model     model
+	region    string
+	api       api
+	host      string
+	requestID string
+	streamed  bool
+	faults    []string // what was taken, but is a mistake
 
 	prompt    string // said in one, control words taken out
 	seen      []string

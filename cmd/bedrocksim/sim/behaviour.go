@@ -41,6 +41,8 @@ var vocabulary = []struct {
 		{"unavailable", "", "503 `ServiceUnavailableException`"},
 		{"invalid", "", "400 `ValidationException`, which names account and ARN"},
 		{"too-long", "", "400 `ValidationException`: Input is too long for requested model."},
+		{"prompt-too-long", "", "400, as Claude says it (`prompt is too long: N tokens > M maximum`) and OpenAI (`context_length_exceeded`)"},
+		{"overloaded", "", "529 `overloaded_error` on Anthropic's path, elsewhere 503"},
 		{"html", "", "a 502 with an HTML page"},
 		{"garbage", "", "a 200 whose body is not what its content type says"},
 		{"coral", "", "a 200 with an exception in its body"},
@@ -159,6 +161,29 @@ var exceptions = map[string]string{
 	"throttle": "ThrottlingException", "quota": "ServiceQuotaExceededException", "deny": "AccessDeniedException", "expired": "ExpiredTokenException",
 	"unknown-key": "UnrecognizedClientException", "notfound": "ResourceNotFoundException", "timeout": "ModelTimeoutException", "model-error": "ModelErrorException",
 	"not-ready": "ModelNotReadyException", "fail": "InternalServerException", "unavailable": "ServiceUnavailableException", "invalid": "ValidationException",
+}
+
+// told gives the fault that a request is told to have, in its API's words, or nil.
+func (a *ask) told() *fault {
+	switch {
+	case a.do.has("prompt-too-long") && (a.api == apiChat || a.api == apiResponses):
+		f := invalid("Your input exceeds the context window of this model. Please adjust your input and try again.")
+		f.code = "context_length_exceeded"
+		return f
+	case a.do.has("prompt-too-long"):
+		said := fmt.Sprintf("prompt is too long: %d tokens > 200000 maximum", 200_000+a.input)
+		if a.api == apiConverse {
+			said = "The model returned the following errors: " + said
+		}
+		return invalid("%s", said)
+	case a.do.has("overloaded"):
+		f := exception("ServiceUnavailableException", a.region, a.model.id)
+		if a.api == apiMessages {
+			f.message = "Overloaded"
+		}
+		return f
+	}
+	return a.do.fault(a.region, a.model.id)
 }
 
 // fault gives the exception that a request is told to have, or nil.

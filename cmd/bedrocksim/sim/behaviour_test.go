@@ -18,20 +18,22 @@ import (
 
 // Every control word, seen with the SDK's eyes. A word without a row fails TestEveryWordIsTested.
 var behaviours = map[string]func(*testing.T, *simulator){
-	"throttle":    answers("throttle=7", 429, "ThrottlingException", account),
-	"throttle400": answers("throttle400", 400, "ThrottlingException", account),
-	"quota":       answers("quota", 400, "ServiceQuotaExceededException", account),
-	"deny":        answers("deny", 403, "AccessDeniedException", "arn:aws:bedrock:us-west-2::foundation-model/"+nova),
-	"expired":     answers("expired", 403, "ExpiredTokenException", "expired"),
-	"unknown-key": answers("unknown-key", 403, "UnrecognizedClientException", "invalid"),
-	"notfound":    answers("notfound", 404, "ResourceNotFoundException", nova),
-	"timeout":     answers("timeout", 408, "ModelTimeoutException", nova),
-	"model-error": answers("model-error", 424, "ModelErrorException", nova),
-	"not-ready":   answers("not-ready", 429, "ModelNotReadyException", nova),
-	"fail":        answers("fail", 500, "InternalServerException", account),
-	"unavailable": answers("unavailable", 503, "ServiceUnavailableException", ""),
-	"invalid":     answers("invalid", 400, "ValidationException", account),
-	"too-long":    answers("too-long", 400, "ValidationException", "Input is too long"),
+	"throttle":        answers("throttle=7", 429, "ThrottlingException", account),
+	"throttle400":     answers("throttle400", 400, "ThrottlingException", account),
+	"quota":           answers("quota", 400, "ServiceQuotaExceededException", account),
+	"deny":            answers("deny", 403, "AccessDeniedException", "arn:aws:bedrock:us-west-2::foundation-model/"+nova),
+	"expired":         answers("expired", 403, "ExpiredTokenException", "expired"),
+	"unknown-key":     answers("unknown-key", 403, "UnrecognizedClientException", "invalid"),
+	"notfound":        answers("notfound", 404, "ResourceNotFoundException", nova),
+	"timeout":         answers("timeout", 408, "ModelTimeoutException", nova),
+	"model-error":     answers("model-error", 424, "ModelErrorException", nova),
+	"not-ready":       answers("not-ready", 429, "ModelNotReadyException", nova),
+	"fail":            answers("fail", 500, "InternalServerException", account),
+	"unavailable":     answers("unavailable", 503, "ServiceUnavailableException", ""),
+	"invalid":         answers("invalid", 400, "ValidationException", account),
+	"overloaded":      answers("overloaded", 503, "ServiceUnavailableException", ""),
+	"prompt-too-long": answers("prompt-too-long", 400, "ValidationException", "The model returned the following errors: prompt is too long: "),
+	"too-long":        answers("too-long", 400, "ValidationException", "Input is too long"),
 
 	"html": func(t *testing.T, s *simulator) {
 		raw(t, s, "converse", "sim:html", 502, "text/html", "<html>")

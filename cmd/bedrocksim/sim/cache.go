@@ -18,6 +18,7 @@ const maxPrefixes = 10_000
 type piece struct {
 	text string
 	mark bool
+	hour bool // the mark's time to live
 }
 
 // use counts what of a prompt is read from the cache and what is written to it; the rest is input.
@@ -31,6 +32,11 @@ func (c *promptCache) use(model string, prompt []piece) (use cacheUse, input int
 	hash := sha256.New()
 	hash.Write([]byte(model))
 	total, marked := 0, 0
+	type stop struct {
+		at   int
+		hour bool
+	}
+	var stops []stop
 	// Every prefix has the hash of all that came before: one changed byte early on, and no later mark
 	// is found.
 	for _, p := range prompt {
@@ -40,6 +46,7 @@ func (c *promptCache) use(model string, prompt []piece) (use cacheUse, input int
 			continue
 		}
 		marked = total
+		stops = append(stops, stop{total, p.hour})
 		key := [sha256.Size]byte(hash.Sum(nil))
 		if c.seen[key] {
 			use.read = total
@@ -48,6 +55,15 @@ func (c *promptCache) use(model string, prompt []piece) (use cacheUse, input int
 	}
 	// The longest prefix known is read, what follows up to the last mark is written.
 	use.write = marked - use.read
+	from := use.read
+	for _, m := range stops {
+		if m.at > from {
+			if m.hour {
+				use.hour += m.at - from
+			}
+			from = m.at
+		}
+	}
 	return use, total - marked
 }
 
@@ -61,7 +77,7 @@ func conversePrompt(body any, unasked bool) []piece {
 	add := func(v any) {
 		if child(v, "cachePoint") != nil {
 			if len(prompt) > 0 {
-				prompt[len(prompt)-1].mark = true
+				prompt[len(prompt)-1].mark, prompt[len(prompt)-1].hour = true, str(v, "cachePoint", "ttl") == "1h"
 			}
 			return
 		}
@@ -85,9 +101,9 @@ func conversePrompt(body any, unasked bool) []piece {
 func claudePrompt(body any) []piece {
 	var prompt []piece
 	add := func(v any) {
-		mark := child(v, "cache_control") != nil
+		mark, ttl := child(v, "cache_control") != nil, str(v, "cache_control", "ttl")
 		for _, inner := range items(v, "content") { // a mark inside a tool result counts for the whole
-			mark = mark || child(inner, "cache_control") != nil
+			mark, ttl = mark || child(inner, "cache_control") != nil, or(ttl, str(inner, "cache_control", "ttl"))
 		}
 		o, _ := v.(object)
 		plain := object{}
@@ -96,7 +112,7 @@ func claudePrompt(body any) []piece {
 				plain[k] = e
 			}
 		}
-		prompt = append(prompt, piece{text: compact(plain), mark: mark})
+		prompt = append(prompt, piece{text: compact(plain), mark: mark, hour: ttl == "1h"})
 	}
 	for _, t := range items(body, "tools") {
 		add(t)

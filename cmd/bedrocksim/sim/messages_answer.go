@@ -57,6 +57,7 @@ func (a *ask) claudeUsage(out answer, output int) object {
 	u := object{"input_tokens": out.input, "output_tokens": output}
 	if a.cache != (cacheUse{}) {
 		u["cache_creation_input_tokens"], u["cache_read_input_tokens"] = a.cache.write, a.cache.read
+		u["cache_creation"] = object{"ephemeral_5m_input_tokens": a.cache.write - a.cache.hour, "ephemeral_1h_input_tokens": a.cache.hour}
 	}
 	return u
 }

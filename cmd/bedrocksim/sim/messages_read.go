@@ -9,6 +9,7 @@ import (
 // there.
 func readMessages(m model, body any) *ask {
 	a := &ask{model: m, maxTokens: whole(body, "max_tokens"), choice: str(body, "tool_choice", "type"), chosen: str(body, "tool_choice", "name")}
+	a.faults = faultsOfClaude(body)
 	a.serial, _ = child(body, "tool_choice", "disable_parallel_tool_use").(bool)
 	for _, s := range items(body, "stop_sequences") {
 		a.stops = append(a.stops, s.(string))
