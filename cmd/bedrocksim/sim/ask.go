@@ -32,9 +32,28 @@ type ask struct {
 	stops     []string
 	paths     []string // additionalModelResponseFieldPaths
 
+	usage bool              // a stream of Chat Completions ends with its counts
+	uses  map[string]string // names of the tools that were called, by call
+	past  []past
+
 	input int // estimate of the prompt's tokens
 	cache cacheUse
 	do    behaviour
+}
+
+// past is a turn of the conversation: a user's, or the model's with so many calls.
+type past struct {
+	user  bool
+	text  string
+	calls int
+}
+
+// called remembers which tool a call was of, for its result names the call alone.
+func (a *ask) called(id, tool string) {
+	if a.uses == nil {
+		a.uses = map[string]string{}
+	}
+	a.uses[id] = tool
 }
 
 // result is one tool's result.
