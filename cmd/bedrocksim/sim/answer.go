@@ -31,7 +31,9 @@ type block struct {
 	signature string
 	data      []byte // of redacted
 	id, name  string // of tool
-	input     string // JSON
+	input     string // JSON, but of a custom tool
+	tool      string // the tool's kind, where there are several
+	namespace string // of the tool
 }
 
 // cacheUse is what a prompt's cache points did.
@@ -298,10 +300,15 @@ func (b block) callID(prefix string) string {
 // use is a call with arguments made up by the tool's schema.
 func (a *ask) use(t toolDef) block {
 	input := "{}"
-	if t.schema != nil {
+	switch {
+	case t.kind == "custom":
+		input = "What is meant is: " + or(a.prompt, "nothing")
+	case t.kind == "local_shell":
+		input = `{"command":["echo","hello"]}`
+	case t.schema != nil:
 		input = compact(fill(t.schema, a.prompt))
 	}
-	return block{kind: "tool", id: a.callID(t.name, 0), name: t.name, input: input}
+	return block{kind: "tool", id: a.callID(t.name, 0), name: t.name, input: input, tool: t.kind, namespace: t.namespace}
 }
 
 // The signatures that the simulator gives its reasoning are its own, so that a

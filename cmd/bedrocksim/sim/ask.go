@@ -36,6 +36,15 @@ type ask struct {
 	uses  map[string]string // names of the tools that were called, by call
 	past  []past
 
+	// of Responses alone
+	head      object // what a response says of its request
+	items     []any  // the input
+	keep      bool   // store
+	kept      func(response object)
+	sealed    bool // reasoning comes with its encrypted content
+	padded    bool // deltas have an obfuscation
+	persisted func(id string) (object, bool)
+
 	input int // estimate of the prompt's tokens
 	cache cacheUse
 	do    behaviour
@@ -64,8 +73,10 @@ type result struct {
 }
 
 type toolDef struct {
-	name   string
-	schema object
+	name      string
+	schema    object
+	kind      string // of Responses: function, custom or local_shell
+	namespace string
 }
 
 // finish makes the prompt of what was said, and takes the control words out.

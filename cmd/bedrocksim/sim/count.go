@@ -100,7 +100,7 @@ func (s *Server) serveBody(v *visit, who caller, body []byte) *fault {
 	case apiChat:
 		a, f = s.readChat(m, v.host, parsed)
 	default:
-		a, f = s.readResponses(m, v.host, parsed)
+		a, f = s.readResponses(m, parsed)
 	}
 	if f != nil {
 		return f

@@ -61,7 +61,7 @@ func (f *fault) writeClaude(w http.ResponseWriter, requestID string) {
 // openaiError is the error in OpenAI's envelope, which Responses has in its failed responses as well.
 func (f *fault) openaiError() object {
 	m := f.meaning()
-	message, code, param := f.message, or(f.code, m.code), any(nil)
+	message, code, param := f.message, or(f.code, m.code), orNull(f.param)
 	if f.path != "" {
 		at := openaiPath(f.path)
 		param = at

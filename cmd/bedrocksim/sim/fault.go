@@ -14,6 +14,7 @@ type fault struct {
 	message string
 	extra   map[string]any // further members of the body
 	path    string         // of what is wrong in the body, "" where the message has no path before it
+	param   string         // OpenAI's, where the message does not begin with a path
 	code    string         // OpenAI's, where the kind does not tell it
 	bare    bool           // of the front end before the service: Message, and no type
 }

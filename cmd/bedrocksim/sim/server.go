@@ -27,6 +27,7 @@ type Server struct {
 	calls    calls
 	cache    promptCache
 	issued   issues
+	stored   responses
 }
 
 // New makes a server that takes what the verifier takes; the verifier's service is bedrock's own, and
@@ -249,7 +250,17 @@ func (s *Server) answer(w http.ResponseWriter, r *http.Request, a *ask) *fault {
 		return nil
 	}
 	out := a.answer()
-	s.issued.note(out.blocks)
+	behind := 0
+	if a.api == apiResponses {
+		behind = 1 // reasoning stays with the item that it led to
+		a.kept = func(r object) { s.stored.keep(str(r, "id"), kept{a.items, r}) }
+		for i, b := range out.blocks {
+			if b.kind == "thinking" {
+				out.blocks[i].signature = a.model.seal(b.text)
+			}
+		}
+	}
+	s.issued.note(out.blocks, behind)
 	if tier := a.served(); tier != "" && a.api == apiInvoke {
 		w.Header().Set("X-Amzn-Bedrock-Service-Tier", tier)
 	}

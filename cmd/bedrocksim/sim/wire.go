@@ -12,7 +12,7 @@ import (
 var first = func() map[string]int {
 	rank := map[string]int{}
 	for i, name := range []string{
-		"type", "sequence_number", "response", "message", "error", "id", "object", "created", "created_at", "status", "background", "role", "model", "index",
+		"type", "sequence_number", "response", "message", "id", "object", "created", "created_at", "status", "background", "error", "role", "model", "index",
 		"output_index", "item_id", "content_index", "summary_index", "item", "part", "content_block", "delta", "choices", "name", "namespace", "call_id",
 	} {
 		rank[name] = i - 1000
