@@ -16,7 +16,7 @@ var randoms = []struct {
 	is   *regexp.Regexp
 	with string
 }{
-	{regexp.MustCompile(`\b((?:msg|toolu|req|resp|rs|fc|ctc|lsc|call|item|chatcmpl|fp|emb)_?-?(?:bdrk_)?)(?:01)?[A-Za-z0-9]{16,}\b`), "${1}ID"},
+	{regexp.MustCompile(`\b((?:msg|toolu|req|resp|rs|fc|ctc|lsh|call|item|chatcmpl|fp|emb)_?-?(?:bdrk_)?)(?:01)?[A-Za-z0-9]{16,}\b`), "${1}ID"},
 	{regexp.MustCompile(`"(signature|encrypted_content)":"[A-Za-z0-9+/=]{20,}"`), `"$1":"SEALED"`},
 	{regexp.MustCompile(`"obfuscation":"[A-Za-z0-9]+"`), `"obfuscation":"PADDING"`},
 	{regexp.MustCompile(`"(created|created_at|completed_at)":1[6-9]\d{8}\b`), `"$1":TIME`},

@@ -176,6 +176,9 @@ func (s *Server) serveModel(v *visit, who caller, body []byte) *fault {
 	if f != nil {
 		return f
 	}
+	if e := embedderOf(m); e != nil && v.door.api != apiCount {
+		return s.embed(v, who, m, e, parsed)
+	}
 	if v.door.api == apiCount {
 		return v.countTokens(m, parsed)
 	}
