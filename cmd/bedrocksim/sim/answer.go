@@ -174,6 +174,8 @@ func (a *ask) text() string {
 			fmt.Fprintf(&b, "word%d ", i+1)
 		}
 		return strings.TrimSpace(b.String())
+	case a.agent != nil && !a.agent.idle:
+		return a.agent.done(a)
 	case a.do["say"] != "":
 		if text, err := url.QueryUnescape(a.do["say"]); err == nil {
 			return text
@@ -235,6 +237,9 @@ func (a *ask) forced() bool { return a.choice == "any" || a.choice == "tool" }
 func (a *ask) toolUses() []block {
 	if a.do.has("call") {
 		return []block{a.use(toolDef{name: or(a.do["call"], "made_up")})}
+	}
+	if a.agent != nil && !a.agent.idle {
+		return a.agent.calls(a)
 	}
 	if a.thinking && a.forced() && a.model.has("idle_when_forced") {
 		return nil

@@ -35,6 +35,7 @@ type ask struct {
 	usage bool              // a stream of Chat Completions ends with its counts
 	uses  map[string]string // names of the tools that were called, by call
 	past  []past
+	agent *agent // nil where the conversation has no scenario
 
 	// of Responses alone
 	head      object // what a response says of its request
@@ -47,7 +48,11 @@ type ask struct {
 
 	input int // estimate of the prompt's tokens
 	cache cacheUse
-	do    behaviour
+	marks int // cache points
+
+	markedLast bool // one of them is on the last turn
+
+	do behaviour
 }
 
 // past is a turn of the conversation: a user's, or the model's with so many calls.
@@ -81,6 +86,7 @@ type toolDef struct {
 
 // finish makes the prompt of what was said, and takes the control words out.
 func (a *ask) finish(told behaviour) {
+	a.agent = a.session(told)
 	said := slices.DeleteFunc(a.said, func(s string) bool { return s == "" })
 	a.prompt, a.do = told.read(strings.Join(said, "\n"))
 }

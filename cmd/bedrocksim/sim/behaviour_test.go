@@ -18,19 +18,31 @@ import (
 
 // Every control word, seen with the SDK's eyes. A word without a row fails TestEveryWordIsTested.
 var behaviours = map[string]func(*testing.T, *simulator){
-	"throttle":        answers("throttle=7", 429, "ThrottlingException", account),
-	"throttle400":     answers("throttle400", 400, "ThrottlingException", account),
-	"quota":           answers("quota", 400, "ServiceQuotaExceededException", account),
-	"deny":            answers("deny", 403, "AccessDeniedException", "arn:aws:bedrock:us-west-2::foundation-model/"+nova),
-	"expired":         answers("expired", 403, "ExpiredTokenException", "expired"),
-	"unknown-key":     answers("unknown-key", 403, "UnrecognizedClientException", "invalid"),
-	"notfound":        answers("notfound", 404, "ResourceNotFoundException", nova),
-	"timeout":         answers("timeout", 408, "ModelTimeoutException", nova),
-	"model-error":     answers("model-error", 424, "ModelErrorException", nova),
-	"not-ready":       answers("not-ready", 429, "ModelNotReadyException", nova),
-	"fail":            answers("fail", 500, "InternalServerException", account),
-	"unavailable":     answers("unavailable", 503, "ServiceUnavailableException", ""),
-	"invalid":         answers("invalid", 400, "ValidationException", account),
+	"throttle":    answers("throttle=7", 429, "ThrottlingException", account),
+	"throttle400": answers("throttle400", 400, "ThrottlingException", account),
+	"quota":       answers("quota", 400, "ServiceQuotaExceededException", account),
+	"deny":        answers("deny", 403, "AccessDeniedException", "arn:aws:bedrock:us-west-2::foundation-model/"+nova),
+	"expired":     answers("expired", 403, "ExpiredTokenException", "expired"),
+	"unknown-key": answers("unknown-key", 403, "UnrecognizedClientException", "invalid"),
+	"notfound":    answers("notfound", 404, "ResourceNotFoundException", nova),
+	"timeout":     answers("timeout", 408, "ModelTimeoutException", nova),
+	"model-error": answers("model-error", 424, "ModelErrorException", nova),
+	"not-ready":   answers("not-ready", 429, "ModelNotReadyException", nova),
+	"fail":        answers("fail", 500, "InternalServerException", account),
+	"unavailable": answers("unavailable", 503, "ServiceUnavailableException", ""),
+	"invalid":     answers("invalid", 400, "ValidationException", account),
+	"agent": func(t *testing.T, s *simulator) {
+		calls, text, _ := agentClients(t)["converse"].run(t, s, "sim:agent=/tmp/x go")
+		if len(calls) != agentSteps || !strings.Contains(text, "is done") {
+			t.Errorf("%d turns, %s", len(calls), text)
+		}
+	},
+	"once": func(t *testing.T, s *simulator) {
+		_, _, statuses := agentClients(t)["converse"].run(t, s, "sim:agent sim:once=quota go")
+		if len(statuses) != agentSteps+2 || statuses[1] != 400 {
+			t.Errorf("%v", statuses)
+		}
+	},
 	"overloaded":      answers("overloaded", 503, "ServiceUnavailableException", ""),
 	"prompt-too-long": answers("prompt-too-long", 400, "ValidationException", "The model returned the following errors: prompt is too long: "),
 	"too-long":        answers("too-long", 400, "ValidationException", "Input is too long"),

@@ -14,6 +14,10 @@ type promptCache struct {
 
 const maxPrefixes = 10_000
 
+// lookBack is how many blocks before a mark are looked at for one that was marked before: an agent's mark
+// moves with the conversation (Anthropic's documentation: Prompt caching, Automatic prefix checking).
+const lookBack = 20
+
 // A piece of a prompt: its tokens, what identifies it, and whether a cache point stands after it.
 type piece struct {
 	text string
@@ -39,17 +43,22 @@ func (c *promptCache) use(model string, prompt []piece) (use cacheUse, input int
 	var stops []stop
 	// Every prefix has the hash of all that came before: one changed byte early on, and no later mark
 	// is found.
+	var known []int // where prefixes end that were marked before, in the order of pieces; 0 is none
 	for _, p := range prompt {
 		hash.Write([]byte("\x00" + p.text))
 		total += tokens(p.text)
+		key := [sha256.Size]byte(hash.Sum(nil))
+		known = append(known, 0)
+		if c.seen[key] {
+			known[len(known)-1] = total
+		}
 		if !p.mark {
 			continue
 		}
 		marked = total
 		stops = append(stops, stop{total, p.hour})
-		key := [sha256.Size]byte(hash.Sum(nil))
-		if c.seen[key] {
-			use.read = total
+		for _, end := range known[max(0, len(known)-lookBack):] {
+			use.read = max(use.read, end)
 		}
 		c.seen[key] = true
 	}
@@ -126,4 +135,12 @@ func claudePrompt(body any) []piece {
 		}
 	}
 	return prompt
+}
+
+// look notes how many marks a body has, and whether one is on the last turn.
+func (a *ask) look(w *wish) {
+	a.marks = len(w.marks)
+	for _, m := range w.marks {
+		a.markedLast = a.markedLast || m.section == "messages" && m.i >= len(w.turns)-2 && w.turns[m.i].role == "user"
+	}
 }

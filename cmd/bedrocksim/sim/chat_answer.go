@@ -139,7 +139,7 @@ func (a *ask) completionStream(out answer) [][]byte {
 			first := chatCallOf(b)
 			first["index"], first["function"] = calls, object{"name": b.name, "arguments": ""}
 			emit(object{"tool_calls": []any{first}}, nil)
-			for _, s := range a.pieces(b.input) {
+			for _, s := range a.argumentPieces(b.input) {
 				emit(object{"tool_calls": []any{object{"index": calls, "function": object{"arguments": s}}}}, nil)
 			}
 			calls++

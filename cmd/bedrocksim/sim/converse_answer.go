@@ -132,7 +132,7 @@ func (a *ask) converseStream(out answer) [][]byte {
 			frames = append(frames, eventFrame("contentBlockStart", object{
 				"contentBlockIndex": i, "start": object{"toolUse": object{"toolUseId": b.callID("tooluse_"), "name": b.name}},
 			}))
-			for _, s := range a.pieces(b.input) {
+			for _, s := range a.argumentPieces(b.input) {
 				delta(object{"toolUse": object{"input": s}})
 			}
 		default:

@@ -129,7 +129,7 @@ func (a *ask) claudeBlockStream(i int, b block, emit func(object)) {
 	case "tool":
 		// Claude begins with an empty fragment.
 		delta(object{"type": "input_json_delta", "partial_json": ""})
-		for _, s := range a.pieces(b.input) {
+		for _, s := range a.argumentPieces(b.input) {
 			delta(object{"type": "input_json_delta", "partial_json": s})
 		}
 	case "text":

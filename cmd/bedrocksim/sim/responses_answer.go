@@ -196,7 +196,7 @@ func (e *events) text(at object, index, part, text, member string, whole object)
 }
 
 func (e *events) deltas(at object, kind, text string) {
-	for _, s := range e.ask.pieces(text) {
+	for _, s := range e.ask.argumentPieces(text) {
 		delta := merged(at, object{"delta": s})
 		if e.ask.padded {
 			delta["obfuscation"] = padding()

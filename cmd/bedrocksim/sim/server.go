@@ -28,6 +28,7 @@ type Server struct {
 	cache    promptCache
 	issued   issues
 	stored   responses
+	sessions sessions
 }
 
 // New makes a server that takes what the verifier takes; the verifier's service is bedrock's own, and
@@ -194,6 +195,12 @@ func (s *Server) say(v *visit, who caller, a *ask) *fault {
 	a.api, a.host, a.region, a.requestID = v.door.api, v.host, who.Region, v.id
 	a.streamed = a.streamed || v.door.stream
 	a.finish(s.calls.behaviour())
+	if a.agent != nil {
+		a.faults = append(a.faults, a.agentFaults()...)
+		if word, value, _ := strings.Cut(s.sessions.fail(a.agent), "="); word != "" {
+			a.do[word] = value
+		}
+	}
 	s.calls.change(func() { v.call.Faults = a.faults })
 	return s.answer(v.w, v.r, a)
 }

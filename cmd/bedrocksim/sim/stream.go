@@ -31,6 +31,22 @@ func (a *ask) pieces(s string) []string {
 	return out
 }
 
+// argumentPieces cuts the arguments of a call: those of a large one are larger.
+func (a *ask) argumentPieces(s string) []string {
+	if len(s) < 8<<10 || a.do.has("chunks") {
+		return a.pieces(s)
+	}
+	var out []string
+	for size := len(s) / 200; len(s) > 0; {
+		end := min(size, len(s))
+		for end < len(s) && !utf8.RuneStart(s[end]) {
+			end++
+		}
+		out, s = append(out, s[:end]), s[end:]
+	}
+	return out
+}
+
 // break-offs are the words that end a stream before its time.
 var breakOffs = []string{"stall-mid", "break", "break-frame", "cut", "crc", "exception", "error-frame", "error-event"}
 
