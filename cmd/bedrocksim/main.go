@@ -60,6 +60,12 @@ func run(ctx context.Context, args []string, stderr io.Writer) error {
 	region := flags.String("region", "", "the one region whose signatures are taken; empty: any")
 	behaviour := flags.String("behaviour", "", "control words that every request obeys from the start, as in \"every=100ms words=50\"")
 	flags.Func("key", "further credentials, `id:secret[:token]`; may be repeated", func(v string) error { return known.add(v, false) })
+	var apiKeys []sim.APIKey
+	flags.Func("api-key", "a Bedrock `API key` that is taken as a bearer; may be repeated", func(v string) error { apiKeys = append(apiKeys, sim.APIKey{Secret: v}); return nil })
+	flags.Func("expired-api-key", "an `API key` that has expired; may be repeated", func(v string) error {
+		apiKeys = append(apiKeys, sim.APIKey{Secret: v, Expired: true})
+		return nil
+	})
 	flags.Func("expired-key", "temporary credentials that have expired, `id:secret:token`; may be repeated", func(v string) error { return known.add(v, true) })
 	if err := flags.Parse(args); err != nil {
 		return err
@@ -69,6 +75,7 @@ func run(ctx context.Context, args []string, stderr io.Writer) error {
 	}
 	log := slog.New(slog.NewJSONHandler(stderr, nil))
 	server := sim.New(&sigv4.Verifier{Keys: known, Service: "bedrock", Region: *region, Skew: 5 * time.Minute, Now: time.Now}, log)
+	server.Take(apiKeys...)
 	if err := server.Behave(*behaviour); err != nil {
 		return err
 	}

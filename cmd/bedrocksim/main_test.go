@@ -38,6 +38,27 @@ func TestKeys(t *testing.T) {
 	}
 }
 
+func TestAPIKeys(t *testing.T) {
+	address := serve(t, "-api-key", "ABSKtest", "-expired-api-key", "ABSKold")
+	for key, want := range map[string]int{"YOUR_BEDROCK_API_KEY": 200, "ABSKtest": 200, "ABSKold": 403, "ABSKother": 403} {
+		body := strings.NewReader(`{"messages":[{"role":"user","content":[{"text":"x"}]}]}`)
+		r, err := http.NewRequestWithContext(t.Context(), "POST", "http://"+address+"/model/amazon.nova-pro-v1:0/converse", body)
+		if err != nil {
+			t.Fatal(err)
+		}
+		r.Header.Set("Content-Type", "application/json")
+		r.Header.Set("Authorization", "Bearer "+key)
+		response, err := http.DefaultClient.Do(r)
+		if err != nil {
+			t.Fatal(err)
+		}
+		response.Body.Close()
+		if response.StatusCode != want {
+			t.Errorf("%s: %s", key, response.Status)
+		}
+	}
+}
+
 func TestTheRegionAndTheBehaviourAreFlags(t *testing.T) {
 	address := serve(t, "-region", "eu-central-1", "-behaviour", "deny")
 	key := aws.Credentials{AccessKeyID: "YOUR_AWS_ACCESS_KEY_ID", SecretAccessKey: "YOUR_AWS_SECRET_ACCESS_KEY"}

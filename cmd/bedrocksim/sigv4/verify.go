@@ -29,7 +29,7 @@ type Key struct {
 // Verifier checks signatures against its keys.
 type Verifier struct {
 	Keys    map[string][]Key // by access key id; long-lived, or one for each token
-	Service string           // the signing name, bedrock
+	Service string           // the signing name, bedrock, where Verify is told none
 	Region  string           // "" takes every region
 	Skew    time.Duration    // how far the caller's clock may be off
 	Now     func() time.Time
@@ -39,6 +39,7 @@ type Verifier struct {
 type Signer struct {
 	AccessKeyID string
 	Region      string
+	Service     string // the signing name in the scope
 }
 
 // Error is a refusal, with AWS's status, type and words.
@@ -70,9 +71,12 @@ func (c credential) scope() string {
 	return c.date + "/" + c.region + "/" + c.service + "/aws4_request"
 }
 
-// Verify checks the signature of r, whose body was read already. Every error is
-// an *Error.
-func (v *Verifier) Verify(r *http.Request, body []byte) (Signer, error) {
+// Verify checks the signature of r, whose body was read already. Its scope has to name one of
+// services; without any, the verifier's own. Every error is an *Error.
+func (v *Verifier) Verify(r *http.Request, body []byte, services ...string) (Signer, error) {
+	if len(services) == 0 {
+		services = []string{v.Service}
+	}
 	c, err := parse(r.Header.Values("Authorization"))
 	if err != nil {
 		return Signer{}, err
@@ -81,7 +85,7 @@ func (v *Verifier) Verify(r *http.Request, body []byte) (Signer, error) {
 	if err != nil {
 		return Signer{}, err
 	}
-	if err := v.checkScope(c); err != nil {
+	if err := v.checkScope(c, services); err != nil {
 		return Signer{}, err
 	}
 	key, err := v.key(r, c.keyID)
@@ -101,7 +105,7 @@ func (v *Verifier) Verify(r *http.Request, body []byte) (Signer, error) {
 		return Signer{}, refuse("InvalidSignatureException",
 			"The request signature we calculated does not match the signature you provided. Check your AWS Secret Access Key and signing method. Consult the service documentation for details.\n\nThe Canonical String for this request should have been\n'%s'\n\nThe String-to-Sign should have been\n'%s'\n", canonical, toSign)
 	}
-	return Signer{AccessKeyID: c.keyID, Region: c.region}, nil
+	return Signer{AccessKeyID: c.keyID, Region: c.region, Service: c.service}, nil
 }
 
 func parse(values []string) (credential, error) {
@@ -171,9 +175,9 @@ func (v *Verifier) checkTime(r *http.Request, c credential) (string, error) {
 	return written[0], nil
 }
 
-func (v *Verifier) checkScope(c credential) error {
-	if c.service != v.Service {
-		return refuse("InvalidSignatureException", "Credential should be scoped to correct service: '%s'. ", v.Service)
+func (v *Verifier) checkScope(c credential, services []string) error {
+	if !slices.Contains(services, c.service) {
+		return refuse("InvalidSignatureException", "Credential should be scoped to correct service: '%s'. ", services[0])
 	}
 	if c.region == "" || v.Region != "" && c.region != v.Region {
 		return refuse("InvalidSignatureException", "Credential should be scoped to a valid region. ")

@@ -31,11 +31,14 @@ type block struct {
 	signature string
 	data      []byte // of redacted
 	id, name  string // of tool
-	input     string // JSON
+	input     string // JSON, but of a custom tool
+	tool      string // the tool's kind, where there are several
+	namespace string // of the tool
 }
 
 // cacheUse is what a prompt's cache points did.
-type cacheUse struct{ read, write int }
+// What was written stays for five minutes, but for what is to stay for an hour.
+type cacheUse struct{ read, write, hour int }
 
 // hello is the exchange of the documentation page.
 const (
@@ -171,6 +174,8 @@ func (a *ask) text() string {
 			fmt.Fprintf(&b, "word%d ", i+1)
 		}
 		return strings.TrimSpace(b.String())
+	case a.agent != nil && !a.agent.idle:
+		return a.agent.done(a)
 	case a.do["say"] != "":
 		if text, err := url.QueryUnescape(a.do["say"]); err == nil {
 			return text
@@ -232,6 +237,9 @@ func (a *ask) forced() bool { return a.choice == "any" || a.choice == "tool" }
 func (a *ask) toolUses() []block {
 	if a.do.has("call") {
 		return []block{a.use(toolDef{name: or(a.do["call"], "made_up")})}
+	}
+	if a.agent != nil && !a.agent.idle {
+		return a.agent.calls(a)
 	}
 	if a.thinking && a.forced() && a.model.has("idle_when_forced") {
 		return nil
@@ -297,10 +305,15 @@ func (b block) callID(prefix string) string {
 // use is a call with arguments made up by the tool's schema.
 func (a *ask) use(t toolDef) block {
 	input := "{}"
-	if t.schema != nil {
+	switch {
+	case t.kind == "custom":
+		input = "What is meant is: " + or(a.prompt, "nothing")
+	case t.kind == "local_shell":
+		input = `{"command":["echo","hello"]}`
+	case t.schema != nil:
 		input = compact(fill(t.schema, a.prompt))
 	}
-	return block{kind: "tool", id: a.callID(t.name, 0), name: t.name, input: input}
+	return block{kind: "tool", id: a.callID(t.name, 0), name: t.name, input: input, tool: t.kind, namespace: t.namespace}
 }
 
 // The signatures that the simulator gives its reasoning are its own, so that a

@@ -7,8 +7,13 @@ import (
 
 // ask is what a request asks for, in whichever shape it came.
 type ask struct {
-	model  model
-	region string
+	model     model
+	region    string
+	api       api
+	host      string
+	requestID string
+	streamed  bool
+	faults    []string // what was taken, but is a mistake
 
 	prompt    string // said in one, control words taken out
 	seen      []string
@@ -27,9 +32,42 @@ type ask struct {
 	stops     []string
 	paths     []string // additionalModelResponseFieldPaths
 
+	usage bool              // a stream of Chat Completions ends with its counts
+	uses  map[string]string // names of the tools that were called, by call
+	past  []past
+	agent *agent // nil where the conversation has no scenario
+
+	// of Responses alone
+	head      object // what a response says of its request
+	items     []any  // the input
+	keep      bool   // store
+	kept      func(response object)
+	sealed    bool // reasoning comes with its encrypted content
+	padded    bool // deltas have an obfuscation
+	persisted func(id string) (object, bool)
+
 	input int // estimate of the prompt's tokens
 	cache cacheUse
-	do    behaviour
+	marks int // cache points
+
+	markedLast bool // one of them is on the last turn
+
+	do behaviour
+}
+
+// past is a turn of the conversation: a user's, or the model's with so many calls.
+type past struct {
+	user  bool
+	text  string
+	calls int
+}
+
+// called remembers which tool a call was of, for its result names the call alone.
+func (a *ask) called(id, tool string) {
+	if a.uses == nil {
+		a.uses = map[string]string{}
+	}
+	a.uses[id] = tool
 }
 
 // result is one tool's result.
@@ -40,12 +78,15 @@ type result struct {
 }
 
 type toolDef struct {
-	name   string
-	schema object
+	name      string
+	schema    object
+	kind      string // of Responses: function, custom or local_shell
+	namespace string
 }
 
 // finish makes the prompt of what was said, and takes the control words out.
 func (a *ask) finish(told behaviour) {
+	a.agent = a.session(told)
 	said := slices.DeleteFunc(a.said, func(s string) bool { return s == "" })
 	a.prompt, a.do = told.read(strings.Join(said, "\n"))
 }

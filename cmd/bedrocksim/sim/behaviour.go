@@ -41,11 +41,14 @@ var vocabulary = []struct {
 		{"unavailable", "", "503 `ServiceUnavailableException`"},
 		{"invalid", "", "400 `ValidationException`, which names account and ARN"},
 		{"too-long", "", "400 `ValidationException`: Input is too long for requested model."},
+		{"prompt-too-long", "", "400, as Claude says it (`prompt is too long: N tokens > M maximum`) and OpenAI (`context_length_exceeded`)"},
+		{"overloaded", "", "529 `overloaded_error` on Anthropic's path, elsewhere 503"},
 		{"html", "", "a 502 with an HTML page"},
 		{"garbage", "", "a 200 whose body is not what its content type says"},
 		{"coral", "", "a 200 with an exception in its body"},
 		{"redirect", "", "a 307"},
 		{"json", "", "a stream request gets a whole answer, as JSON"},
+		{"once", "=words", "each of these words once in the session, from its second turn on, one a turn: `once=throttle=1,overloaded,cut`"},
 		{"stall", "[=duration]", "silence before the answer, without a value for ever"},
 		{"drop", "", "a TCP reset"},
 	}},
@@ -56,6 +59,7 @@ var vocabulary = []struct {
 		{"call-id", "[=id]", "calls have that id, without a value an empty one"},
 		{"tier", "=name", "that service tier has served; otherwise the one that was asked for"},
 		{"is", "=model", "what an ARN stands for that does not show its model, `anthropic.claude-opus-4-7` say; from the control endpoint or the flag, not in a prompt"},
+		{"agent", "[=folder]", "for three turns the tools are used, as a model of Claude Code or Codex does, and then a text says so; files go to that folder, or to /tmp"},
 		{"no-tools", "", "no tool is called"},
 		{"think", "", "a reasoning block, without being asked for"},
 		{"only-think", "", "a reasoning block and nothing else"},
@@ -159,6 +163,29 @@ var exceptions = map[string]string{
 	"throttle": "ThrottlingException", "quota": "ServiceQuotaExceededException", "deny": "AccessDeniedException", "expired": "ExpiredTokenException",
 	"unknown-key": "UnrecognizedClientException", "notfound": "ResourceNotFoundException", "timeout": "ModelTimeoutException", "model-error": "ModelErrorException",
 	"not-ready": "ModelNotReadyException", "fail": "InternalServerException", "unavailable": "ServiceUnavailableException", "invalid": "ValidationException",
+}
+
+// told gives the fault that a request is told to have, in its API's words, or nil.
+func (a *ask) told() *fault {
+	switch {
+	case a.do.has("prompt-too-long") && (a.api == apiChat || a.api == apiResponses):
+		f := invalid("Your input exceeds the context window of this model. Please adjust your input and try again.")
+		f.code = "context_length_exceeded"
+		return f
+	case a.do.has("prompt-too-long"):
+		said := fmt.Sprintf("prompt is too long: %d tokens > 200000 maximum", 200_000+a.input)
+		if a.api == apiConverse {
+			said = "The model returned the following errors: " + said
+		}
+		return invalid("%s", said)
+	case a.do.has("overloaded"):
+		f := exception("ServiceUnavailableException", a.region, a.model.id)
+		if a.api == apiMessages {
+			f.message = "Overloaded"
+		}
+		return f
+	}
+	return a.do.fault(a.region, a.model.id)
 }
 
 // fault gives the exception that a request is told to have, or nil.

@@ -31,7 +31,21 @@ var behaviours = map[string]func(*testing.T, *simulator){
 	"fail":        answers("fail", 500, "InternalServerException", account),
 	"unavailable": answers("unavailable", 503, "ServiceUnavailableException", ""),
 	"invalid":     answers("invalid", 400, "ValidationException", account),
-	"too-long":    answers("too-long", 400, "ValidationException", "Input is too long"),
+	"agent": func(t *testing.T, s *simulator) {
+		calls, text, _ := agentClients(t)["converse"].run(t, s, "sim:agent=/tmp/x go")
+		if len(calls) != agentSteps || !strings.Contains(text, "is done") {
+			t.Errorf("%d turns, %s", len(calls), text)
+		}
+	},
+	"once": func(t *testing.T, s *simulator) {
+		_, _, statuses := agentClients(t)["converse"].run(t, s, "sim:agent sim:once=quota go")
+		if len(statuses) != agentSteps+2 || statuses[1] != 400 {
+			t.Errorf("%v", statuses)
+		}
+	},
+	"overloaded":      answers("overloaded", 503, "ServiceUnavailableException", ""),
+	"prompt-too-long": answers("prompt-too-long", 400, "ValidationException", "The model returned the following errors: prompt is too long: "),
+	"too-long":        answers("too-long", 400, "ValidationException", "Input is too long"),
 
 	"html": func(t *testing.T, s *simulator) {
 		raw(t, s, "converse", "sim:html", 502, "text/html", "<html>")

@@ -13,15 +13,17 @@ type Call struct {
 	RequestID   string          `json:"request_id"`
 	At          time.Time       `json:"at"`
 	Operation   string          `json:"operation"`
+	Host        string          `json:"host"` // runtime or mantle
 	Model       string          `json:"model"`
-	AccessKeyID string          `json:"access_key_id"` // of a good signature
+	AccessKeyID string          `json:"access_key_id"` // of a good signature, or "api key"
 	Region      string          `json:"region"`
 	Header      http.Header     `json:"header"`
 	Body        json.RawMessage `json:"body,omitempty"` // where it is JSON
 	Status      int             `json:"status"`         // 0 until it is answered
 	Exception   string          `json:"exception,omitempty"`
 	Open        bool            `json:"open"`
-	Left        bool            `json:"left"` // the caller went before the end
+	Left        bool            `json:"left"`             // the caller went before the end
+	Faults      []string        `json:"faults,omitempty"` // what was taken, but is a mistake of whoever sent it
 }
 
 const maxCalls = 100
@@ -105,5 +107,5 @@ func (c *calls) list(w http.ResponseWriter) {
 func writeJSON(w http.ResponseWriter, status int, v any) {
 	w.Header().Set("Content-Type", "application/json")
 	w.WriteHeader(status)
-	w.Write(marshal(v))
+	w.Write(wire(v))
 }

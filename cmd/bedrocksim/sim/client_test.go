@@ -71,16 +71,28 @@ func (plainBody) RoundTrip(r *http.Request) (*http.Response, error) {
 // post sends a signed body, whatever it is.
 func (s *simulator) post(t testing.TB, model, operation string, body []byte, headers ...string) *http.Response {
 	t.Helper()
-	r, err := http.NewRequestWithContext(t.Context(), "POST", s.URL+"/model/"+escape(model)+"/"+operation, bytes.NewReader(body))
+	return s.send(t, "POST", "/model/"+escape(model)+"/"+operation, "bedrock", body, headers...)
+}
+
+// send sends a body to any path, signed for a service; without one it is not signed, and headers tell
+// who asks.
+func (s *simulator) send(t testing.TB, method, path, service string, body []byte, headers ...string) *http.Response {
+	t.Helper()
+	r, err := http.NewRequestWithContext(t.Context(), method, s.URL+path, bytes.NewReader(body))
 	if err != nil {
 		t.Fatal(err)
 	}
 	r.Header.Set("Content-Type", "application/json")
 	for i := 0; i < len(headers); i += 2 {
 		r.Header.Set(headers[i], headers[i+1])
+		if headers[i] == "Host" {
+			r.Host = headers[i+1]
+		}
 	}
 	sum := sha256.Sum256(body)
-	err = v4.NewSigner().SignHTTP(t.Context(), aws.Credentials{AccessKeyID: "AKID", SecretAccessKey: "secret"}, r, hex.EncodeToString(sum[:]), "bedrock", "us-west-2", time.Now())
+	if service != "" {
+		err = v4.NewSigner().SignHTTP(t.Context(), aws.Credentials{AccessKeyID: "AKID", SecretAccessKey: "secret"}, r, hex.EncodeToString(sum[:]), service, "us-west-2", time.Now())
+	}
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -73,6 +73,18 @@ func (a *ask) converseUsage(out answer) object {
 	u := object{"inputTokens": out.input, "outputTokens": out.output, "totalTokens": out.input + a.cache.read + a.cache.write + out.output}
 	if a.cache != (cacheUse{}) {
 		u["cacheReadInputTokens"], u["cacheWriteInputTokens"] = a.cache.read, a.cache.write
+		details := []any{}
+		for _, d := range []struct {
+			ttl string
+			n   int
+		}{{"1h", a.cache.hour}, {"5m", a.cache.write - a.cache.hour}} {
+			if d.n > 0 {
+				details = append(details, object{"ttl": d.ttl, "inputTokens": d.n})
+			}
+		}
+		if len(details) > 0 {
+			u["cacheDetails"] = details
+		}
 	}
 	return u
 }
@@ -120,7 +132,7 @@ func (a *ask) converseStream(out answer) [][]byte {
 			frames = append(frames, eventFrame("contentBlockStart", object{
 				"contentBlockIndex": i, "start": object{"toolUse": object{"toolUseId": b.callID("tooluse_"), "name": b.name}},
 			}))
-			for _, s := range a.pieces(b.input) {
+			for _, s := range a.argumentPieces(b.input) {
 				delta(object{"toolUse": object{"input": s}})
 			}
 		default:

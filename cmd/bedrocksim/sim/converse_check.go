@@ -36,6 +36,9 @@ func checkConverseClaude(m model, body any) *fault {
 	if m.publisher != "anthropic" {
 		return nil
 	}
+	if f := checkBetas(m, apiConverse, bodyFlags(fields), any(fields)); f != nil {
+		return invalid("The model returned the following errors: %s", f.message)
+	}
 	for _, name := range slices.Sorted(maps.Keys(claudeFields)) {
 		if fields[name] == nil {
 			continue

@@ -43,6 +43,7 @@ func readConverse(m model, body any) *ask {
 	}
 	a.thinking = a.thinking || str(fields, "reasoning_effort") != "" || str(fields, "reasoning_config") != "" || str(fields, "reasoning", "effort") != "" || str(body, "outputConfig", "effort") != ""
 	a.tier = str(body, "serviceTier", "type")
+	a.look(wishOfConverse(body, nil))
 	a.think(str(fields, "thinking", "type"), str(fields, "thinking", "display"))
 	messages := items(body, "messages")
 	uses := map[string]string{}
@@ -50,6 +51,7 @@ func readConverse(m model, body any) *ask {
 		// A trailing turn by the assistant is the beginning of the answer: the question is before it, as it
 		// is before a trailing system message.
 		last := i == len(messages)-1 || i == len(messages)-2 && str(messages[len(messages)-1], "role") != "user"
+		a.past = append(a.past, pastOfConverse(msg))
 		for _, b := range items(msg, "content") {
 			if u := child(b, "toolUse"); u != nil {
 				uses[str(u, "toolUseId")] = str(u, "name")
@@ -92,4 +94,20 @@ func (a *ask) readConverse(role string, b any, uses map[string]string) {
 		}
 		a.results = append(a.results, result{tool: uses[str(r, "toolUseId")], text: strings.Join(parts, " "), err: str(r, "status") == "error"})
 	}
+}
+
+// pastOfConverse is a turn of the conversation; a system message is nobody's.
+func pastOfConverse(msg any) past {
+	p := past{user: str(msg, "role") != "assistant"}
+	var text strings.Builder
+	for _, b := range items(msg, "content") {
+		if child(b, "toolUse") != nil {
+			p.calls++
+		}
+		if s, ok := child(b, "text").(string); ok && str(msg, "role") != "system" {
+			text.WriteString(s + "\n")
+		}
+	}
+	p.text = text.String()
+	return p
 }

@@ -13,6 +13,10 @@ type fault struct {
 	kind    string
 	message string
 	extra   map[string]any // further members of the body
+	path    string         // of what is wrong in the body, "" where the message has no path before it
+	param   string         // OpenAI's, where the message does not begin with a path
+	code    string         // OpenAI's, where the kind does not tell it
+	bare    bool           // of the front end before the service: Message, and no type
 }
 
 func (f *fault) Error() string { return f.kind + ": " + f.message }
@@ -28,7 +32,9 @@ func at(path, format string, args ...any) *fault {
 	if path != "" {
 		message = path + ": " + message
 	}
-	return invalid("%s", message)
+	f := invalid("%s", message)
+	f.path = path
+	return f
 }
 
 // body is the error's JSON.
@@ -44,6 +50,10 @@ func (f *fault) body() []byte {
 // write answers as Smithy's restJson1 does: the type is in a header, with a namespace after a colon
 // that clients cut off, and not in the body.
 func (f *fault) write(w http.ResponseWriter) {
+	if f.bare {
+		writeJSON(w, f.status, object{"Message": f.message})
+		return
+	}
 	w.Header().Set("Content-Type", "application/json")
 	w.Header().Set("X-Amzn-Errortype", f.kind+":http://internal.amazon.com/coral/com.amazon.bedrock/")
 	w.WriteHeader(f.status)

@@ -20,8 +20,8 @@ type issuedTurn []string
 
 const maxIssued = 10_000
 
-// note keeps the blocks of an answer.
-func (s *issues) note(blocks []block) {
+// note keeps the blocks of an answer, and of those behind its reasoning so many more.
+func (s *issues) note(blocks []block, more int) {
 	var turn issuedTurn
 	last := 0
 	for _, b := range blocks {
@@ -34,7 +34,11 @@ func (s *issues) note(blocks []block) {
 			last = len(turn)
 		}
 	}
-	turn = turn[:last]
+	if last > 0 {
+		turn = turn[:min(last+more, len(turn))]
+	} else {
+		turn = nil
+	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.turns == nil || len(s.turns) > maxIssued {

@@ -57,6 +57,7 @@ func (a *ask) claudeUsage(out answer, output int) object {
 	u := object{"input_tokens": out.input, "output_tokens": output}
 	if a.cache != (cacheUse{}) {
 		u["cache_creation_input_tokens"], u["cache_read_input_tokens"] = a.cache.write, a.cache.read
+		u["cache_creation"] = object{"ephemeral_5m_input_tokens": a.cache.write - a.cache.hour, "ephemeral_1h_input_tokens": a.cache.hour}
 	}
 	return u
 }
@@ -128,7 +129,7 @@ func (a *ask) claudeBlockStream(i int, b block, emit func(object)) {
 	case "tool":
 		// Claude begins with an empty fragment.
 		delta(object{"type": "input_json_delta", "partial_json": ""})
-		for _, s := range a.pieces(b.input) {
+		for _, s := range a.argumentPieces(b.input) {
 			delta(object{"type": "input_json_delta", "partial_json": s})
 		}
 	case "text":

@@ -21,16 +21,30 @@ func checkMessages(m model, body any, issued *issues) (*ask, *fault) {
 	if m.publisher != "" && m.publisher != "anthropic" {
 		return nil, invalid("Malformed input request: #: extraneous key [anthropic_version] is not permitted, please reformat your input and try again.")
 	}
+	if f := checkBetas(m, apiInvoke, bodyFlags(body), body); f != nil {
+		return nil, f
+	}
+	if f := messagesBody("", body); f != nil {
+		return nil, f
+	}
+	if f := checkClaude(m, body, issued); f != nil {
+		return nil, f
+	}
+	return readMessages(m, body), nil
+}
+
+// checkClaude checks what the body of InvokeModel and that of mantle's Messages have in common, beyond
+// the shape.
+func checkClaude(m model, body any, issued *issues) *fault {
 	for _, check := range []func(any) *fault{
-		func(v any) *fault { return messagesBody("", v) },
 		func(v any) *fault { return refuse(m, wishOfMessages(v, issued)) },
 		checkClaudeTexts, checkClaudeTurns, checkClaudeTools,
 	} {
 		if f := check(body); f != nil {
-			return nil, f
+			return f
 		}
 	}
-	return readMessages(m, body), nil
+	return nil
 }
 
 // checkClaudeTexts refuses blank text, in system, turns and tool results, blank stop sequences, and a

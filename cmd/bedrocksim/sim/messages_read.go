@@ -9,6 +9,8 @@ import (
 // there.
 func readMessages(m model, body any) *ask {
 	a := &ask{model: m, maxTokens: whole(body, "max_tokens"), choice: str(body, "tool_choice", "type"), chosen: str(body, "tool_choice", "name")}
+	a.faults = faultsOfClaude(body)
+	a.look(wishOfMessages(body, nil))
 	a.serial, _ = child(body, "tool_choice", "disable_parallel_tool_use").(bool)
 	for _, s := range items(body, "stop_sequences") {
 		a.stops = append(a.stops, s.(string))
@@ -30,6 +32,7 @@ func readMessages(m model, body any) *ask {
 	uses := map[string]string{}
 	for i, msg := range messages {
 		last := i == len(messages)-1 || i == len(messages)-2 && str(messages[len(messages)-1], "role") != "user"
+		a.past = append(a.past, pastOfClaude(msg))
 		for _, b := range contentOf(msg, "content") {
 			if str(b, "type") == "tool_use" {
 				uses[str(b, "id")] = str(b, "name")
@@ -65,4 +68,20 @@ func (a *ask) readClaude(role string, b any, uses map[string]string) {
 		failed, _ := child(b, "is_error").(bool)
 		a.results = append(a.results, result{tool: uses[str(b, "tool_use_id")], text: strings.Join(parts, " "), err: failed})
 	}
+}
+
+// pastOfClaude is a turn of the conversation; a system message is nobody's.
+func pastOfClaude(msg any) past {
+	p := past{user: str(msg, "role") != "assistant"}
+	var text strings.Builder
+	for _, b := range contentOf(msg, "content") {
+		switch {
+		case str(b, "type") == "tool_use":
+			p.calls++
+		case str(b, "type") == "text" && str(msg, "role") != "system":
+			text.WriteString(str(b, "text") + "\n")
+		}
+	}
+	p.text = text.String()
+	return p
 }

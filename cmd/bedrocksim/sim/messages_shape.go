@@ -1,6 +1,7 @@
 package sim
 
 import (
+	"maps"
 	"math"
 )
 
@@ -31,10 +32,27 @@ var (
 		"thinking":          {"*thinking": anyText, "*signature": anyText},
 		"redacted_thinking": {"*data": anyText},
 	})
-	claudeTool = members(map[string]check{
-		"*name": text(1, 128, toolName), "description": anyText, "*input_schema": schema, "strict": boolean, "type": enum("custom"), "cache_control": cacheMark,
-		"input_examples": free, "eager_input_streaming": boolean, "defer_loading": boolean, "allowed_callers": free,
-	})
+	// Tools that the caller runs, Anthropic's own among them. Those that Anthropic runs are not on Bedrock:
+	// it says that their tag is none of these.
+	claudeTool = func() check {
+		custom := map[string]check{
+			"*name": text(1, 128, toolName), "description": anyText, "*input_schema": schema, "strict": boolean, "cache_control": cacheMark,
+			"input_examples": free, "eager_input_streaming": boolean, "defer_loading": boolean, "allowed_callers": free,
+		}
+		own := map[string]check{"*name": text(1, 128, toolName), "cache_control": cacheMark, "defer_loading": boolean, "max_characters": integer(1, math.MaxInt32)}
+		screen := map[string]check{"*name": text(1, 128, toolName), "cache_control": cacheMark, "*display_width_px": integer(1, 8000), "*display_height_px": integer(1, 8000), "display_number": integer(0, 10), "enable_zoom": boolean}
+		kinds := tagged(map[string]map[string]check{
+			"custom": custom, "bash_20241022": own, "bash_20250124": own, "text_editor_20241022": own, "text_editor_20250124": own, "text_editor_20250429": own, "text_editor_20250728": own,
+			"memory_20250818": own, "computer_20241022": screen, "computer_20250124": screen, "computer_20251124": screen, "tool_search_tool_regex_20251119": own, "tool_search_tool_bm25_20251119": own,
+		})
+		plain := members(custom)
+		return func(path string, v any) *fault {
+			if child(v, "type") == nil {
+				return plain(path, v)
+			}
+			return kinds(path, v)
+		}
+	}()
 	claudeChoice = tagged(map[string]map[string]check{
 		"auto": {"disable_parallel_tool_use": boolean}, "any": {"disable_parallel_tool_use": boolean},
 		"tool": {"*name": text(1, 128, toolName), "disable_parallel_tool_use": boolean}, "none": {},
@@ -48,12 +66,24 @@ var (
 	// additionalModelRequestFields.
 	claudeFields = map[string]check{
 		"thinking": claudeThinking, "reasoning_config": claudeThinking, "output_config": outputConfig, "output_format": outputFormat,
-		"top_k": integer(0, math.MaxInt32), "tool_choice": claudeChoice, "anthropic_beta": list(0, 20, text(1, 200, "")),
+		"top_k": integer(0, math.MaxInt32), "tool_choice": claudeChoice, "anthropic_beta": list(0, 100, text(1, 200, "")),
 	}
 	outputFormat = tagged(map[string]map[string]check{"json_schema": {"*schema": structured}})
-	// InvokeModel wants anthropic_version, and neither model nor stream: those are in the path.
-	messagesBody = members(map[string]check{
-		"*anthropic_version": enum("bedrock-2023-05-31"), "anthropic_beta": list(0, 20, text(1, 200, "")),
+	messagesBody = claudeBody(map[string]check{
+		"*anthropic_version": enum("bedrock-2023-05-31"), "anthropic_beta": list(0, 100, text(1, 200, "")),
+		"amazon-bedrock-guardrailConfig": members(map[string]check{
+			"streamProcessingMode": enum("SYNCHRONOUS", "ASYNCHRONOUS"), "tagSuffix": text(1, 20, "[a-zA-Z0-9]+"),
+		}),
+	})
+	nativeBody  = claudeBody(map[string]check{"*model": anyText, "stream": boolean, "service_tier": enum("auto", "standard_only")})
+	nativeCount = claudeBody(map[string]check{"*model": anyText}, "*max_tokens", "temperature", "top_p", "top_k", "stop_sequences", "metadata")
+)
+
+// claudeBody is a body for Claude: what both hosts take, and members of its own. InvokeModel wants
+// anthropic_version, and neither model nor stream, for those are in the path; mantle wants model, and
+// what is the other's is unknown to it. What a count need not know is left out.
+func claudeBody(own map[string]check, without ...string) check {
+	fields := map[string]check{
 		"*max_tokens": integer(1, 200_000),
 		"*messages":   list(1, 100_000, members(map[string]check{"*role": enum("user", "assistant", "system"), "*content": textOr(claudeBlock)})),
 		"system":      textOr(tagged(map[string]map[string]check{"text": claudeText})),
@@ -61,13 +91,15 @@ var (
 		"stop_sequences": list(0, 8191, text(1, math.MaxInt, "")),
 		"tools":          list(0, 10_000, claudeTool),
 		"tool_choice":    claudeChoice, "thinking": claudeThinking, "output_config": outputConfig,
-		"output_format": outputFormat, "metadata": members(map[string]check{"user_id": text(0, 256, "")}),
+		"output_format": outputFormat, "metadata": members(map[string]check{"user_id": text(0, 512, "")}),
 		"context_management": freeObject,
-		"amazon-bedrock-guardrailConfig": members(map[string]check{
-			"streamProcessingMode": enum("SYNCHRONOUS", "ASYNCHRONOUS"), "tagSuffix": text(1, 20, "[a-zA-Z0-9]+"),
-		}),
-	})
-)
+	}
+	maps.Copy(fields, own)
+	for _, name := range without {
+		delete(fields, name)
+	}
+	return members(fields)
+}
 
 // textOr checks a string, or a list of what.
 func textOr(what check) check {

@@ -12,7 +12,7 @@ var geographies = []string{"us", "eu", "apac", "jp", "au", "ca", "global", "us-g
 
 var publishers = []string{
 	"anthropic", "amazon", "meta", "mistral", "cohere", "ai21", "deepseek", "qwen", "openai", "writer", "google",
-	"moonshot", "moonshotai", "minimax", "nvidia", "zai", "stability", "luma", "twelvelabs",
+	"moonshot", "moonshotai", "minimax", "nvidia", "zai", "stability", "luma", "twelvelabs", "xai",
 }
 
 var (

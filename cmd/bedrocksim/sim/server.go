@@ -19,16 +19,20 @@ import (
 // maxBody is the longest body that Bedrock takes.
 const maxBody = 25_000_000
 
-// Server answers as bedrock-runtime does. It is an http.Handler.
+// Server answers as bedrock-runtime and bedrock-mantle do. It is an http.Handler.
 type Server struct {
 	verifier *sigv4.Verifier
+	keys     []APIKey
 	log      *slog.Logger
 	calls    calls
 	cache    promptCache
 	issued   issues
+	stored   responses
+	sessions sessions
 }
 
-// New makes a server that takes what the verifier takes.
+// New makes a server that takes what the verifier takes; the verifier's service is bedrock's own, and
+// mantle's is checked where a request is for that host.
 func New(v *sigv4.Verifier, log *slog.Logger) *Server {
 	return &Server{verifier: v, log: log}
 }
@@ -42,15 +46,15 @@ func (s *Server) Behave(words string) error {
 	return err
 }
 
-// An operation reads a body and answers in one shape.
-type operation struct {
-	stream bool
-	claude bool // Anthropic's shape, in InvokeModel's envelope
-}
-
-var operations = map[string]operation{
-	"converse": {}, "converse-stream": {stream: true},
-	"invoke": {claude: true}, "invoke-with-response-stream": {claude: true, stream: true},
+// visit is one request while it is served.
+type visit struct {
+	w    http.ResponseWriter
+	r    *http.Request
+	call *Call
+	door door
+	host string // "" until it is known
+	let  bool   // the caller was let in
+	id   string // the request's, as its API writes it
 }
 
 // ServeHTTP answers one request.
@@ -60,113 +64,182 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	call := &Call{RequestID: uuid.NewString(), At: time.Now().UTC(), Header: r.Header.Clone()}
-	w.Header().Set("X-Amzn-Requestid", call.RequestID)
 	s.calls.begin(call)
 	defer s.finish(call, r)
 	recorder := &statusWriter{ResponseWriter: w, note: func(status int) { s.calls.change(func() { call.Status = status }) }}
-	if f := s.serve(recorder, r, call); f != nil {
+	v := &visit{w: recorder, r: r, call: call, id: call.RequestID}
+	if f := s.serve(v); f != nil {
 		s.calls.change(func() { call.Exception = f.kind })
-		f.write(recorder)
+		v.refuse(f)
 	}
 }
 
 // finish runs also when a handler breaks the connection off.
 func (s *Server) finish(call *Call, r *http.Request) {
 	s.calls.change(func() { call.Open, call.Left = false, r.Context().Err() != nil })
-	s.log.Info("call", "operation", call.Operation, "model", call.Model, "region", call.Region, "access_key_id", call.AccessKeyID,
-		"status", call.Status, "exception", call.Exception, "left", call.Left, "request_id", call.RequestID, "ms", time.Since(call.At).Milliseconds())
+	s.log.Info("call", "operation", call.Operation, "host", call.Host, "model", call.Model, "region", call.Region, "access_key_id", call.AccessKeyID,
+		"status", call.Status, "exception", call.Exception, "left", call.Left, "request_id", call.RequestID, "faults", call.Faults, "ms", time.Since(call.At).Milliseconds())
 }
 
 // serve is the story of one request, in AWS's order: who asks, then what.
-func (s *Server) serve(w http.ResponseWriter, r *http.Request, call *Call) *fault {
-	body, err := io.ReadAll(http.MaxBytesReader(w, r.Body, maxBody))
+func (s *Server) serve(v *visit) *fault {
+	d, known := locate(v.r)
+	v.door = d
+	body, err := io.ReadAll(http.MaxBytesReader(v.w, v.r.Body, maxBody))
 	if err != nil {
+		v.name("")
 		if tooLarge := new(http.MaxBytesError); errors.As(err, &tooLarge) {
-			return invalid("1 validation error detected: Value at 'body' failed to satisfy constraint: Member must have length less than or equal to %d", maxBody)
+			return v.tooLarge()
 		}
 		panic(http.ErrAbortHandler) // the caller left
 	}
 	// Kept before the signature is looked at: a test wants to see what was signed wrongly.
 	if json.Valid(body) {
-		s.calls.change(func() { call.Body = body })
+		s.calls.change(func() { v.call.Body = body })
 	}
-	signer, err := s.verifier.Verify(r, body)
-	if err != nil {
-		if e := new(sigv4.Error); errors.As(err, &e) {
-			return &fault{status: e.Status, kind: e.Type, message: e.Message}
-		}
-		panic(err)
-	}
-	name, segment, ok := route(r)
-	// Only a good signature learns what there is.
-	op, known := operations[name]
-	if !ok || !known {
-		return &fault{status: http.StatusNotFound, kind: "UnknownOperationException", message: "The requested operation is not recognized by the service."}
-	}
-	s.calls.change(func() { call.Operation, call.AccessKeyID, call.Region = name, signer.AccessKeyID, signer.Region })
-	if r.Method != http.MethodPost {
-		return &fault{status: http.StatusMethodNotAllowed, kind: "UnknownOperationException", message: "The requested operation is not recognized by the service."}
-	}
-	m, f := resolve(segment, signer.Region)
+	who, f := s.authenticate(v.r, body, d)
+	v.name(who.host)
 	if f != nil {
 		return f
+	}
+	v.let = true
+	// Only a good signature learns what there is.
+	unknown := &fault{status: http.StatusNotFound, kind: "UnknownOperationException", message: "The requested operation is not recognized by the service."}
+	if !known {
+		return unknown
+	}
+	s.calls.change(func() {
+		v.call.Operation, v.call.AccessKeyID, v.call.Region, v.call.Host = d.operation, who.AccessKeyID, who.Region, who.host
+	})
+	if v.r.Method != d.method && d.method != "" {
+		unknown.status = http.StatusMethodNotAllowed
+		return unknown
+	}
+	switch d.api {
+	case apiModels:
+		v.listModels()
+		return nil
+	case apiConverse, apiInvoke, apiCount:
+		return s.serveModel(v, who, body)
+	}
+	return s.serveBody(v, who, body)
+}
+
+// name sets the headers that carry the request's id, each API's own.
+func (v *visit) name(host string) {
+	v.host = host
+	switch {
+	case v.host == mantleHost && (v.door.api == apiMessages || v.door.api == apiCountClaude):
+		v.id = "req_" + random(24)
+		v.w.Header().Set("Request-Id", v.id)
+	case v.host == mantleHost:
+		v.id = "req_" + random(32)
+		v.w.Header().Set("X-Request-Id", v.id)
+	default:
+		v.w.Header().Set("X-Amzn-Requestid", v.id)
+	}
+}
+
+// refuse answers a fault in the envelope of the request's API.
+func (v *visit) refuse(f *fault) {
+	d := v.door
+	switch {
+	case d.api == apiMessages || d.api == apiCountClaude:
+		f.writeClaude(v.w, v.id)
+	case v.host == mantleHost, (d.api == apiChat || d.api == apiResponses || d.api == apiStored) && (v.let || v.host == ""):
+		f.writeOpenAI(v.w)
+	default:
+		f.write(v.w)
+	}
+}
+
+func (v *visit) tooLarge() *fault {
+	if v.door.api == apiMessages || v.door.api == apiCountClaude {
+		return &fault{status: http.StatusRequestEntityTooLarge, kind: "RequestTooLarge", message: "Request exceeds the maximum size"}
+	}
+	return invalid("1 validation error detected: Value at 'body' failed to satisfy constraint: Member must have length less than or equal to %d", maxBody)
+}
+
+// serveModel serves the runtime host's own operations, whose model is in the path.
+func (s *Server) serveModel(v *visit, who caller, body []byte) *fault {
+	m, f := resolve(v.door.segment, who.Region)
+	if f != nil {
+		return f
+	}
+	if m.absent() {
+		return invalid("The provided model identifier is invalid.")
 	}
 	if m.publisher == "" {
 		m.publisher, m.name = named(s.calls.behaviour()["is"])
 	}
-	s.calls.change(func() { call.Model = m.id })
-	a, f := s.read(op, m, r.Header, body)
+	s.calls.change(func() { v.call.Model = m.id })
+	parsed, f := parsedJSON(v.r.Header, body)
 	if f != nil {
 		return f
 	}
-	a.region = signer.Region
-	a.finish(s.calls.behaviour())
-	return s.answer(w, r, op, a)
-}
-
-// route cuts /model/{id}/{operation} out of the path as it came. A prefix may stand before it: a
-// private endpoint has one.
-func route(r *http.Request) (operation, segment string, ok bool) {
-	// Not the decoded path: in an ARN's segment an encoded slash is no separator.
-	path := r.URL.EscapedPath()
-	i := strings.LastIndex(path, "/model/")
-	if i < 0 {
-		return "", "", false
+	if e := embedderOf(m); e != nil && v.door.api != apiCount {
+		return s.embed(v, who, m, e, parsed)
 	}
-	segment, operation, ok = strings.Cut(path[i+len("/model/"):], "/")
-	return operation, segment, ok
+	if v.door.api == apiCount {
+		return v.countTokens(m, parsed)
+	}
+	a, f := s.read(v, m, parsed)
+	if f != nil {
+		return f
+	}
+	return s.say(v, who, a)
 }
 
-// read checks a body and reads what it asks for.
-func (s *Server) read(op operation, m model, header http.Header, body []byte) (*ask, *fault) {
+// say answers what was asked, once it was read.
+func (s *Server) say(v *visit, who caller, a *ask) *fault {
+	a.api, a.host, a.region, a.requestID = v.door.api, v.host, who.Region, v.id
+	a.streamed = a.streamed || v.door.stream
+	a.finish(s.calls.behaviour())
+	if a.agent != nil {
+		a.faults = append(a.faults, a.agentFaults()...)
+		if word, value, _ := strings.Cut(s.sessions.fail(a.agent), "="); word != "" {
+			a.do[word] = value
+		}
+	}
+	s.calls.change(func() { v.call.Faults = a.faults })
+	return s.answer(v.w, v.r, a)
+}
+
+// parsedJSON is a body as JSON. Strictly: a gateway must not send a member twice, whichever of the two
+// AWS would take.
+func parsedJSON(header http.Header, body []byte) (any, *fault) {
 	if media, _, err := mime.ParseMediaType(header.Get("Content-Type")); err != nil || media != "application/json" {
 		return nil, invalid("The provided content type is invalid or not supported for this model: application/json is.")
 	}
-	// Strictly: a gateway must not send a member twice, whichever of the two AWS would take.
 	v, err := parse(body)
 	if err != nil {
 		return nil, invalid("The request body is not valid JSON: %v", err)
 	}
-	if op.claude {
-		if f := checkInvokeHeaders(header); f != nil {
+	return v, nil
+}
+
+// read checks a body of Converse or InvokeModel and reads what it asks for.
+func (s *Server) read(v *visit, m model, body any) (*ask, *fault) {
+	if v.door.api == apiInvoke {
+		if f := checkInvokeHeaders(v.r.Header); f != nil {
 			return nil, f
 		}
-		a, f := checkMessages(m, v, &s.issued)
+		a, f := checkMessages(m, body, &s.issued)
 		if f == nil {
-			a.cache, a.input = s.cache.use(m.id, claudePrompt(v))
-			a.tier = header.Get("X-Amzn-Bedrock-Service-Tier")
+			a.cache, a.input = s.cache.use(m.id, claudePrompt(body))
+			a.tier = v.r.Header.Get("X-Amzn-Bedrock-Service-Tier")
 		}
 		return a, f
 	}
-	a, f := checkConverse(m, v, op.stream, &s.issued)
+	a, f := checkConverse(m, body, v.door.stream, &s.issued)
 	if f == nil {
-		a.cache, a.input = s.cache.use(m.id, conversePrompt(v, m.has("input_holds_cached")))
+		a.cache, a.input = s.cache.use(m.id, conversePrompt(body, m.has("input_holds_cached")))
 	}
 	return a, f
 }
 
 // answer says it, or what it is told to say instead.
-func (s *Server) answer(w http.ResponseWriter, r *http.Request, op operation, a *ask) *fault {
+func (s *Server) answer(w http.ResponseWriter, r *http.Request, a *ask) *fault {
 	ctx := r.Context()
 	if a.do.has("stall") {
 		if a.do["stall"] == "" {
@@ -177,42 +250,48 @@ func (s *Server) answer(w http.ResponseWriter, r *http.Request, op operation, a 
 			panic(http.ErrAbortHandler)
 		}
 	}
-	if f := a.do.fault(a.region, a.model.id); f != nil {
+	if f := a.told(); f != nil {
 		if f.kind == "ThrottlingException" && a.do["throttle"] != "" {
 			w.Header().Set("Retry-After", a.do["throttle"])
 		}
 		return f
 	}
-	if a.misanswer(w, r, op) {
+	if a.misanswer(w, r) {
 		return nil
 	}
 	out := a.answer()
-	s.issued.note(out.blocks)
-	if tier := a.served(); tier != "" && op.claude {
+	behind := 0
+	if a.api == apiResponses {
+		behind = 1 // reasoning stays with the item that it led to
+		a.kept = func(r object) { s.stored.keep(str(r, "id"), kept{a.items, r}) }
+		for i, b := range out.blocks {
+			if b.kind == "thinking" {
+				out.blocks[i].signature = a.model.seal(b.text)
+			}
+		}
+	}
+	s.issued.note(out.blocks, behind)
+	if tier := a.served(); tier != "" && a.api == apiInvoke {
 		w.Header().Set("X-Amzn-Bedrock-Service-Tier", tier)
 	}
-	if !op.stream || a.do.has("json") {
-		reply := a.converse(out)
-		if op.claude {
-			reply = a.messages(out)
-		}
+	if !a.streamed || a.do.has("json") {
 		header := w.Header()
-		header.Set("X-Amzn-Bedrock-Invocation-Latency", fmt.Sprint(1+out.output))
-		if op.claude && !a.do.has("no-usage") {
+		if a.host == runtimeHost {
+			header.Set("X-Amzn-Bedrock-Invocation-Latency", fmt.Sprint(1+out.output))
+		}
+		if a.api == apiInvoke && !a.do.has("no-usage") {
 			header.Set("X-Amzn-Bedrock-Input-Token-Count", fmt.Sprint(out.input))
 			header.Set("X-Amzn-Bedrock-Output-Token-Count", fmt.Sprint(out.output))
 		}
-		writeJSON(w, http.StatusOK, reply)
+		writeJSON(w, http.StatusOK, a.whole(out))
 		return nil
 	}
-	frames := a.converseStream(out)
-	if op.claude {
+	if a.api == apiInvoke {
 		w.Header().Set("X-Amzn-Bedrock-Content-Type", "application/json")
-		frames = a.messagesStream(out)
 	}
-	w.Header().Set("Content-Type", "application/vnd.amazon.eventstream")
+	w.Header().Set("Content-Type", a.streamMedia())
 	w.WriteHeader(http.StatusOK)
-	a.stream(ctx, w, frames)
+	a.stream(ctx, w, a.frames(out))
 	return nil
 }
 

@@ -41,8 +41,8 @@ func TestInvokeModelSaysThePagesHello(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	const want = `{"content":[{"text":"Hello from Bedrock!","type":"text"}],"id":"msg_01example","model":"claude-sonnet-4-5-20250929-v1:0",` +
-		`"role":"assistant","stop_reason":"end_turn","stop_sequence":null,"type":"message","usage":{"input_tokens":9,"output_tokens":5}}`
+	const want = `{"type":"message","id":"msg_01example","role":"assistant","model":"claude-sonnet-4-5-20250929-v1:0","content":[{"type":"text","text":"Hello from Bedrock!"}],` +
+		`"stop_reason":"end_turn","stop_sequence":null,"usage":{"input_tokens":9,"output_tokens":5}}`
 	if string(out.Body) != want {
 		t.Errorf("got  %s\nwant %s", out.Body, want)
 	}
@@ -220,7 +220,7 @@ func TestAPrivateEndpointsPathPrefixIsPartOfTheSignature(t *testing.T) {
 
 func TestPathsThatAreNoOperation(t *testing.T) {
 	s := start(t)
-	for _, operation := range []string{"", "count-tokens", "converse/", "CONVERSE"} {
+	for _, operation := range []string{"", "count_tokens", "converse/", "CONVERSE"} {
 		if r := s.post(t, nova, operation, []byte("{}")); r.StatusCode != 404 {
 			t.Errorf("%q: %s", operation, r.Status)
 		}

@@ -31,6 +31,22 @@ func (a *ask) pieces(s string) []string {
 	return out
 }
 
+// argumentPieces cuts the arguments of a call: those of a large one are larger.
+func (a *ask) argumentPieces(s string) []string {
+	if len(s) < 8<<10 || a.do.has("chunks") {
+		return a.pieces(s)
+	}
+	var out []string
+	for size := len(s) / 200; len(s) > 0; {
+		end := min(size, len(s))
+		for end < len(s) && !utf8.RuneStart(s[end]) {
+			end++
+		}
+		out, s = append(out, s[:end]), s[end:]
+	}
+	return out
+}
+
 // break-offs are the words that end a stream before its time.
 var breakOffs = []string{"stall-mid", "break", "break-frame", "cut", "crc", "exception", "error-frame", "error-event"}
 
@@ -73,22 +89,35 @@ func (a *ask) stream(ctx context.Context, w http.ResponseWriter, frames [][]byte
 	// The handler ends without the last chunk: the caller's reader gets an unexpected EOF.
 	case "break":
 		panic(http.ErrAbortHandler)
-	case "break-frame":
-		f := chunkFrame(object{"type": "ping"})
-		out.write(f[:len(f)/2])
-	case "crc":
-		f := chunkFrame(object{"type": "ping"})
-		// One bit of the checksum over the whole frame.
-		f[len(f)-1] ^= 1
-		out.write(f)
-	case "exception":
-		out.write(exceptionFrame(exception(or(a.do["exception"], "throttlingException"), a.region, a.model.id)))
-	case "error-frame":
-		out.write(errorFrame("InternalFailure", "worker i-0abc of account "+account+" went away"))
-	case "error-event":
-		out.write(chunkFrame(object{"type": "error", "error": object{"type": "overloaded_error", "message": "Overloaded"}}))
+	case "cut", "":
+	default:
+		out.write(a.misframe(ending, len(frames)))
 	}
 }
+
+// misframe is what a stream ends with that is told to go wrong, after so many frames.
+func (a *ask) misframe(ending string, sent int) []byte {
+	if a.api != apiConverse && a.api != apiInvoke {
+		return a.misevent(ending, sent)
+	}
+	f := chunkFrame(object{"type": "ping"})
+	switch ending {
+	case "break-frame":
+		return f[:len(f)/2]
+	case "crc":
+		// One bit of the checksum over the whole frame.
+		f[len(f)-1] ^= 1
+		return f
+	case "exception":
+		return exceptionFrame(exception(or(a.do["exception"], "throttlingException"), a.region, a.model.id))
+	case "error-frame":
+		return errorFrame("InternalFailure", lostWorker)
+	default: // error-event
+		return chunkFrame(object{"type": "error", "error": object{"type": "overloaded_error", "message": "Overloaded"}})
+	}
+}
+
+const lostWorker = "worker i-0abc of account " + account + " went away"
 
 // writer writes and flushes, in bites of size where that is set.
 type writer struct {

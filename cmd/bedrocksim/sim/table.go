@@ -48,6 +48,8 @@ var table = mustTable(tableJSON)
 type tableRows struct {
 	Refusals []refusalRow `json:"refusals"`
 	Habits   []habitRow   `json:"habits"`
+	Betas    []betaRow    `json:"betas"`
+	Places   []placeRow   `json:"places"`
 }
 
 // mustTable reads the table, in which nothing may be unknown: a misspelled rule would refuse nothing.
@@ -65,6 +67,16 @@ func mustTable(data []byte) (t tableRows) {
 	for _, h := range t.Habits {
 		if h.AsOf == "" || h.Source == "" {
 			panic(fmt.Sprintf("sim: table.json: the habit %q has no date or no source", h.Habit))
+		}
+	}
+	for _, b := range t.Betas {
+		if b.Flag == "" && b.Member == "" || b.AsOf == "" || b.Source == "" {
+			panic(fmt.Sprintf("sim: table.json: the beta flag %q has no date or no source", b.Flag))
+		}
+	}
+	for _, p := range t.Places {
+		if services[p.Host] == "" || p.AsOf == "" || p.Source == "" {
+			panic(fmt.Sprintf("sim: table.json: a place on the host %q has no date, no source or no such host", p.Host))
 		}
 	}
 	return t

@@ -37,7 +37,7 @@ var asks = map[string]struct{ converse, invoke string }{
 	"adaptive, any":   {tool("", openSchema, `"toolChoice":{"any":{}}`) + `,"additionalModelRequestFields":{"thinking":{"type":"adaptive"}}`, claudeTool1("", openSchema) + `,"tool_choice":{"type":"any"},"thinking":{"type":"adaptive"}`},
 	"adaptive":        {`"additionalModelRequestFields":{"thinking":{"type":"adaptive","display":"summarized"}}`, `"thinking":{"type":"adaptive"}`},
 	"disabled":        {`"additionalModelRequestFields":{"thinking":{"type":"disabled"}}`, `"thinking":{"type":"disabled"}`},
-	"effort":          {`"additionalModelRequestFields":{"output_config":{"effort":"high"}}`, `"output_config":{"effort":"high"}`},
+	"effort":          {`"additionalModelRequestFields":{"output_config":{"effort":"high"}}`, `"anthropic_beta":["effort-2025-11-24"],"output_config":{"effort":"high"}`},
 	"xhigh":           {`"additionalModelRequestFields":{"output_config":{"effort":"xhigh"}}`, `"output_config":{"effort":"xhigh"}`},
 	"openai's effort": {`"additionalModelRequestFields":{"reasoning_effort":"high"}`, `"reasoning_effort":"high"`},
 	"config's effort": {`"additionalModelRequestFields":{"reasoning_config":"high"}`, ``},

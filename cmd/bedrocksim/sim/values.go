@@ -5,6 +5,7 @@ import (
 	"encoding/base64"
 	"encoding/json"
 	"errors"
+	"slices"
 	"strings"
 
 	jsonv2 "github.com/go-json-experiment/json"
@@ -86,4 +87,9 @@ func or(a, b string) string {
 		return a
 	}
 	return b
+}
+
+func sorted(s []string) []string {
+	slices.Sort(s)
+	return s
 }
