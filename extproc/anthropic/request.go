@@ -338,13 +338,14 @@ func (a *asked) Request(ignore []string) (*chat.Request, error) {
 // toChat gives the request as the caller meant it.
 func (r *body) toChat() *chat.Request {
 	out := &chat.Request{
-		MaxTokens:   integer(r.MaxTokens),
-		Temperature: float(r.Temperature),
-		TopP:        float(r.TopP),
-		Stream:      r.Stream,
-		Reasoning:   r.reasoning(),
-		Format:      r.format(),
-		Cache:       r.CacheControl.toChat(),
+		MaxTokens:     integer(r.MaxTokens),
+		MaxTokensWish: true,
+		Temperature:   float(r.Temperature),
+		TopP:          float(r.TopP),
+		Stream:        r.Stream,
+		Reasoning:     r.reasoning(),
+		Format:        r.format(),
+		Cache:         r.CacheControl.toChat(),
 	}
 	if r.TopK != "" {
 		out.Extensions = map[string]json.RawMessage{"top_k": json.RawMessage(r.TopK)}

@@ -13,6 +13,7 @@ type Request struct {
 	ParallelToolCalls *bool // nil: not said
 
 	MaxTokens        *int // nil: the family's or the model resource's default
+	MaxTokensWish    bool // the dialect wants MaxTokens of everybody: less is no reason to refuse
 	Temperature      *float64
 	TopP             *float64
 	FrequencyPenalty *float64
