@@ -50,6 +50,11 @@ type family struct {
 	// ConverseCacheDocuments are those of documents behind which Converse takes a cache
 	// point. Not said is all.
 	ConverseCacheDocuments []string `json:"converse_cache_documents,omitempty"`
+	// SystemMessages tells that it takes messages of role system in mid-conversation, as
+	// Anthropic's callers send them.
+	SystemMessages bool `json:"system_messages,omitempty"`
+	// CountTokens tells that CountTokens counts for it.
+	CountTokens bool `json:"count_tokens,omitempty"`
 	// StrictLimits are Bedrock's bounds on strict tools and natively structured output.
 	StrictLimits strictLimits `json:"strict_limits,omitzero"`
 }
