@@ -119,7 +119,10 @@ func (s *Server) attempt(ctx context.Context, c *call, w way) (*reply, error) {
 
 // forget lets go what only sending took. The answer may take minutes: nothing is
 // kept for it but what it needs.
-func (c *call) forget() { c.held.Set(c.header.Size() + c.upstream.Forget()) }
+func (c *call) forget() {
+	c.asked.Forget()
+	c.held.Set(c.header.Size() + c.upstream.Forget())
+}
 
 // refusal is the fault of a reply that is not the answer asked for. Of a body that
 // is too long or breaks off, what came has to do.

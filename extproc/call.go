@@ -112,8 +112,8 @@ func (c *call) headers(contentType string) []exchange.KeyValue {
 // reject answers with the fault, before anything was promised.
 func (c *call) reject(f *fault.Error) error {
 	c.release()
-	c.facts.Status = f.Status
 	status, header, body := c.dialect.Fault(f, c.facts.RequestID)
+	c.facts.Status = status
 	headers := append(c.headers(""), keyValues(header)...)
 	if c.allow != "" {
 		headers = append(headers, exchange.KeyValue{Key: "allow", Value: c.allow})

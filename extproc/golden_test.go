@@ -25,7 +25,13 @@ import (
 var update = flag.Bool("update", false, "rewrite the golden files of TestGolden")
 
 // paths are where callers ask for an operation.
-var paths = map[string]string{"converse": "/v1/chat/completions"}
+var paths = map[string]string{"converse": "/v1/chat/completions", "messages": "/v1/messages"}
+
+// ends is how a stream ends that has come to its good end.
+var ends = map[string]*regexp.Regexp{
+	"converse": regexp.MustCompile(`data: \[DONE\]\n\n$`),
+	"messages": regexp.MustCompile(`event: message_stop\ndata: \{"type": ?"message_stop"\}\n\n$`),
+}
 
 // TestGolden plays every case of testdata (README.md there says how one is
 // written) once per chunking: what is cut how on the way changes nothing.
@@ -107,7 +113,7 @@ func play(t *testing.T, dir, operation string, pieces exchangetest.Pieces) map[s
 	case contentType == "application/json":
 		out["answer.json"], good = indent(t, json.RawMessage(answer.Body)), true
 	case strings.HasPrefix(contentType, "text/event-stream"):
-		out["answer.sse"], good = string(answer.Body), bytes.HasSuffix(answer.Body, []byte("data: [DONE]\n\n"))
+		out["answer.sse"], good = string(answer.Body), ends[operation].Match(answer.Body)
 	default:
 		t.Errorf("content type %q", contentType)
 	}

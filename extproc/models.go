@@ -18,7 +18,9 @@ func listModels(d catalogue) operation {
 		for _, m := range c.snapshot.List(c.key) {
 			models = append(models, described(m.Alias, m))
 		}
-		body, err := d.List(models)
+		_, query, _ := strings.Cut(c.header.Path, "?")
+		values, _ := url.ParseQuery(query) // what can't be read is not there
+		body, err := d.List(models, values)
 		if err != nil {
 			return err
 		}

@@ -4,9 +4,11 @@ import (
 	"context"
 	"maps"
 	"net/http"
+	"net/url"
 	"slices"
 	"strings"
 
+	"aisix/extproc/anthropic"
 	"aisix/extproc/chat"
 	"aisix/extproc/fault"
 	"aisix/extproc/openai"
@@ -17,6 +19,9 @@ type operation struct {
 	name    string // for logs and records
 	dialect dialect
 	open    bool // needs no key; nor is it recorded
+	// anthropic is the operation in whose place it is for Anthropic's clients, whose
+	// requests have an anthropic-version; nil where they ask elsewhere.
+	anthropic *operation
 	// run answers one call. It returns a fault to be told to the caller, or nil when
 	// it has answered by itself.
 	run func(ctx context.Context, c *call) error
@@ -43,7 +48,8 @@ type conversation interface {
 // catalogue is a dialect in which models are listed.
 type catalogue interface {
 	dialect
-	List(models []chat.Model) ([]byte, error)
+	// List is the answer of a list, or of the part of it that query asks for.
+	List(models []chat.Model, query url.Values) ([]byte, error)
 	Object(m chat.Model) ([]byte, error)
 }
 
@@ -59,13 +65,30 @@ type table map[string]map[string]operation
 func (s *Server) operations() table {
 	live := operation{name: "livez", dialect: elsewhere, open: true, run: s.livez}
 	ready := operation{name: "readyz", dialect: elsewhere, open: true, run: s.readyz}
+	list, get := listModels(openai.Models{}), getModel(openai.Models{})
+	anthropicList, anthropicGet := listModels(anthropic.Models{}), getModel(anthropic.Models{})
+	list.anthropic, get.anthropic = &anthropicList, &anthropicGet
 	return table{
 		"/v1/chat/completions": {http.MethodPost: s.converse(openai.Chat{})},
-		"/v1/models":           {http.MethodGet: listModels(openai.Models{})},
-		"/v1/models/":          {http.MethodGet: getModel(openai.Models{})},
+		"/v1/messages":         {http.MethodPost: s.converse(anthropic.Messages{})},
+		"/v1/models":           {http.MethodGet: list},
+		"/v1/models/":          {http.MethodGet: get},
 		"/livez":               {http.MethodGet: live, http.MethodHead: live},
 		"/readyz":              {http.MethodGet: ready, http.MethodHead: ready},
 	}
+}
+
+// doors are the paths under which every answer is in one API's shape, that of what is not there too.
+var doors = map[string]dialect{"/v1/messages": anthropic.API{}}
+
+// dialectAt is in whose shape a caller is told that there is no operation at a path.
+func dialectAt(path string) dialect {
+	for door, d := range doors {
+		if path == door || strings.HasPrefix(path, door+"/") {
+			return d
+		}
+	}
+	return elsewhere
 }
 
 // String lists what needs a key, for who has one and asked for something else.
@@ -95,14 +118,26 @@ func (s *Server) operation(c *call) (operation, error) {
 		methods, ok = s.table[c.facts.Path[:i+1]]
 	}
 	if !ok {
-		return operation{}, &fault.Error{Kind: fault.InvalidRequest, Status: http.StatusNotFound, Message: "unknown endpoint; this gateway serves " + s.table.String()}
+		return operation{dialect: dialectAt(c.facts.Path)}, &fault.Error{Kind: fault.InvalidRequest, Status: http.StatusNotFound, Message: "unknown endpoint; this gateway serves " + s.table.String()}
 	}
 	op, ok := methods[c.facts.Method]
 	if !ok {
 		c.allow = strings.Join(slices.Sorted(maps.Keys(methods)), ", ")
-		return operation{}, &fault.Error{Kind: fault.InvalidRequest, Status: http.StatusMethodNotAllowed, Message: "method not allowed here; use " + c.allow}
+		var d dialect
+		for _, other := range methods { // of one path they have one
+			d = other.at(c).dialect
+		}
+		return operation{dialect: d}, &fault.Error{Kind: fault.InvalidRequest, Status: http.StatusMethodNotAllowed, Message: "method not allowed here; use " + c.allow}
 	}
-	return op, nil
+	return op.at(c), nil
+}
+
+// at is the operation in the dialect of the caller's client.
+func (o operation) at(c *call) operation {
+	if o.anthropic != nil && c.header.Get("anthropic-version") != "" {
+		return *o.anthropic
+	}
+	return o
 }
 
 func (s *Server) livez(_ context.Context, c *call) error { return c.reply([]byte(`{"status":"ok"}`)) }

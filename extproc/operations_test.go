@@ -45,6 +45,8 @@ type telegram struct {
 
 func (m *telegram) Model() string { return m.model }
 
+func (*telegram) Forget() {}
+
 func (*telegram) Verbatim(chat.API) *chat.Verbatim { return nil }
 
 func (m *telegram) Request([]string) (*chat.Request, error) {

@@ -174,9 +174,7 @@ func (s *Server) guard(ctx context.Context, c *call) (err error) {
 // serve finds out what is asked, and by whom.
 func (s *Server) serve(ctx context.Context, c *call) error {
 	op, unknown := s.operation(c)
-	if unknown == nil {
-		c.facts.Operation, c.dialect, c.probe = op.name, op.dialect, op.open
-	}
+	c.facts.Operation, c.dialect, c.probe = op.name, op.dialect, op.open
 	if op.open {
 		return op.run(ctx, c)
 	}

@@ -118,6 +118,10 @@ func (u *usage) counts() (c chat.Usage) {
 	if u.OutputDetails != nil {
 		c.Reasoning = count(u.OutputDetails.Thinking)
 	}
+	if u.ServerTools != nil {
+		n := int(*u.ServerTools)
+		c.ServerTools = &n
+	}
 	return c
 }
 

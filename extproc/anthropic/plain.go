@@ -224,6 +224,13 @@ func plainUsage(r *plainjson.Reader) *usage {
 				}
 			})
 			u.OutputDetails = details
+		case "server_tool_use":
+			if r.Null() {
+				return
+			}
+			used := new(serverTools)
+			r.Object(func([]byte) { *used += serverTools(r.Count()) })
+			u.ServerTools = used
 		case "service_tier", "inference_geo":
 			r.Skip()
 		default:

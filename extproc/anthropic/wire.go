@@ -152,6 +152,24 @@ type usage struct {
 	CacheWrite    *int           `json:"cache_creation_input_tokens"`
 	CacheCreation *cacheCreation `json:"cache_creation"`
 	OutputDetails *outputDetails `json:"output_tokens_details"`
+	ServerTools   *serverTools   `json:"server_tool_use"`
+}
+
+// serverTools is how often tools were used that the provider ran, of whatever kind.
+type serverTools int
+
+func (n *serverTools) UnmarshalJSON(raw []byte) error {
+	var kinds map[string]json.RawMessage
+	if err := json.Unmarshal(raw, &kinds); err != nil {
+		return err
+	}
+	for _, raw := range kinds {
+		var count int
+		if json.Unmarshal(raw, &count) == nil && count > 0 {
+			*n += serverTools(count)
+		}
+	}
+	return nil
 }
 
 type cacheCreation struct {

@@ -56,6 +56,11 @@ type family struct {
 	Host string `json:"host,omitempty"`
 	// MantlePath is what bedrock-mantle has before chat/completions and responses.
 	MantlePath string `json:"mantle_path,omitempty"`
+	// SystemMessages tells that it takes messages of role system in mid-conversation, as
+	// Anthropic's callers send them.
+	SystemMessages bool `json:"system_messages,omitempty"`
+	// CountTokens tells that CountTokens counts for it.
+	CountTokens bool `json:"count_tokens,omitempty"`
 	// StrictLimits are Bedrock's bounds on strict tools and natively structured output.
 	StrictLimits strictLimits `json:"strict_limits,omitzero"`
 }

@@ -102,11 +102,14 @@ type invokeStream struct {
 
 // said is what a chunk means.
 func (s *invokeStream) said(chunk []byte) ([]chat.Event, error) {
-	events, err := s.decoder.Decode(chunk)
-	if err != nil || !s.verbatim {
-		return events, err
+	if !s.verbatim {
+		return s.decoder.Decode(chunk)
 	}
-	s.events = append(append(s.events[:0], chat.Raw{Data: chunk}), events...)
+	raw, events, err := s.decoder.Raw(chunk)
+	if err != nil {
+		return nil, err
+	}
+	s.events = append(append(s.events[:0], raw), events...)
 	return s.events, nil
 }
 

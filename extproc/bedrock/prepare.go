@@ -67,6 +67,7 @@ func prepare(ctx context.Context, req *chat.Request, m *Model, limit int64) (*pr
 	for _, step := range []func() error{
 		p.turns,         // first: whose they are
 		p.checkContent,  // what is refused by a look comes before what costs
+		p.habits,        // before what nobody insists on is refused
 		p.writtenFields, // before what they replace is refused
 		p.sampling,
 		func() error { return p.tools(ctx) }, // settles definitions and choice, which the next ones ask for

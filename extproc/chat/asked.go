@@ -20,6 +20,8 @@ type Asked interface {
 	// the answer: what is asked is handed over, and of it an Asked keeps no more than
 	// its answer needs, since the model may take minutes.
 	Request(ignore []string) (*Request, error)
+	// Forget lets go of what was kept for another target: no more is asked for but the answer.
+	Forget()
 	// Whole is the answer to a request that is not a stream.
 	Whole(Heading, *Response) ([]byte, error)
 	// Stream begins the answer to one that is.

@@ -49,6 +49,7 @@ func (u Usage) Update(later Usage) Usage {
 	for _, c := range []struct{ to, from **int }{
 		{&u.Input, &later.Input}, {&u.Output, &later.Output}, {&u.CacheRead, &later.CacheRead},
 		{&u.CacheWrite, &later.CacheWrite}, {&u.CacheWrite1h, &later.CacheWrite1h}, {&u.Reasoning, &later.Reasoning},
+		{&u.ServerTools, &later.ServerTools},
 	} {
 		if *c.from != nil {
 			*c.to = *c.from
@@ -119,6 +120,7 @@ func (f *fold) add(e Event) {
 		f.response.ID = e.ID
 	case ToolStart:
 		f.endThought()
+		f.text = nil // what is said after a call began is another block
 		f.begin(e.Index, toolPart).start = e
 	case TextDelta:
 		f.endThought()
@@ -138,7 +140,7 @@ func (f *fold) add(e Event) {
 		p.text.add(e.Data)
 		p.by(e.Publisher)
 	case Stop:
-		f.response.Stop = e.Reason
+		f.response.Stop, f.response.Sequence = e.Reason, e.Sequence
 	case UsageSnapshot:
 		f.response.Usage = f.response.Usage.Update(e.Usage)
 	case ServedTier:

@@ -73,6 +73,7 @@ type ServedTier struct{ Name string }
 type Raw struct {
 	Name string // of the server-sent event; "" where the format has no names
 	Data []byte // one JSON value without line breaks in a stream
+	Seen int    // bytes of text in it, where no other event tells them: a delta is not taken apart
 }
 
 func (Raw) event()           {}
@@ -113,6 +114,7 @@ type Usage struct {
 	CacheWrite   *int // all TTLs
 	CacheWrite1h *int // of CacheWrite, those kept for an hour
 	Reasoning    *int // of Output
+	ServerTools  *int // no tokens: uses of tools that the provider ran, which it may charge for
 }
 
 // Prompt is all that the model read: input, cache reads and cache writes.
@@ -136,7 +138,9 @@ type Response struct {
 	ID     string
 	Blocks []Block // Text, Thinking, Redacted, ToolUse (server tools left out)
 	Stop   StopReason
-	Usage  Usage
-	Tier   string // the service tier that served; "" if the upstream did not tell
-	Raw    []byte // the answer as the upstream wrote it, where the caller speaks its format; else nil
+	// Sequence is the stop sequence that hit, if the upstream told.
+	Sequence string
+	Usage    Usage
+	Tier     string // the service tier that served; "" if the upstream did not tell
+	Raw      []byte // the answer as the upstream wrote it, where the caller speaks its format; else nil
 }

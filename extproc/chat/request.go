@@ -13,6 +13,7 @@ type Request struct {
 	ParallelToolCalls *bool // nil: not said
 
 	MaxTokens        *int // nil: the family's or the model resource's default
+	MaxTokensWish    bool // the dialect wants MaxTokens of everybody: less is no reason to refuse
 	Temperature      *float64
 	TopP             *float64
 	FrequencyPenalty *float64
@@ -178,4 +179,7 @@ type Format struct {
 type Reasoning struct {
 	Effort   string          // OpenAI's reasoning_effort: none, minimal, low, medium, high, xhigh, max; "" if not said
 	Thinking json.RawMessage // Anthropic's thinking object, as the caller sent it; wins over Effort where both speak of the same
+	// Wish tells that a model which can't be told so much of it, or does not think, is not refused
+	// for it: what has no place is left out with a note.
+	Wish bool
 }

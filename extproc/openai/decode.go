@@ -55,6 +55,9 @@ func (a *asked) Model() string { return a.model }
 // Verbatim is none: this dialect is translated for every upstream.
 func (*asked) Verbatim(chat.API) *chat.Verbatim { return nil }
 
+// Forget has nothing to let go of: Request did.
+func (*asked) Forget() {}
+
 // Request gives the request, and lets go of the body. The error is a *fault.Error of
 // status 400 whose Param names the parameter. Those in ignore are the operator's choice:
 // "name" is ignored in messages too and "detail" in images, and one with dots is of an

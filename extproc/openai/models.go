@@ -1,6 +1,10 @@
 package openai
 
-import "aisix/extproc/chat"
+import (
+	"net/url"
+
+	"aisix/extproc/chat"
+)
 
 // Models is the dialect of GET /v1/models and GET /v1/models/{id}.
 type Models struct{ API }
@@ -17,8 +21,8 @@ type modelList struct {
 	Data   []modelObject `json:"data"`
 }
 
-// List is the answer of GET /v1/models, in the order given.
-func (Models) List(models []chat.Model) ([]byte, error) {
+// List is the answer of GET /v1/models, in the order given: all of it, whatever the query.
+func (Models) List(models []chat.Model, _ url.Values) ([]byte, error) {
 	list := modelList{Object: "list", Data: make([]modelObject, 0, len(models))}
 	for _, m := range models {
 		list.Data = append(list.Data, newModelObject(m))

@@ -24,6 +24,13 @@ func Header() http.Header {
 	}
 }
 
+// Named begins an event that has a name, and its data: what Open does for one without. The
+// name holds no line break.
+func Named(dst []byte, name string) []byte {
+	dst = append(append(dst, "event: "...), name...)
+	return Open(append(dst, '\n'))
+}
+
 // Open begins an event's data. What is appended until Close must not hold a
 // line break (JSON without indentation never does).
 func Open(dst []byte) []byte { return append(dst, "data: "...) }

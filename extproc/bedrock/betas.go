@@ -1,0 +1,114 @@
+package bedrock
+
+import (
+	"bytes"
+	_ "embed"
+	"encoding/json"
+	"fmt"
+	"path"
+	"slices"
+	"strings"
+
+	"aisix/extproc/jsonedit"
+)
+
+// betas.json holds what is known of the flags of Anthropic's header anthropic-beta on
+// Bedrock: which it refuses, and what else it calls one. A flag that no row knows passes. New
+// flags need a row at most, never code.
+//
+//go:embed betas.json
+var betasJSON []byte
+
+// betaRow is a row of the file. Each has the month of the last look and where the fact is from.
+type betaRow struct {
+	Flag   string   `json:"flag"`             // a pattern
+	Drop   bool     `json:"drop,omitempty"`   // Bedrock refuses it, or has no use for it
+	Except []string `json:"except,omitempty"` // the models that it is not dropped for, as patterns
+	Rename string   `json:"rename,omitempty"` // Bedrock's name for it
+	// Needs is the member of the body that the flag is for: without it the flag does not go. A
+	// flag that is dropped takes it along.
+	Needs string `json:"needs,omitempty"`
+	// Members of the body are what Bedrock does not take, with the flag or without: they
+	// go where the flag came.
+	Members []string `json:"members,omitempty"`
+	AsOf    string   `json:"as_of"`
+	Source  string   `json:"source"`
+}
+
+var betaRows = mustBetas(betasJSON)
+
+func mustBetas(data []byte) []betaRow {
+	var rows []betaRow
+	dec := json.NewDecoder(bytes.NewReader(data))
+	dec.DisallowUnknownFields()
+	if err := dec.Decode(&rows); err != nil {
+		panic(fmt.Sprintf("bedrock: betas.json: %v", err))
+	}
+	for i, row := range rows {
+		if _, err := path.Match(row.Flag, ""); err != nil || row.Flag == "" || row.AsOf == "" || row.Source == "" {
+			panic(fmt.Sprintf("bedrock: betas.json: row %d has no good flag, date or source", i))
+		}
+	}
+	return rows
+}
+
+// betaOf is the row that knows a flag, nil where none does.
+func betaOf(flag string) *betaRow {
+	for i := range betaRows {
+		if ok, _ := path.Match(betaRows[i].Flag, flag); ok {
+			return &betaRows[i]
+		}
+	}
+	return nil
+}
+
+// betas are the flags that go to the model of those that the caller sent, each once, and the
+// members of its body that go with what does not.
+func (m *Model) betas(flags []string, body jsonedit.Text) (kept, without, notes []string) {
+	base := baseID(m.ID, m.Publisher)
+	var dropped []string
+	add := func(list []string, s string) []string {
+		if slices.Contains(list, s) {
+			return list
+		}
+		return append(list, s)
+	}
+	for _, flag := range flags {
+		row := betaOf(flag)
+		if row == nil {
+			kept = add(kept, flag)
+			continue
+		}
+		for _, member := range row.Members {
+			without = add(without, member)
+		}
+		drop := row.Drop && !slices.ContainsFunc(row.Except, func(pattern string) bool { ok, _ := path.Match(pattern, base); return ok })
+		switch {
+		case drop:
+			dropped = append(dropped, flag)
+			if row.Needs != "" {
+				without = add(without, row.Needs)
+			}
+		case row.Needs != "" && !hasMember(body, row.Needs):
+		case row.Rename != "":
+			kept = add(kept, row.Rename)
+		default:
+			kept = add(kept, flag)
+		}
+	}
+	if len(dropped) > 0 {
+		notes = append(notes, "flags of anthropic-beta that Bedrock does not take were left out: "+strings.Join(dropped, ","))
+	}
+	return kept, without, notes
+}
+
+// hasMember reports whether a body has a member: `output_config.effort` is one inside another.
+func hasMember(t jsonedit.Text, place string) bool {
+	at, ok := t.Root(), true
+	for name := range strings.SplitSeq(place, ".") {
+		if at, ok = t.Member(at, name); !ok {
+			return false
+		}
+	}
+	return string(t.At(at)) != "null"
+}

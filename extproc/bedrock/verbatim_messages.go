@@ -1,0 +1,245 @@
+package bedrock
+
+import (
+	"encoding/json"
+	"maps"
+	"slices"
+	"strings"
+
+	"aisix/extproc/anthropic"
+	"aisix/extproc/chat"
+	"aisix/extproc/jsonedit"
+)
+
+// adopted is the body of what was asked in Anthropic's format, as InvokeModel takes it: the
+// version in, model and stream out, flags as Bedrock has them, and the operator's fields over
+// the caller's. All else is byte for byte the caller's.
+func (p *prepared) adopted(v *chat.Verbatim) []byte {
+	t := jsonedit.Text(v.Body)
+	flags := slices.Clone(v.Beta)
+	own, hasFlags := t.Member(t.Root(), "anthropic_beta")
+	if hasFlags {
+		for item := range t.Items(own) {
+			flags = append(flags, t.String(item))
+		}
+	}
+	kept, without, notes := p.model.betas(flags, t)
+	for _, note := range notes {
+		p.note(note)
+	}
+	var written []string // a list that is none is left to Bedrock
+	_ = json.Unmarshal(p.knobs.additional["anthropic_beta"], &written)
+	for _, flag := range append(slices.Clone(p.knobs.beta), written...) { // the operator's word, whatever we know of the flag
+		if !slices.Contains(kept, flag) {
+			kept = append(kept, flag)
+		}
+	}
+
+	top := map[string]json.RawMessage{"anthropic_version": marshal(anthropic.Version)}
+	if len(kept) > 0 {
+		top["anthropic_beta"] = marshal(kept)
+	}
+	drop := map[string]bool{"model": true, "stream": true, "anthropic_version": true, "anthropic_beta": true}
+	if n := p.model.options.MaxTokens; n != nil && !hasMember(t, "max_tokens") {
+		top["max_tokens"], drop["max_tokens"] = marshal(*n), true
+	}
+	for name, raw := range p.writtenMembers(t) {
+		top[name], drop[name] = raw, true
+	}
+	var e jsonedit.Edits
+	var first []byte
+	for _, name := range slices.Sorted(maps.Keys(top)) {
+		if len(first) > 0 {
+			first = append(first, ',')
+		}
+		first = append(append(append(first, marshal(name)...), ':'), top[name]...)
+	}
+	nested := map[string][]string{} // by the member that holds it
+	for _, place := range without {
+		outer, inner, isNested := strings.Cut(place, ".")
+		if isNested {
+			nested[outer] = append(nested[outer], inner)
+		} else {
+			drop[place] = true
+		}
+	}
+	e.Object(t, t.Root(), first, func(m jsonedit.Member) bool {
+		switch {
+		case drop[m.Name]:
+			return false
+		case m.Name == "tools" && len(nested["tools"]) > 0:
+			for tool := range t.Items(m.Value) {
+				e.Object(t, tool, nil, func(m jsonedit.Member) bool { return !slices.Contains(nested["tools"], m.Name) })
+			}
+		case m.Name != "cache_control" && len(nested[m.Name]) > 0:
+			e.Object(t, m.Value, nil, func(inner jsonedit.Member) bool { return !slices.Contains(nested[m.Name], inner.Name) })
+		}
+		return true
+	})
+	body := e.Apply(t)
+	if members := nested["cache_control"]; len(members) > 0 {
+		body = withoutInMarks(body, members)
+	}
+	if !p.family.SystemMessages && !has(p.family.Capabilities.SystemTurns) {
+		body = withoutSystemTurns(body)
+	}
+	return body
+}
+
+// writtenMembers are those that the operator wrote (additionalModelRequestFields), over the
+// caller's own where both are objects, and what a guardrail needs in the body.
+func (p *prepared) writtenMembers(t jsonedit.Text) map[string]json.RawMessage {
+	out := map[string]json.RawMessage{}
+	for name, raw := range p.knobs.additional {
+		if name == "anthropic_beta" { // a list beside the caller's (adopted)
+			continue
+		}
+		out[name] = raw
+		if own, ok := t.Member(t.Root(), name); ok {
+			if members(raw)["type"] == nil { // else it is one of several kinds, and never half of two
+				out[name] = merge(json.RawMessage(t.At(own)), raw)
+			}
+			if string(out[name]) != string(t.At(own)) {
+				p.note(name + " is set by the model's configuration: the request's was changed")
+			}
+		}
+	}
+	if g := p.knobs.guardrail; g != nil && g.StreamMode != "" && p.req.Stream {
+		mode := map[string]string{"sync": "SYNCHRONOUS", "async": "ASYNCHRONOUS"}[g.StreamMode]
+		out["amazon-bedrock-guardrailConfig"] = object(map[string]json.RawMessage{"streamProcessingMode": marshal(mode)})
+	}
+	return out
+}
+
+// withoutInMarks takes members out of every cache_control: of the body, of tools, of blocks, and
+// of blocks in results.
+func withoutInMarks(body []byte, members []string) []byte {
+	t := jsonedit.Text(body)
+	var e jsonedit.Edits
+	mark := func(object jsonedit.Span) {
+		if m, ok := t.Member(object, "cache_control"); ok {
+			e.Object(t, m, nil, func(m jsonedit.Member) bool { return !slices.Contains(members, m.Name) })
+		}
+	}
+	mark(t.Root())
+	for m := range t.Members(t.Root()) {
+		switch m.Name {
+		case "system", "tools":
+			for item := range t.Items(m.Value) {
+				mark(item)
+			}
+		case "messages":
+			for message := range t.Items(m.Value) {
+				content, _ := t.Member(message, "content")
+				for block := range t.Items(content) {
+					mark(block)
+					inner, _ := t.Member(block, "content")
+					for block := range t.Items(inner) {
+						mark(block)
+					}
+				}
+			}
+		}
+	}
+	return e.Apply(t)
+}
+
+// withoutSystemTurns puts system messages that stand inside the conversation elsewhere, for models
+// that take none there: before the assistant's first word they join the system prompt, which
+// changes no cache; later ones become the user's, behind the results of calls.
+func withoutSystemTurns(body []byte) []byte {
+	t := jsonedit.Text(body)
+	messages, _ := t.Member(t.Root(), "messages")
+	type message struct {
+		role string
+		at   jsonedit.Span
+		name jsonedit.Span // of the role's value
+	}
+	var all []message
+	found := false
+	for m := range t.Items(messages) {
+		role, _ := t.Member(m, "role")
+		all = append(all, message{t.String(role), m, role})
+		found = found || all[len(all)-1].role == "system"
+	}
+	if !found {
+		return body
+	}
+	var hoisted []byte
+	out := make([][]byte, 0, len(all))
+	var waiting [][]byte // until the results of calls have come
+	spoke := false
+	for i, m := range all {
+		switch {
+		case m.role == "system" && !spoke:
+			content, _ := t.Member(m.at, "content")
+			hoisted = appendBlocks(hoisted, t, content)
+			continue
+		case m.role == "system":
+			var e jsonedit.Edits
+			e.Replace(m.name, []byte(`"user"`))
+			text := e.Apply(t)[m.at.From : m.at.To-len(`"system"`)+len(`"user"`)]
+			if i > 0 && all[i-1].role != "user" && i+1 < len(all) && all[i+1].role == "user" {
+				waiting = append(waiting, text)
+				continue
+			}
+			out = append(out, text)
+			continue
+		}
+		spoke = spoke || m.role == "assistant"
+		out = append(out, t.At(m.at))
+		if m.role == "user" {
+			out, waiting = append(out, waiting...), nil
+		}
+	}
+	out = append(out, waiting...)
+
+	var list []byte
+	list = append(list, '[')
+	for i, m := range out {
+		if i > 0 {
+			list = append(list, ',')
+		}
+		list = append(list, m...)
+	}
+	list = append(list, ']')
+	var e jsonedit.Edits
+	e.Replace(messages, list)
+	if len(hoisted) > 0 {
+		system, ok := t.Member(t.Root(), "system")
+		blocks := appendBlocks(nil, t, system)
+		if len(blocks) > 0 {
+			blocks = append(blocks, ',')
+		}
+		blocks = append(append(append([]byte{'['}, blocks...), hoisted...), ']')
+		if ok {
+			e.Replace(system, blocks)
+		} else {
+			e.Object(t, t.Root(), append([]byte(`"system":`), blocks...), func(jsonedit.Member) bool { return true })
+		}
+	}
+	return e.Apply(t)
+}
+
+// appendBlocks appends content as blocks, without brackets: a string is a text.
+func appendBlocks(dst []byte, t jsonedit.Text, content jsonedit.Span) []byte {
+	next := func() {
+		if len(dst) > 0 {
+			dst = append(dst, ',')
+		}
+	}
+	switch t.Kind(content) {
+	case '"':
+		if t.String(content) == "" {
+			return dst
+		}
+		next()
+		dst = append(append(append(dst, `{"type":"text","text":`...), t.At(content)...), '}')
+	case '[':
+		for block := range t.Items(content) {
+			next()
+			dst = append(dst, t.At(block)...)
+		}
+	}
+	return dst
+}

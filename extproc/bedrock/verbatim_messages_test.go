@@ -1,0 +1,121 @@
+package bedrock
+
+import (
+	"slices"
+	"strings"
+	"testing"
+
+	"aisix/admin/resource"
+	"aisix/extproc/chat"
+	"aisix/extproc/jsonedit"
+)
+
+const sonnet45, opus48 = "anthropic.claude-sonnet-4-5-20250929-v1:0", "anthropic.claude-opus-4-8"
+
+// adopt is the body that goes up of one in Anthropic's format.
+func adopt(t *testing.T, id, body string, flags []string, options resource.Bedrock) (string, []string) {
+	t.Helper()
+	m, err := Compile(&resource.Model{Bedrock: options}, id, &resource.ProviderKey{Credentials: creds})
+	if err != nil {
+		t.Fatal(err)
+	}
+	c, err := Adopt(&chat.Verbatim{API: chat.Messages, Body: []byte(body), Beta: flags}, m)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return string(c.body), c.Notes()
+}
+
+func TestBetas(t *testing.T) {
+	const turn = `"messages":[{"role":"user","content":"a"}]`
+	for _, c := range []struct{ name, flags, body, want string }{
+		{"claude code", "claude-code-20250219,interleaved-thinking-2025-05-14,thinking-token-count-2026-05-13,context-management-2025-06-27,prompt-caching-scope-2026-01-05",
+			`{"model":"x","context_management":{"edits":[]},` + turn + `}`,
+			`{"anthropic_beta":["interleaved-thinking-2025-05-14","context-management-2025-06-27"],"anthropic_version":"bedrock-2023-05-31","context_management":{"edits":[]},` + turn + `}`},
+		{"a flag without its member", "context-management-2025-06-27,effort-2025-11-24,novel-2030-01-01", `{` + turn + `,"output_config":{"format":null}}`,
+			`{"anthropic_beta":["novel-2030-01-01"],"anthropic_version":"bedrock-2023-05-31",` + turn + `,"output_config":{"format":null}}`},
+		{"members that go with a flag", "prompt-caching-scope-2026-01-05,fast-mode-2026-02-01,advanced-tool-use-2025-11-20", `{"speed":"fast","system":[{"type":"text","text":"s","cache_control":{"type":"ephemeral","scope":"global"}}],` +
+			`"messages":[{"role":"user","content":[{"type":"tool_result","tool_use_id":"t","content":[{"type":"text","text":"scope","cache_control":{"scope":"x","type":"ephemeral"}}]}]}],"tools":[{"name":"a","allowed_callers":["x"],"defer_loading":true}]}`,
+			`{"anthropic_beta":["tool-search-tool-2025-10-19"],"anthropic_version":"bedrock-2023-05-31","system":[{"type":"text","text":"s","cache_control":{"type":"ephemeral"}}],` +
+				`"messages":[{"role":"user","content":[{"type":"tool_result","tool_use_id":"t","content":[{"type":"text","text":"scope","cache_control":{"type":"ephemeral"}}]}]}],"tools":[{"name":"a","defer_loading":true}]}`},
+		{"the body's own list", "b-1", `{"anthropic_beta":["a-1","b-1","claude-code-20250219"],` + turn + `}`, `{"anthropic_beta":["b-1","a-1"],"anthropic_version":"bedrock-2023-05-31",` + turn + `}`},
+	} {
+		got, _ := adopt(t, sonnet45, c.body, strings.Split(c.flags, ","), resource.Bedrock{})
+		if got != c.want {
+			t.Errorf("%s:\n got %s\nwant %s", c.name, got, c.want)
+		}
+	}
+}
+
+func TestAdoptMergesTheOperators(t *testing.T) {
+	n := 4096
+	got, notes := adopt(t, sonnet45, `{"stream":false,"messages":[],"thinking":{"type":"adaptive"},"output_config":{"effort":"low","x":1}}`, nil, resource.Bedrock{
+		MaxTokens: &n, AnthropicBeta: []string{"context-1m-2025-08-07"},
+		AdditionalModelRequestFields: []byte(`{"thinking":{"type":"enabled","budget_tokens":1024},"output_config":{"effort":"high"},"top_k":5,"anthropic_beta":["o-1"]}`),
+	})
+	want := `{"anthropic_beta":["context-1m-2025-08-07","o-1"],"anthropic_version":"bedrock-2023-05-31","max_tokens":4096,"output_config":{"effort":"high","x":1},"thinking":{"type":"enabled","budget_tokens":1024},"top_k":5,"messages":[]}`
+	if got != want {
+		t.Errorf("\n got %s\nwant %s", got, want)
+	}
+	if len(notes) != 2 {
+		t.Errorf("notes %q", notes)
+	}
+	if got, _ := adopt(t, sonnet45, `{"max_tokens":1,"messages":[]}`, nil, resource.Bedrock{MaxTokens: &n}); !strings.Contains(got, `"max_tokens":1,`) {
+		t.Errorf("the caller's max_tokens became %s", got)
+	}
+}
+
+func TestSystemTurnsOfAdopted(t *testing.T) {
+	const said = `{"role":"user","content":"a"},{"content":"s1","role":"system"},{"role":"assistant","content":[{"type":"tool_use","id":"t","name":"n","input":{}}]},{"role":"system","content":[{"type":"text","text":"s2"}]},{"role":"user","content":[{"type":"tool_result","tool_use_id":"t"}]},{"role":"system","content":"s3"}`
+	got, _ := adopt(t, opus48, `{"messages":[`+said+`]}`, nil, resource.Bedrock{})
+	if want := `{"anthropic_version":"bedrock-2023-05-31","messages":[` + said + `]}`; got != want {
+		t.Errorf("a model that takes them got %s", got)
+	}
+	got, _ = adopt(t, sonnet45, `{"messages":[`+said+`],"system":"s0"}`, nil, resource.Bedrock{})
+	want := `{"anthropic_version":"bedrock-2023-05-31","messages":[{"role":"user","content":"a"},{"role":"assistant","content":[{"type":"tool_use","id":"t","name":"n","input":{}}]},{"role":"user","content":[{"type":"tool_result","tool_use_id":"t"}]},{"role":"user","content":[{"type":"text","text":"s2"}]},{"role":"user","content":"s3"}],"system":[{"type":"text","text":"s0"},{"type":"text","text":"s1"}]}`
+	if got != want {
+		t.Errorf("\n got %s\nwant %s", got, want)
+	}
+	if got, _ = adopt(t, sonnet45, `{"messages":[{"role":"system","content":"s"},{"role":"user","content":"a"}]}`, nil, resource.Bedrock{}); got != `{"system":[{"type":"text","text":"s"}],"anthropic_version":"bedrock-2023-05-31","messages":[{"role":"user","content":"a"}]}` {
+		t.Errorf("without a system prompt: %s", got)
+	}
+}
+
+// Each row is one that the code knows what to do with.
+func TestBetaRows(t *testing.T) {
+	for _, row := range betaRows {
+		if row.Drop && (row.Rename != "" || row.Needs != "") || !row.Drop && row.Except != nil || row.Rename != "" && betaOf(row.Rename) != nil && betaOf(row.Rename).Drop {
+			t.Errorf("%s says two things", row.Flag)
+		}
+		for _, member := range append(slices.Clone(row.Members), row.Needs) {
+			if outer, _, nested := strings.Cut(member, "."); nested && !slices.Contains([]string{"tools", "cache_control", "output_config"}, outer) {
+				t.Errorf("%s: no code takes %s out", row.Flag, member)
+			}
+		}
+	}
+}
+
+func FuzzAdopt(f *testing.F) {
+	f.Add([]byte(`{"messages":[{"role":"system","content":"s"},{"role":"assistant"},{"role":"system","content":[]}],"system":[],"cache_control":{"scope":1},"tools":[{"allowed_callers":1}]}`), "prompt-caching-scope-2026-01-05,advanced-tool-use-2025-11-20,fast-mode-2026-02-01")
+	m, err := Compile(&resource.Model{}, sonnet45, &resource.ProviderKey{Credentials: creds})
+	if err != nil {
+		f.Fatal(err)
+	}
+	f.Fuzz(func(t *testing.T, body []byte, flags string) {
+		if !isObject(body) {
+			return
+		}
+		c, err := Adopt(&chat.Verbatim{API: chat.Messages, Body: body, Beta: strings.Split(flags, ",")}, m)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if !isObject(c.body) {
+			t.Errorf("%s became %s", body, c.body)
+		}
+		if hasMember(jsonedit.Text(c.body), "model") {
+			t.Errorf("model is in %s", c.body)
+		}
+	})
+}
+
+func isObject(b []byte) bool { return members(b) != nil }
