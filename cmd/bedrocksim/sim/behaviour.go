@@ -85,10 +85,10 @@ var vocabulary = []struct {
 		{"break", "", "the connection breaks"},
 		{"break-frame", "", "half a frame, then a clean end"},
 		{"cut", "", "a clean end"},
-		{"crc", "", "a frame with a wrong checksum"},
+		{"crc", "", "a frame with a wrong checksum, or an event that is no JSON"},
 		{"exception", "[=name]", "an exception frame, `throttlingException` without a value"},
 		{"error-frame", "", "a frame of message type `error`"},
-		{"error-event", "", "Anthropic's own `error` event, in a chunk"},
+		{"error-event", "", "an error event of the API: Anthropic's own, here in a chunk, `response.failed`, or OpenAI's error"},
 	}},
 }
 
