@@ -32,11 +32,12 @@ type agent struct {
 	once []string
 }
 
-// session finds the scenario: told since the model last spoke without a call.
+// session finds the scenario: told since a user last answered a text without a call. Such a text that
+// nobody answered is the beginning of a turn that broke off.
 func (a *ask) session(told behaviour) *agent {
 	begin := 0
 	for i, p := range a.past {
-		if !p.user && p.calls == 0 {
+		if !p.user && p.calls == 0 && i+1 < len(a.past) && a.past[i+1].user && !blank(a.past[i+1].text) {
 			begin = i + 1
 		}
 	}
@@ -44,7 +45,7 @@ func (a *ask) session(told behaviour) *agent {
 	active := told.has("agent")
 	for _, p := range a.past[begin:] {
 		if !p.user {
-			found.step++
+			found.step += min(p.calls, 1)
 			continue
 		}
 		for _, m := range controlWord.FindAllStringSubmatch(p.text, -1) {

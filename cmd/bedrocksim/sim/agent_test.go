@@ -270,3 +270,14 @@ func TestAResumedSessionIsNoAgents(t *testing.T) {
 		t.Error(body)
 	}
 }
+
+// A client may keep what a stream gave before it broke off, and go on from there.
+func TestATurnThatBrokeOffIsNoEnd(t *testing.T) {
+	s := start(t)
+	tool := `"tools":[{"type":"function","name":"exec_command","parameters":{"type":"object","properties":{"cmd":{"type":"string"}},"required":["cmd"]}}]`
+	out := compact(responseOf(t, s.responses(t, responseAsk(`[{"role":"user","content":"sim:agent go"},{"type":"function_call","call_id":"a","name":"exec_command","arguments":"{}"},
+		{"type":"function_call_output","call_id":"a","output":"ok"},{"role":"assistant","content":"Let me"}]`, tool))))
+	if !strings.Contains(out, "sim-agent.txt") {
+		t.Error(out)
+	}
+}

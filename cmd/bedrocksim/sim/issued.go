@@ -91,6 +91,29 @@ func (s *issues) broken(blocks []wishBlock) int {
 	return -1
 }
 
+// misplaced is the index of the first reasoning block that is followed by something else than what it led
+// to, -1 where there is none. A turn that broke off may end with reasoning, and be followed by its next try.
+func (s *issues) misplaced(blocks []wishBlock) int {
+	if s == nil {
+		return -1
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for j := 0; j+1 < len(blocks); j++ {
+		next := blocks[j+1].mark()
+		if next == "" || reasons(next) {
+			continue
+		}
+		turn := s.turns[blocks[j].mark()]
+		for p := 0; p+1 < len(turn); p++ {
+			if turn[p] == blocks[j].mark() && turn[p+1] != next {
+				return j
+			}
+		}
+	}
+	return -1
+}
+
 // reasons reports whether a mark is of reasoning.
 func reasons(mark string) bool {
 	return strings.HasPrefix(mark, "thinking ") || strings.HasPrefix(mark, "redacted ")

@@ -108,7 +108,7 @@ func (s *Server) readResponses(m model, body any) (*ask, *fault) {
 		}
 	}
 	// Reasoning stands where it stood.
-	if s.issued.broken(blocks) >= 0 {
+	if s.issued.misplaced(blocks) >= 0 {
 		return nil, about("input", "Reasoning items have to come back in the order in which they were given out, with the items that followed them.")
 	}
 	if f := a.checkToolNames(); f != nil {
@@ -213,6 +213,7 @@ func (a *ask) readItem(path string, item any, blocks *[]wishBlock) *fault {
 		}
 	case "function_call_output", "custom_tool_call_output", "local_shell_call_output":
 		a.results = append(a.results, result{tool: a.uses[str(item, "call_id")], text: strings.Join(outputTexts(item), " ")})
+		*blocks = append(*blocks, wishBlock{kind: "other"})
 	default:
 		a.readResponseMessage(item, blocks)
 	}
@@ -226,6 +227,7 @@ func (a *ask) readResponseMessage(item any, blocks *[]wishBlock) {
 		a.turn(past{text: text})
 		*blocks = append(*blocks, wishBlock{kind: "text", text: text})
 	case "user":
+		*blocks = append(*blocks, wishBlock{kind: "other"})
 		a.said = append(a.said, partTexts(item)...)
 		a.past = append(a.past, past{user: true, text: text})
 		for _, p := range items(item, "content") {

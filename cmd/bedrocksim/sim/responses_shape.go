@@ -125,7 +125,9 @@ func pairsOfItems(input []any) *fault {
 			}
 			delete(open, id)
 		case "reasoning":
-			if i+1 == len(input) || !leads(input[i+1]) {
+			// By its id alone it stands for what followed it; one that brings its content may be all that a
+			// stream gave before it broke off, and Codex goes on from there.
+			if str(item, "encrypted_content") == "" && (i+1 == len(input) || !leads(input[i+1])) {
 				return about("input", "Item '%s' of type 'reasoning' was provided without its required following item.", str(item, "id"))
 			}
 		}

@@ -92,6 +92,9 @@ func TestEncryptedReasoningComesBack(t *testing.T) {
 	if r := s.responses(t, history(out[1], out[0], out[2])); r.StatusCode != 400 {
 		t.Errorf("in another order: %s", bodyOf(t, r))
 	}
+	if r := s.responses(t, history(append([]any{out[0]}, out...)...)); r.StatusCode != 200 {
+		t.Errorf("behind a try that broke off: %s", bodyOf(t, r))
+	}
 	elsewhere := strings.Replace(string(history(out...)), gpt, "us.openai.gpt-6.1", 1)
 	if body := bodyOf(t, s.responses(t, []byte(elsewhere))); !strings.Contains(body, "invalid_encrypted_content") {
 		t.Errorf("another model: %s", body)
