@@ -43,11 +43,15 @@ func (a *ask) session(told behaviour) *agent {
 	}
 	found := &agent{dir: told["agent"]}
 	active := told.has("agent")
+	if told["once"] != "" {
+		found.once = strings.Split(told["once"], ",")
+	}
 	for _, p := range a.past[begin:] {
 		if !p.user {
 			found.step += min(p.calls, 1)
 			continue
 		}
+		found.key = or(found.key, strings.TrimSpace(p.text))
 		for _, m := range controlWord.FindAllStringSubmatch(p.text, -1) {
 			switch m[1] {
 			case "agent":

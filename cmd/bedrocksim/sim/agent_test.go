@@ -281,3 +281,16 @@ func TestATurnThatBrokeOffIsNoEnd(t *testing.T) {
 		t.Error(out)
 	}
 }
+
+// The words may be every request's, so that a prompt need not have them.
+func TestEverySessionCanBeAnAgents(t *testing.T) {
+	s := start(t)
+	s.put(t, "agent=/tmp/all once=overloaded,fail")
+	c := agentClients(t)["responses"]
+	for _, prompt := range []string{"Do this.", "Do that."} {
+		calls, text, statuses := c.run(t, s, prompt)
+		if got := fmt.Sprint(statuses); got != "[200 503 200 500 200 200]" || len(calls) != agentSteps || !strings.Contains(text, "is done") {
+			t.Errorf("%s: %s, %s", prompt, got, text)
+		}
+	}
+}

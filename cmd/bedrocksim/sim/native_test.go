@@ -188,3 +188,16 @@ func bodyOf(t *testing.T, r *http.Response) string {
 	t.Helper()
 	return string(readAll(t, r.Body))
 }
+
+// What the list of models names is there.
+func TestListedModelsAnswer(t *testing.T) {
+	for _, p := range table.Places {
+		for _, id := range p.IDs {
+			for _, a := range p.APIs {
+				if _, f := resolveMantle(door{api: a, operation: string(a)}, p.Prefix, id); f != nil {
+					t.Errorf("%s by %s: %v", id, a, f)
+				}
+			}
+		}
+	}
+}

@@ -65,6 +65,10 @@ func sse(name string, data object) []byte {
 // misevent is what a stream of server-sent events ends with that is told to go wrong.
 func (a *ask) misevent(ending string, sent int) []byte {
 	f := &fault{status: 529, kind: "ServiceUnavailableException", message: "Overloaded"}
+	if a.api != apiMessages {
+		// Codex ends a session at server_is_overloaded, and tries again at what it does not know.
+		f = &fault{status: 500, kind: "InternalServerException", message: "The server had an error while processing your request. Sorry about that!"}
+	}
 	switch ending {
 	case "exception":
 		f = exception(or(a.do["exception"], "throttlingException"), a.region, a.model.id)
