@@ -43,6 +43,9 @@ type conversation interface {
 	dialect
 	Name() string // for records
 	Parse(h chat.Header, body []byte) (chat.Asked, error)
+	// InStream reports whether a fault of the upstream's, in place of a stream, is told as a
+	// stream that fails at once: where clients act on it only so.
+	InStream(f *fault.Error) bool
 }
 
 // catalogue is a dialect in which models are listed.
@@ -70,6 +73,7 @@ func (s *Server) operations() table {
 	list.anthropic, get.anthropic = &anthropicList, &anthropicGet
 	return table{
 		"/v1/chat/completions": {http.MethodPost: s.converse(openai.Chat{})},
+		"/v1/responses":        {http.MethodPost: s.converse(openai.Responses{})},
 		"/v1/messages":         {http.MethodPost: s.converse(anthropic.Messages{})},
 		"/v1/models":           {http.MethodGet: list},
 		"/v1/models/":          {http.MethodGet: get},

@@ -24,6 +24,8 @@ type telegrams struct{}
 
 func (telegrams) Name() string { return "telegrams" }
 
+func (telegrams) InStream(*fault.Error) bool { return false }
+
 func (telegrams) IDHeader() string { return "" }
 
 func (telegrams) Fault(f *fault.Error, _ string) (int, http.Header, []byte) {
@@ -175,7 +177,7 @@ func TestUnknownPathListsTheTable(t *testing.T) {
 		t.Fatal(err)
 	}
 	list, ok := strings.CutPrefix(body.Error.Message, "unknown endpoint; this gateway serves ")
-	if !ok || !strings.HasSuffix(list, "GET /v1/models and GET /v1/models/{id}") {
+	if !ok || !strings.HasSuffix(list, "GET /v1/models, GET /v1/models/{id} and POST /v1/responses") {
 		t.Error(body.Error.Message)
 	}
 	list = strings.ReplaceAll(list, ",", "") + " "

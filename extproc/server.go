@@ -207,7 +207,10 @@ func (s *Server) converse(d conversation) operation {
 			return err
 		}
 		r, err := s.attempt(ctx, c, passage{c.x, c.forget})
-		if err != nil {
+		switch {
+		case err != nil && c.facts.Stream && !c.isGone(ctx, err) && d.InStream(fault.From(err)):
+			return s.failedStream(c, fault.From(err))
+		case err != nil:
 			return err
 		}
 		if c.facts.Stream {

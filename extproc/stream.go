@@ -55,6 +55,14 @@ func (s *Server) stream(ctx context.Context, c *call, r *reply) error {
 	}
 }
 
+// failedStream answers with a stream that holds nothing but a fault.
+func (s *Server) failedStream(c *call, f *fault.Error) error {
+	c.failed(f)
+	y := relay{s: s, c: c, writer: c.asked.Stream(s.heading(c))}
+	y.out = y.writer.Fault(nil, f)
+	return y.finish()
+}
+
 // relay writes the events of one stream to the caller, in the call's dialect.
 type relay struct {
 	s      *Server

@@ -25,6 +25,9 @@ type Bedrock struct {
 	RequestMetadata map[string]string `json:"requestMetadata,omitempty" is:"metadata"`
 	// Anthropic's beta features.
 	AnthropicBeta []string `json:"anthropic_beta,omitempty" is:"name" max:"1024"`
+	// Whether callers may have answers stored at AWS, in the region that gives them: store
+	// and previous_response_id of the Responses API. Default false.
+	AllowStore bool `json:"allow_store,omitempty"`
 	// Which of the members above a request may set for itself.
 	AllowOverride []string `json:"allow_override,omitempty" of:"guardrailConfig performanceConfig serviceTier additionalModelRequestFields requestMetadata anthropic_beta"`
 	// Parameters of OpenAI's to ignore where the model can't honour them, instead of

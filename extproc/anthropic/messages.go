@@ -17,6 +17,9 @@ type Messages struct{ API }
 // Name is the dialect's in usage records.
 func (Messages) Name() string { return "anthropic.messages" }
 
+// InStream is false: Anthropic's clients read an error of HTTP.
+func (Messages) InStream(*fault.Error) bool { return false }
+
 // asked is a body that is good JSON and names a model. What else is wrong with it comes
 // out with Request, or is the upstream's to say (Verbatim).
 type asked struct {

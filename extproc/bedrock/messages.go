@@ -6,6 +6,7 @@ import (
 
 	"aisix/extproc/anthropic"
 	"aisix/extproc/chat"
+	"aisix/extproc/jsonedit"
 )
 
 // sseType is the media type of the streams of bedrock-mantle, and of OpenAI's APIs on
@@ -24,6 +25,35 @@ func encodeMessages(_ context.Context, p *prepared) (wireRequest, error) {
 		return wireRequest{}, err
 	}
 	return wireRequest{header: messagesHeader(p.knobs.beta), body: body}, nil
+}
+
+// adoptMessages is InvokeModel's body of what was asked, as Anthropic's own API has it.
+func (p *prepared) adoptMessages(c *Call, v *chat.Verbatim) error {
+	if err := p.unguarded(); err != nil {
+		return err
+	}
+	p.unplaced()
+	t := jsonedit.Text(p.adopted(v))
+	var beta []string
+	var e jsonedit.Edits
+	first := append([]byte(`"model":`), marshal(p.model.ID)...)
+	if v.Stream {
+		first = append(first, `,"stream":true`...)
+	}
+	e.Object(t, t.Root(), first, func(m jsonedit.Member) bool {
+		switch m.Name {
+		case "anthropic_beta":
+			for flag := range t.Items(m.Value) {
+				beta = append(beta, t.String(flag))
+			}
+			return false
+		case "anthropic_version":
+			return false
+		}
+		return true
+	})
+	c.header, c.body = messagesHeader(beta), e.Apply(t)
+	return nil
 }
 
 // messagesHeader is in the order of names.

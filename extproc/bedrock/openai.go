@@ -8,6 +8,7 @@ import (
 	"aisix/extproc/chat"
 	"aisix/extproc/completions"
 	"aisix/extproc/fault"
+	"aisix/extproc/jsonedit"
 	"aisix/extproc/responses"
 )
 
@@ -75,7 +76,9 @@ func (s *openaiStream) plain(data []byte) ([]chat.Event, bool, error) {
 	if err != nil || !s.verbatim {
 		return events, true, err
 	}
-	s.events = append(append(s.events[:0], chat.Raw{Data: data}), events...)
+	t := jsonedit.Text(data)
+	name, _ := t.Member(t.Root(), "type")
+	s.events = append(append(s.events[:0], chat.Raw{Name: t.String(name), Data: data}), events...)
 	return s.events, true, nil
 }
 

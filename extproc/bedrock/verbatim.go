@@ -1,19 +1,145 @@
 package bedrock
 
-import "aisix/extproc/chat"
+import (
+	"bytes"
+	"slices"
+	"strings"
+
+	"aisix/extproc/chat"
+	"aisix/extproc/fault"
+	"aisix/extproc/jsonedit"
+	"aisix/extproc/responses"
+)
 
 // Adopt makes the Call of what was asked in the model's own format (API): no more of it
 // changes than what must. Errors are *fault.Error.
 func Adopt(v *chat.Verbatim, m *Model) (*Call, error) {
-	p := &prepared{req: &chat.Request{Stream: v.Stream}, model: m, family: m.family, api: m.api, invokes: true, notes: v.Notes}
+	p := &prepared{req: &chat.Request{Stream: v.Stream}, model: m, family: m.family, api: m.api, invokes: m.api.anthropic(), notes: slices.Clip(v.Notes)}
 	var err error
 	if p.knobs, err = newKnobs(p.req, m); err != nil {
 		return nil, err
 	}
-	body := p.adopted(v)
-	return &Call{
-		model: m, stream: v.Stream, api: m.api, verbatim: true,
-		address: &m.addressed[operationOf(m.api, v.Stream)],
-		header:  invokeHeader(p), body: body, notes: p.notes,
-	}, nil
+	c := &Call{model: m, stream: v.Stream, api: m.api, verbatim: true, address: &m.addressed[operationOf(m.api, v.Stream)]}
+	switch m.api {
+	case apiInvoke:
+		c.header, c.body = invokeHeader(p), p.adopted(v)
+	case apiMessages:
+		err = p.adoptMessages(c, v)
+	default:
+		err = p.adoptResponses(c, v)
+	}
+	if err != nil {
+		return nil, err
+	}
+	c.notes = p.notes
+	return c, nil
+}
+
+// keeping are the members of a Responses request that need what was said before to be kept,
+// and what they are where nothing is.
+var keeping = []string{"background", "conversation", "previous_response_id", "prompt"}
+
+// adoptResponses is the body of what was asked in the format of OpenAI's Responses: the model
+// is its upstream's id, nothing is stored where the resource does not allow it, and the
+// operator's fields are over the caller's. What no upstream has a place for goes: Codex's
+// client_metadata; reasoning of another API's; and hosted tools that are only offered, as Codex
+// always does: Bedrock refuses the request for them.
+func (p *prepared) adoptResponses(c *Call, v *chat.Verbatim) error {
+	if err := p.unguarded(); err != nil {
+		return err
+	}
+	p.unplaced()
+	t := jsonedit.Text(v.Body)
+	members := map[string]jsonedit.Span{}
+	for m := range t.Members(t.Root()) {
+		members[m.Name] = m.Value
+	}
+	stateful := p.model.options.AllowStore
+	drop := map[string]bool{"model": true, "client_metadata": true}
+	if !stateful {
+		for _, name := range keeping {
+			at, ok := members[name]
+			if kind := t.Kind(at); ok && kind != 'n' && kind != 'f' && string(t.At(at)) != `""` {
+				return fault.Invalid(name, "%s is not supported: this gateway keeps no state; send the whole conversation in input", name)
+			}
+			drop[name] = true
+		}
+		drop["store"] = true
+	}
+	first := append([]byte(`"model":`), marshal(p.model.ID)...)
+	if !stateful {
+		first = append(first, `,"store":false`...)
+	}
+	if tier := p.knobs.tier; tier != nil {
+		first = append(append(first, `,"service_tier":`...), marshal(tier.Type)...)
+		drop["service_tier"] = true
+	}
+	if n := p.model.options.MaxTokens; n != nil {
+		if _, said := members["max_output_tokens"]; !said {
+			first = append(append(first, `,"max_output_tokens":`...), marshal(*n)...)
+		}
+	}
+	for name, raw := range p.writtenMembers(t) {
+		first = append(append(append(append(first, ','), marshal(name)...), ':'), raw...)
+		drop[name] = true
+	}
+	var e jsonedit.Edits
+	e.Object(t, t.Root(), first, func(m jsonedit.Member) bool {
+		if m.Name == "tools" && !drop["tools"] {
+			return p.offered(&e, t, m.Value)
+		}
+		if m.Name == "input" && bytes.Contains(t.At(m.Value), []byte(`"`+responses.Ours)) {
+			p.withoutOurs(&e, t, m.Value)
+		}
+		return !drop[m.Name]
+	})
+	c.header, c.body = converseHeader, e.Apply(t)
+	return nil
+}
+
+// offered takes the tools out that a service would run itself, and reports whether any are
+// left. One that is forced stays, for the upstream to refuse.
+func (p *prepared) offered(e *jsonedit.Edits, t jsonedit.Text, tools jsonedit.Span) bool {
+	choice, _ := t.Member(t.Root(), "tool_choice")
+	named, _ := t.Member(choice, "type")
+	forced := t.String(named)
+	kept, gone := 0, map[string]bool{}
+	hosted := func(tool jsonedit.Span) string {
+		kind, _ := t.Member(tool, "type")
+		name := t.String(kind)
+		if oneOf(name, "function", "custom", "local_shell", "namespace", "shell", "apply_patch", "", forced) {
+			return ""
+		}
+		return name
+	}
+	for tool := range t.Items(tools) {
+		if name := hosted(tool); name != "" {
+			gone[name] = true
+		} else {
+			kept++
+		}
+	}
+	if len(gone) == 0 {
+		return true
+	}
+	names := make([]string, 0, len(gone))
+	for name := range gone {
+		names = append(names, quote(name))
+	}
+	slices.Sort(names)
+	p.note("tools that a service runs itself were left out: " + strings.Join(names, ", "))
+	if kept == 0 {
+		return false
+	}
+	e.Array(t, tools, func(tool jsonedit.Span) bool { return hosted(tool) == "" })
+	return true
+}
+
+// withoutOurs takes the items out that hold what a model of another API thought.
+func (p *prepared) withoutOurs(e *jsonedit.Edits, t jsonedit.Text, input jsonedit.Span) {
+	p.note("reasoning of another model was left out")
+	e.Array(t, input, func(item jsonedit.Span) bool {
+		encrypted, _ := t.Member(item, "encrypted_content")
+		return !strings.HasPrefix(t.String(encrypted), responses.Ours)
+	})
 }

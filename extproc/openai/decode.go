@@ -12,6 +12,9 @@ type Chat struct{ API }
 // Name is the dialect's in usage records.
 func (Chat) Name() string { return "openai.chat" }
 
+// InStream is false: clients of this format read an error of HTTP.
+func (Chat) InStream(*fault.Error) bool { return false }
+
 // asked is a body that is good JSON and names a model. What else is wrong with it
 // comes out with Request: an unknown or forbidden model comes before a bad parameter.
 type asked struct {
@@ -26,10 +29,13 @@ type asked struct {
 
 // Parse reads a body as strict JSON and finds the model in it; the header says nothing.
 // The error is a *fault.Error of status 400.
-func (Chat) Parse(_ chat.Header, text []byte) (chat.Asked, error) {
+func (Chat) Parse(h chat.Header, text []byte) (chat.Asked, error) {
 	a := &asked{text: text, request: &chatRequest{}}
 	a.err = strict.Unmarshal(text, a.request)
 	model := a.request.Model
+	if a.err != nil && isResponse(text) {
+		return Responses{}.Parse(h, text)
+	}
 	if a.err != nil { // perhaps before the model was reached, or the end
 		var only struct {
 			Model *string `json:"model"`
@@ -47,6 +53,16 @@ func (Chat) Parse(_ chat.Header, text []byte) (chat.Asked, error) {
 	}
 	a.model = *model
 	return a, nil
+}
+
+// isResponse reports whether a body is one of the Responses API's, which Cursor sends here:
+// it is taken, and answered, as what it is.
+func isResponse(text []byte) bool {
+	var b struct {
+		Input    strict.Ignored `json:"input"`
+		Messages strict.Ignored `json:"messages"`
+	}
+	return strict.Peek(text, &b) == nil && bool(b.Input) && !bool(b.Messages)
 }
 
 // Model is the alias, as the caller sent it.
