@@ -45,6 +45,12 @@ type conversation interface {
 	Parse(h chat.Header, body []byte) (chat.Asked, error)
 }
 
+// counter is a dialect in which a prompt's tokens are counted.
+type counter interface {
+	conversation
+	Count(tokens int64) []byte
+}
+
 // catalogue is a dialect in which models are listed.
 type catalogue interface {
 	dialect
@@ -69,12 +75,13 @@ func (s *Server) operations() table {
 	anthropicList, anthropicGet := listModels(anthropic.Models{}), getModel(anthropic.Models{})
 	list.anthropic, get.anthropic = &anthropicList, &anthropicGet
 	return table{
-		"/v1/chat/completions": {http.MethodPost: s.converse(openai.Chat{})},
-		"/v1/messages":         {http.MethodPost: s.converse(anthropic.Messages{})},
-		"/v1/models":           {http.MethodGet: list},
-		"/v1/models/":          {http.MethodGet: get},
-		"/livez":               {http.MethodGet: live, http.MethodHead: live},
-		"/readyz":              {http.MethodGet: ready, http.MethodHead: ready},
+		"/v1/chat/completions":      {http.MethodPost: s.converse(openai.Chat{})},
+		"/v1/messages":              {http.MethodPost: s.converse(anthropic.Messages{})},
+		"/v1/messages/count_tokens": {http.MethodPost: s.countTokens(anthropic.Count{})},
+		"/v1/models":                {http.MethodGet: list},
+		"/v1/models/":               {http.MethodGet: get},
+		"/livez":                    {http.MethodGet: live, http.MethodHead: live},
+		"/readyz":                   {http.MethodGet: ready, http.MethodHead: ready},
 	}
 }
 
