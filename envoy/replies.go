@@ -60,6 +60,7 @@ func localReplies() *hcmv3.LocalReplyConfig {
 		BodyFormatOverride: text("%LOCAL_REPLY_BODY%", ""),
 	}}}
 	for _, r := range replies() {
+		c.Mappers = append(c.Mappers, anthropicReply(r))
 		m := &hcmv3.ResponseMapper{
 			Filter:             r.filter,
 			BodyFormatOverride: text(errorJSON(r.kind, r.message), "application/json"),
@@ -80,14 +81,17 @@ func localReplies() *hcmv3.LocalReplyConfig {
 // which the last that is not empty stays: a UUID, and over it the caller's
 // x-aisix-request-id, else its x-request-id, if 1 to 256 visible ASCII
 // characters.
-func requestID() []*corev3.HeaderValueOption {
+func requestID() []*corev3.HeaderValueOption { return idHeader(RequestIDHeader, `%UNIQUE_ID%`) }
+
+// idHeader is that id under any name; made is where the caller gave none.
+func idHeader(name, made string) []*corev3.HeaderValueOption {
 	valid := func(name string) string {
 		h := `request.headers["` + name + `"]`
 		return `"` + name + `" in request.headers && size(` + h + `) <= 256 && ` + h + `.matches("^[!-~]+$") ? ` + h + ` : `
 	}
 	return []*corev3.HeaderValueOption{
-		overwrite(RequestIDHeader, `%UNIQUE_ID%`),
-		overwrite(RequestIDHeader, `%CEL(`+valid(RequestIDHeader)+valid("x-request-id")+`"")%`),
+		overwrite(name, made),
+		overwrite(name, `%CEL(`+valid(RequestIDHeader)+valid("x-request-id")+`"")%`),
 	}
 }
 

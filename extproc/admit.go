@@ -12,6 +12,7 @@ import (
 
 	"github.com/klauspost/compress/zstd"
 
+	"aisix/extproc/admission"
 	"aisix/extproc/bedrock"
 	"aisix/extproc/chat"
 	"aisix/extproc/exchange"
@@ -49,31 +50,8 @@ type linked struct {
 // translate makes the upstream's request of the body, which is in dialect d. Bodies are translated in
 // turn, so many bytes at a time: it takes far more memory than the body has bytes.
 func (s *Server) translate(ctx context.Context, c *call, d conversation, body *exchange.Body) (*linked, error) {
-	taken := weight(c, body, s.Config.MaxBodyBytes)
-	pass, err := s.enter(ctx, c, taken)
-	if err != nil {
-		return nil, err
-	}
-	defer func() { pass.Leave() }()
-	plain, err := s.decompress(c, body)
-	if err != nil {
-		return nil, err
-	}
-	if heavier := int64(len(plain)); heavier > taken {
-		pass.Leave()
-		if pass, err = s.enter(ctx, c, heavier); err != nil {
-			return nil, err
-		}
-	}
-	if c.asked, err = d.Parse(c.header, plain); err != nil {
-		return nil, err
-	}
-	// An unknown model and the allowlist outrank a request that is otherwise bad.
-	if err := c.resolve(c.asked.Model()); err != nil {
-		return nil, err
-	}
-	c.budget = s.newBudget(c.facts.Time, c.match.Model)
-	model, err := s.targets.compiled(c.match)
+	model, leave, err := s.understand(ctx, c, d, body)
+	defer leave()
 	if err != nil {
 		return nil, err
 	}
@@ -102,6 +80,37 @@ func (s *Server) translate(ctx context.Context, c *call, d conversation, body *e
 		return nil, nil
 	}
 	return &linked{request, model}, nil
+}
+
+// understand parses the body, when its turn has come, and finds the model that it asks. leave ends
+// the turn.
+func (s *Server) understand(ctx context.Context, c *call, d question, body *exchange.Body) (model *bedrock.Model, leave func(), err error) {
+	taken := weight(c, body, s.Config.MaxBodyBytes)
+	var pass admission.Pass
+	leave = func() { pass.Leave() }
+	if pass, err = s.enter(ctx, c, taken); err != nil {
+		return nil, leave, err
+	}
+	plain, err := s.decompress(c, body)
+	if err != nil {
+		return nil, leave, err
+	}
+	if heavier := int64(len(plain)); heavier > taken {
+		pass.Leave()
+		if pass, err = s.enter(ctx, c, heavier); err != nil {
+			return nil, leave, err
+		}
+	}
+	if c.asked, err = d.Parse(c.header, plain); err != nil {
+		return nil, leave, err
+	}
+	// An unknown model and the allowlist outrank a request that is otherwise bad.
+	if err := c.resolve(c.asked.Model()); err != nil {
+		return nil, leave, err
+	}
+	c.budget = s.newBudget(c.facts.Time, c.match.Model)
+	model, err = s.targets.compiled(c.match)
+	return model, leave, err
 }
 
 // encode encodes the request for the model, and counts what came of it.

@@ -84,11 +84,15 @@ func tooMany(key string, most int64) *ratelimit.Rejection {
 // count has the limiter count the call in a bucket, in this process alone; reserve
 // asks for the same one.
 func (s *Server) count(c *call, bucket ratelimit.Bucket) error {
-	arrival, err := s.Limiter.Arrive([]ratelimit.Bucket{bucket})
+	buckets := c.bucket(bucket)
+	if len(buckets) == 0 {
+		return nil
+	}
+	arrival, err := s.Limiter.Arrive(buckets)
 	if err != nil {
 		return c.limited(err)
 	}
-	c.arrivals, c.buckets = append(c.arrivals, arrival), append(c.buckets, bucket)
+	c.arrivals, c.buckets = append(c.arrivals, arrival), append(c.buckets, buckets...)
 	return nil
 }
 

@@ -32,6 +32,8 @@ type call struct {
 	allow    string // of a 405
 	snapshot *snapshot.Snapshot
 
+	requestsOnly bool // of its limits, those on requests alone are the call's
+
 	key      *snapshot.Key
 	buckets  []ratelimit.Bucket   // of its key and its model, where these have limits
 	arrivals []*ratelimit.Arrival // in them
@@ -51,11 +53,12 @@ type call struct {
 	replies []*bedrock.Reply // of the tries that got one, oldest first
 
 	// answer
-	promised bool // the caller was told a status
-	seen     int  // bytes of text in the answer, to estimate by where no usage came
-	sent     int  // bytes of the stream's body that went to the caller
-	ended    bool // the upstream's answer came to its good end: facts.Usage is what it cost
-	left     bool // the stream broke before the end (isGone), or nobody seems to read it (stood)
+	marks    []exchange.KeyValue // headers of it beside the usual
+	promised bool                // the caller was told a status
+	seen     int                 // bytes of text in the answer, to estimate by where no usage came
+	sent     int                 // bytes of the stream's body that went to the caller
+	ended    bool                // the upstream's answer came to its good end: facts.Usage is what it cost
+	left     bool                // the stream broke before the end (isGone), or nobody seems to read it (stood)
 }
 
 // newCall reads what stands in the request headers.
@@ -106,7 +109,7 @@ func (c *call) headers(contentType string) []exchange.KeyValue {
 	if contentType != "" {
 		out = append(out, exchange.KeyValue{Key: "content-type", Value: contentType})
 	}
-	return append(out, c.limits...)
+	return append(append(out, c.limits...), c.marks...)
 }
 
 // reject answers with the fault, before anything was promised.

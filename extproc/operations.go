@@ -38,14 +38,25 @@ type dialect interface {
 	IDHeader() string
 }
 
-// conversation is a dialect in which a model is asked for an answer.
-type conversation interface {
+// question is a dialect in which a conversation is put before a model.
+type question interface {
 	dialect
 	Name() string // for records
 	Parse(h chat.Header, body []byte) (chat.Asked, error)
+}
+
+// conversation is one in which the model is asked for an answer.
+type conversation interface {
+	question
 	// InStream reports whether a fault of the upstream's, in place of a stream, is told as a
 	// stream that fails at once: where clients act on it only so.
 	InStream(f *fault.Error) bool
+}
+
+// counter is a dialect in which a prompt's tokens are counted.
+type counter interface {
+	question
+	Count(tokens int64) []byte
 }
 
 // catalogue is a dialect in which models are listed.
@@ -72,13 +83,14 @@ func (s *Server) operations() table {
 	anthropicList, anthropicGet := listModels(anthropic.Models{}), getModel(anthropic.Models{})
 	list.anthropic, get.anthropic = &anthropicList, &anthropicGet
 	return table{
-		"/v1/chat/completions": {http.MethodPost: s.converse(openai.Chat{})},
-		"/v1/responses":        {http.MethodPost: s.converse(openai.Responses{})},
-		"/v1/messages":         {http.MethodPost: s.converse(anthropic.Messages{})},
-		"/v1/models":           {http.MethodGet: list},
-		"/v1/models/":          {http.MethodGet: get},
-		"/livez":               {http.MethodGet: live, http.MethodHead: live},
-		"/readyz":              {http.MethodGet: ready, http.MethodHead: ready},
+		"/v1/chat/completions":      {http.MethodPost: s.converse(openai.Chat{})},
+		"/v1/responses":             {http.MethodPost: s.converse(openai.Responses{})},
+		"/v1/messages":              {http.MethodPost: s.converse(anthropic.Messages{})},
+		"/v1/messages/count_tokens": {http.MethodPost: s.countTokens(anthropic.Count{})},
+		"/v1/models":                {http.MethodGet: list},
+		"/v1/models/":               {http.MethodGet: get},
+		"/livez":                    {http.MethodGet: live, http.MethodHead: live},
+		"/readyz":                   {http.MethodGet: ready, http.MethodHead: ready},
 	}
 }
 

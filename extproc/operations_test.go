@@ -110,7 +110,7 @@ func TestFaultsAreInTheOperationsDialect(t *testing.T) {
 		{"forbidden model", "POST", "/telegrams", "hi", []string{"to", "here", "authorization", "Bearer sk-narrow"}, c, 403, fault.PermissionDenied},
 		{"limit", "POST", "/telegrams", "hi", []string{"to", "here"}, c, 429, fault.RateLimited},
 		{"upstream", "POST", "/telegrams", "hi", []string{"to", "amazon.nova-pro-v1:0"}, broken, 502, fault.Upstream},
-		{"wrong method", "GET", "/telegrams", "", nil, c, 405, "openai"},
+		{"wrong method", "GET", "/telegrams", "", nil, c, 405, fault.InvalidRequest},
 		{"unknown path", "POST", "/telexes", "hi", nil, c, 404, "openai"},
 		{"no key, unknown path", "POST", "/telexes", "hi", []string{"authorization", ""}, c, 401, "openai"},
 	} {

@@ -5,7 +5,6 @@ import (
 	"crypto/sha256"
 	"log/slog"
 	"net/http"
-	"slices"
 
 	"aisix/extproc/chat"
 	"aisix/extproc/fault"
@@ -29,7 +28,7 @@ func (s *Server) settle(c *call) {
 	f := &c.facts
 	f.Usage, f.Partial = c.cost()
 	if c.upstream != nil {
-		f.Notes = slices.Clip(c.upstream.Notes())
+		f.Notes = append(f.Notes, c.upstream.Notes()...)
 	}
 	for _, r := range c.replies {
 		f.Notes = append(f.Notes, r.Notes()...)

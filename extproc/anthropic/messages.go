@@ -26,6 +26,7 @@ type asked struct {
 	model  string
 	stream bool
 	prompt int64 // tokens, by estimate
+	says   bool  // there are messages
 	beta   []string
 
 	text []byte // until Request or Forget
@@ -37,7 +38,7 @@ type outline struct {
 	Model    *string `json:"model"`
 	Stream   bool    `json:"stream"`
 	System   texts   `json:"system"`
-	Messages texts   `json:"messages"`
+	Messages *texts  `json:"messages"`
 	Tools    texts   `json:"tools"`
 }
 
@@ -72,7 +73,11 @@ func parse(h chat.Header, text []byte) (*asked, error) {
 		return nil, fault.Body(strict.Errorf("/model", "must not be empty").Of(text))
 	}
 	a.model, a.stream = *o.Model, o.Stream
-	a.prompt = int64(o.System+o.Messages+o.Tools)/bytesPerToken + 1
+	read := o.System + o.Tools
+	if a.says = o.Messages != nil; a.says {
+		read += *o.Messages
+	}
+	a.prompt = int64(read)/bytesPerToken + 1
 	return a, nil
 }
 

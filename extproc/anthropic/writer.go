@@ -96,9 +96,6 @@ func (w *writer) translate(dst []byte, e chat.Event) []byte {
 	case chat.Start:
 		dst = w.begin(dst, e.ID)
 	case chat.TextDelta:
-		if e.Text == "" {
-			return dst
-		}
 		dst = w.endThought(w.begin(dst, ""))
 		if w.text == nil || w.text.index != e.Index {
 			dst = w.endText(dst)
@@ -217,7 +214,9 @@ func (w *writer) advance(dst []byte) []byte {
 func (w *writer) write(dst []byte, b *blockOut) []byte {
 	switch b.kind {
 	case textBlock:
-		dst = w.start(dst, b, `{"type":"text","text":""}`)
+		if b.waits.Len() > 0 {
+			dst = w.start(dst, b, `{"type":"text","text":""}`)
+		}
 		return w.delta(dst, b, `{"type":"text_delta","text":`)
 	case thinkingBlock:
 		if b.waits.Len() > 0 || b.signature.Len() > 0 {

@@ -14,7 +14,9 @@ const (
 	opConverseStream
 	opInvoke
 	opInvokeStream
+	opCountTokens
 	opMessages
+	opMessagesCount
 	opChat
 	opResponses
 	operations // how many there are
@@ -57,16 +59,25 @@ type address struct {
 // 0-9 - . _ ~.
 func (c *Model) addresses(base *url.URL) (out [operations]address) {
 	for op, suffix := range modelPaths {
-		out[op] = addressOf(base, "/model/"+c.ID+suffix, "/model/"+httpbinding.EscapePath(c.ID, true)+suffix)
+		out[op] = modelAddress(base, c.ID, suffix)
 	}
+	// CountTokens knows models by their own ids alone: it refuses those of inference profiles.
+	// (Boise-State-Development/agentcore-public-stack pull request 430)
+	out[opCountTokens] = modelAddress(base, baseID(c.ID, c.Publisher), "/count-tokens")
 	prefix := "/openai/v1" // bedrock-runtime's
 	if c.host == mantleHost {
 		prefix = or(c.family.MantlePath, "/v1")
 	}
-	for op, path := range map[operation]string{opMessages: "/anthropic/v1/messages", opChat: prefix + "/chat/completions", opResponses: prefix + "/responses"} {
+	for op, path := range map[operation]string{opMessages: messagesPath, opMessagesCount: messagesPath + "/count_tokens", opChat: prefix + "/chat/completions", opResponses: prefix + "/responses"} {
 		out[op] = addressOf(base, path, path)
 	}
 	return out
+}
+
+const messagesPath = "/anthropic/v1/messages"
+
+func modelAddress(base *url.URL, id, suffix string) address {
+	return addressOf(base, "/model/"+id+suffix, "/model/"+httpbinding.EscapePath(id, true)+suffix)
 }
 
 func addressOf(base *url.URL, decoded, escaped string) address {

@@ -24,6 +24,7 @@ type betaRow struct {
 	Flag   string   `json:"flag"`             // a pattern
 	Drop   bool     `json:"drop,omitempty"`   // Bedrock refuses it, or has no use for it
 	Except []string `json:"except,omitempty"` // the models that it is not dropped for, as patterns
+	Only   []string `json:"only,omitempty"`   // the models that it is for, as patterns: it is dropped for all others
 	Rename string   `json:"rename,omitempty"` // Bedrock's name for it
 	// Needs is the member of the body that the flag is for: without it the flag does not go. A
 	// flag that is dropped takes it along.
@@ -63,9 +64,13 @@ func betaOf(flag string) *betaRow {
 }
 
 // betas are the flags that go to the model of those that the caller sent, each once, and the
-// members of its body that go with what does not.
-func (m *Model) betas(flags []string, body jsonedit.Text) (kept, without, notes []string) {
+// members of its body that go with what does not, beside those that go anyway.
+func (m *Model) betas(flags []string, body jsonedit.Text, gone []string) (kept, without, notes []string) {
 	base := baseID(m.ID, m.Publisher)
+	without = gone
+	among := func(patterns []string) bool {
+		return slices.ContainsFunc(patterns, func(pattern string) bool { ok, _ := path.Match(pattern, base); return ok })
+	}
 	var dropped []string
 	add := func(list []string, s string) []string {
 		if slices.Contains(list, s) {
@@ -82,14 +87,14 @@ func (m *Model) betas(flags []string, body jsonedit.Text) (kept, without, notes 
 		for _, member := range row.Members {
 			without = add(without, member)
 		}
-		drop := row.Drop && !slices.ContainsFunc(row.Except, func(pattern string) bool { ok, _ := path.Match(pattern, base); return ok })
+		drop := row.Drop && !among(row.Except) || row.Only != nil && !among(row.Only)
 		switch {
 		case drop:
 			dropped = append(dropped, flag)
 			if row.Needs != "" {
 				without = add(without, row.Needs)
 			}
-		case row.Needs != "" && !hasMember(body, row.Needs):
+		case row.Needs != "" && (!hasMember(body, row.Needs) || slices.Contains(without, row.Needs)):
 		case row.Rename != "":
 			kept = add(kept, row.Rename)
 		default:

@@ -59,6 +59,8 @@ type family struct {
 	// SystemMessages tells that it takes messages of role system in mid-conversation, as
 	// Anthropic's callers send them.
 	SystemMessages bool `json:"system_messages,omitempty"`
+	// EffortBesideBudget tells that it takes output_config.effort, though it thinks by a budget.
+	EffortBesideBudget bool `json:"effort_beside_budget,omitempty"`
 	// CountTokens tells that CountTokens counts for it.
 	CountTokens bool `json:"count_tokens,omitempty"`
 	// StrictLimits are Bedrock's bounds on strict tools and natively structured output.

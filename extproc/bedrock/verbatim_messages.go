@@ -23,7 +23,12 @@ func (p *prepared) adopted(v *chat.Verbatim) []byte {
 			flags = append(flags, t.String(item))
 		}
 	}
-	kept, without, notes := p.model.betas(flags, t)
+	var set map[string]json.RawMessage
+	var without []string
+	if guessing(flags) {
+		set, without = p.guesses(t)
+	}
+	kept, without, notes := p.model.betas(flags, t, without)
 	for _, note := range notes {
 		p.note(note)
 	}
@@ -42,6 +47,11 @@ func (p *prepared) adopted(v *chat.Verbatim) []byte {
 	drop := map[string]bool{"model": true, "stream": true, "anthropic_version": true, "anthropic_beta": true}
 	if n := p.model.options.MaxTokens; n != nil && !hasMember(t, "max_tokens") {
 		top["max_tokens"], drop["max_tokens"] = marshal(*n), true
+	}
+	for name, raw := range set {
+		if drop[name] = true; raw != nil {
+			top[name] = raw
+		}
 	}
 	for name, raw := range p.writtenMembers(t) {
 		top[name], drop[name] = raw, true

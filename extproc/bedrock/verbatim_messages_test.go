@@ -81,10 +81,32 @@ func TestSystemTurnsOfAdopted(t *testing.T) {
 	}
 }
 
+// What Claude Code guessed by an alias is put right; another caller is taken at its word.
+func TestGuesses(t *testing.T) {
+	const body = `{"max_tokens":32000,"messages":[{"role":"user","content":"a"}],"thinking":{"type":"adaptive"},"output_config":{"effort":"high"},"context_management":{"edits":[]}}`
+	flags := []string{"claude-code-20250219", "effort-2025-11-24", "context-management-2025-06-27"}
+	for id, want := range map[string]string{
+		sonnet45: `{"anthropic_beta":["context-management-2025-06-27"],"anthropic_version":"bedrock-2023-05-31","thinking":{"budget_tokens":16384,"type":"enabled"},"max_tokens":32000,"messages":[{"role":"user","content":"a"}],"output_config":{},"context_management":{"edits":[]}}`,
+		"anthropic.claude-3-5-sonnet-20241022-v2:0": `{"anthropic_version":"bedrock-2023-05-31","max_tokens":8192,"messages":[{"role":"user","content":"a"}],"output_config":{}}`,
+		opus48: `{"anthropic_beta":["effort-2025-11-24","context-management-2025-06-27"],"anthropic_version":"bedrock-2023-05-31",` + body[1:],
+	} {
+		if got, _ := adopt(t, id, body, flags, resource.Bedrock{}); got != want {
+			t.Errorf("%s:\n got %s\nwant %s", id, got, want)
+		}
+	}
+	if got, _ := adopt(t, sonnet45, body, flags[1:2], resource.Bedrock{}); got != `{"anthropic_beta":["effort-2025-11-24"],"anthropic_version":"bedrock-2023-05-31",`+body[1:] {
+		t.Errorf("another caller's became %s", got)
+	}
+	calls := strings.Replace(body, `{"role":"user","content":"a"}`, `{"role":"user","content":"a"},{"role":"assistant","content":[{"type":"tool_use","id":"t","name":"n","input":{}}]},{"role":"user","content":[{"type":"tool_result","tool_use_id":"t"}]}`, 1)
+	if got, _ := adopt(t, sonnet45, calls, flags, resource.Bedrock{}); strings.Contains(got, "thinking") || strings.Contains(got, "context") {
+		t.Errorf("behind calls without reasoning: %s", got)
+	}
+}
+
 // Each row is one that the code knows what to do with.
 func TestBetaRows(t *testing.T) {
 	for _, row := range betaRows {
-		if row.Drop && (row.Rename != "" || row.Needs != "") || !row.Drop && row.Except != nil || row.Rename != "" && betaOf(row.Rename) != nil && betaOf(row.Rename).Drop {
+		if row.Drop && (row.Rename != "" || row.Needs != "" || row.Only != nil) || !row.Drop && row.Except != nil || row.Rename != "" && betaOf(row.Rename) != nil && betaOf(row.Rename).Drop {
 			t.Errorf("%s says two things", row.Flag)
 		}
 		for _, member := range append(slices.Clone(row.Members), row.Needs) {

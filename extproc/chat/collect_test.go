@@ -52,7 +52,7 @@ func TestCollectKeepsTextInOrder(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	want := []Block{Text{Text: "a"}, Text{Text: "b"}, Text{Text: "cde"}, ToolUse{ID: "t", Name: "f", Input: []byte("{}")}}
+	want := []Block{Text{Text: "a"}, Text{Text: "b"}, Text{Text: "cd"}, ToolUse{ID: "t", Name: "f", Input: []byte("{}")}, Text{Text: "e"}}
 	if diff := cmp.Diff(want, got.Blocks); diff != "" {
 		t.Error(diff)
 	}

@@ -72,6 +72,12 @@ func Of(kind, id string, l *resource.RateLimit) Bucket {
 	return b
 }
 
+// Only is the bucket with its limits on one unit.
+func (b Bucket) Only(u Unit) Bucket {
+	b.Limits = slices.DeleteFunc(slices.Clone(b.Limits), func(l Limit) bool { return l.Unit != u })
+	return b
+}
+
 // adds is what a call adds to what the limit counts.
 func (l Limit) adds(a Amount) int64 {
 	if l.Unit == Tokens {

@@ -134,6 +134,7 @@ func (f *Facts) record() *usagev1.Record {
 	}
 	var counts counts
 	r.CachedTokens, r.CacheWriteTokens, r.ReasoningTokens = counts.add(f.Usage.CacheRead), counts.add(f.Usage.CacheWrite), counts.add(f.Usage.Reasoning)
+	r.CacheWrite_1HTokens, r.ServerToolRequests = counts.add(f.Usage.CacheWrite1h), counts.add(f.Usage.ServerTools)
 	if f.Usage.Known() {
 		prompt, completion := f.Usage.Prompt(), f.Usage.Completion()
 		r.PromptTokens, r.CompletionTokens = counts.add(&prompt), counts.add(&completion)
@@ -153,7 +154,7 @@ func (c *counts) add(n *int) *int64 {
 		return nil
 	}
 	if *c == nil {
-		*c = make([]int64, 0, 5) // never more: what was given out must stay where it is
+		*c = make([]int64, 0, 7) // never more: what was given out must stay where it is
 	}
 	*c = append(*c, int64(*n))
 	return &(*c)[len(*c)-1]

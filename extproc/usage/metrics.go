@@ -12,18 +12,19 @@ import (
 
 // Metrics are extproc's, in a registry of their own.
 type Metrics struct {
-	registry   *prometheus.Registry
-	requests   *prometheus.CounterVec
-	duration   *prometheus.HistogramVec
-	firstToken *prometheus.HistogramVec
-	tokens     *prometheus.CounterVec
-	rejections *prometheus.CounterVec
-	redis      *prometheus.CounterVec
-	away       prometheus.Gauge
-	repaired   prometheus.Counter
-	panics     prometheus.Counter
-	pending    prometheus.Gauge
-	lost       prometheus.Counter
+	registry    *prometheus.Registry
+	requests    *prometheus.CounterVec
+	duration    *prometheus.HistogramVec
+	firstToken  *prometheus.HistogramVec
+	tokens      *prometheus.CounterVec
+	serverTools *prometheus.CounterVec
+	rejections  *prometheus.CounterVec
+	redis       *prometheus.CounterVec
+	away        prometheus.Gauge
+	repaired    prometheus.Counter
+	panics      prometheus.Counter
+	pending     prometheus.Gauge
+	lost        prometheus.Counter
 }
 
 var seconds = []float64{.05, .1, .25, .5, 1, 2.5, 5, 10, 30, 60, 120, 300, 600}
@@ -31,23 +32,24 @@ var seconds = []float64{.05, .1, .25, .5, 1, 2.5, 5, 10, 30, 60, 120, 300, 600}
 // NewMetrics makes the metrics; Go's and the process's own are among them.
 func NewMetrics() *Metrics {
 	m := &Metrics{
-		registry:   prometheus.NewRegistry(),
-		requests:   prometheus.NewCounterVec(prometheus.CounterOpts{Name: "aisix_requests_total", Help: "Requests by how they ended. A wildcard alias is one model."}, []string{"provider", "model", "status", "outcome"}),
-		duration:   prometheus.NewHistogramVec(prometheus.HistogramOpts{Name: "aisix_request_duration_seconds", Help: "From the request headers to the last byte of the answer.", Buckets: seconds}, []string{"provider", "model", "stream"}),
-		firstToken: prometheus.NewHistogramVec(prometheus.HistogramOpts{Name: "aisix_time_to_first_token_seconds", Help: "From the request headers to the first byte of the answer.", Buckets: seconds}, []string{"provider", "model", "stream"}),
-		tokens:     prometheus.NewCounterVec(prometheus.CounterOpts{Name: "aisix_tokens_total", Help: "Tokens by kind: prompt, completion; cached and cache_write are of prompt, reasoning of completion."}, []string{"provider", "model", "kind"}),
-		rejections: prometheus.NewCounterVec(prometheus.CounterOpts{Name: "aisix_rate_limit_rejections_total", Help: "Requests refused by a limit."}, []string{"scope", "limit"}),
-		redis:      prometheus.NewCounterVec(prometheus.CounterOpts{Name: "aisix_redis_failures_total", Help: "Calls to Redis that failed, by use: limits, usage."}, []string{"use"}),
-		away:       prometheus.NewGauge(prometheus.GaugeOpts{Name: "aisix_redis_away", Help: "1 while limits follow the failure policy because Redis is away."}),
-		repaired:   prometheus.NewCounter(prometheus.CounterOpts{Name: "aisix_limit_keys_repaired_total", Help: "Keys of limits in Redis that were not as the limiter writes them, and were repaired."}),
-		panics:     prometheus.NewCounter(prometheus.CounterOpts{Name: "aisix_panics_total", Help: "Calls that ended in a panic."}),
-		pending:    prometheus.NewGauge(prometheus.GaugeOpts{Name: "aisix_usage_records_pending", Help: "Usage records in memory, not yet in Redis or on the disk."}),
-		lost:       prometheus.NewCounter(prometheus.CounterOpts{Name: "aisix_usage_records_lost_total", Help: "Calls that are missing in the usage totals: their records found no room, or cannot be read or stored."}),
+		registry:    prometheus.NewRegistry(),
+		requests:    prometheus.NewCounterVec(prometheus.CounterOpts{Name: "aisix_requests_total", Help: "Requests by how they ended. A wildcard alias is one model."}, []string{"provider", "model", "status", "outcome"}),
+		duration:    prometheus.NewHistogramVec(prometheus.HistogramOpts{Name: "aisix_request_duration_seconds", Help: "From the request headers to the last byte of the answer.", Buckets: seconds}, []string{"provider", "model", "stream"}),
+		firstToken:  prometheus.NewHistogramVec(prometheus.HistogramOpts{Name: "aisix_time_to_first_token_seconds", Help: "From the request headers to the first byte of the answer.", Buckets: seconds}, []string{"provider", "model", "stream"}),
+		tokens:      prometheus.NewCounterVec(prometheus.CounterOpts{Name: "aisix_tokens_total", Help: "Tokens by kind: prompt, completion; cached and cache_write are of prompt, cache_write_1h of cache_write, reasoning of completion."}, []string{"provider", "model", "kind"}),
+		serverTools: prometheus.NewCounterVec(prometheus.CounterOpts{Name: "aisix_server_tool_requests_total", Help: "Uses of tools that the provider ran itself (web search and the like)."}, []string{"provider", "model"}),
+		rejections:  prometheus.NewCounterVec(prometheus.CounterOpts{Name: "aisix_rate_limit_rejections_total", Help: "Requests refused by a limit."}, []string{"scope", "limit"}),
+		redis:       prometheus.NewCounterVec(prometheus.CounterOpts{Name: "aisix_redis_failures_total", Help: "Calls to Redis that failed, by use: limits, usage."}, []string{"use"}),
+		away:        prometheus.NewGauge(prometheus.GaugeOpts{Name: "aisix_redis_away", Help: "1 while limits follow the failure policy because Redis is away."}),
+		repaired:    prometheus.NewCounter(prometheus.CounterOpts{Name: "aisix_limit_keys_repaired_total", Help: "Keys of limits in Redis that were not as the limiter writes them, and were repaired."}),
+		panics:      prometheus.NewCounter(prometheus.CounterOpts{Name: "aisix_panics_total", Help: "Calls that ended in a panic."}),
+		pending:     prometheus.NewGauge(prometheus.GaugeOpts{Name: "aisix_usage_records_pending", Help: "Usage records in memory, not yet in Redis or on the disk."}),
+		lost:        prometheus.NewCounter(prometheus.CounterOpts{Name: "aisix_usage_records_lost_total", Help: "Calls that are missing in the usage totals: their records found no room, or cannot be read or stored."}),
 	}
 	for _, use := range []string{"limits", "usage"} {
 		m.redis.WithLabelValues(use) // there from the start, at 0
 	}
-	m.registry.MustRegister(m.requests, m.duration, m.firstToken, m.tokens, m.rejections, m.redis, m.away, m.repaired, m.panics, m.pending, m.lost,
+	m.registry.MustRegister(m.requests, m.duration, m.firstToken, m.tokens, m.serverTools, m.rejections, m.redis, m.away, m.repaired, m.panics, m.pending, m.lost,
 		collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 	return m
 }
@@ -160,5 +162,9 @@ func (m *Metrics) Take(f *Facts) {
 	count("completion", &completion)
 	count("cached", f.Usage.CacheRead)
 	count("cache_write", f.Usage.CacheWrite)
+	count("cache_write_1h", f.Usage.CacheWrite1h)
 	count("reasoning", f.Usage.Reasoning)
+	if n := f.Usage.ServerTools; n != nil && *n > 0 {
+		m.serverTools.WithLabelValues(provider, model).Add(float64(*n))
+	}
 }

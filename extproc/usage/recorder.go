@@ -131,8 +131,17 @@ func accessLine(f *Facts) []slog.Attr {
 	if n := f.Usage.CacheRead; n != nil {
 		line.number("cached_tokens", int64(*n))
 	}
+	if n := f.Usage.CacheWrite; n != nil && *n > 0 {
+		line.number("cache_write_tokens", int64(*n))
+	}
+	if n := f.Usage.CacheWrite1h; n != nil && *n > 0 {
+		line.number("cache_write_1h_tokens", int64(*n))
+	}
 	if n := f.Usage.Reasoning; n != nil {
 		line.number("reasoning_tokens", int64(*n))
+	}
+	if n := f.Usage.ServerTools; n != nil && *n > 0 {
+		line.number("server_tool_requests", int64(*n))
 	}
 	if f.Partial {
 		line = append(line, slog.Bool("partial", true))

@@ -145,9 +145,13 @@ type Record struct {
 	TeamId string `protobuf:"bytes,27,opt,name=team_id,json=teamId,proto3" json:"team_id,omitempty"`
 	UserId string `protobuf:"bytes,28,opt,name=user_id,json=userId,proto3" json:"user_id,omitempty"`
 	// The upstream calls made, oldest first: as many as attempts.
-	Tries         []*Try `protobuf:"bytes,29,rep,name=tries,proto3" json:"tries,omitempty"`
-	unknownFields protoimpl.UnknownFields
-	sizeCache     protoimpl.SizeCache
+	Tries []*Try `protobuf:"bytes,29,rep,name=tries,proto3" json:"tries,omitempty"`
+	// Of cache_write_tokens, those kept for an hour.
+	CacheWrite_1HTokens *int64 `protobuf:"varint,30,opt,name=cache_write_1h_tokens,json=cacheWrite1hTokens,proto3,oneof" json:"cache_write_1h_tokens,omitempty"`
+	// Uses of tools that the provider ran itself (web search, …).
+	ServerToolRequests *int64 `protobuf:"varint,31,opt,name=server_tool_requests,json=serverToolRequests,proto3,oneof" json:"server_tool_requests,omitempty"`
+	unknownFields      protoimpl.UnknownFields
+	sizeCache          protoimpl.SizeCache
 }
 
 func (x *Record) Reset() {
@@ -376,6 +380,20 @@ func (x *Record) GetTries() []*Try {
 	return nil
 }
 
+func (x *Record) GetCacheWrite_1HTokens() int64 {
+	if x != nil && x.CacheWrite_1HTokens != nil {
+		return *x.CacheWrite_1HTokens
+	}
+	return 0
+}
+
+func (x *Record) GetServerToolRequests() int64 {
+	if x != nil && x.ServerToolRequests != nil {
+		return *x.ServerToolRequests
+	}
+	return 0
+}
+
 // Try is one request to an upstream.
 type Try struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -453,7 +471,8 @@ var File_aisix_v1_usage_proto protoreflect.FileDescriptor
 
 const file_aisix_v1_usage_proto_rawDesc = "" +
 	"\n" +
-	"\x14aisix/v1/usage.proto\x12\baisix.v1\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\xf7\b\n" +
+	"\x14aisix/v1/usage.proto\x12\baisix.v1\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\x99\n" +
+	"\n" +
 	"\x06Record\x12\x1d\n" +
 	"\n" +
 	"request_id\x18\x01 \x01(\tR\trequestId\x12.\n" +
@@ -486,12 +505,16 @@ const file_aisix_v1_usage_proto_rawDesc = "" +
 	"\adialect\x18\x1a \x01(\tR\adialect\x12\x17\n" +
 	"\ateam_id\x18\x1b \x01(\tR\x06teamId\x12\x17\n" +
 	"\auser_id\x18\x1c \x01(\tR\x06userId\x12#\n" +
-	"\x05tries\x18\x1d \x03(\v2\r.aisix.v1.TryR\x05triesB\x10\n" +
+	"\x05tries\x18\x1d \x03(\v2\r.aisix.v1.TryR\x05tries\x126\n" +
+	"\x15cache_write_1h_tokens\x18\x1e \x01(\x03H\x05R\x12cacheWrite1hTokens\x88\x01\x01\x125\n" +
+	"\x14server_tool_requests\x18\x1f \x01(\x03H\x06R\x12serverToolRequests\x88\x01\x01B\x10\n" +
 	"\x0e_prompt_tokensB\x14\n" +
 	"\x12_completion_tokensB\x10\n" +
 	"\x0e_cached_tokensB\x15\n" +
 	"\x13_cache_write_tokensB\x13\n" +
-	"\x11_reasoning_tokensJ\x04\b\x02\x10\x03R\x14upstream_request_ids\"\xaa\x01\n" +
+	"\x11_reasoning_tokensB\x18\n" +
+	"\x16_cache_write_1h_tokensB\x17\n" +
+	"\x15_server_tool_requestsJ\x04\b\x02\x10\x03R\x14upstream_request_ids\"\xaa\x01\n" +
 	"\x03Try\x12.\n" +
 	"\x13upstream_request_id\x18\x01 \x01(\tR\x11upstreamRequestId\x12\x16\n" +
 	"\x06status\x18\x02 \x01(\x05R\x06status\x123\n" +

@@ -1,0 +1,89 @@
+package envoy
+
+import (
+	"cmp"
+
+	accesslogv3 "github.com/envoyproxy/go-control-plane/envoy/config/accesslog/v3"
+	corev3 "github.com/envoyproxy/go-control-plane/envoy/config/core/v3"
+	routev3 "github.com/envoyproxy/go-control-plane/envoy/config/route/v3"
+	hcmv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/network/http_connection_manager/v3"
+	"google.golang.org/protobuf/types/known/structpb"
+	"google.golang.org/protobuf/types/known/wrapperspb"
+)
+
+// Anthropic's clients read Envoy's own answers in Anthropic's words, where they ask for its
+// API: under its path, and for models with its version.
+
+// asksAnthropic holds for their requests. One that was not understood as far as its path
+// (400, 431) is nobody's.
+func asksAnthropic() *accesslogv3.AccessLogFilter {
+	version := &routev3.HeaderMatcher{Name: "anthropic-version", HeaderMatchSpecifier: &routev3.HeaderMatcher_PresentMatch{PresentMatch: true}}
+	return either(
+		headerFilter(header(":path", matching("/v1/messages([/?].*)?"))),
+		both(headerFilter(header(":path", matching("/v1/models([/?].*)?"))), headerFilter(version)),
+	)
+}
+
+// anthropicKinds are the types of errors, and their statuses where Anthropic has others.
+var anthropicKinds = map[string]struct {
+	kind   string
+	status uint32
+}{
+	"gateway_overloaded":    {"overloaded_error", 529},
+	"gateway_unavailable":   {"overloaded_error", 529},
+	"transport_error":       {"api_error", 500},
+	"internal_error":        {"api_error", 500},
+	"timeout":               {"timeout_error", 504},
+	"invalid_request_error": {"invalid_request_error", 0},
+}
+
+// anthropicStatuses are the types of some statuses of bad requests.
+var anthropicStatuses = map[uint32]string{404: "not_found_error", 413: "request_too_large"}
+
+// anthropicReply is the mapper of one of Envoy's own answers for these callers.
+func anthropicReply(r reply) *hcmv3.ResponseMapper {
+	words := anthropicKinds[r.kind]
+	kind := words.kind
+	if c := r.filter.GetStatusCodeFilter().GetComparison(); c.GetOp() == accesslogv3.ComparisonFilter_EQ && r.kind == "invalid_request_error" {
+		kind = cmp.Or(anthropicStatuses[c.GetValue().GetDefaultValue()], kind)
+	}
+	m := &hcmv3.ResponseMapper{
+		Filter:             both(asksAnthropic(), r.filter),
+		BodyFormatOverride: anthropicError(kind, r.message),
+		HeadersToAdd:       append(idHeader("request-id", "%STREAM_ID%"), idHeader(RequestIDHeader, "%STREAM_ID%")...),
+	}
+	if status := cmp.Or(words.status, r.status); status != 0 {
+		m.StatusCode = wrapperspb.UInt32(status)
+	}
+	if r.retry {
+		m.HeadersToAdd = append(m.HeadersToAdd, overwrite("retry-after", "1"))
+	}
+	return m
+}
+
+// anthropicError is the error object. It is a JSON format, for the id may be of the caller's
+// choosing and hold anything that is visible.
+func anthropicError(kind, message string) *corev3.SubstitutionFormatString {
+	object, err := structpb.NewStruct(map[string]any{
+		"type":       "error",
+		"error":      map[string]any{"type": kind, "message": message},
+		"request_id": "%RESP(" + RequestIDHeader + ")%",
+	})
+	if err != nil {
+		panic(err)
+	}
+	return &corev3.SubstitutionFormatString{
+		Format:      &corev3.SubstitutionFormatString_JsonFormat{JsonFormat: object},
+		ContentType: "application/json",
+	}
+}
+
+func headerFilter(m *routev3.HeaderMatcher) *accesslogv3.AccessLogFilter {
+	return &accesslogv3.AccessLogFilter{FilterSpecifier: &accesslogv3.AccessLogFilter_HeaderFilter{HeaderFilter: &accesslogv3.HeaderFilter{Header: m}}}
+}
+
+func either(a, b *accesslogv3.AccessLogFilter) *accesslogv3.AccessLogFilter {
+	return &accesslogv3.AccessLogFilter{FilterSpecifier: &accesslogv3.AccessLogFilter_OrFilter{
+		OrFilter: &accesslogv3.OrFilter{Filters: []*accesslogv3.AccessLogFilter{a, b}},
+	}}
+}
