@@ -99,3 +99,9 @@ generate: ## Write what is generated anew (openapi.json, Envoy's files in deploy
 	base=HEAD && { ! git diff --quiet HEAD -- proto || base=$$(git rev-parse --verify --quiet "$$(git log -1 --format=%H -- proto)~" || echo HEAD); } && \
 	git archive "$$base" proto | tar -x -C "$$before" && cd proto && \
 	$(BUF) lint && $(BUF) breaking --against "$$before/proto" && $(BUF) generate
+
+# Coding agents, pinned: what agents send changes from release to release.
+.PHONY: agents
+agents: ## Install Claude Code and Codex CLI into .agents/, for the end-to-end tests that drive them
+	@mkdir -p .agents
+	npm install --prefix .agents --no-save --no-audit --no-fund --loglevel=error @openai/codex@0.169.0 @anthropic-ai/claude-code@2.1.197

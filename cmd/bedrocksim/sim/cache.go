@@ -2,6 +2,7 @@ package sim
 
 import (
 	"crypto/sha256"
+	"slices"
 	"sync"
 )
 
@@ -142,5 +143,9 @@ func (a *ask) look(w *wish) {
 	a.marks = len(w.marks)
 	for _, m := range w.marks {
 		a.markedLast = a.markedLast || m.section == "messages" && m.i >= len(w.turns)-2 && w.turns[m.i].role == "user"
+	}
+	// Nova takes a mark after text only: a turn of results has no place for one.
+	if n := len(w.turns); w.converse && n > 0 && !slices.ContainsFunc(w.turns[n-1].blocks, func(b wishBlock) bool { return b.kind == "text" }) {
+		a.markedLast = true
 	}
 }
