@@ -15,7 +15,7 @@ type Fields []KeyValue
 // case.
 func (f Fields) Get(name string) string {
 	for _, kv := range f {
-		if strings.EqualFold(kv.Key, name) {
+		if len(kv.Key) == len(name) && strings.EqualFold(kv.Key, name) {
 			return kv.Value
 		}
 	}
@@ -26,7 +26,7 @@ func (f Fields) Get(name string) string {
 func (f Fields) Values(name string) []string {
 	var vs []string
 	for _, kv := range f {
-		if strings.EqualFold(kv.Key, name) {
+		if len(kv.Key) == len(name) && strings.EqualFold(kv.Key, name) {
 			vs = append(vs, kv.Value)
 		}
 	}

@@ -315,14 +315,14 @@ func (a *answer) Append(b []byte) []byte {
 	if a.clear {
 		size += 2
 	}
-	b = protowire.AppendTag(b, number, protowire.BytesType)
-	b = protowire.AppendVarint(b, uint64(protowire.SizeTag(1)+protowire.SizeBytes(size)))
-	b = protowire.AppendTag(b, 1, protowire.BytesType)
-	b = protowire.AppendVarint(b, uint64(size))
+	b = appendTag(b, number, protowire.BytesType)
+	b = appendLength(b, uint64(protowire.SizeTag(1)+protowire.SizeBytes(size)))
+	b = appendTag(b, 1, protowire.BytesType)
+	b = appendLength(b, uint64(size))
 	b = append(b, common...)
 	if a.bodyKind != sameBody {
-		b = protowire.AppendTag(b, 3, protowire.BytesType)
-		b = protowire.AppendVarint(b, uint64(body))
+		b = appendTag(b, 3, protowire.BytesType)
+		b = appendLength(b, uint64(body))
 		b = a.appendBody(b)
 	}
 	if a.clear {
@@ -360,8 +360,8 @@ func (a *answer) appendBody(b []byte) []byte {
 	case a.bodyKind == wholeBody:
 		return appendBytes(b, 1, a.body)
 	}
-	b = protowire.AppendTag(b, 3, protowire.BytesType)
-	b = protowire.AppendVarint(b, uint64(a.pieceSize()))
+	b = appendTag(b, 3, protowire.BytesType)
+	b = appendLength(b, uint64(a.pieceSize()))
 	if len(a.body) > 0 {
 		b = appendBytes(b, 1, a.body)
 	}
@@ -375,10 +375,10 @@ func (a *answer) appendBody(b []byte) []byte {
 func (a *answer) mutation(b []byte) []byte {
 	for _, kv := range a.set {
 		header := protowire.SizeTag(1) + protowire.SizeBytes(len(kv.Key)) + protowire.SizeTag(3) + protowire.SizeBytes(len(kv.Value))
-		b = protowire.AppendTag(b, 1, protowire.BytesType)
-		b = protowire.AppendVarint(b, uint64(protowire.SizeTag(1)+protowire.SizeBytes(header)+2))
-		b = protowire.AppendTag(b, 1, protowire.BytesType)
-		b = protowire.AppendVarint(b, uint64(header))
+		b = appendTag(b, 1, protowire.BytesType)
+		b = appendLength(b, uint64(protowire.SizeTag(1)+protowire.SizeBytes(header)+2))
+		b = appendTag(b, 1, protowire.BytesType)
+		b = appendLength(b, uint64(header))
 		b = appendText(b, 1, kv.Key)
 		b = appendText(b, 3, kv.Value)
 		b = appendVarint(b, 3, overwrite)
@@ -391,7 +391,7 @@ func (a *answer) mutation(b []byte) []byte {
 
 // nested writes a field that is a message.
 func nested(b []byte, number protowire.Number, write func([]byte) []byte) []byte {
-	b = protowire.AppendTag(b, number, protowire.BytesType)
+	b = appendTag(b, number, protowire.BytesType)
 	at := len(b)
 	b = write(append(b, 0)) // most are short: then this byte is their length
 	size := len(b) - at - 1
@@ -399,20 +399,33 @@ func nested(b []byte, number protowire.Number, write func([]byte) []byte) []byte
 		b = append(b, make([]byte, more)...)
 		copy(b[at+1+more:], b[at+1:at+1+size])
 	}
-	protowire.AppendVarint(b[:at], uint64(size))
+	appendLength(b[:at], uint64(size))
 	return b
 }
 
+// appendTag writes the tag of a field. All of ours are below 16: a byte.
+func appendTag(b []byte, number protowire.Number, kind protowire.Type) []byte {
+	return append(b, byte(number)<<3|byte(kind))
+}
+
+// appendLength writes a number, which is mostly a small one.
+func appendLength(b []byte, n uint64) []byte {
+	if n < 1<<7 {
+		return append(b, byte(n))
+	}
+	return protowire.AppendVarint(b, n)
+}
+
 func appendVarint(b []byte, number protowire.Number, n uint64) []byte {
-	return protowire.AppendVarint(protowire.AppendTag(b, number, protowire.VarintType), n)
+	return appendLength(appendTag(b, number, protowire.VarintType), n)
 }
 
 func appendBytes(b []byte, number protowire.Number, value []byte) []byte {
-	return protowire.AppendBytes(protowire.AppendTag(b, number, protowire.BytesType), value)
+	return append(appendLength(appendTag(b, number, protowire.BytesType), uint64(len(value))), value...)
 }
 
 func appendText(b []byte, number protowire.Number, value string) []byte {
-	return protowire.AppendString(protowire.AppendTag(b, number, protowire.BytesType), value)
+	return append(appendLength(appendTag(b, number, protowire.BytesType), uint64(len(value))), value...)
 }
 
 // statusOf is a response's status, 0 where it is none.

@@ -92,11 +92,13 @@ func (a *asked) completion(h chat.Heading, r *chat.Response) completion {
 	message := reply{Role: "assistant"}
 	var text, reasoning texts
 	var at place
-	for _, b := range r.Blocks {
+	for i, b := range r.Blocks {
 		switch b := b.(type) {
 		case chat.Text:
 			text.add(b.Text)
-			at.text(b.Text)
+			if i+1 < len(r.Blocks) { // else nobody asks where it ends
+				at.text(b.Text)
+			}
 		case chat.Thinking:
 			reasoning.add(b.Text)
 			message.ThinkingBlocks = append(message.ThinkingBlocks, thinking(b, at))

@@ -10,6 +10,7 @@
 package plainjson
 
 import (
+	"encoding/binary"
 	"math"
 	"strings"
 	"unicode/utf8"
@@ -197,6 +198,10 @@ func (r *Reader) quoted() (raw []byte, escapes int) {
 	}
 	from, ascii := r.at, true
 	for r.at < len(r.b) {
+		r.at += plain(r.b[r.at:])
+		if r.at == len(r.b) {
+			break
+		}
 		switch c := r.b[r.at]; {
 		case c == '"':
 			raw = r.b[from:r.at]
@@ -222,6 +227,22 @@ func (r *Reader) quoted() (raw []byte, escapes int) {
 	}
 	r.bad = true
 	return nil, 0
+}
+
+// plain is how many bytes at the start of b are ASCII that stands for itself in a string,
+// rounded down to eights, as which they are seen.
+func plain(b []byte) int {
+	const ones, tops = 0x0101010101010101, 0x8080808080808080
+	i := 0
+	for ; i+8 <= len(b); i += 8 {
+		w := binary.LittleEndian.Uint64(b[i:])
+		quote, slash := w^(ones*'"'), w^(ones*'\\')
+		control := w - ones*' ' // borrows where a byte is under a space
+		if (w|control|(quote-ones)|(slash-ones))&tops != 0 {
+			break
+		}
+	}
+	return i
 }
 
 // unescape is the character that b begins with an escape of, and the escape's length, 0

@@ -16,6 +16,7 @@ package usage
 import (
 	"context"
 	"log/slog"
+	"time"
 )
 
 // Sink is told of finished calls. The facts are clean by then, and no longer than
@@ -51,10 +52,10 @@ type errorLog struct{ *slog.Logger }
 
 func (l errorLog) Take(f *Facts) {
 	if f.Err != nil {
-		l.LogAttrs(context.Background(), errorLevel(f), "call failed", errorLine(f)...)
+		tell(l.Logger, errorLevel(f), "call failed", errorLine(f))
 	}
 	for _, note := range f.Notes {
-		l.LogAttrs(context.Background(), slog.LevelWarn, "upstream", noteLine(f, note)...)
+		tell(l.Logger, slog.LevelWarn, "upstream", noteLine(f, note))
 	}
 }
 
@@ -62,7 +63,16 @@ func (l errorLog) Take(f *Facts) {
 type accessLog struct{ *slog.Logger }
 
 func (l accessLog) Take(f *Facts) {
-	l.LogAttrs(context.Background(), slog.LevelInfo, "request", accessLine(f)...)
+	tell(l.Logger, slog.LevelInfo, "request", accessLine(f))
+}
+
+// tell is LogAttrs of a logger, which would also find out where it was called from.
+func tell(l *slog.Logger, level slog.Level, message string, attrs []slog.Attr) {
+	if ctx, h := context.Background(), l.Handler(); h.Enabled(ctx, level) {
+		r := slog.NewRecord(time.Now(), level, message, 0)
+		r.AddAttrs(attrs...)
+		_ = h.Handle(ctx, r) // a log that can't be written is nobody's to hear of
+	}
 }
 
 func errorLevel(f *Facts) slog.Level {
