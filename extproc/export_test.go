@@ -5,6 +5,8 @@ import (
 	"net/http"
 	"slices"
 	"time"
+
+	"aisix/extproc/admission"
 )
 
 // Table is what callers may ask, methods by path.
@@ -21,9 +23,7 @@ func (s *Server) Converse(path string, d conversation) {
 	s.table[path] = map[string]operation{http.MethodPost: s.converse(d)}
 }
 
-// Late has the server see at once that everything is late, or in time, so often in a row.
-func (s *Server) Late(d time.Duration, times int) {
-	for range times {
-		s.room.pressure.Observe(d, s.Now())
-	}
+// Late has the server see how late something is, and that many wait.
+func (s *Server) Late(d time.Duration, now time.Time) {
+	s.room.pressure.Observe(d, admission.Crowd, now)
 }

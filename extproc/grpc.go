@@ -18,7 +18,7 @@ const streamWindow = 64 << 10
 // GRPC registers the server on a gRPC server of its own, with limits above the
 // body's: Envoy sends a buffered body in one message.
 func (s *Server) GRPC(tls *tls.Config) *rpc.Server {
-	g := rpc.NewServer(rpc.Options{TLS: tls, MaxMessage: int(s.Config.MaxBodyBytes) + 1<<20, StreamWindow: streamWindow, Delayed: func(d time.Duration) { s.room.pressure.Observe(d, s.Now()) }})
+	g := rpc.NewServer(rpc.Options{TLS: tls, MaxMessage: int(s.Config.MaxBodyBytes) + 1<<20, StreamWindow: streamWindow, Delayed: func(d time.Duration, begun int) { s.room.pressure.Observe(d, begun, s.Now()) }})
 	extprocv3.RegisterExternalProcessorServer(g, s)
 	healthv1.RegisterHealthServer(g, health{server: s})
 	return g

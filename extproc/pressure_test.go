@@ -2,20 +2,29 @@ package extproc_test
 
 import (
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
 	"aisix/extproc"
+	"aisix/extproc/admission"
 )
 
 // Past capacity the share that is too much is refused, before any of its body is read, in the
 // contract's words; the rest is answered, and so is everybody once it is over. Probes and the list
 // of models are not calls.
 func TestPastCapacity(t *testing.T) {
+	var clock atomic.Int64
+	clock.Store(1_800_000_000e9)
 	c := server(t, "", func(p *extproc.Parts) {
 		p.Config.MaxDelay = 20 * time.Millisecond
-		p.Now = func() time.Time { return time.Unix(1_800_000_000, 0) } // no silence, however slow this test is
+		p.Now = func() time.Time { return time.Unix(0, clock.Load()) } // no silence, however slow this test is
 	})
+	late := func(d time.Duration, steps int) {
+		for range steps {
+			c.Late(d, time.Unix(0, clock.Add(int64(admission.Step))))
+		}
+	}
 	const body = `{"model":"amazon.nova-pro-v1:0","messages":[{"role":"user","content":"Hi"}]}`
 	ask := func(n int) (answered, refused int) {
 		t.Helper()
@@ -35,7 +44,7 @@ func TestPastCapacity(t *testing.T) {
 	if answered, refused := ask(20); answered != 20 {
 		t.Errorf("%d refused where nothing is late", refused)
 	}
-	c.Late(time.Second, 50)
+	late(time.Second, 50)
 	if answered, refused := ask(100); refused < 94 || refused > 95 {
 		t.Errorf("%d answered and %d refused of 100, want 95 refused", answered, refused)
 	}
@@ -46,7 +55,7 @@ func TestPastCapacity(t *testing.T) {
 			}
 		}
 	}
-	c.Late(0, 30)
+	late(0, 30)
 	if answered, refused := ask(20); answered != 20 {
 		t.Errorf("%d refused once it is over", refused)
 	}

@@ -11,7 +11,7 @@ type moments struct {
 	now time.Time
 }
 
-const tick = 25 * time.Millisecond
+const tick = Step
 
 func newMoments(target time.Duration) *moments {
 	return &moments{NewPressure(target), time.Unix(1e9, 0)}
@@ -20,7 +20,7 @@ func newMoments(target time.Duration) *moments {
 func (m *moments) see(times int, delay time.Duration) {
 	for range times {
 		m.now = m.now.Add(tick)
-		m.Observe(delay, m.now)
+		m.Observe(delay, Crowd, m.now)
 	}
 }
 
@@ -103,6 +103,33 @@ func TestNoPressure(t *testing.T) {
 	}
 	if new(Pressure).Refuse(m.now) {
 		t.Error("the zero Pressure refuses")
+	}
+}
+
+// What is late while little comes waits for somebody else's work: it is no queue.
+func TestNoPressureWithoutACrowd(t *testing.T) {
+	m := newMoments(20 * time.Millisecond)
+	for range 100 {
+		m.now = m.now.Add(tick)
+		m.Observe(time.Second, Crowd-1, m.now)
+	}
+	if n := m.refused(1000); n != 0 {
+		t.Errorf("%d refused where nobody waits", n)
+	}
+}
+
+// However many connections tell, the share changes by time: as much as one tells.
+func TestPressureByTime(t *testing.T) {
+	one, many := newMoments(20*time.Millisecond), newMoments(20*time.Millisecond)
+	for range 20 {
+		one.see(1, 60*time.Millisecond)
+		for range 25 {
+			many.now = many.now.Add(tick / 25)
+			many.Observe(60*time.Millisecond, Crowd, many.now)
+		}
+	}
+	if a, b := one.Share(one.now), many.Share(many.now); a == 0 || b < a-0.15 || b > a+0.15 {
+		t.Errorf("one connection makes a share of %v, 25 make %v", a, b)
 	}
 }
 

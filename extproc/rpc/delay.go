@@ -10,7 +10,7 @@ import (
 // begun, nor before so much time has passed. A quiet one is never asked.
 const (
 	probeStreams = 16
-	probeEvery   = 50 * time.Millisecond
+	probeEvery   = 25 * time.Millisecond
 )
 
 // asksDelay is what a ping that measures holds: eight bytes.
@@ -20,30 +20,33 @@ const asksDelay = "aisix ms"
 // other has sent: the time from a ping to its answer, which waits its turn on both sides
 // like every message. It is the reading goroutine's.
 type delayProbe struct {
-	begun int       // streams, since the last ping
-	asked time.Time // the last ping
-	open  bool      // its answer has not come
-	told  time.Time // when the delay of the open one was last told
+	begun  int       // streams, since the last ping or since its delay was told
+	behind int       // streams that have begun since the last ping
+	asked  time.Time // the last ping
+	open   bool      // its answer has not come
+	told   time.Time // when the delay of the open one was last told
 }
 
 // streamBegun asks, where it is time to.
 func (c *conn) streamBegun() {
 	tell, p := c.server.options.Delayed, &c.delay
-	if p.begun++; tell == nil || p.begun < probeStreams {
+	p.begun++
+	p.behind++
+	if tell == nil || p.begun < probeStreams {
 		return
 	}
 	now := time.Now()
 	if p.open { // the answer is so late at least
 		if now.Sub(p.told) >= probeEvery {
 			p.begun, p.told = 0, now
-			tell(now.Sub(p.asked))
+			tell(now.Sub(p.asked), p.behind)
 		}
 		return
 	}
 	if now.Sub(p.asked) < probeEvery {
 		return
 	}
-	p.begun, p.open, p.asked, p.told = 0, true, now, now
+	p.begun, p.behind, p.open, p.asked, p.told = 0, 0, true, now, now
 	c.mu.Lock()
 	c.out = appendFrame(c.out, http2.FramePing, 0, 0, []byte(asksDelay))
 	c.flush()
@@ -54,6 +57,6 @@ func (c *conn) streamBegun() {
 func (c *conn) pingAnswered() {
 	if p := &c.delay; p.open {
 		p.open = false
-		c.server.options.Delayed(time.Since(p.asked))
+		c.server.options.Delayed(time.Since(p.asked), p.behind)
 	}
 }

@@ -12,7 +12,7 @@ import (
 // A connection on which streams begin is asked how late it is; one that is quiet is left alone.
 func TestBusyConnectionsAreAskedTheirDelay(t *testing.T) {
 	delays := make(chan time.Duration, 100)
-	_, address := start(t, rpc.Options{Delayed: func(d time.Duration) { delays <- d }}, echo{}, healthy{})
+	_, address := start(t, rpc.Options{Delayed: func(d time.Duration, _ int) { delays <- d }}, echo{}, healthy{})
 	connection := dial(t, address)
 	client := extprocv3.NewExternalProcessorClient(connection)
 	streams := func(n int) {

@@ -24,8 +24,9 @@ type Options struct {
 	// Handshake bounds the time until a peer has said who it is; 0 is 20 s.
 	Handshake time.Duration
 	// Delayed, where set, is told how late a busy connection is: how long what one side
-	// sends waits until the other has got to it, there and back. It must not block.
-	Delayed func(time.Duration)
+	// sends waits until the other has got to it, there and back, and how many streams have
+	// begun meanwhile, which is how many wait for it. It must not block.
+	Delayed func(delay time.Duration, begun int)
 }
 
 const (

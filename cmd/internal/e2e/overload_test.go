@@ -103,7 +103,7 @@ func TestPastCapacity(t *testing.T) {
 	var s statuses
 	enough := make(chan struct{})
 	var once sync.Once
-	for range 64 {
+	for range 160 { // more than a crowd (package admission) for each of Envoy's threads
 		all.Go(func() {
 			for {
 				select {
