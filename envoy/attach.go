@@ -32,7 +32,7 @@ func Attachment(o Options, domain string) (map[string][]byte, error) {
 			LocalReplyConfig:              repliesOf(attached),
 		},
 		"http_filters.yaml": &hcmv3.HttpConnectionManager{
-			HttpFilters: []*hcmv3.HttpFilter{disabled(filter(processorName, withSource(processor(o)))), forwardProxy(o)},
+			HttpFilters: []*hcmv3.HttpFilter{disabled(filter(processorName, withAttributes(processor(o)))), forwardProxy(o)},
 		},
 		"virtual_hosts.yaml": &routev3.RouteConfiguration{VirtualHosts: []*routev3.VirtualHost{
 			virtualHost(attached, []string{domain}, withHost(gateway(o))...),
@@ -56,10 +56,12 @@ func Attachment(o Options, domain string) (map[string][]byte, error) {
 // Of another's connection manager and filter chain nothing is known. So the fragments
 // have what the Envoy of our own can do without, and pays for at each request.
 
-// withSource has p say who calls. Our own connection manager does so in
-// x-envoy-external-address, which a caller of theirs may set himself.
-func withSource(p *filterv3.ExternalProcessor) *filterv3.ExternalProcessor {
+// withAttributes has p say who calls, and which answers are Envoy's own. Our own
+// connection manager does so in x-envoy-external-address, which a caller of theirs may
+// set himself, and in DetailsHeader, which nothing of ours takes off there.
+func withAttributes(p *filterv3.ExternalProcessor) *filterv3.ExternalProcessor {
 	p.RequestAttributes = []string{"source.address"}
+	p.ResponseAttributes = []string{"response.code_details"}
 	return p
 }
 
@@ -96,7 +98,7 @@ func withCleaning(clusters []*clusterv3.Cluster) []*clusterv3.Cluster {
 // repliesOf are Envoy's own answers for the virtual host of that name, and for no
 // other.
 func repliesOf(name string) *hcmv3.LocalReplyConfig {
-	c := localReplies()
+	c := localReplies(requestID())
 	within := cel(fmt.Sprintf("xds.virtual_host_name == %q", name))
 	for _, m := range c.Mappers {
 		m.Filter = both(within, m.Filter)

@@ -83,7 +83,7 @@ func TestOnlyWhereExtProcSays(t *testing.T) {
 		before := len(p.responses())
 		a := post(t, address, `{}`, "Host", callers.host(), "x-host", host)
 		wantError(t, a, 502, "transport_error")
-		if back := p.responses()[before:]; len(back) != 1 || !strings.Contains(back[0]["attr:response.code_details"], details) {
+		if back := p.responses()[before:]; len(back) != 1 || !strings.Contains(back[0][envoy.DetailsHeader], details) {
 			t.Errorf("%s: not stopped for what it is: %v", host, back)
 		}
 	}

@@ -91,7 +91,7 @@ func TestNoEgressWithoutExtProc(t *testing.T) {
 func TestForwarded(t *testing.T) {
 	t.Parallel()
 	u := newUpstream(t, httptest.NewServer, func(w http.ResponseWriter, r *http.Request) {
-		for k, v := range map[string]string{"server": "AmazonS3", "via": "1.1 x", "x-amzn-requestid": "aws-1", "x-amz-id-2": "z", "x-envoy-upstream-service-time": "3", "content-type": "application/json"} {
+		for k, v := range map[string]string{"server": "AmazonS3", "via": "1.1 x", "x-amzn-requestid": "aws-1", "x-amz-id-2": "z", "x-envoy-upstream-service-time": "3", envoy.DetailsHeader: "forged", "content-type": "application/json"} {
 			w.Header().Set(k, v)
 		}
 		io.WriteString(w, `{"ok":true}`)
@@ -128,8 +128,8 @@ func TestForwarded(t *testing.T) {
 	if back["x-amzn-requestid"] != "aws-1" {
 		t.Errorf("extproc was not shown AWS's request id: %v", back)
 	}
-	if back["attr:response.code_details"] != "via_upstream" {
-		t.Errorf("code details %q", back["attr:response.code_details"])
+	if d, there := back[envoy.DetailsHeader]; there {
+		t.Errorf("extproc takes the upstream's word %q for Envoy's", d)
 	}
 
 	r := u.requests()[0]
@@ -334,7 +334,7 @@ func TestUpstreamFails(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			before := len(p.responses())
 			wantError(t, post(t, address, `{}`, "x-test", name), 502, "transport_error")
-			if back := p.responses()[before:]; len(back) != 1 || back[0]["attr:response.code_details"] == "via_upstream" {
+			if back := p.responses()[before:]; len(back) != 1 || back[0][envoy.DetailsHeader] == "" {
 				t.Errorf("extproc can't tell Envoy's own answer: %v", back)
 			}
 		})

@@ -31,6 +31,7 @@ const (
 	EgressTLS        = "tls"
 	EgressPlaintext  = "plaintext"
 	RequestIDHeader  = "x-aisix-request-id"
+	DetailsHeader    = "x-aisix-details" // of Envoy's own answers, for extproc alone
 	ClusterTLS       = "bedrock_tls"
 	ClusterPlaintext = "bedrock_plaintext"
 	ClusterExtProc   = "extproc"

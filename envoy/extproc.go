@@ -36,8 +36,7 @@ func processor(o Options) *filterv3.ExternalProcessor {
 		},
 		// Without it Envoy drops the content-length that extproc sets and sends chunked,
 		// which AWS need not take.
-		AllowContentLengthHeader: o.since(38),                       // before, a buffered body may have its length
-		ResponseAttributes:       []string{"response.code_details"}, // tells Envoy's own answer from the upstream's
+		AllowContentLengthHeader: o.since(38), // before, a buffered body may have its length
 		// extproc removes Envoy's headers from answers, which takes leave; :authority and
 		// :method it has no business with. A mutation that Envoy will not make is an
 		// error, not ignored: a request half changed must not go on.

@@ -367,7 +367,7 @@ var client = &http.Client{Timeout: 30 * time.Second, Transport: &http.Transport{
 func wantError(t *testing.T, a answer, code int, kind string) {
 	t.Helper()
 	wantShape(t, a, code, kind)
-	for _, h := range []string{"server", "x-envoy-upstream-service-time", envoy.EgressHeader} {
+	for _, h := range []string{"server", "x-envoy-upstream-service-time", envoy.EgressHeader, envoy.DetailsHeader} {
 		if v := a.header.Values(h); len(v) > 0 {
 			t.Errorf("header %s: %q goes out", h, v)
 		}

@@ -168,7 +168,7 @@ func connectionManager(o Options) *hcmv3.HttpConnectionManager {
 		DrainTimeout:          dur(o.DrainTimeout),
 
 		// No upgrade_configs: upgrades and CONNECT are refused.
-		LocalReplyConfig: localReplies(),
+		LocalReplyConfig: localReplies(append(requestID(), details())),
 		AccessLog:        []*accesslogv3.AccessLog{accessLog(o)},
 		RouteSpecifier:   &hcmv3.HttpConnectionManager_RouteConfig{RouteConfig: routes(o)},
 		HttpFilters: append(remember(o), []*hcmv3.HttpFilter{
@@ -228,10 +228,10 @@ func waysOut() []*mutationv3.HeaderMutation {
 	return []*mutationv3.HeaderMutation{remove(EgressHeader), remove(HostHeader)}
 }
 
-// fromUpstream removes what tells callers who answered. extproc drops
+// fromUpstream removes what tells callers who answered, and why. extproc drops
 // everything that it does not know; this is the second lock.
 func fromUpstream() []*mutationv3.HeaderMutation {
-	return append(removePrefixes("x-envoy-", "x-amz"), remove("server"), remove("via"))
+	return append(removePrefixes("x-envoy-", "x-amz"), remove("server"), remove("via"), remove(DetailsHeader))
 }
 
 func remove(name string) *mutationv3.HeaderMutation {

@@ -2,6 +2,7 @@ package envoy
 
 import (
 	"encoding/json"
+	"slices"
 
 	accesslogv3 "github.com/envoyproxy/go-control-plane/envoy/config/accesslog/v3"
 	corev3 "github.com/envoyproxy/go-control-plane/envoy/config/core/v3"
@@ -54,7 +55,8 @@ const overloaded = `response.code_details == "overload" || response.code_details
 // configuration: all of them carry our request id, and nothing of Envoy's does.
 const ours = `"` + RequestIDHeader + `" in response.headers`
 
-func localReplies() *hcmv3.LocalReplyConfig {
+// localReplies have these headers, all of them but extproc's.
+func localReplies(headers []*corev3.HeaderValueOption) *hcmv3.LocalReplyConfig {
 	c := &hcmv3.LocalReplyConfig{Mappers: []*hcmv3.ResponseMapper{{
 		Filter:             cel(ours),
 		BodyFormatOverride: text("%LOCAL_REPLY_BODY%", ""),
@@ -64,7 +66,7 @@ func localReplies() *hcmv3.LocalReplyConfig {
 		m := &hcmv3.ResponseMapper{
 			Filter:             r.filter,
 			BodyFormatOverride: text(errorJSON(r.kind, r.message), "application/json"),
-			HeadersToAdd:       requestID(),
+			HeadersToAdd:       slices.Clone(headers),
 		}
 		if r.status != 0 {
 			m.StatusCode = wrapperspb.UInt32(r.status)
@@ -93,6 +95,12 @@ func idHeader(name, made string) []*corev3.HeaderValueOption {
 		overwrite(name, made),
 		overwrite(name, `%CEL(`+valid(RequestIDHeader)+valid("x-request-id")+`"")%`),
 	}
+}
+
+// details tells extproc that an answer is Envoy's own, and why, where it was asked about
+// the request: such an answer passes the filters, and so loses the header again.
+func details() *corev3.HeaderValueOption {
+	return overwrite(DetailsHeader, `%CEL("route_name" in xds && (xds.route_name == "`+routeAsk+`" || xds.route_name.startsWith("`+routeEgress+`")) ? response.code_details : "")%`)
 }
 
 func overwrite(name, value string) *corev3.HeaderValueOption {

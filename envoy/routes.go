@@ -57,10 +57,17 @@ func upgrade() *routev3.Route {
 	}
 }
 
+// The routes of which extproc is asked for calls: the first look-up's and, with the
+// egress behind it, the second's.
+const (
+	routeAsk    = "nothing"
+	routeEgress = "egress_"
+)
+
 // ask is the route of every request from outside: extproc answers it, or sends it
 // on by an egress.
 func ask() *routev3.Route {
-	return &routev3.Route{Name: "nothing", Match: anyPath(), Action: directResponse(404), TypedPerFilterConfig: asking()}
+	return &routev3.Route{Name: routeAsk, Match: anyPath(), Action: directResponse(404), TypedPerFilterConfig: asking()}
 }
 
 // probe is the route of /livez and /readyz, which have their own share of extproc.
@@ -101,7 +108,7 @@ func anyPath(headers ...*routev3.HeaderMatcher) *routev3.RouteMatch {
 
 func egress(value, cluster string) *routev3.Route {
 	return &routev3.Route{
-		Name: "egress_" + value,
+		Name: routeEgress + value,
 		Match: anyPath(
 			header(EgressHeader, &matcherv3.StringMatcher{MatchPattern: &matcherv3.StringMatcher_Exact{Exact: value}}),
 			// One host: without it the forward proxy would go to the caller's.
@@ -120,7 +127,9 @@ func egress(value, cluster string) *routev3.Route {
 			"x-envoy-external-address", "x-envoy-internal",
 			"x-api-key", "api-key", "cookie", "proxy-authorization",
 		},
-		TypedPerFilterConfig: leaving(),
+		// What says that Envoy answered by itself, no upstream says.
+		ResponseHeadersToRemove: []string{DetailsHeader},
+		TypedPerFilterConfig:    leaving(),
 	}
 }
 

@@ -32,7 +32,8 @@
 //	  response trailers SEND (and request trailers, in full duplex)
 //	request_attributes:  [source.address], but where a connection manager of ours
 //	  overwrites x-envoy-external-address
-//	response_attributes: [response.code_details]
+//	response_attributes: [response.code_details], but where a connection manager of ours
+//	  says the same in DetailsHeader
 //	mutation_rules that allow x-envoy-* (:path and x-aisix-* are allowed unasked)
 //	allow_content_length_header: true (Envoy ≥ 1.38)
 //

@@ -377,23 +377,37 @@ func TestRepeatedEndOfRequestIsHarmless(t *testing.T) {
 }
 
 func TestLocalReply(t *testing.T) {
-	for details, local := range map[string]bool{"via_upstream": false, "": false, "upstream_reset_before_response_started{connection_failure}": true} {
+	const reset = "upstream_reset_before_response_started{connection_failure}"
+	for _, c := range []struct {
+		attribute, header, details string
+		local                      bool
+	}{
+		{"via_upstream", "", "via_upstream", false},
+		{"", "", "", false},
+		{reset, "", reset, true},
+		{"", reset, reset, true},
+		{"via_upstream", reset, "via_upstream", false}, // the upstream's word
+	} {
 		s, x := begin(t, true)
 		if err := x.Forward(background, exchange.Request{}); err != nil {
 			t.Fatal(err)
 		}
-		m := exchangetest.ResponseHeaders(false, ":status", "503")
-		if details != "" {
-			exchangetest.Attribute(m, "response.code_details", details)
+		header := []string{":status", "503"}
+		if c.header != "" {
+			header = append(header, exchange.DetailsHeader, c.header)
+		}
+		m := exchangetest.ResponseHeaders(false, header...)
+		if c.attribute != "" {
+			exchangetest.Attribute(m, "response.code_details", c.attribute)
 		}
 		s.Put(m)
 		r, err := x.Response(background)
-		if err != nil || r.Status != 503 || r.Local != local || r.Details != details {
-			t.Errorf("%q: %+v, %v", details, r, err)
+		if err != nil || r.Status != 503 || r.Local != c.local || r.Details != c.details {
+			t.Errorf("%+v: %+v, %v", c, r, err)
 		}
 		again, err := x.Response(background)
 		if err != nil || again != r {
-			t.Errorf("%q: asked again: %v, %v", details, again, err)
+			t.Errorf("%+v: asked again: %v, %v", c, again, err)
 		}
 	}
 }

@@ -21,6 +21,11 @@ const (
 	HostHeader   = "x-aisix-host"
 )
 
+// DetailsHeader is in answers that an Envoy of ours made by itself, and says why: what the
+// attribute response.code_details says of every answer, at a price for every answer. Envoy
+// strips it from upstreams' answers, and from what callers see.
+const DetailsHeader = "x-aisix-details"
+
 // Egress is how a request leaves Envoy. "" is none: the request goes where the
 // caller's own routes lead.
 type Egress string

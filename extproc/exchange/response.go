@@ -25,10 +25,11 @@ type Response struct {
 	// EndOfStream: there is no body.
 	EndOfStream bool
 	// Local: Envoy made the answer by itself (no route, connect failure, reset,
-	// timeout, buffer limit); Details says why. Always false where the filter's
-	// configuration does not ask for response.code_details.
+	// timeout, buffer limit); Details says why. It is known by the attribute
+	// response.code_details, or where the filter's configuration does not ask for it by
+	// DetailsHeader.
 	Local   bool
-	Details string // response.code_details, "via_upstream" for an upstream's answer
+	Details string
 }
 
 // wholeAnswer is an answer of ours that goes out as an immediate response.
@@ -39,9 +40,13 @@ type wholeAnswer struct {
 }
 
 func (x *Exchange) holdResponse(m *message) {
+	details := m.codeDetails
+	if details == "" { // the attribute, which no upstream can set, comes first
+		details = m.fields.Get(DetailsHeader)
+	}
 	x.pending = &Response{
 		Status: statusOf(m.pseudo.status), Header: m.fields, EndOfStream: m.end,
-		Local: m.codeDetails != "" && m.codeDetails != viaUpstream, Details: m.codeDetails,
+		Local: details != "" && details != viaUpstream, Details: details,
 	}
 }
 
