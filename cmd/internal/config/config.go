@@ -172,7 +172,7 @@ func Default() *Config {
 			MaxConnections: 10_000,
 			MaxMemoryBytes: 2 << 30,
 		},
-		Extproc: Extproc{Address: "unix:/run/aisix/extproc.sock", MaxDelay: 10 * time.Millisecond},
+		Extproc: Extproc{Address: "unix:/run/aisix/extproc.sock", MaxDelay: 50 * time.Millisecond},
 		Admin:   Admin{Address: "127.0.0.1:3001"},
 		Redis:   Redis{URL: "redis://127.0.0.1:6379", Timeout: time.Second},
 		Limits:  Limits{OnRedisFailure: "local"},
