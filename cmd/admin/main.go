@@ -4,6 +4,7 @@
 //
 //	admin -config config.yaml
 //	admin -create-master-key FILE    makes a master key, unless there is one
+//	admin -version
 package main
 
 import (
@@ -28,28 +29,33 @@ import (
 	"aisix/admin/store"
 	"aisix/cmd/internal/config"
 	"aisix/cmd/internal/machine"
+	"aisix/cmd/internal/version"
 )
 
 func main() {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	context.AfterFunc(ctx, stop) // a second signal ends the process at once
-	if err := run(ctx, os.Args[1:], os.Stderr); err != nil && !errors.Is(err, flag.ErrHelp) {
+	if err := run(ctx, os.Args[1:], os.Stdout, os.Stderr); err != nil && !errors.Is(err, flag.ErrHelp) {
 		fmt.Fprintln(os.Stderr, "admin:", err)
 		os.Exit(1)
 	}
 }
 
 // run is the command until ctx ends.
-func run(ctx context.Context, args []string, stderr io.Writer) error {
+func run(ctx context.Context, args []string, stdout, stderr io.Writer) error {
 	flags := flag.NewFlagSet("admin", flag.ContinueOnError)
 	flags.SetOutput(stderr)
 	file := flags.String("config", "", "config.yaml; none: defaults and the environment")
 	create := flags.String("create-master-key", "", "make a master key in this file, unless it is there, and end")
+	showVersion := flags.Bool("version", false, "say which build this is, and end")
 	if err := flags.Parse(args); err != nil {
 		return err
 	}
 	if flags.NArg() > 0 {
 		return fmt.Errorf("unexpected argument %q", flags.Arg(0))
+	}
+	if *showVersion {
+		return version.Print(stdout, "admin")
 	}
 	if *create != "" {
 		return store.CreateMasterKey(*create)
@@ -96,7 +102,8 @@ func serve(ctx context.Context, c *config.Config, log *slog.Logger) error {
 	if sample {
 		log.Warn("the sample admin key is in use: it opens the Admin API to requests of this machine; set admin.key to a key of your own")
 	}
-	log.Info("the Admin API listens", "address", listener.Addr().String())
+	build := version.Of()
+	log.Info("the Admin API listens", "address", listener.Addr().String(), "version", build.Version, "commit", build.Commit)
 
 	h := &http.Server{Handler: server, ReadHeaderTimeout: 5 * time.Second, ReadTimeout: 30 * time.Second,
 		WriteTimeout: time.Minute, IdleTimeout: 2 * time.Minute, MaxHeaderBytes: 64 << 10,

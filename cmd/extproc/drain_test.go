@@ -29,7 +29,7 @@ func TestTheNextProcessStartsWhileCallsDrain(t *testing.T) {
 	start := func() (stop func(), ended chan error) {
 		ctx, stop := context.WithCancel(t.Context())
 		ended = make(chan error, 1)
-		go func() { ended <- run(ctx, nil, io.Discard) }()
+		go func() { ended <- run(ctx, nil, io.Discard, io.Discard) }()
 		return stop, ended
 	}
 	var dials atomic.Int32

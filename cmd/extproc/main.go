@@ -1,6 +1,10 @@
 // Command extproc is the data plane: Envoy's ext_proc sidecar that answers
 // OpenAI's API from AWS Bedrock.
 //
+//	extproc -config config.yaml
+//	extproc -config config.yaml -bootstrap [-o FILE]   writes Envoy's start file
+//	extproc -version
+//
 // It wires config, Redis, the snapshot of resources, limits and records to
 // extproc.Server, and runs them as one group. The first SIGTERM or SIGINT makes
 // it not ready and lets calls in flight end, within timeouts.drain; a second one
@@ -29,6 +33,7 @@ import (
 	"aisix/admin/store"
 	"aisix/cmd/internal/config"
 	"aisix/cmd/internal/machine"
+	"aisix/cmd/internal/version"
 	"aisix/extproc"
 	"aisix/extproc/connections"
 	"aisix/extproc/fetch"
@@ -40,7 +45,7 @@ import (
 func main() {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop() // no sooner: what a second signal does is drain's to say
-	if err := run(ctx, os.Args[1:], os.Stderr); err != nil && !errors.Is(err, flag.ErrHelp) {
+	if err := run(ctx, os.Args[1:], os.Stdout, os.Stderr); err != nil && !errors.Is(err, flag.ErrHelp) {
 		fmt.Fprintln(os.Stderr, "extproc:", err)
 		os.Exit(1)
 	}
@@ -50,19 +55,20 @@ func main() {
 const flushTimeout = 5 * time.Second
 
 // run is the command until ctx ends. Logs go to stderr, as JSON lines.
-func run(ctx context.Context, args []string, stderr io.Writer) error {
-	flags := flag.NewFlagSet("extproc", flag.ContinueOnError)
-	flags.SetOutput(stderr)
-	path := flags.String("config", "", "config.yaml; without it, defaults and environment")
-	if err := flags.Parse(args); err != nil {
-		return err
-	}
-	if flags.NArg() > 0 {
-		return fmt.Errorf("unexpected argument %q", flags.Arg(0))
-	}
-	c, err := config.Load(*path, os.Environ())
+func run(ctx context.Context, args []string, stdout, stderr io.Writer) error {
+	o, err := options(args, stderr)
 	if err != nil {
 		return err
+	}
+	if o.version {
+		return version.Print(stdout, "extproc")
+	}
+	c, err := config.Load(o.config, os.Environ())
+	if err != nil {
+		return err
+	}
+	if o.bootstrap {
+		return writeBootstrap(c, o.out, stdout)
 	}
 	out := newLines(stderr)
 	defer out.Close()
@@ -89,7 +95,9 @@ func serve(ctx context.Context, c *config.Config, log, calls *slog.Logger) error
 
 	holder := new(snapshot.Holder)
 	group.Go(func() error { return store.New(client, sealer).Watch(life, holder, c.Extproc.SnapshotFile) })
+	build := version.Of()
 	metrics := usage.NewMetrics()
+	metrics.Build(build.Version, build.Commit, build.Go)
 	metrics.ConfigLost(holder.Lost)
 	metrics.Config(func() (int64, time.Time) {
 		if s := holder.Load(); s != nil {
@@ -138,7 +146,7 @@ func serve(ctx context.Context, c *config.Config, log, calls *slog.Logger) error
 			return err
 		}
 	}
-	log.Info("extproc is up", "address", c.Extproc.Address, "metrics", c.Metrics.Address,
+	log.Info("extproc is up", "version", build.Version, "commit", build.Commit, "address", c.Extproc.Address, "metrics", c.Metrics.Address,
 		"memory", memory, "max_calls", bounds.MaxCalls, "max_calls_per_key", bounds.CallsPerKey, "max_buffered_bytes", bounds.MaxBufferedBytes)
 
 	select {

@@ -33,7 +33,7 @@ func TestRunEndsWithTheFirstSignalWhenNothingIsInFlight(t *testing.T) {
 		"AISIX_REDIS__URL="+redistest.Start(t).URL, "AISIX_EXTPROC__ADDRESS=unix:"+t.TempDir()+"/s", "AISIX_METRICS__ADDRESS="+metrics,
 		"AISIX_SECRETS__MASTER_KEY="+strings.Repeat("ab", 32))
 	ctx, stop := context.WithCancel(t.Context())
-	go func() { ended <- run(ctx, nil, io.Discard) }()
+	go func() { ended <- run(ctx, nil, io.Discard, io.Discard) }()
 	for deadline := time.Now().Add(10 * time.Second); ; time.Sleep(10 * time.Millisecond) {
 		if r, err := http.Get("http://" + metrics + "/metrics"); err == nil {
 			r.Body.Close()
@@ -63,7 +63,7 @@ func TestRunAsksItsClientsForACertificate(t *testing.T) {
 		"AISIX_EXTPROC__TLS_CERT_FILE="+files+"/server.pem", "AISIX_EXTPROC__TLS_KEY_FILE="+files+"/server.key", "AISIX_EXTPROC__CLIENT_CA_FILE="+files+"/ca.pem",
 		"AISIX_SECRETS__MASTER_KEY="+strings.Repeat("ab", 32))
 	ctx, stop := context.WithCancel(t.Context())
-	go func() { ended <- run(ctx, nil, io.Discard) }()
+	go func() { ended <- run(ctx, nil, io.Discard, io.Discard) }()
 	check := func(pair string) (healthv1.HealthCheckResponse_ServingStatus, error) {
 		c := &tls.Config{RootCAs: x509.NewCertPool(), ServerName: "127.0.0.1"}
 		pem, err := os.ReadFile(files + "/ca.pem")
@@ -176,7 +176,7 @@ func TestRunRefuses(t *testing.T) {
 	} {
 		t.Run(test.want, func(t *testing.T) {
 			setenv(t, append(good, test.env)...)
-			err := run(t.Context(), test.args, io.Discard)
+			err := run(t.Context(), test.args, io.Discard, io.Discard)
 			if err == nil || !strings.Contains(strings.ToLower(err.Error()), test.want) {
 				t.Errorf("%v %s: %v, want %q", test.args, test.env, err, test.want)
 			}

@@ -1,10 +1,9 @@
-package stack
+package bootstrap
 
 import (
 	"errors"
 	"fmt"
 	"net"
-	"os"
 	"path/filepath"
 	"runtime"
 	"strings"
@@ -14,24 +13,8 @@ import (
 	"aisix/envoy"
 )
 
-// Bootstrap is Envoy's start file for this configuration. Where upstream.ca_file is set, the
-// bundle of the system's CAs and those is written to Dir and named in it.
-func (s *Stack) Bootstrap() ([]byte, error) {
-	o, err := EnvoyOptions(s.Config)
-	if err != nil {
-		return nil, err
-	}
-	o.UpstreamCAFile = envoy.SystemCAFile()
-	if s.Config.Upstream.CAFile != "" {
-		if o.UpstreamCAFile, err = s.bundle(o.UpstreamCAFile); err != nil {
-			return nil, err
-		}
-	}
-	return envoy.Bootstrap(o)
-}
-
-// EnvoyOptions is what the configuration says about Envoy, but for the CAs.
-func EnvoyOptions(c *config.Config) (envoy.Options, error) {
+// Options is what the configuration says about Envoy, but for the CAs.
+func Options(c *config.Config) (envoy.Options, error) {
 	o := envoy.Defaults()
 	if c.Extproc.TLSCertFile != "" {
 		return o, errors.New("extproc.tls_cert_file: the generated bootstrap reaches extproc on loopback or a Unix socket, without TLS")
@@ -64,24 +47,6 @@ func EnvoyOptions(c *config.Config) (envoy.Options, error) {
 	}
 	o.StreamIdleTimeout = max(o.StreamIdleTimeout, 2*max(c.Timeouts.Call, c.Timeouts.StreamGap, time.Minute))
 	return o, nil
-}
-
-// bundle joins the system's CAs and upstream.ca_file in one file, which Envoy's context takes.
-func (s *Stack) bundle(system string) (path string, err error) {
-	public, err := os.ReadFile(system)
-	if err != nil {
-		return "", fmt.Errorf("the system's CAs: %w", err)
-	}
-	private, err := os.ReadFile(s.Config.Upstream.CAFile)
-	if err != nil {
-		return "", fmt.Errorf("upstream.ca_file: %w", err)
-	}
-	joined, err := envoy.CABundle(public, private)
-	if err != nil {
-		return "", fmt.Errorf("upstream.ca_file: %w", err)
-	}
-	path = filepath.Join(s.Dir, "upstream-ca.pem")
-	return path, os.WriteFile(path, joined, 0o600)
 }
 
 // literal is host:port with the host as an IP address, as Envoy's listener wants it.
