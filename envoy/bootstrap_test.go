@@ -71,6 +71,7 @@ var variants = map[string]func(o *envoy.Options){
 		o.TrustedHops = 1
 		o.AllowOrigins = []string{"https://app.example.com", "https://*.example.com", "http://localhost:*"}
 		o.MaxConnections, o.MaxUpstream, o.MaxPerAddress = 100, 50, 10
+		o.MoreExtProcs = []string{"unix:/run/aisix/extproc-2.sock"}
 	},
 	"buffered": func(o *envoy.Options) {
 		o.BodyMode = envoy.Buffered
@@ -115,6 +116,12 @@ func TestBadOptions(t *testing.T) {
 		"listen":              func(o *envoy.Options) { o.Listen = ":3000" },
 		"extproc":             func(o *envoy.Options) { o.ExtProc = "extproc:3002" },
 		"unix:/absolute/path": func(o *envoy.Options) { o.ExtProc = "unix:run/x.sock" },
+		"named twice":         func(o *envoy.Options) { o.MoreExtProcs = []string{o.ExtProc} },
+		"takes mutual TLS":    func(o *envoy.Options) { o.ExtProc = "10.0.0.1:3002" },
+		"be mixed":            func(o *envoy.Options) { o.MoreExtProcs = []string{"localhost:3002"} },
+		"CA, certificate":     func(o *envoy.Options) { o.ExtProc, o.ExtProcCAFile = "extproc:3002", "/ca" },
+		"certificate for":     func(o *envoy.Options) { o.ExtProcCertFile = "cert.pem" },
+		"health interval":     func(o *envoy.Options) { o.HealthInterval = 0 },
 		"body mode":           func(o *envoy.Options) { o.BodyMode = "streamed" },
 		"go together":         func(o *envoy.Options) { o.TLSCertFile = "/x" },
 		"upstream CA file":    func(o *envoy.Options) { o.UpstreamCAFile = "" },

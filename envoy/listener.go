@@ -44,8 +44,8 @@ func listener(o Options) *listenerv3.Listener {
 	if o.MaxPerAddress > 0 {
 		// Asked when a connection is made, and only then: it must not wait for a first
 		// byte, or those that never say one would not count.
-		chain.Filters = append([]*listenerv3.Filter{askConnection()}, chain.Filters...)
-		l.AccessLog = []*accesslogv3.AccessLog{tellConnection()}
+		chain.Filters = append([]*listenerv3.Filter{askConnection(o)}, chain.Filters...)
+		l.AccessLog = []*accesslogv3.AccessLog{tellConnection(o)}
 	} else {
 		l.ListenerFilters, l.ListenerFiltersTimeout = firstByte(), dur(o.FirstByteTimeout)
 	}

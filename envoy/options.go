@@ -6,7 +6,6 @@ import (
 	"net/netip"
 	"os"
 	"path/filepath"
-	"strings"
 	"time"
 )
 
@@ -39,7 +38,15 @@ const DefaultCAFile = "/etc/ssl/certs/ca-certificates.crt"
 // usable.
 type Options struct {
 	Listen  string // where callers come in, "ip:port"
-	ExtProc string // extproc's gRPC address: "ip:port" or "unix:/absolute/path"
+	ExtProc string // extproc's gRPC address: "host:port" or "unix:/absolute/path"
+	// MoreExtProcs are further ones, among all of which the calls are shared: one can be
+	// replaced, or die, while the others serve.
+	MoreExtProcs []string
+	// ExtProcCAFile, ExtProcCertFile and ExtProcKeyFile (PEM, absolute paths) are mutual
+	// TLS with extproc: the CA of its certificate, which must be for the host of ExtProc, and
+	// Envoy's own certificate and key. All or none; needed where an address is neither a
+	// socket nor loopback.
+	ExtProcCAFile, ExtProcCertFile, ExtProcKeyFile string
 	// AdminSocket is the absolute path of the Unix socket for Envoy's admin
 	// interface (mode 0600); "" leaves the interface off. There is no TCP form: who
 	// reaches it can stop Envoy and read its configuration.
@@ -85,6 +92,9 @@ type Options struct {
 	// ExtProcSilence is after how long a silent extproc is asked whether it is there,
 	// and how long its answer may take before what is under way there is ended.
 	ExtProcSilence time.Duration
+	// HealthInterval is how often each extproc is asked whether it is ready. One that is
+	// not gets no new calls while another is.
+	HealthInterval time.Duration
 	// StallTimeout is how long a caller may take nothing of what is sent to it, in the
 	// middle of an answer too, before its connection is closed; 0 waits for ever. It is
 	// an option of Linux's TCP. A model's stream_timeout should be longer: a caller who
@@ -124,6 +134,7 @@ func Defaults() Options {
 		StreamIdleTimeout: time.Hour,
 		FlushTimeout:      2 * time.Minute,
 		ExtProcSilence:    3 * time.Second,
+		HealthInterval:    2 * time.Second, // extproc.lame_duck must be longer
 		StallTimeout:      time.Minute,
 		ConnectTimeout:    5 * time.Second,
 		DrainTimeout:      10 * time.Second,
@@ -144,13 +155,7 @@ func (o Options) check() error {
 	if _, err := netip.ParseAddrPort(o.Listen); err != nil {
 		bad("listen %q: want ip:port", o.Listen)
 	}
-	if path, ok := strings.CutPrefix(o.ExtProc, "unix:"); ok {
-		if !filepath.IsAbs(path) {
-			bad("extproc %q: want unix:/absolute/path", o.ExtProc)
-		}
-	} else if _, err := netip.ParseAddrPort(o.ExtProc); err != nil {
-		bad("extproc %q: want ip:port or unix:/absolute/path", o.ExtProc)
-	}
+	errs = append(errs, o.checkExtProcs()...)
 	if o.BodyMode != FullDuplex && o.BodyMode != Buffered {
 		bad("body mode %q: want %s or %s", o.BodyMode, FullDuplex, Buffered)
 	}
@@ -167,6 +172,7 @@ func (o Options) check() error {
 	}
 	for _, f := range []struct{ name, path string }{
 		{"admin socket", o.AdminSocket}, {"tls certificate", o.TLSCertFile}, {"tls key", o.TLSKeyFile}, {"upstream CA file", o.UpstreamCAFile},
+		{"extproc's CA file", o.ExtProcCAFile}, {"certificate for extproc", o.ExtProcCertFile}, {"key for extproc", o.ExtProcKeyFile},
 	} {
 		if f.path != "" && !filepath.IsAbs(f.path) {
 			bad("%s %q: want an absolute path", f.name, f.path)
@@ -200,7 +206,7 @@ func (o Options) check() error {
 	}{
 		{"first byte timeout", o.FirstByteTimeout}, {"idle timeout", o.IdleTimeout}, {"request timeout", o.RequestTimeout},
 		{"stream idle timeout", o.StreamIdleTimeout}, {"flush timeout", o.FlushTimeout},
-		{"extproc silence", o.ExtProcSilence}, {"connect timeout", o.ConnectTimeout}, {"drain timeout", o.DrainTimeout},
+		{"extproc silence", o.ExtProcSilence}, {"health interval", o.HealthInterval}, {"connect timeout", o.ConnectTimeout}, {"drain timeout", o.DrainTimeout},
 	} {
 		if d.v <= 0 { // 0 is "never" to Envoy, or "at once": either way not what was meant
 			bad("%s %v: must be positive", d.name, d.v)

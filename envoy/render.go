@@ -29,6 +29,7 @@ var remarks = map[string]string{
 	ClusterExtProc:                       "extproc, on this machine.",
 	ClusterProbe:                         "The same extproc, for /livez and /readyz alone: callers can't take their share.",
 	"probe":                              "Answered while callers have the whole of the cluster extproc.",
+	ClusterConnections:                   "The one extproc that counts callers' connections by address: the first that is ready.",
 	ClusterTLS:                           "Whatever host extproc has named, over TLS; its certificate must be for that host.",
 	ClusterPlaintext:                     "The same, for provider keys with an http:// api_base.",
 }

@@ -22,7 +22,6 @@ import (
 	"net/http"
 	"os"
 	"os/signal"
-	"path/filepath"
 	"syscall"
 	"time"
 
@@ -136,15 +135,16 @@ func serve(ctx context.Context, c *config.Config, log, calls *slog.Logger) error
 	metrics.Load(server.Load)
 	metrics.Refusing(server.Refusing)
 	counter := connections.New(c.Proxy.MaxPerAddress, log, nil)
-	g, err := serveEnvoy(group, server, counter, c.Extproc)
-	if err != nil {
-		return err
-	}
 	release := func() {}
 	if c.Metrics.Address != "" {
 		if release, err = serveMetrics(life, group, metrics, c.Metrics); err != nil {
 			return err
 		}
+	}
+	// Last: where another process hands over to this one, nothing may be missing any more.
+	g, door, err := serveEnvoy(ctx, group, server, counter, c.Extproc)
+	if err != nil {
+		return err
 	}
 	log.Info("extproc is up", "version", build.Version, "commit", build.Commit, "address", c.Extproc.Address, "metrics", c.Metrics.Address,
 		"memory", memory, "max_calls", bounds.MaxCalls, "max_calls_per_key", bounds.CallsPerKey, "max_buffered_bytes", bounds.MaxBufferedBytes)
@@ -154,8 +154,10 @@ func serve(ctx context.Context, c *config.Config, log, calls *slog.Logger) error
 		hurry, stop := signal.NotifyContext(life, os.Interrupt, syscall.SIGTERM) // the second signal
 		defer stop()
 		release() // first: the process that comes after this one needs the port
-		log.Info("stopping: calls in flight end first", "cause", context.Cause(ctx).Error(), "deadline", c.Timeouts.Drain.String())
 		server.Drain()
+		log.Info("stopping: not ready, but new calls are served for a while", "cause", context.Cause(ctx).Error(), "lame_duck", c.Extproc.LameDuck.String())
+		door.lameDuck(hurry, c.Extproc.LameDuck)
+		log.Info("stopping: calls in flight end first", "deadline", c.Timeouts.Drain.String())
 		counter.Close()
 		drain(hurry, g, c.Timeouts.Drain)
 	case <-life.Done():
@@ -176,20 +178,19 @@ func serve(ctx context.Context, c *config.Config, log, calls *slog.Logger) error
 }
 
 // serveEnvoy listens where Envoy reaches the server, and the count of connections.
-func serveEnvoy(group *errgroup.Group, server *extproc.Server, counter *connections.Counter, c config.Extproc) (*rpc.Server, error) {
+func serveEnvoy(ctx context.Context, group *errgroup.Group, server *extproc.Server, counter *connections.Counter, c config.Extproc) (*rpc.Server, *door, error) {
 	tls, err := c.TLS()
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	g := server.GRPC(tls)
 	counter.Register(g)
-	network, address := c.Network()
-	listener, err := listen(network, address)
+	d, err := open(ctx, c, server.Ready)
 	if err != nil {
-		return nil, fmt.Errorf("extproc.address: %w", err)
+		return nil, nil, fmt.Errorf("extproc.address: %w", err)
 	}
-	group.Go(func() error { return g.Serve(listener) })
-	return g, nil
+	group.Go(func() error { return g.Serve(d.Listener) })
+	return g, d, nil
 }
 
 // serveMetrics serves /metrics until ctx ends. release gives the port back before
@@ -224,30 +225,6 @@ func drain(hurry context.Context, g *rpc.Server, deadline time.Duration) {
 		g.Stop()
 	}
 	<-done
-}
-
-// listen opens the socket; a Unix socket that a dead process left is replaced,
-// and only this user and its group may connect (the folder's group, where the
-// folder is set-group-ID).
-func listen(network, address string) (net.Listener, error) {
-	if network != "unix" {
-		return net.Listen(network, address)
-	}
-	if _, err := os.Stat(filepath.Dir(address)); err != nil {
-		return nil, fmt.Errorf("the folder of the socket: %w; make it, writable for extproc and open to Envoy's group, or choose another address", err)
-	}
-	if c, err := net.Dial(network, address); err == nil {
-		c.Close()
-		return nil, fmt.Errorf("listen unix %s: another process serves it", address)
-	}
-	if info, err := os.Lstat(address); err == nil && info.Mode()&os.ModeSocket != 0 {
-		os.Remove(address)
-	}
-	l, err := net.Listen(network, address)
-	if err != nil {
-		return nil, err
-	}
-	return l, os.Chmod(address, 0o660)
 }
 
 func ignoreClosed(err error) error {

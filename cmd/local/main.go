@@ -187,6 +187,9 @@ func complete(configFile string, env []string, data string, stdout io.Writer) ([
 	if c.Extproc.SnapshotFile == "" {
 		env = append(env, "AISIX_EXTPROC__SNAPSHOT_FILE="+filepath.Join(data, "resources.snapshot"))
 	}
+	if c.Extproc.LameDuck == config.Default().Extproc.LameDuck {
+		env = append(env, config.EnvName("extproc.lame_duck")+"=0s") // nobody takes over here
+	}
 	if c.Extproc.Address == config.Default().Extproc.Address {
 		address, err := socket(data)
 		if err != nil {

@@ -6,6 +6,7 @@ import (
 	"net"
 	"path/filepath"
 	"runtime"
+	"slices"
 	"strings"
 	"time"
 
@@ -16,18 +17,13 @@ import (
 // Options is what the configuration says about Envoy, but for the CAs.
 func Options(c *config.Config) (envoy.Options, error) {
 	o := envoy.Defaults()
-	if c.Extproc.TLSCertFile != "" {
-		return o, errors.New("extproc.tls_cert_file: the generated bootstrap reaches extproc on loopback or a Unix socket, without TLS")
-	}
 	listen, err := literal(c.Proxy.Address)
 	if err != nil {
 		return o, fmt.Errorf("proxy.address: %w", err)
 	}
-	o.Listen, o.ExtProc = listen, c.Extproc.Address
-	if !strings.HasPrefix(o.ExtProc, "unix:") {
-		if o.ExtProc, err = literal(o.ExtProc); err != nil {
-			return o, fmt.Errorf("extproc.address: %w", err)
-		}
+	o.Listen = listen
+	if err := reach(&o, c); err != nil {
+		return o, err
 	}
 	o.AdminSocket = strings.TrimPrefix(c.Proxy.EnvoyAdmin, "unix:")
 	if o.TLSCertFile, err = absolute(c.Proxy.TLSCertFile); err != nil {
@@ -47,6 +43,40 @@ func Options(c *config.Config) (envoy.Options, error) {
 	}
 	o.StreamIdleTimeout = max(o.StreamIdleTimeout, 2*max(c.Timeouts.Call, c.Timeouts.StreamGap, time.Minute))
 	return o, nil
+}
+
+// reach says where Envoy reaches extproc, and how.
+func reach(o *envoy.Options, c *config.Config) error {
+	if c.Extproc.TLSCertFile != "" && c.Proxy.ExtprocCAFile == "" {
+		return errors.New("extproc.tls_cert_file: extproc takes connections over TLS only, so Envoy needs proxy.extproc_ca_file, proxy.extproc_cert_file and proxy.extproc_key_file")
+	}
+	addresses := []string{c.Extproc.Address}
+	if len(c.Extproc.Addresses) > 0 {
+		addresses = slices.Clone(c.Extproc.Addresses)
+	}
+	for i, address := range addresses {
+		if strings.HasPrefix(address, "unix:") {
+			continue
+		}
+		var err error
+		if addresses[i], err = literal(address); err != nil {
+			return fmt.Errorf("extproc.addresses: %w", err)
+		}
+	}
+	o.ExtProc = addresses[0]
+	if len(addresses) > 1 {
+		o.MoreExtProcs = addresses[1:]
+	}
+	for _, f := range []struct {
+		to   *string
+		path string
+	}{{&o.ExtProcCAFile, c.Proxy.ExtprocCAFile}, {&o.ExtProcCertFile, c.Proxy.ExtprocCertFile}, {&o.ExtProcKeyFile, c.Proxy.ExtprocKeyFile}} {
+		var err error
+		if *f.to, err = absolute(f.path); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // literal is host:port with the host as an IP address, as Envoy's listener wants it.
