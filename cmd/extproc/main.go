@@ -3,6 +3,8 @@
 //
 //	extproc -config config.yaml
 //	extproc -config config.yaml -bootstrap [-o FILE]   writes Envoy's start file
+//	extproc -config config.yaml -run-envoy /usr/local/bin/envoy   writes it, runs Envoy, and drains it in the end
+//	extproc -drain-envoy SOCKET                        drains an Envoy that somebody else runs
 //	extproc -version
 //
 // It wires config, Redis, the snapshot of resources, limits and records to
@@ -62,12 +64,18 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) error {
 	if o.version {
 		return version.Print(stdout, "extproc")
 	}
+	if o.drainEnvoy != "" {
+		return drainEnvoy(ctx, o, stderr)
+	}
 	c, err := config.Load(o.config, os.Environ())
 	if err != nil {
 		return err
 	}
-	if o.bootstrap {
+	switch {
+	case o.bootstrap:
 		return writeBootstrap(c, o.out, stdout)
+	case o.runEnvoy != "":
+		return runEnvoy(ctx, c, o, stdout, stderr)
 	}
 	out := newLines(stderr)
 	defer out.Close()

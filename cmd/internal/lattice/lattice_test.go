@@ -23,6 +23,7 @@ var may = map[string][]string{
 	"cmd/internal/config":           {"extproc/sockets"},
 	"cmd/internal/machine":          {},
 	"cmd/internal/bootstrap":        {"cmd/internal/config", "envoy"},
+	"cmd/internal/envoyrun":         {},
 	"cmd/internal/version":          {},
 	"cmd/internal/stack":            {"cmd/internal/bootstrap", "cmd/internal/config"},
 	"cmd/internal/e2e":              {"..."},
