@@ -152,6 +152,8 @@ func serve(ctx context.Context, c *config.Config, log, calls *slog.Logger) error
 	// Last: where another process hands over to this one, nothing may be missing any more.
 	g, door, err := serveEnvoy(ctx, group, server, counter, c.Extproc)
 	if err != nil {
+		end()
+		_ = group.Wait() // of the port for metrics
 		return err
 	}
 	log.Info("extproc is up", "version", build.Version, "commit", build.Commit, "address", c.Extproc.Address, "metrics", c.Metrics.Address,
