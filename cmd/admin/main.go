@@ -4,6 +4,7 @@
 //
 //	admin -config config.yaml
 //	admin -create-master-key FILE    makes a master key, unless there is one
+//	admin -create-admin-key FILE     the same for the admin key (admin.key_file)
 //	admin -version
 package main
 
@@ -14,6 +15,7 @@ import (
 	"flag"
 	"fmt"
 	"io"
+	"io/fs"
 	"log/slog"
 	"net"
 	"net/http"
@@ -47,6 +49,7 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) error {
 	flags.SetOutput(stderr)
 	file := flags.String("config", "", "config.yaml; none: defaults and the environment")
 	create := flags.String("create-master-key", "", "make a master key in this file, unless it is there, and end")
+	createAdmin := flags.String("create-admin-key", "", "make an admin key in this file, unless it is there, and end")
 	showVersion := flags.Bool("version", false, "say which build this is, and end")
 	if err := flags.Parse(args); err != nil {
 		return err
@@ -59,6 +62,9 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) error {
 	}
 	if *create != "" {
 		return store.CreateMasterKey(*create)
+	}
+	if *createAdmin != "" {
+		return store.CreateKey(*createAdmin)
 	}
 	c, err := config.Load(*file, os.Environ())
 	if err != nil {
@@ -82,8 +88,12 @@ func serve(ctx context.Context, c *config.Config, log *slog.Logger) error {
 	}
 	defer client.Close()
 	resources := store.New(client, sealer)
-	sample := c.Admin.Key.Reveal() == config.SampleAdminKey
-	server, err := admin.New(admin.Options{Store: resources, Usage: ledger.New(client), Key: c.Admin.Key.Reveal(), SampleKey: sample,
+	key, err := adminKey(c.Admin, log)
+	if err != nil {
+		return err
+	}
+	sample := key.Reveal() == config.SampleAdminKey
+	server, err := admin.New(admin.Options{Store: resources, Usage: ledger.New(client), Key: key.Reveal(), SampleKey: sample,
 		Address: c.Admin.Address, AllowedHosts: c.Admin.AllowedHosts, Log: log})
 	if err != nil {
 		return err
@@ -126,6 +136,19 @@ func serve(ctx context.Context, c *config.Config, log *slog.Logger) error {
 		return nil
 	}
 	return err
+}
+
+// adminKey is the admin key. A file that is named and not there is made: a first start.
+func adminKey(c config.Admin, log *slog.Logger) (config.Secret, error) {
+	if c.KeyFile != "" {
+		if _, err := os.Stat(c.KeyFile); errors.Is(err, fs.ErrNotExist) {
+			if err := store.CreateKey(c.KeyFile); err != nil {
+				return "", fmt.Errorf("admin.key_file: making it: %w", err)
+			}
+			log.Warn("an admin key was made: it is in this file", "file", c.KeyFile)
+		}
+	}
+	return c.Secret(log)
 }
 
 // checkMasterKey waits for Redis, fails if the store was written with another

@@ -101,6 +101,7 @@ type Extproc struct {
 type Admin struct {
 	Address        string   `key:"address"` // host:port
 	Key            Secret   `key:"key"`
+	KeyFile        string   `key:"key_file"`
 	AllowSampleKey bool     `key:"allow_sample_key"`
 	AllowedHosts   []string `key:"allowed_hosts"` // of the headers Host and Origin, beside loopback and address
 	TLSCertFile    string   `key:"tls_cert_file"`
@@ -109,9 +110,13 @@ type Admin struct {
 
 // Redis is the store of resources, limits and usage: Redis or Valkey.
 type Redis struct {
-	URL      string        `key:"url"` // redis://, rediss:// or unix://; may hold user and password
-	Username string        `key:"username"`
-	Password Secret        `key:"password"`
+	URL      string `key:"url"` // redis://, rediss:// or unix://; may hold user and password
+	Username string `key:"username"`
+	Password Secret `key:"password"`
+	// Files with the same, in place of the values.
+	URLFile      string `key:"url_file"`
+	PasswordFile string `key:"password_file"`
+
 	CAFile   string        `key:"ca_file"`
 	CertFile string        `key:"cert_file"`
 	KeyFile  string        `key:"key_file"`

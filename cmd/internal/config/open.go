@@ -4,7 +4,6 @@ import (
 	"context"
 	"crypto/tls"
 	"crypto/x509"
-	"errors"
 	"fmt"
 	"io"
 	"log/slog"
@@ -22,6 +21,11 @@ func (r Redis) Client(log *slog.Logger) (*redis.Client, error) {
 	options, err := r.Options()
 	if err != nil {
 		return nil, err
+	}
+	for key, path := range map[string]string{"redis.url_file": r.URLFile, "redis.password_file": r.PasswordFile} {
+		if path != "" {
+			warnOfMode(log, key, path)
+		}
 	}
 	redis.SetLogger(redisLog{log}) // of the whole process
 	dial := redis.NewDialer(options)
@@ -44,15 +48,29 @@ func (l redisLog) Printf(ctx context.Context, format string, args ...any) {
 
 // Options is how a client of Redis is made. It reads the files that the section names.
 func (r Redis) Options() (*redis.Options, error) {
-	options, err := redis.ParseURL(r.URL)
+	key, address, err := r.url()
 	if err != nil {
-		return nil, errors.New("redis.url: cannot be parsed") // the parser's words may hold the password
+		return nil, err
+	}
+	options, err := redis.ParseURL(address)
+	if err != nil {
+		return nil, fmt.Errorf("%s: cannot be parsed", key) // the parser's words may hold the password
 	}
 	if r.Username != "" {
 		options.Username = r.Username
 	}
-	if r.Password != "" {
-		options.Password = r.Password.Reveal()
+	password, err := r.password()
+	if err != nil {
+		return nil, err
+	}
+	if password != "" {
+		options.Password = password
+	}
+	if user := options.Username; r.PasswordFile != "" {
+		options.CredentialsProviderContext = func(context.Context) (string, string, error) {
+			password, err := r.password()
+			return user, password, err
+		}
 	}
 	options.DialTimeout, options.ReadTimeout, options.WriteTimeout = r.Timeout, r.Timeout, r.Timeout
 	options.ContextTimeoutEnabled, options.MaxRetries, options.DialerRetries = true, -1, 1

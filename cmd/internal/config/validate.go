@@ -52,13 +52,24 @@ func (c *Config) problems() []string {
 
 	check("admin.address", hostPort(c.Admin.Address))
 	check("admin.tls_cert_file", pair(c.Admin.TLSCertFile, c.Admin.TLSKeyFile, "admin.tls_key_file"))
-	check("admin.key", c.Admin.key())
+	if c.Admin.KeyFile == "" || c.Admin.Key != SampleAdminKey { // the file's takes the place of the sample
+		check("admin.key", c.Admin.key())
+	}
+	if c.Admin.KeyFile != "" && c.Admin.Key != "" && c.Admin.Key != SampleAdminKey {
+		check("admin.key", errors.New("set either this or admin.key_file"))
+	}
 	check("admin.allowed_hosts", hosts(c.Admin.AllowedHosts))
 
 	check("redis.url", redisURL(c.Redis.URL))
 	check("redis.cert_file", pair(c.Redis.CertFile, c.Redis.KeyFile, "redis.key_file"))
 	check("redis.timeout", positive(c.Redis.Timeout))
-	if !strings.HasPrefix(c.Redis.URL, "rediss://") && (c.Redis.CAFile != "" || c.Redis.CertFile != "") {
+	if c.Redis.PasswordFile != "" && c.Redis.Password != "" {
+		check("redis.password", errors.New("set either this or redis.password_file"))
+	}
+	if c.Redis.URLFile != "" && c.Redis.URL != Default().Redis.URL {
+		check("redis.url", errors.New("set either this or redis.url_file"))
+	}
+	if c.Redis.URLFile == "" && !strings.HasPrefix(c.Redis.URL, "rediss://") && (c.Redis.CAFile != "" || c.Redis.CertFile != "") {
 		check("redis.ca_file", errors.New("has no effect without TLS: redis.url must be rediss://"))
 	}
 
