@@ -58,6 +58,10 @@ func bootstrap(o Options) *bootstrapv3.Bootstrap {
 		OverloadManager: overload(o),
 		Watchdogs:       watchdogs(),
 	}
+	if o.StatisticsListen != "" {
+		b.StaticResources.Listeners = append(b.StaticResources.Listeners, statisticsListener(o))
+		b.StaticResources.Clusters = append(b.StaticResources.Clusters, adminCluster(o))
+	}
 	if o.AdminSocket != "" {
 		b.Admin = &bootstrapv3.Admin{Address: &corev3.Address{Address: &corev3.Address_Pipe{
 			Pipe: &corev3.Pipe{Path: o.AdminSocket, Mode: 0o600},

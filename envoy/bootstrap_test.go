@@ -71,6 +71,7 @@ var variants = map[string]func(o *envoy.Options){
 		o.TrustedHops = 1
 		o.AllowOrigins = []string{"https://app.example.com", "https://*.example.com", "http://localhost:*"}
 		o.MaxConnections, o.MaxUpstream, o.MaxPerAddress = 100, 50, 10
+		o.StatisticsListen = "127.0.0.1:9091"
 		o.MoreExtProcs = []string{"unix:/run/aisix/extproc-2.sock"}
 	},
 	"buffered": func(o *envoy.Options) {
@@ -116,6 +117,8 @@ func TestBadOptions(t *testing.T) {
 		"listen":              func(o *envoy.Options) { o.Listen = ":3000" },
 		"extproc":             func(o *envoy.Options) { o.ExtProc = "extproc:3002" },
 		"unix:/absolute/path": func(o *envoy.Options) { o.ExtProc = "unix:run/x.sock" },
+		"statistics listen":   func(o *envoy.Options) { o.StatisticsListen = "9091" },
+		"so set its socket":   func(o *envoy.Options) { o.StatisticsListen = "127.0.0.1:9091" },
 		"named twice":         func(o *envoy.Options) { o.MoreExtProcs = []string{o.ExtProc} },
 		"takes mutual TLS":    func(o *envoy.Options) { o.ExtProc = "10.0.0.1:3002" },
 		"be mixed":            func(o *envoy.Options) { o.MoreExtProcs = []string{"localhost:3002"} },

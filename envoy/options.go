@@ -52,6 +52,10 @@ type Options struct {
 	// reaches it can stop Envoy and read its configuration.
 	AdminSocket string
 
+	// StatisticsListen is where Envoy's own statistics are served for Prometheus, and
+	// nothing else of its admin interface, which they take; "" serves them nowhere.
+	StatisticsListen string
+
 	// Version is which Envoy 1.x takes the configuration: fields that it would refuse
 	// are left out. What `make run` fetches is the newest known, and the default.
 	Version  int
@@ -156,6 +160,14 @@ func (o Options) check() error {
 		bad("listen %q: want ip:port", o.Listen)
 	}
 	errs = append(errs, o.checkExtProcs()...)
+	if o.StatisticsListen != "" {
+		if _, err := netip.ParseAddrPort(o.StatisticsListen); err != nil {
+			bad("statistics listen %q: want ip:port", o.StatisticsListen)
+		}
+		if o.AdminSocket == "" {
+			bad("statistics: they are a page of the admin interface, so set its socket too (proxy.envoy_admin)")
+		}
+	}
 	if o.BodyMode != FullDuplex && o.BodyMode != Buffered {
 		bad("body mode %q: want %s or %s", o.BodyMode, FullDuplex, Buffered)
 	}

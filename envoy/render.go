@@ -25,6 +25,7 @@ var remarks = map[string]string{
 	"connect":                            "Never an open proxy, never a tunnel.",
 	"egress_tls":                         "Only what extproc has signed goes out: callers can't set these headers (early_header_mutation_extensions).",
 	"nothing":                            "What extproc gave no way out.",
+	statistics:                           "Envoy's own statistics for Prometheus; nothing else of its admin interface.",
 	attached:                             "The gateway, for its callers. The domain is yours to choose.",
 	ClusterExtProc:                       "extproc, on this machine.",
 	ClusterProbe:                         "The same extproc, for /livez and /readyz alone: callers can't take their share.",

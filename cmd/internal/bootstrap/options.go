@@ -25,6 +25,11 @@ func Options(c *config.Config) (envoy.Options, error) {
 	if err := reach(&o, c); err != nil {
 		return o, err
 	}
+	if c.Proxy.StatsAddress != "" {
+		if o.StatisticsListen, err = literal(c.Proxy.StatsAddress); err != nil {
+			return o, fmt.Errorf("proxy.stats_address: %w", err)
+		}
+	}
 	o.AdminSocket = strings.TrimPrefix(c.Proxy.EnvoyAdmin, "unix:")
 	if o.TLSCertFile, err = absolute(c.Proxy.TLSCertFile); err != nil {
 		return o, err

@@ -59,6 +59,7 @@ type Proxy struct {
 	MaxMemoryBytes int    `key:"max_memory_bytes"`            // of Envoy's heap
 	TrustedHops    int    `key:"trusted_hops"`                // proxies in front of Envoy whose x-forwarded-for counts
 	EnvoyAdmin     string `key:"envoy_admin"`                 // unix:/path, or empty: off
+	StatsAddress   string `key:"stats_address"`               // host:port of Envoy's own statistics, or empty: off
 	CORS           CORS   `key:"cors"`
 
 	// Envoy's end of mutual TLS with extproc.

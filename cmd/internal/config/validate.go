@@ -35,6 +35,9 @@ func (c *Config) problems() []string {
 	if c.Proxy.EnvoyAdmin != "" {
 		check("proxy.envoy_admin", unixSocket(c.Proxy.EnvoyAdmin))
 	}
+	if c.Proxy.StatsAddress != "" {
+		check("proxy.stats_address", hostPort(c.Proxy.StatsAddress))
+	}
 	check("proxy.cors.allow_origins", origins(c.Proxy.CORS.AllowOrigins))
 	check("proxy.extproc_ca_file", together(
 		named{"proxy.extproc_ca_file", c.Proxy.ExtprocCAFile}, named{"proxy.extproc_cert_file", c.Proxy.ExtprocCertFile}, named{"proxy.extproc_key_file", c.Proxy.ExtprocKeyFile}))

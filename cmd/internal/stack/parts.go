@@ -95,6 +95,9 @@ func (s *Stack) envoy(o Options) (*Part, error) {
 		"--component-log-level", "misc:error", // else a dozen warnings about xDS messages that are work in progress
 		"--disable-hot-restart")
 	p.listens = []listen{{"tcp", s.Config.Proxy.Address, elsewhere("proxy.address")}}
+	if s.Config.Proxy.StatsAddress != "" {
+		p.listens = append(p.listens, listen{"tcp", s.Config.Proxy.StatsAddress, elsewhere("proxy.stats_address")})
+	}
 	if socket, ok := strings.CutPrefix(s.Config.Proxy.EnvoyAdmin, "unix:"); ok {
 		p.listens = append(p.listens, listen{"unix", socket, elsewhere("proxy.envoy_admin")})
 	}
