@@ -58,6 +58,9 @@ func bootstrap(o Options) *bootstrapv3.Bootstrap {
 		OverloadManager: overload(o),
 		Watchdogs:       watchdogs(),
 	}
+	if o.SecretsDir != "" {
+		b.Node = &corev3.Node{Id: "aisix", Cluster: "aisix"} // Envoy has to have a name to ask for secrets, of files too
+	}
 	if o.StatisticsListen != "" {
 		b.StaticResources.Listeners = append(b.StaticResources.Listeners, statisticsListener(o))
 		b.StaticResources.Clusters = append(b.StaticResources.Clusters, adminCluster(o))

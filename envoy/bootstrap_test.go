@@ -72,6 +72,7 @@ var variants = map[string]func(o *envoy.Options){
 		o.AllowOrigins = []string{"https://app.example.com", "https://*.example.com", "http://localhost:*"}
 		o.MaxConnections, o.MaxUpstream, o.MaxPerAddress = 100, 50, 10
 		o.StatisticsListen = "127.0.0.1:9091"
+		o.SecretsDir = "/etc/aisix"
 		o.MoreExtProcs = []string{"unix:/run/aisix/extproc-2.sock"}
 	},
 	"buffered": func(o *envoy.Options) {
@@ -103,6 +104,18 @@ func TestVariants(t *testing.T) {
 			o.UpstreamCAFile = write(t, "ca.pem", ca.pem())
 			if o.TLSCertFile != "" {
 				o.TLSCertFile, o.TLSKeyFile = write(t, "cert.pem", cert), write(t, "key.pem", key)
+			}
+			if o.SecretsDir != "" {
+				o.SecretsDir = filepath.Dir(o.UpstreamCAFile)
+				secrets, err := envoy.Secrets(o)
+				if err != nil || len(secrets) != 2 {
+					t.Fatalf("%d secrets, %v", len(secrets), err)
+				}
+				for file, secret := range secrets {
+					if err := os.WriteFile(filepath.Join(o.SecretsDir, file), secret, 0o600); err != nil {
+						t.Fatal(err)
+					}
+				}
 			}
 			if b, err = envoy.Bootstrap(o); err != nil {
 				t.Fatal(err)

@@ -124,21 +124,20 @@ func unreachable(Options) *clusterv3.OutlierDetection {
 // address: they are copies of one.
 func toExtProc(o Options) *tlsv3.UpstreamTlsContext {
 	host, _ := split(o.ExtProc)
-	validation := &tlsv3.CertificateValidationContext{TrustedCa: file(o.ExtProcCAFile)}
-	c := &tlsv3.UpstreamTlsContext{CommonTlsContext: &tlsv3.CommonTlsContext{
-		TlsParams:             &tlsv3.TlsParameters{TlsMinimumProtocolVersion: tlsv3.TlsParameters_TLSv1_2, TlsMaximumProtocolVersion: tlsv3.TlsParameters_TLSv1_3},
-		AlpnProtocols:         []string{"h2"},
-		TlsCertificates:       []*tlsv3.TlsCertificate{{CertificateChain: file(o.ExtProcCertFile), PrivateKey: file(o.ExtProcKeyFile)}},
-		ValidationContextType: &tlsv3.CommonTlsContext_ValidationContext{ValidationContext: validation},
-	}}
+	tls := &tlsv3.CommonTlsContext{
+		TlsParams:     &tlsv3.TlsParameters{TlsMinimumProtocolVersion: tlsv3.TlsParameters_TLSv1_2, TlsMaximumProtocolVersion: tlsv3.TlsParameters_TLSv1_3},
+		AlpnProtocols: []string{"h2"},
+	}
+	o.shows(tls, secretExtProc, o.ExtProcCertFile, o.ExtProcKeyFile)
+	c := &tlsv3.UpstreamTlsContext{CommonTlsContext: tls}
 	kind := tlsv3.SubjectAltNameMatcher_DNS
 	if _, err := netip.ParseAddr(host); err == nil {
 		kind = tlsv3.SubjectAltNameMatcher_IP_ADDRESS
 	} else {
 		c.Sni = host
 	}
-	validation.MatchTypedSubjectAltNames = []*tlsv3.SubjectAltNameMatcher{{
+	o.trusts(tls, secretExtProcCA, o.ExtProcCAFile, &tlsv3.CertificateValidationContext{MatchTypedSubjectAltNames: []*tlsv3.SubjectAltNameMatcher{{
 		SanType: kind, Matcher: &matcherv3.StringMatcher{MatchPattern: &matcherv3.StringMatcher_Exact{Exact: host}},
-	}}
+	}}})
 	return c
 }

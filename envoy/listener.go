@@ -29,11 +29,12 @@ func listener(o Options) *listenerv3.Listener {
 		ConfigType: &listenerv3.Filter_TypedConfig{TypedConfig: pack(connectionManager(o))},
 	}}}
 	if o.TLSCertFile != "" {
-		chain.TransportSocket = socket(&tlsv3.DownstreamTlsContext{CommonTlsContext: &tlsv3.CommonTlsContext{
-			TlsParams:       &tlsv3.TlsParameters{TlsMinimumProtocolVersion: tlsv3.TlsParameters_TLSv1_2},
-			AlpnProtocols:   []string{"h2", "http/1.1"},
-			TlsCertificates: []*tlsv3.TlsCertificate{{CertificateChain: file(o.TLSCertFile), PrivateKey: file(o.TLSKeyFile)}},
-		}})
+		tls := &tlsv3.CommonTlsContext{
+			TlsParams:     &tlsv3.TlsParameters{TlsMinimumProtocolVersion: tlsv3.TlsParameters_TLSv1_2},
+			AlpnProtocols: []string{"h2", "http/1.1"},
+		}
+		o.shows(tls, secretCallers, o.TLSCertFile, o.TLSKeyFile)
+		chain.TransportSocket = socket(&tlsv3.DownstreamTlsContext{CommonTlsContext: tls})
 		chain.TransportSocketConnectTimeout = dur(10 * time.Second) // a handshake that never ends holds a connection slot
 	}
 	l := &listenerv3.Listener{

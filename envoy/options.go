@@ -68,6 +68,10 @@ type Options struct {
 	// to. For a private CA beside the public ones, see CABundle.
 	UpstreamCAFile string
 
+	// SecretsDir is the folder (absolute) of the files that Secrets makes: certificates
+	// are then read anew when they are renewed. Without it, once.
+	SecretsDir string
+
 	// MaxRequestBytes is the largest request body. extproc enforces it, after it
 	// knows the key (the contract checks the key first); Envoy does so only where
 	// it buffers the body (Buffered).
@@ -183,7 +187,7 @@ func (o Options) check() error {
 		bad("upstream CA file: empty")
 	}
 	for _, f := range []struct{ name, path string }{
-		{"admin socket", o.AdminSocket}, {"tls certificate", o.TLSCertFile}, {"tls key", o.TLSKeyFile}, {"upstream CA file", o.UpstreamCAFile},
+		{"admin socket", o.AdminSocket}, {"tls certificate", o.TLSCertFile}, {"tls key", o.TLSKeyFile}, {"upstream CA file", o.UpstreamCAFile}, {"secrets folder", o.SecretsDir},
 		{"extproc's CA file", o.ExtProcCAFile}, {"certificate for extproc", o.ExtProcCertFile}, {"key for extproc", o.ExtProcKeyFile},
 	} {
 		if f.path != "" && !filepath.IsAbs(f.path) {

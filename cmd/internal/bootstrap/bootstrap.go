@@ -5,6 +5,7 @@
 package bootstrap
 
 import (
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -16,7 +17,7 @@ import (
 )
 
 // Text is Envoy's start file alone, for somebody else to put into its place. Where upstream.ca_file is
-// set it is the one bundle that Envoy takes, the public CAs included.
+// set it is the one bundle that Envoy takes, the public CAs included. Certificates are read once.
 func Text(c *config.Config) ([]byte, error) {
 	o, err := Options(c)
 	if err != nil {
@@ -31,8 +32,10 @@ func Text(c *config.Config) ([]byte, error) {
 }
 
 // Write puts Envoy's start file at path, whole or not at all, and what it names into the same folder:
-// where upstream.ca_file is set, the bundle of this system's CAs and those. No secret is in any of
-// them, and everybody may read them: Envoy often runs as a user of its own.
+// where upstream.ca_file is set, the bundle of this system's CAs and those, and the files by which Envoy
+// finds its certificates, and reads them anew when they are renewed. No secret is in any of these, and
+// everybody may read them: Envoy often runs as a user of its own. What Envoy could not read stops it: the
+// certificates and keys have to be readable for whoever calls this.
 func Write(c *config.Config, path string) error {
 	path, err := filepath.Abs(path)
 	if err != nil {
@@ -53,11 +56,61 @@ func Write(c *config.Config, path string) error {
 			return err
 		}
 	}
+	o.SecretsDir = filepath.Dir(path)
 	text, err := envoy.Bootstrap(o)
 	if err != nil {
 		return err
 	}
+	if err := checkCertificates(c); err != nil {
+		return err
+	}
+	secrets, err := envoy.Secrets(o)
+	if err != nil {
+		return err
+	}
+	for name, secret := range secrets {
+		if err := replace(filepath.Join(o.SecretsDir, name), secret); err != nil {
+			return err
+		}
+	}
 	return replace(path, text)
+}
+
+// checkCertificates says in one line what is wrong with a certificate or a key that Envoy is to show:
+// an Envoy that can't read them closes each connection, or starts again and again.
+func checkCertificates(c *config.Config) error {
+	for _, p := range []struct{ certKey, cert, keyKey, key string }{
+		{"proxy.tls_cert_file", c.Proxy.TLSCertFile, "proxy.tls_key_file", c.Proxy.TLSKeyFile},
+		{"proxy.extproc_cert_file", c.Proxy.ExtprocCertFile, "proxy.extproc_key_file", c.Proxy.ExtprocKeyFile},
+	} {
+		if p.cert == "" {
+			continue
+		}
+		if err := readable(p.certKey, p.cert); err != nil {
+			return err
+		}
+		if err := readable(p.keyKey, p.key); err != nil {
+			return err
+		}
+		if _, err := tls.LoadX509KeyPair(p.cert, p.key); err != nil {
+			return fmt.Errorf("%s and %s: %s and %s: %w", p.certKey, p.keyKey, p.cert, p.key, err)
+		}
+	}
+	if c.Proxy.ExtprocCAFile != "" {
+		return readable("proxy.extproc_ca_file", c.Proxy.ExtprocCAFile)
+	}
+	return nil
+}
+
+func readable(key, path string) error {
+	f, err := os.Open(path)
+	if err == nil {
+		return f.Close()
+	}
+	if errors.Is(err, fs.ErrPermission) {
+		return fmt.Errorf("%s: %w: user %d and group %d, as which Envoy has to run too, may not read it; chgrp %d and chmod 640 it", key, err, os.Getuid(), os.Getgid(), os.Getgid())
+	}
+	return fmt.Errorf("%s: %w", key, err)
 }
 
 // bundle joins the system's CAs and upstream.ca_file, since Envoy's context takes one file.

@@ -58,10 +58,11 @@ func TestWriteJoinsTheCAs(t *testing.T) {
 	if err := Write(c, path); err != nil {
 		t.Fatal(err)
 	}
-	text, err := os.ReadFile(path)
 	joined := filepath.Join(dir, "upstream-ca.pem")
-	if err != nil || !bytes.Contains(text, []byte(joined)) {
-		t.Errorf("%s is not named: %v", joined, err)
+	for file, name := range map[string]string{path: filepath.Join(dir, "upstream-ca.yaml"), filepath.Join(dir, "upstream-ca.yaml"): joined} {
+		if text, err := os.ReadFile(file); err != nil || !bytes.Contains(text, []byte(name)) {
+			t.Errorf("%s is not named in %s: %v", name, file, err)
+		}
 	}
 	own, err := os.ReadFile(ca)
 	if err != nil {
@@ -75,5 +76,41 @@ func TestWriteJoinsTheCAs(t *testing.T) {
 	}
 	if err := Write(c, path); err == nil || !strings.Contains(err.Error(), "upstream.ca_file: ") {
 		t.Errorf("%v", err)
+	}
+}
+
+// What Envoy could not read is said here, in one line, before Envoy starts.
+func TestWriteChecksTheCertificates(t *testing.T) {
+	cert, key := certtest.New(t)
+	other, otherKey := certtest.New(t)
+	closed := filepath.Join(t.TempDir(), "closed.key")
+	if err := os.WriteFile(closed, []byte("x"), 0o000); err != nil {
+		t.Fatal(err)
+	}
+	const certVar, keyVar = "AISIX_PROXY__TLS_CERT_FILE=", "AISIX_PROXY__TLS_KEY_FILE="
+	cases := map[string]struct{ env, want []string }{
+		"no file":      {[]string{certVar + "/nonexistent/c", keyVar + key}, []string{"proxy.tls_cert_file: open /nonexistent/c: "}},
+		"another key":  {[]string{certVar + cert, keyVar + otherKey}, []string{"proxy.tls_cert_file and proxy.tls_key_file: ", "does not match"}},
+		"not a key":    {[]string{certVar + cert, keyVar + other}, []string{"proxy.tls_cert_file and proxy.tls_key_file: "}},
+		"no CA":        {[]string{"AISIX_PROXY__EXTPROC_CA_FILE=/nonexistent/ca", "AISIX_PROXY__EXTPROC_CERT_FILE=" + cert, "AISIX_PROXY__EXTPROC_KEY_FILE=" + key, "AISIX_EXTPROC__ADDRESS=127.0.0.1:3002"}, []string{"proxy.extproc_ca_file: open /nonexistent/ca: "}},
+		"a closed key": {[]string{certVar + cert, keyVar + closed}, []string{"proxy.tls_key_file: open " + closed + ": permission denied", "as which Envoy has to run too", "chmod 640"}},
+	}
+	if os.Getuid() == 0 { // root reads everything
+		delete(cases, "a closed key")
+	}
+	for name, test := range cases {
+		path := filepath.Join(t.TempDir(), "bootstrap.yaml")
+		err := Write(load(t, test.env...), path)
+		for _, want := range test.want {
+			if err == nil || !strings.Contains(err.Error(), want) || strings.Contains(err.Error(), "\n") {
+				t.Errorf("%s: %v, want %q", name, err, want)
+			}
+		}
+		if _, err := os.Stat(path); err == nil {
+			t.Errorf("%s: a start file is written", name)
+		}
+	}
+	if err := Write(load(t, certVar+cert, keyVar+key), filepath.Join(t.TempDir(), "bootstrap.yaml")); err != nil {
+		t.Error(err)
 	}
 }
