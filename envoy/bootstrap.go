@@ -58,7 +58,7 @@ func bootstrap(o Options) *bootstrapv3.Bootstrap {
 		OverloadManager: overload(o),
 		Watchdogs:       watchdogs(),
 	}
-	if o.SecretsDir != "" {
+	if o.hasSecrets() {
 		b.Node = &corev3.Node{Id: "aisix", Cluster: "aisix"} // Envoy has to have a name to ask for secrets, of files too
 	}
 	if o.StatisticsListen != "" {

@@ -55,6 +55,11 @@ func Secrets(o Options) (map[string][]byte, error) {
 	return files, nil
 }
 
+// hasSecrets reports whether any file of Secrets is named.
+func (o Options) hasSecrets() bool {
+	return o.SecretsDir != "" && (o.TLSCertFile != "" || o.ExtProcCAFile != "" || o.watchedCA() != "")
+}
+
 // watchedCA is the bundle for Bedrock where it is ours, in the folder of secrets. The
 // system's own changes with the system.
 func (o Options) watchedCA() string {

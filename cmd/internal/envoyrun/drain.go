@@ -46,7 +46,7 @@ func Drain(ctx context.Context, o Options) error {
 	}}}}
 	// Answers say "connection: close" from here on; HTTP/2 gets a GOAWAY.
 	if _, err := a.ask(ctx, http.MethodPost, "/healthcheck/fail"); err != nil {
-		return fmt.Errorf("Envoy's admin interface at %s: %w", o.Socket, err)
+		return fmt.Errorf("the admin interface at %s: %w", o.Socket, err)
 	}
 	o.Log.Info("draining Envoy", "lame_duck", o.LameDuck.String(), "deadline", o.For.String())
 	if err := pause(ctx, o.LameDuck); err != nil {

@@ -19,16 +19,16 @@ func Run(ctx, hurry context.Context, o Options, binary string, args []string, st
 	cmd := exec.Command(binary, args...)
 	cmd.Stdout, cmd.Stderr, cmd.SysProcAttr = stdout, stderr, apart()
 	if err := cmd.Start(); err != nil {
-		return fmt.Errorf("Envoy: %w", err)
+		return fmt.Errorf("starting Envoy: %w", err)
 	}
 	ended := make(chan error, 1)
 	go func() { ended <- cmd.Wait() }()
 	select {
 	case err := <-ended:
 		if err == nil {
-			return errors.New("Envoy ended by itself")
+			return errors.New("its Envoy ended by itself")
 		}
-		return fmt.Errorf("Envoy ended by itself: %w", err)
+		return fmt.Errorf("its Envoy ended by itself: %w", err)
 	case <-ctx.Done():
 	}
 	draining, enough := context.WithCancel(hurry)
