@@ -7,8 +7,10 @@ import (
 	mutationv3 "github.com/envoyproxy/go-control-plane/envoy/config/common/mutation_rules/v3"
 	corev3 "github.com/envoyproxy/go-control-plane/envoy/config/core/v3"
 	listenerv3 "github.com/envoyproxy/go-control-plane/envoy/config/listener/v3"
+	routev3 "github.com/envoyproxy/go-control-plane/envoy/config/route/v3"
 	dfpfilterv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/http/dynamic_forward_proxy/v3"
 	headermutationv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/http/header_mutation/v3"
+	healthcheckv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/http/health_check/v3"
 	routerv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/http/router/v3"
 	tlsinspectorv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/listener/tls_inspector/v3"
 	hcmv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/network/http_connection_manager/v3"
@@ -176,6 +178,12 @@ func connectionManager(o Options) *hcmv3.HttpConnectionManager {
 			// First in, so last on the way back: extproc still sees AWS's request id.
 			filter("envoy.filters.http.header_mutation", &headermutationv3.HeaderMutation{
 				Mutations: &headermutationv3.Mutations{ResponseMutations: append(fromUpstream(), toOrigins(o)...)},
+			}),
+			// An Envoy that drains (POST /healthcheck/fail of its admin interface) is not ready,
+			// whatever extproc says: balancers in front look elsewhere.
+			filter("envoy.filters.http.health_check", &healthcheckv3.HealthCheck{
+				PassThroughMode: yes(),
+				Headers:         []*routev3.HeaderMatcher{header(":path", &matcherv3.StringMatcher{MatchPattern: &matcherv3.StringMatcher_Exact{Exact: "/readyz"}})},
 			}),
 			disabled(filter(processorName, processor(o))), // the routes enable it
 			forwardProxy(o),

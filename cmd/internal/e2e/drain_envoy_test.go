@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"fmt"
 	"net"
+	"net/http"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -99,6 +100,19 @@ func TestDrainEnvoy(t *testing.T) {
 		go func() { ended <- command.Wait() }()
 		return out, ended
 	}
+	// While it is a lame duck it says so, and serves.
+	drain("-lame-duck", "1h")
+	eventually(t, patience, func() error {
+		a, err := do(t.Context(), http.MethodGet, g.proxy+"/readyz", "", "")
+		if err == nil && a.status != http.StatusServiceUnavailable {
+			err = fmt.Errorf("ready: %d %s", a.status, a.body)
+		}
+		if err == nil {
+			a.want(t, http.StatusServiceUnavailable, "gateway_unavailable")
+		}
+		return err
+	})
+	c.served(t)
 	out, ended := drain("-for", "300ms")
 	if err := exited(t, "extproc -drain-envoy -for 300ms", ended); err == nil || !strings.Contains(out.String(), "3 calls were still in flight after 300ms") {
 		t.Errorf("%v: %s", err, out)
