@@ -36,7 +36,7 @@ run: build ## Run the whole gateway on this machine, with a Bedrock simulator; p
 
 .PHONY: bootstrap
 bootstrap: ## Print Envoy's start file for CONFIG=config.yaml (deploy/config.yaml by default)
-	@go run ./cmd/local -config "$(CONFIG)" -bootstrap
+	@go run -pgo=off ./cmd/extproc -config "$(CONFIG)" -bootstrap
 
 .PHONY: build
 build: ## Build the binaries into .bin/

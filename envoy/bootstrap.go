@@ -10,7 +10,6 @@ package envoy
 
 import (
 	"fmt"
-	"net/netip"
 	"strings"
 	"time"
 
@@ -36,6 +35,9 @@ const (
 	ClusterPlaintext = "bedrock_plaintext"
 	ClusterExtProc   = "extproc"
 	ClusterProbe     = "extproc_probe"
+	// ClusterConnections is there where several extprocs are, and one of them counts
+	// callers' connections.
+	ClusterConnections = "extproc_connections"
 )
 
 // Bootstrap is Envoy's start file as YAML. Errors say which options are wrong,
@@ -56,6 +58,13 @@ func bootstrap(o Options) *bootstrapv3.Bootstrap {
 		OverloadManager: overload(o),
 		Watchdogs:       watchdogs(),
 	}
+	if o.hasSecrets() {
+		b.Node = &corev3.Node{Id: "aisix", Cluster: "aisix"} // Envoy has to have a name to ask for secrets, of files too
+	}
+	if o.StatisticsListen != "" {
+		b.StaticResources.Listeners = append(b.StaticResources.Listeners, statisticsListener(o))
+		b.StaticResources.Clusters = append(b.StaticResources.Clusters, adminCluster(o))
+	}
 	if o.AdminSocket != "" {
 		b.Admin = &bootstrapv3.Admin{Address: &corev3.Address{Address: &corev3.Address_Pipe{
 			Pipe: &corev3.Pipe{Path: o.AdminSocket, Mode: 0o600},
@@ -73,11 +82,15 @@ func watchdogs() *bootstrapv3.Watchdogs {
 
 // clusters in the order in which they are read best.
 func clusters(o Options) []*clusterv3.Cluster {
-	return []*clusterv3.Cluster{
+	all := []*clusterv3.Cluster{
 		extprocCluster(o, ClusterExtProc, o.MaxUpstream),
 		bedrockCluster(o, ClusterTLS), bedrockCluster(o, ClusterPlaintext),
 		extprocCluster(o, ClusterProbe, maxProbes),
 	}
+	if o.MaxPerAddress > 0 && countingCluster(o) != ClusterExtProc {
+		all = append(all, counting(o))
+	}
+	return all
 }
 
 // pack wraps m for a typed_config. It fails only for a message that is not
@@ -90,15 +103,15 @@ func pack(m proto.Message) *anypb.Any {
 	return a
 }
 
-// address of "ip:port" or "unix:/path"; check has seen it.
+// address of "host:port" or "unix:/path"; check has seen it.
 func address(s string) *corev3.Address {
 	if path, ok := strings.CutPrefix(s, "unix:"); ok {
 		return &corev3.Address{Address: &corev3.Address_Pipe{Pipe: &corev3.Pipe{Path: path}}}
 	}
-	ap := netip.MustParseAddrPort(s)
+	host, port := split(s)
 	return &corev3.Address{Address: &corev3.Address_SocketAddress{SocketAddress: &corev3.SocketAddress{
-		Address:       ap.Addr().String(),
-		PortSpecifier: &corev3.SocketAddress_PortValue{PortValue: uint32(ap.Port())},
+		Address:       host,
+		PortSpecifier: &corev3.SocketAddress_PortValue{PortValue: uint32(port)},
 	}}}
 }
 

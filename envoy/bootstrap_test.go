@@ -71,6 +71,9 @@ var variants = map[string]func(o *envoy.Options){
 		o.TrustedHops = 1
 		o.AllowOrigins = []string{"https://app.example.com", "https://*.example.com", "http://localhost:*"}
 		o.MaxConnections, o.MaxUpstream, o.MaxPerAddress = 100, 50, 10
+		o.StatisticsListen = "127.0.0.1:9091"
+		o.SecretsDir = "/etc/aisix"
+		o.MoreExtProcs = []string{"unix:/run/aisix/extproc-2.sock"}
 	},
 	"buffered": func(o *envoy.Options) {
 		o.BodyMode = envoy.Buffered
@@ -102,6 +105,18 @@ func TestVariants(t *testing.T) {
 			if o.TLSCertFile != "" {
 				o.TLSCertFile, o.TLSKeyFile = write(t, "cert.pem", cert), write(t, "key.pem", key)
 			}
+			if o.SecretsDir != "" {
+				o.SecretsDir = filepath.Dir(o.UpstreamCAFile)
+				secrets, err := envoy.Secrets(o)
+				if err != nil || len(secrets) != 2 {
+					t.Fatalf("%d secrets, %v", len(secrets), err)
+				}
+				for file, secret := range secrets {
+					if err := os.WriteFile(filepath.Join(o.SecretsDir, file), secret, 0o600); err != nil {
+						t.Fatal(err)
+					}
+				}
+			}
 			if b, err = envoy.Bootstrap(o); err != nil {
 				t.Fatal(err)
 			}
@@ -115,6 +130,14 @@ func TestBadOptions(t *testing.T) {
 		"listen":              func(o *envoy.Options) { o.Listen = ":3000" },
 		"extproc":             func(o *envoy.Options) { o.ExtProc = "extproc:3002" },
 		"unix:/absolute/path": func(o *envoy.Options) { o.ExtProc = "unix:run/x.sock" },
+		"statistics listen":   func(o *envoy.Options) { o.StatisticsListen = "9091" },
+		"so set its socket":   func(o *envoy.Options) { o.StatisticsListen = "127.0.0.1:9091" },
+		"named twice":         func(o *envoy.Options) { o.MoreExtProcs = []string{o.ExtProc} },
+		"takes mutual TLS":    func(o *envoy.Options) { o.ExtProc = "10.0.0.1:3002" },
+		"be mixed":            func(o *envoy.Options) { o.MoreExtProcs = []string{"localhost:3002"} },
+		"CA, certificate":     func(o *envoy.Options) { o.ExtProc, o.ExtProcCAFile = "extproc:3002", "/ca" },
+		"certificate for":     func(o *envoy.Options) { o.ExtProcCertFile = "cert.pem" },
+		"health interval":     func(o *envoy.Options) { o.HealthInterval = 0 },
 		"body mode":           func(o *envoy.Options) { o.BodyMode = "streamed" },
 		"go together":         func(o *envoy.Options) { o.TLSCertFile = "/x" },
 		"upstream CA file":    func(o *envoy.Options) { o.UpstreamCAFile = "" },

@@ -38,12 +38,11 @@ func bedrockCluster(o Options, name string) *clusterv3.Cluster {
 		TypedExtensionProtocolOptions: protocol(toBedrock()),
 	}
 	if name == ClusterTLS {
-		c.TransportSocket = socket(&tlsv3.UpstreamTlsContext{CommonTlsContext: &tlsv3.CommonTlsContext{
+		tls := &tlsv3.CommonTlsContext{
 			TlsParams: &tlsv3.TlsParameters{TlsMinimumProtocolVersion: tlsv3.TlsParameters_TLSv1_2, TlsMaximumProtocolVersion: tlsv3.TlsParameters_TLSv1_3},
-			ValidationContextType: &tlsv3.CommonTlsContext_ValidationContext{ValidationContext: &tlsv3.CertificateValidationContext{
-				TrustedCa: file(o.UpstreamCAFile),
-			}},
-		}})
+		}
+		o.trusts(tls, secretUpstreamCA, o.UpstreamCAFile, &tlsv3.CertificateValidationContext{})
+		c.TransportSocket = socket(&tlsv3.UpstreamTlsContext{CommonTlsContext: tls})
 	}
 	return c
 }

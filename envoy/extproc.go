@@ -8,10 +8,12 @@ import (
 	corev3 "github.com/envoyproxy/go-control-plane/envoy/config/core/v3"
 	endpointv3 "github.com/envoyproxy/go-control-plane/envoy/config/endpoint/v3"
 	filterv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/http/ext_proc/v3"
+	previousv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/retry/host/previous_hosts/v3"
 	upstreamsv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/upstreams/http/v3"
 	typev3 "github.com/envoyproxy/go-control-plane/envoy/type/v3"
 	"google.golang.org/protobuf/proto"
 	"google.golang.org/protobuf/types/known/anypb"
+	"google.golang.org/protobuf/types/known/wrapperspb"
 )
 
 const processorName = "envoy.filters.http.ext_proc"
@@ -23,7 +25,7 @@ const maxProbes = 100
 // phase, and an error to the caller whenever extproc does not answer.
 func processor(o Options) *filterv3.ExternalProcessor {
 	p := &filterv3.ExternalProcessor{
-		GrpcService:      grpcService(ClusterExtProc),
+		GrpcService:      grpcService(o, ClusterExtProc),
 		FailureModeAllow: false,
 		StatusOnError:    &typev3.HttpStatus{Code: typev3.StatusCode_ServiceUnavailable},
 		ProcessingMode: &filterv3.ProcessingMode{
@@ -54,27 +56,48 @@ func processor(o Options) *filterv3.ExternalProcessor {
 	return p
 }
 
-func grpcService(cluster string) *corev3.GrpcService {
-	return &corev3.GrpcService{TargetSpecifier: &corev3.GrpcService_EnvoyGrpc_{
-		EnvoyGrpc: &corev3.GrpcService_EnvoyGrpc{ClusterName: cluster, SkipEnvoyHeaders: true}, // nobody reads them
-	}}
+func grpcService(o Options, cluster string) *corev3.GrpcService {
+	return &corev3.GrpcService{
+		TargetSpecifier: &corev3.GrpcService_EnvoyGrpc_{
+			EnvoyGrpc: &corev3.GrpcService_EnvoyGrpc{ClusterName: cluster, SkipEnvoyHeaders: true}, // nobody reads them
+		},
+		RetryPolicy: elsewhere(o),
+	}
+}
+
+// elsewhere tries again what no extproc has seen: one that has gone away is not
+// found out before somebody tries, and one that takes over the socket of another
+// is there a moment later.
+func elsewhere(o Options) *corev3.RetryPolicy {
+	p := &corev3.RetryPolicy{
+		RetryOn:      "connect-failure,refused-stream",
+		NumRetries:   wrapperspb.UInt32(3),
+		RetryBackOff: &corev3.BackoffStrategy{BaseInterval: dur(25 * time.Millisecond), MaxInterval: dur(200 * time.Millisecond)},
+	}
+	if len(o.MoreExtProcs) > 0 {
+		p.RetryHostPredicate = []*corev3.RetryPolicy_RetryHostPredicate{{
+			Name:       "envoy.retry_host_predicates.previous_hosts",
+			ConfigType: &corev3.RetryPolicy_RetryHostPredicate_TypedConfig{TypedConfig: pack(&previousv3.PreviousHostsPredicate{})},
+		}}
+		p.HostSelectionRetryMaxAttempts = 5
+	}
+	return p
 }
 
 // extprocCluster reaches extproc, with at most so many requests at a time. There
 // are two of them: probes have a share of their own, so that callers who fill the
 // other do not make the gateway look dead.
 func extprocCluster(o Options, name string, requests int) *clusterv3.Cluster {
-	return &clusterv3.Cluster{
+	c := &clusterv3.Cluster{
 		Name:                 name,
 		ClusterDiscoveryType: &clusterv3.Cluster_Type{Type: clusterv3.Cluster_STATIC},
-		ConnectTimeout:       dur(time.Second), // it is on this machine
+		ConnectTimeout:       dur(time.Second), // it is near
 		CircuitBreakers:      thresholds(requests),
-		LoadAssignment: &endpointv3.ClusterLoadAssignment{
-			ClusterName: name,
-			Endpoints: []*endpointv3.LocalityLbEndpoints{{LbEndpoints: []*endpointv3.LbEndpoint{{
-				HostIdentifier: &endpointv3.LbEndpoint_Endpoint{Endpoint: &endpointv3.Endpoint{Address: address(o.ExtProc)}},
-			}}}},
-		},
+		LoadAssignment:       &endpointv3.ClusterLoadAssignment{ClusterName: name, Endpoints: endpoints(o)},
+		HealthChecks:         []*corev3.HealthCheck{readiness(o)},
+		// Where none is ready, all are asked, and say themselves why they can't serve; else
+		// only those that are, however few.
+		CommonLbConfig: &clusterv3.Cluster_CommonLbConfig{HealthyPanicThreshold: &typev3.Percent{Value: 1}},
 		TypedExtensionProtocolOptions: protocol(&upstreamsv3.HttpProtocolOptions{
 			UpstreamProtocolOptions: &upstreamsv3.HttpProtocolOptions_ExplicitHttpConfig_{
 				ExplicitHttpConfig: &upstreamsv3.HttpProtocolOptions_ExplicitHttpConfig{
@@ -93,6 +116,17 @@ func extprocCluster(o Options, name string, requests int) *clusterv3.Cluster {
 			},
 		}),
 	}
+	if o.named() {
+		c.ClusterDiscoveryType = &clusterv3.Cluster_Type{Type: clusterv3.Cluster_STRICT_DNS}
+	}
+	if o.named() || len(o.MoreExtProcs) > 0 {
+		c.LbPolicy = clusterv3.Cluster_LEAST_REQUEST // calls are long, and a new extproc has none
+		c.OutlierDetection = unreachable(o)
+	}
+	if o.ExtProcCAFile != "" {
+		c.TransportSocket = socket(toExtProc(o))
+	}
+	return c
 }
 
 // thresholds are in place of Envoy's default of 1024 requests under way; past them

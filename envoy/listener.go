@@ -7,8 +7,10 @@ import (
 	mutationv3 "github.com/envoyproxy/go-control-plane/envoy/config/common/mutation_rules/v3"
 	corev3 "github.com/envoyproxy/go-control-plane/envoy/config/core/v3"
 	listenerv3 "github.com/envoyproxy/go-control-plane/envoy/config/listener/v3"
+	routev3 "github.com/envoyproxy/go-control-plane/envoy/config/route/v3"
 	dfpfilterv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/http/dynamic_forward_proxy/v3"
 	headermutationv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/http/header_mutation/v3"
+	healthcheckv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/http/health_check/v3"
 	routerv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/http/router/v3"
 	tlsinspectorv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/listener/tls_inspector/v3"
 	hcmv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/network/http_connection_manager/v3"
@@ -29,11 +31,12 @@ func listener(o Options) *listenerv3.Listener {
 		ConfigType: &listenerv3.Filter_TypedConfig{TypedConfig: pack(connectionManager(o))},
 	}}}
 	if o.TLSCertFile != "" {
-		chain.TransportSocket = socket(&tlsv3.DownstreamTlsContext{CommonTlsContext: &tlsv3.CommonTlsContext{
-			TlsParams:       &tlsv3.TlsParameters{TlsMinimumProtocolVersion: tlsv3.TlsParameters_TLSv1_2},
-			AlpnProtocols:   []string{"h2", "http/1.1"},
-			TlsCertificates: []*tlsv3.TlsCertificate{{CertificateChain: file(o.TLSCertFile), PrivateKey: file(o.TLSKeyFile)}},
-		}})
+		tls := &tlsv3.CommonTlsContext{
+			TlsParams:     &tlsv3.TlsParameters{TlsMinimumProtocolVersion: tlsv3.TlsParameters_TLSv1_2},
+			AlpnProtocols: []string{"h2", "http/1.1"},
+		}
+		o.shows(tls, secretCallers, o.TLSCertFile, o.TLSKeyFile)
+		chain.TransportSocket = socket(&tlsv3.DownstreamTlsContext{CommonTlsContext: tls})
 		chain.TransportSocketConnectTimeout = dur(10 * time.Second) // a handshake that never ends holds a connection slot
 	}
 	l := &listenerv3.Listener{
@@ -44,8 +47,8 @@ func listener(o Options) *listenerv3.Listener {
 	if o.MaxPerAddress > 0 {
 		// Asked when a connection is made, and only then: it must not wait for a first
 		// byte, or those that never say one would not count.
-		chain.Filters = append([]*listenerv3.Filter{askConnection()}, chain.Filters...)
-		l.AccessLog = []*accesslogv3.AccessLog{tellConnection()}
+		chain.Filters = append([]*listenerv3.Filter{askConnection(o)}, chain.Filters...)
+		l.AccessLog = []*accesslogv3.AccessLog{tellConnection(o)}
 	} else {
 		l.ListenerFilters, l.ListenerFiltersTimeout = firstByte(), dur(o.FirstByteTimeout)
 	}
@@ -175,6 +178,12 @@ func connectionManager(o Options) *hcmv3.HttpConnectionManager {
 			// First in, so last on the way back: extproc still sees AWS's request id.
 			filter("envoy.filters.http.header_mutation", &headermutationv3.HeaderMutation{
 				Mutations: &headermutationv3.Mutations{ResponseMutations: append(fromUpstream(), toOrigins(o)...)},
+			}),
+			// An Envoy that drains (POST /healthcheck/fail of its admin interface) is not ready,
+			// whatever extproc says: balancers in front look elsewhere.
+			filter("envoy.filters.http.health_check", &healthcheckv3.HealthCheck{
+				PassThroughMode: yes(),
+				Headers:         []*routev3.HeaderMatcher{header(":path", &matcherv3.StringMatcher{MatchPattern: &matcherv3.StringMatcher_Exact{Exact: "/readyz"}})},
 			}),
 			disabled(filter(processorName, processor(o))), // the routes enable it
 			forwardProxy(o),

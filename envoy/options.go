@@ -6,7 +6,6 @@ import (
 	"net/netip"
 	"os"
 	"path/filepath"
-	"strings"
 	"time"
 )
 
@@ -39,11 +38,23 @@ const DefaultCAFile = "/etc/ssl/certs/ca-certificates.crt"
 // usable.
 type Options struct {
 	Listen  string // where callers come in, "ip:port"
-	ExtProc string // extproc's gRPC address: "ip:port" or "unix:/absolute/path"
+	ExtProc string // extproc's gRPC address: "host:port" or "unix:/absolute/path"
+	// MoreExtProcs are further ones, among all of which the calls are shared: one can be
+	// replaced, or die, while the others serve.
+	MoreExtProcs []string
+	// ExtProcCAFile, ExtProcCertFile and ExtProcKeyFile (PEM, absolute paths) are mutual
+	// TLS with extproc: the CA of its certificate, which must be for the host of ExtProc, and
+	// Envoy's own certificate and key. All or none; needed where an address is neither a
+	// socket nor loopback.
+	ExtProcCAFile, ExtProcCertFile, ExtProcKeyFile string
 	// AdminSocket is the absolute path of the Unix socket for Envoy's admin
 	// interface (mode 0600); "" leaves the interface off. There is no TCP form: who
 	// reaches it can stop Envoy and read its configuration.
 	AdminSocket string
+
+	// StatisticsListen is where Envoy's own statistics are served for Prometheus, and
+	// nothing else of its admin interface, which they take; "" serves them nowhere.
+	StatisticsListen string
 
 	// Version is which Envoy 1.x takes the configuration: fields that it would refuse
 	// are left out. What `make run` fetches is the newest known, and the default.
@@ -56,6 +67,10 @@ type Options struct {
 	// UpstreamCAFile is the one bundle (PEM) that Bedrock's certificate must chain
 	// to. For a private CA beside the public ones, see CABundle.
 	UpstreamCAFile string
+
+	// SecretsDir is the folder (absolute) of the files that Secrets makes: certificates
+	// are then read anew when they are renewed. Without it, once.
+	SecretsDir string
 
 	// MaxRequestBytes is the largest request body. extproc enforces it, after it
 	// knows the key (the contract checks the key first); Envoy does so only where
@@ -85,6 +100,9 @@ type Options struct {
 	// ExtProcSilence is after how long a silent extproc is asked whether it is there,
 	// and how long its answer may take before what is under way there is ended.
 	ExtProcSilence time.Duration
+	// HealthInterval is how often each extproc is asked whether it is ready. One that is
+	// not gets no new calls while another is.
+	HealthInterval time.Duration
 	// StallTimeout is how long a caller may take nothing of what is sent to it, in the
 	// middle of an answer too, before its connection is closed; 0 waits for ever. It is
 	// an option of Linux's TCP. A model's stream_timeout should be longer: a caller who
@@ -124,6 +142,7 @@ func Defaults() Options {
 		StreamIdleTimeout: time.Hour,
 		FlushTimeout:      2 * time.Minute,
 		ExtProcSilence:    3 * time.Second,
+		HealthInterval:    2 * time.Second, // extproc.lame_duck must be longer
 		StallTimeout:      time.Minute,
 		ConnectTimeout:    5 * time.Second,
 		DrainTimeout:      10 * time.Second,
@@ -144,12 +163,14 @@ func (o Options) check() error {
 	if _, err := netip.ParseAddrPort(o.Listen); err != nil {
 		bad("listen %q: want ip:port", o.Listen)
 	}
-	if path, ok := strings.CutPrefix(o.ExtProc, "unix:"); ok {
-		if !filepath.IsAbs(path) {
-			bad("extproc %q: want unix:/absolute/path", o.ExtProc)
+	errs = append(errs, o.checkExtProcs()...)
+	if o.StatisticsListen != "" {
+		if _, err := netip.ParseAddrPort(o.StatisticsListen); err != nil {
+			bad("statistics listen %q: want ip:port", o.StatisticsListen)
 		}
-	} else if _, err := netip.ParseAddrPort(o.ExtProc); err != nil {
-		bad("extproc %q: want ip:port or unix:/absolute/path", o.ExtProc)
+		if o.AdminSocket == "" {
+			bad("statistics: they are a page of the admin interface, so set its socket too (proxy.envoy_admin)")
+		}
 	}
 	if o.BodyMode != FullDuplex && o.BodyMode != Buffered {
 		bad("body mode %q: want %s or %s", o.BodyMode, FullDuplex, Buffered)
@@ -166,7 +187,8 @@ func (o Options) check() error {
 		bad("upstream CA file: empty")
 	}
 	for _, f := range []struct{ name, path string }{
-		{"admin socket", o.AdminSocket}, {"tls certificate", o.TLSCertFile}, {"tls key", o.TLSKeyFile}, {"upstream CA file", o.UpstreamCAFile},
+		{"admin socket", o.AdminSocket}, {"tls certificate", o.TLSCertFile}, {"tls key", o.TLSKeyFile}, {"upstream CA file", o.UpstreamCAFile}, {"secrets folder", o.SecretsDir},
+		{"extproc's CA file", o.ExtProcCAFile}, {"certificate for extproc", o.ExtProcCertFile}, {"key for extproc", o.ExtProcKeyFile},
 	} {
 		if f.path != "" && !filepath.IsAbs(f.path) {
 			bad("%s %q: want an absolute path", f.name, f.path)
@@ -200,7 +222,7 @@ func (o Options) check() error {
 	}{
 		{"first byte timeout", o.FirstByteTimeout}, {"idle timeout", o.IdleTimeout}, {"request timeout", o.RequestTimeout},
 		{"stream idle timeout", o.StreamIdleTimeout}, {"flush timeout", o.FlushTimeout},
-		{"extproc silence", o.ExtProcSilence}, {"connect timeout", o.ConnectTimeout}, {"drain timeout", o.DrainTimeout},
+		{"extproc silence", o.ExtProcSilence}, {"health interval", o.HealthInterval}, {"connect timeout", o.ConnectTimeout}, {"drain timeout", o.DrainTimeout},
 	} {
 		if d.v <= 0 { // 0 is "never" to Envoy, or "at once": either way not what was meant
 			bad("%s %v: must be positive", d.name, d.v)

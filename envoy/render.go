@@ -25,10 +25,12 @@ var remarks = map[string]string{
 	"connect":                            "Never an open proxy, never a tunnel.",
 	"egress_tls":                         "Only what extproc has signed goes out: callers can't set these headers (early_header_mutation_extensions).",
 	"nothing":                            "What extproc gave no way out.",
+	statistics:                           "Envoy's own statistics for Prometheus; nothing else of its admin interface.",
 	attached:                             "The gateway, for its callers. The domain is yours to choose.",
 	ClusterExtProc:                       "extproc, on this machine.",
 	ClusterProbe:                         "The same extproc, for /livez and /readyz alone: callers can't take their share.",
 	"probe":                              "Answered while callers have the whole of the cluster extproc.",
+	ClusterConnections:                   "The one extproc that counts callers' connections by address: the first that is ready.",
 	ClusterTLS:                           "Whatever host extproc has named, over TLS; its certificate must be for that host.",
 	ClusterPlaintext:                     "The same, for provider keys with an http:// api_base.",
 }

@@ -31,7 +31,7 @@ func routes(o Options) *routev3.RouteConfiguration {
 
 // gateway is the routes of the gateway itself, in an Envoy of ours or another's.
 func gateway(o Options) []*routev3.Route {
-	return append(append(append([]*routev3.Route{upgrade()}, egresses()...), preflight(o)...), probe(), ask())
+	return append(append(append([]*routev3.Route{upgrade()}, egresses()...), preflight(o)...), probe(o), ask())
 }
 
 func virtualHost(name string, domains []string, routes ...*routev3.Route) *routev3.VirtualHost {
@@ -71,7 +71,7 @@ func ask() *routev3.Route {
 }
 
 // probe is the route of /livez and /readyz, which have their own share of extproc.
-func probe() *routev3.Route {
+func probe(o Options) *routev3.Route {
 	return &routev3.Route{
 		Name: "probe",
 		Match: &routev3.RouteMatch{
@@ -79,7 +79,7 @@ func probe() *routev3.Route {
 			Headers:       []*routev3.HeaderMatcher{header(":method", matching("GET|HEAD"))},
 		},
 		Action:               directResponse(404),
-		TypedPerFilterConfig: askingBy(&filterv3.ExtProcOverrides{GrpcService: grpcService(ClusterProbe)}),
+		TypedPerFilterConfig: askingBy(&filterv3.ExtProcOverrides{GrpcService: grpcService(o, ClusterProbe)}),
 	}
 }
 

@@ -24,14 +24,22 @@ func (s *Server) GRPC(tls *tls.Config) *rpc.Server {
 	return g
 }
 
-// health tells an orchestrator that probes by gRPC what /readyz tells the others.
+// StoppingService is what the next process asks the health of: it serves where this one
+// has been told to stop.
+const StoppingService = "aisix.stopping"
+
+// health tells Envoy, and an orchestrator that probes by gRPC, what /readyz tells the others.
 type health struct {
 	healthv1.UnimplementedHealthServer
 	server *Server
 }
 
-func (h health) Check(context.Context, *healthv1.HealthCheckRequest) (*healthv1.HealthCheckResponse, error) {
-	if h.server.Ready() {
+func (h health) Check(_ context.Context, r *healthv1.HealthCheckRequest) (*healthv1.HealthCheckResponse, error) {
+	serves := h.server.Ready()
+	if r.GetService() == StoppingService {
+		serves = h.server.draining.Load()
+	}
+	if serves {
 		return &healthv1.HealthCheckResponse{Status: healthv1.HealthCheckResponse_SERVING}, nil
 	}
 	return &healthv1.HealthCheckResponse{Status: healthv1.HealthCheckResponse_NOT_SERVING}, nil

@@ -136,7 +136,10 @@ func loadMasterKey(text, path string) ([]byte, error) {
 
 // CreateMasterKey writes a new random master key to path with mode 0600, complete
 // or not at all. A file that is there is left as it is.
-func CreateMasterKey(path string) error {
+func CreateMasterKey(path string) error { return CreateKey(path) }
+
+// CreateKey does the same for any key that is 32 random bytes as base64 to us.
+func CreateKey(path string) error {
 	if _, err := os.Stat(path); err == nil {
 		return nil
 	}
@@ -147,7 +150,7 @@ func CreateMasterKey(path string) error {
 	if err := os.MkdirAll(filepath.Dir(path), 0o700); err != nil {
 		return err
 	}
-	f, err := os.CreateTemp(filepath.Dir(path), ".master-key-*") // mode 0600
+	f, err := os.CreateTemp(filepath.Dir(path), ".key-*") // mode 0600
 	if err != nil {
 		return err
 	}

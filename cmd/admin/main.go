@@ -4,6 +4,8 @@
 //
 //	admin -config config.yaml
 //	admin -create-master-key FILE    makes a master key, unless there is one
+//	admin -create-admin-key FILE     the same for the admin key (admin.key_file)
+//	admin -version
 package main
 
 import (
@@ -13,6 +15,7 @@ import (
 	"flag"
 	"fmt"
 	"io"
+	"io/fs"
 	"log/slog"
 	"net"
 	"net/http"
@@ -28,31 +31,40 @@ import (
 	"aisix/admin/store"
 	"aisix/cmd/internal/config"
 	"aisix/cmd/internal/machine"
+	"aisix/cmd/internal/version"
 )
 
 func main() {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	context.AfterFunc(ctx, stop) // a second signal ends the process at once
-	if err := run(ctx, os.Args[1:], os.Stderr); err != nil && !errors.Is(err, flag.ErrHelp) {
+	if err := run(ctx, os.Args[1:], os.Stdout, os.Stderr); err != nil && !errors.Is(err, flag.ErrHelp) {
 		fmt.Fprintln(os.Stderr, "admin:", err)
 		os.Exit(1)
 	}
 }
 
 // run is the command until ctx ends.
-func run(ctx context.Context, args []string, stderr io.Writer) error {
+func run(ctx context.Context, args []string, stdout, stderr io.Writer) error {
 	flags := flag.NewFlagSet("admin", flag.ContinueOnError)
 	flags.SetOutput(stderr)
 	file := flags.String("config", "", "config.yaml; none: defaults and the environment")
 	create := flags.String("create-master-key", "", "make a master key in this file, unless it is there, and end")
+	createAdmin := flags.String("create-admin-key", "", "make an admin key in this file, unless it is there, and end")
+	showVersion := flags.Bool("version", false, "say which build this is, and end")
 	if err := flags.Parse(args); err != nil {
 		return err
 	}
 	if flags.NArg() > 0 {
 		return fmt.Errorf("unexpected argument %q", flags.Arg(0))
 	}
+	if *showVersion {
+		return version.Print(stdout, "admin")
+	}
 	if *create != "" {
 		return store.CreateMasterKey(*create)
+	}
+	if *createAdmin != "" {
+		return store.CreateKey(*createAdmin)
 	}
 	c, err := config.Load(*file, os.Environ())
 	if err != nil {
@@ -76,8 +88,12 @@ func serve(ctx context.Context, c *config.Config, log *slog.Logger) error {
 	}
 	defer client.Close()
 	resources := store.New(client, sealer)
-	sample := c.Admin.Key.Reveal() == config.SampleAdminKey
-	server, err := admin.New(admin.Options{Store: resources, Usage: ledger.New(client), Key: c.Admin.Key.Reveal(), SampleKey: sample,
+	key, err := adminKey(c.Admin, log)
+	if err != nil {
+		return err
+	}
+	sample := key.Reveal() == config.SampleAdminKey
+	server, err := admin.New(admin.Options{Store: resources, Usage: ledger.New(client), Key: key.Reveal(), SampleKey: sample,
 		Address: c.Admin.Address, AllowedHosts: c.Admin.AllowedHosts, Log: log})
 	if err != nil {
 		return err
@@ -96,7 +112,8 @@ func serve(ctx context.Context, c *config.Config, log *slog.Logger) error {
 	if sample {
 		log.Warn("the sample admin key is in use: it opens the Admin API to requests of this machine; set admin.key to a key of your own")
 	}
-	log.Info("the Admin API listens", "address", listener.Addr().String())
+	build := version.Of()
+	log.Info("the Admin API listens", "address", listener.Addr().String(), "version", build.Version, "commit", build.Commit)
 
 	h := &http.Server{Handler: server, ReadHeaderTimeout: 5 * time.Second, ReadTimeout: 30 * time.Second,
 		WriteTimeout: time.Minute, IdleTimeout: 2 * time.Minute, MaxHeaderBytes: 64 << 10,
@@ -119,6 +136,19 @@ func serve(ctx context.Context, c *config.Config, log *slog.Logger) error {
 		return nil
 	}
 	return err
+}
+
+// adminKey is the admin key. A file that is named and not there is made: a first start.
+func adminKey(c config.Admin, log *slog.Logger) (config.Secret, error) {
+	if c.KeyFile != "" {
+		if _, err := os.Stat(c.KeyFile); errors.Is(err, fs.ErrNotExist) {
+			if err := store.CreateKey(c.KeyFile); err != nil {
+				return "", fmt.Errorf("admin.key_file: making it: %w", err)
+			}
+			log.Warn("an admin key was made: it is in this file", "file", c.KeyFile)
+		}
+	}
+	return c.Secret(log)
 }
 
 // checkMasterKey waits for Redis, fails if the store was written with another

@@ -67,7 +67,7 @@ func begin(t *testing.T, env map[string]string) *process {
 	for name, value := range env {
 		t.Setenv(name, value)
 	}
-	go func() { p.done <- run(ctx, nil, p.log) }()
+	go func() { p.done <- run(ctx, nil, io.Discard, p.log) }()
 	t.Cleanup(func() { stop(); <-p.done })
 	listens := func(line string) bool {
 		var event struct{ Msg, Address string }
@@ -148,7 +148,7 @@ func (p *process) until(d time.Duration, path string, status int) {
 func masterKeyFile(t *testing.T) string {
 	t.Helper()
 	path := filepath.Join(t.TempDir(), "keys", "master.key")
-	if err := run(context.Background(), []string{"-create-master-key", path}, io.Discard); err != nil {
+	if err := run(context.Background(), []string{"-create-master-key", path}, io.Discard, io.Discard); err != nil {
 		t.Fatal(err)
 	}
 	return path
@@ -171,7 +171,7 @@ func TestCreateMasterKey(t *testing.T) {
 	for range 8 {
 		wg.Go(func() {
 			for _, path := range []string{path, fresh} {
-				if err := run(context.Background(), []string{"-create-master-key", path}, io.Discard); err != nil {
+				if err := run(context.Background(), []string{"-create-master-key", path}, io.Discard, io.Discard); err != nil {
 					t.Error(err)
 				}
 			}
@@ -232,7 +232,7 @@ func TestAStartThatCannotWorkSaysWhatToDo(t *testing.T) {
 				t.Setenv(name, value)
 			}
 			var log bytes.Buffer
-			err := run(context.Background(), x.args, &log)
+			err := run(context.Background(), x.args, io.Discard, &log)
 			if err == nil || !strings.Contains(err.Error(), x.want) {
 				t.Errorf("%v, want %q", err, x.want)
 			}

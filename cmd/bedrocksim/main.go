@@ -23,12 +23,13 @@ import (
 
 	"aisix/cmd/bedrocksim/sigv4"
 	"aisix/cmd/bedrocksim/sim"
+	"aisix/cmd/internal/version"
 )
 
 func main() {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
-	if err := run(ctx, os.Args[1:], os.Stderr); err != nil && !errors.Is(err, flag.ErrHelp) {
+	if err := run(ctx, os.Args[1:], os.Stdout, os.Stderr); err != nil && !errors.Is(err, flag.ErrHelp) {
 		fmt.Fprintln(os.Stderr, "bedrocksim:", err)
 		os.Exit(1)
 	}
@@ -51,7 +52,7 @@ func (k keys) add(value string, expired bool) error {
 }
 
 // run is the command until ctx ends; calls that are open then are broken off.
-func run(ctx context.Context, args []string, stderr io.Writer) error {
+func run(ctx context.Context, args []string, stdout, stderr io.Writer) error {
 	// The placeholders of the documentation page are good from the start.
 	known := keys{"YOUR_AWS_ACCESS_KEY_ID": {{Secret: "YOUR_AWS_SECRET_ACCESS_KEY"}, {Secret: "YOUR_AWS_SECRET_ACCESS_KEY", Token: "YOUR_AWS_SESSION_TOKEN"}}}
 	flags := flag.NewFlagSet("bedrocksim", flag.ContinueOnError)
@@ -67,11 +68,15 @@ func run(ctx context.Context, args []string, stderr io.Writer) error {
 		return nil
 	})
 	flags.Func("expired-key", "temporary credentials that have expired, `id:secret:token`; may be repeated", func(v string) error { return known.add(v, true) })
+	showVersion := flags.Bool("version", false, "say which build this is, and end")
 	if err := flags.Parse(args); err != nil {
 		return err
 	}
 	if flags.NArg() > 0 {
 		return fmt.Errorf("unknown argument %q", flags.Arg(0))
+	}
+	if *showVersion {
+		return version.Print(stdout, "bedrocksim")
 	}
 	log := slog.New(slog.NewJSONHandler(stderr, nil))
 	server := sim.New(&sigv4.Verifier{Keys: known, Service: "bedrock", Region: *region, Skew: 5 * time.Minute, Now: time.Now}, log)
@@ -83,7 +88,7 @@ func run(ctx context.Context, args []string, stderr io.Writer) error {
 	if err != nil {
 		return err
 	}
-	log.Info("bedrocksim listens", "address", listener.Addr().String())
+	log.Info("bedrocksim listens", "version", version.Of().Version, "address", listener.Addr().String())
 	h := &http.Server{Handler: server, ReadHeaderTimeout: 10 * time.Second}
 	group, ctx := errgroup.WithContext(ctx)
 	group.Go(func() error { return h.Serve(listener) })

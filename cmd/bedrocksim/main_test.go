@@ -73,7 +73,7 @@ func TestWrongArgumentsAreNamed(t *testing.T) {
 	for want, args := range map[string][]string{
 		"want id:secret": {"-key", "AKID"}, `"extra"`: {"extra"}, `"nonsense"; there are: after, `: {"-behaviour", "nonsense"}, "unknown port": {"-address", "127.0.0.1:x"},
 	} {
-		if err := run(t.Context(), args, io.Discard); err == nil || !strings.Contains(err.Error(), want) {
+		if err := run(t.Context(), args, io.Discard, io.Discard); err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("%v: %v", args, err)
 		}
 	}
@@ -132,7 +132,7 @@ func begin(t *testing.T, ctx context.Context, args ...string) (address string, e
 	r, w := io.Pipe()
 	ended = make(chan error, 1)
 	go func() {
-		ended <- run(ctx, append([]string{"-address", "127.0.0.1:0"}, args...), w)
+		ended <- run(ctx, append([]string{"-address", "127.0.0.1:0"}, args...), io.Discard, w)
 		w.Close()
 	}()
 	lines := bufio.NewReader(r)

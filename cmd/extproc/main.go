@@ -1,6 +1,12 @@
 // Command extproc is the data plane: Envoy's ext_proc sidecar that answers
 // OpenAI's API from AWS Bedrock.
 //
+//	extproc -config config.yaml
+//	extproc -config config.yaml -bootstrap [-o FILE]   writes Envoy's start file
+//	extproc -config config.yaml -run-envoy /usr/local/bin/envoy   writes it, runs Envoy, and drains it in the end
+//	extproc -drain-envoy SOCKET                        drains an Envoy that somebody else runs
+//	extproc -version
+//
 // It wires config, Redis, the snapshot of resources, limits and records to
 // extproc.Server, and runs them as one group. The first SIGTERM or SIGINT makes
 // it not ready and lets calls in flight end, within timeouts.drain; a second one
@@ -18,7 +24,6 @@ import (
 	"net/http"
 	"os"
 	"os/signal"
-	"path/filepath"
 	"syscall"
 	"time"
 
@@ -29,6 +34,7 @@ import (
 	"aisix/admin/store"
 	"aisix/cmd/internal/config"
 	"aisix/cmd/internal/machine"
+	"aisix/cmd/internal/version"
 	"aisix/extproc"
 	"aisix/extproc/connections"
 	"aisix/extproc/fetch"
@@ -40,7 +46,7 @@ import (
 func main() {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop() // no sooner: what a second signal does is drain's to say
-	if err := run(ctx, os.Args[1:], os.Stderr); err != nil && !errors.Is(err, flag.ErrHelp) {
+	if err := run(ctx, os.Args[1:], os.Stdout, os.Stderr); err != nil && !errors.Is(err, flag.ErrHelp) {
 		fmt.Fprintln(os.Stderr, "extproc:", err)
 		os.Exit(1)
 	}
@@ -50,19 +56,26 @@ func main() {
 const flushTimeout = 5 * time.Second
 
 // run is the command until ctx ends. Logs go to stderr, as JSON lines.
-func run(ctx context.Context, args []string, stderr io.Writer) error {
-	flags := flag.NewFlagSet("extproc", flag.ContinueOnError)
-	flags.SetOutput(stderr)
-	path := flags.String("config", "", "config.yaml; without it, defaults and environment")
-	if err := flags.Parse(args); err != nil {
-		return err
-	}
-	if flags.NArg() > 0 {
-		return fmt.Errorf("unexpected argument %q", flags.Arg(0))
-	}
-	c, err := config.Load(*path, os.Environ())
+func run(ctx context.Context, args []string, stdout, stderr io.Writer) error {
+	o, err := options(args, stderr)
 	if err != nil {
 		return err
+	}
+	if o.version {
+		return version.Print(stdout, "extproc")
+	}
+	if o.drainEnvoy != "" {
+		return drainEnvoy(ctx, o, stderr)
+	}
+	c, err := config.Load(o.config, os.Environ())
+	if err != nil {
+		return err
+	}
+	switch {
+	case o.bootstrap:
+		return writeBootstrap(c, o.out, stdout)
+	case o.runEnvoy != "":
+		return runEnvoy(ctx, c, o, stdout, stderr)
 	}
 	out := newLines(stderr)
 	defer out.Close()
@@ -89,7 +102,9 @@ func serve(ctx context.Context, c *config.Config, log, calls *slog.Logger) error
 
 	holder := new(snapshot.Holder)
 	group.Go(func() error { return store.New(client, sealer).Watch(life, holder, c.Extproc.SnapshotFile) })
+	build := version.Of()
 	metrics := usage.NewMetrics()
+	metrics.Build(build.Version, build.Commit, build.Go)
 	metrics.ConfigLost(holder.Lost)
 	metrics.Config(func() (int64, time.Time) {
 		if s := holder.Load(); s != nil {
@@ -128,17 +143,20 @@ func serve(ctx context.Context, c *config.Config, log, calls *slog.Logger) error
 	metrics.Load(server.Load)
 	metrics.Refusing(server.Refusing)
 	counter := connections.New(c.Proxy.MaxPerAddress, log, nil)
-	g, err := serveEnvoy(group, server, counter, c.Extproc)
-	if err != nil {
-		return err
-	}
 	release := func() {}
 	if c.Metrics.Address != "" {
 		if release, err = serveMetrics(life, group, metrics, c.Metrics); err != nil {
 			return err
 		}
 	}
-	log.Info("extproc is up", "address", c.Extproc.Address, "metrics", c.Metrics.Address,
+	// Last: where another process hands over to this one, nothing may be missing any more.
+	g, door, err := serveEnvoy(ctx, group, server, counter, c.Extproc)
+	if err != nil {
+		end()
+		_ = group.Wait() // of the port for metrics
+		return err
+	}
+	log.Info("extproc is up", "version", build.Version, "commit", build.Commit, "address", c.Extproc.Address, "metrics", c.Metrics.Address,
 		"memory", memory, "max_calls", bounds.MaxCalls, "max_calls_per_key", bounds.CallsPerKey, "max_buffered_bytes", bounds.MaxBufferedBytes)
 
 	select {
@@ -146,8 +164,10 @@ func serve(ctx context.Context, c *config.Config, log, calls *slog.Logger) error
 		hurry, stop := signal.NotifyContext(life, os.Interrupt, syscall.SIGTERM) // the second signal
 		defer stop()
 		release() // first: the process that comes after this one needs the port
-		log.Info("stopping: calls in flight end first", "cause", context.Cause(ctx).Error(), "deadline", c.Timeouts.Drain.String())
 		server.Drain()
+		log.Info("stopping: not ready, but new calls are served for a while", "cause", context.Cause(ctx).Error(), "lame_duck", c.Extproc.LameDuck.String())
+		door.lameDuck(hurry, c.Extproc.LameDuck)
+		log.Info("stopping: calls in flight end first", "deadline", c.Timeouts.Drain.String())
 		counter.Close()
 		drain(hurry, g, c.Timeouts.Drain)
 	case <-life.Done():
@@ -168,20 +188,19 @@ func serve(ctx context.Context, c *config.Config, log, calls *slog.Logger) error
 }
 
 // serveEnvoy listens where Envoy reaches the server, and the count of connections.
-func serveEnvoy(group *errgroup.Group, server *extproc.Server, counter *connections.Counter, c config.Extproc) (*rpc.Server, error) {
+func serveEnvoy(ctx context.Context, group *errgroup.Group, server *extproc.Server, counter *connections.Counter, c config.Extproc) (*rpc.Server, *door, error) {
 	tls, err := c.TLS()
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	g := server.GRPC(tls)
 	counter.Register(g)
-	network, address := c.Network()
-	listener, err := listen(network, address)
+	d, err := open(ctx, c, server.Ready)
 	if err != nil {
-		return nil, fmt.Errorf("extproc.address: %w", err)
+		return nil, nil, fmt.Errorf("extproc.address: %w", err)
 	}
-	group.Go(func() error { return g.Serve(listener) })
-	return g, nil
+	group.Go(func() error { return g.Serve(d.Listener) })
+	return g, d, nil
 }
 
 // serveMetrics serves /metrics until ctx ends. release gives the port back before
@@ -216,30 +235,6 @@ func drain(hurry context.Context, g *rpc.Server, deadline time.Duration) {
 		g.Stop()
 	}
 	<-done
-}
-
-// listen opens the socket; a Unix socket that a dead process left is replaced,
-// and only this user and its group may connect (the folder's group, where the
-// folder is set-group-ID).
-func listen(network, address string) (net.Listener, error) {
-	if network != "unix" {
-		return net.Listen(network, address)
-	}
-	if _, err := os.Stat(filepath.Dir(address)); err != nil {
-		return nil, fmt.Errorf("the folder of the socket: %w; make it, writable for extproc and open to Envoy's group, or choose another address", err)
-	}
-	if c, err := net.Dial(network, address); err == nil {
-		c.Close()
-		return nil, fmt.Errorf("listen unix %s: another process serves it", address)
-	}
-	if info, err := os.Lstat(address); err == nil && info.Mode()&os.ModeSocket != 0 {
-		os.Remove(address)
-	}
-	l, err := net.Listen(network, address)
-	if err != nil {
-		return nil, err
-	}
-	return l, os.Chmod(address, 0o660)
 }
 
 func ignoreClosed(err error) error {

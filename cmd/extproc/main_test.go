@@ -24,16 +24,17 @@ import (
 	healthv1 "google.golang.org/grpc/health/grpc_health_v1"
 
 	"aisix/admin/store/redistest"
+	"aisix/cmd/internal/config"
 )
 
 func TestRunEndsWithTheFirstSignalWhenNothingIsInFlight(t *testing.T) {
 	metrics := free(t)
 	ended := make(chan error, 1)
 	setenv(t,
-		"AISIX_REDIS__URL="+redistest.Start(t).URL, "AISIX_EXTPROC__ADDRESS=unix:"+t.TempDir()+"/s", "AISIX_METRICS__ADDRESS="+metrics,
+		"AISIX_REDIS__URL="+redistest.Start(t).URL, "AISIX_EXTPROC__ADDRESS=unix:"+t.TempDir()+"/s", "AISIX_METRICS__ADDRESS="+metrics, "AISIX_EXTPROC__LAME_DUCK=0s",
 		"AISIX_SECRETS__MASTER_KEY="+strings.Repeat("ab", 32))
 	ctx, stop := context.WithCancel(t.Context())
-	go func() { ended <- run(ctx, nil, io.Discard) }()
+	go func() { ended <- run(ctx, nil, io.Discard, io.Discard) }()
 	for deadline := time.Now().Add(10 * time.Second); ; time.Sleep(10 * time.Millisecond) {
 		if r, err := http.Get("http://" + metrics + "/metrics"); err == nil {
 			r.Body.Close()
@@ -59,11 +60,11 @@ func TestRunAsksItsClientsForACertificate(t *testing.T) {
 	address, ended := free(t), make(chan error, 1)
 	files := certificates(t)
 	setenv(t,
-		"AISIX_REDIS__URL="+redistest.Start(t).URL, "AISIX_EXTPROC__ADDRESS="+address, "AISIX_METRICS__ADDRESS=",
+		"AISIX_REDIS__URL="+redistest.Start(t).URL, "AISIX_EXTPROC__ADDRESS="+address, "AISIX_METRICS__ADDRESS=", "AISIX_EXTPROC__LAME_DUCK=0s",
 		"AISIX_EXTPROC__TLS_CERT_FILE="+files+"/server.pem", "AISIX_EXTPROC__TLS_KEY_FILE="+files+"/server.key", "AISIX_EXTPROC__CLIENT_CA_FILE="+files+"/ca.pem",
 		"AISIX_SECRETS__MASTER_KEY="+strings.Repeat("ab", 32))
 	ctx, stop := context.WithCancel(t.Context())
-	go func() { ended <- run(ctx, nil, io.Discard) }()
+	go func() { ended <- run(ctx, nil, io.Discard, io.Discard) }()
 	check := func(pair string) (healthv1.HealthCheckResponse_ServingStatus, error) {
 		c := &tls.Config{RootCAs: x509.NewCertPool(), ServerName: "127.0.0.1"}
 		pem, err := os.ReadFile(files + "/ca.pem")
@@ -176,7 +177,7 @@ func TestRunRefuses(t *testing.T) {
 	} {
 		t.Run(test.want, func(t *testing.T) {
 			setenv(t, append(good, test.env)...)
-			err := run(t.Context(), test.args, io.Discard)
+			err := run(t.Context(), test.args, io.Discard, io.Discard)
 			if err == nil || !strings.Contains(strings.ToLower(err.Error()), test.want) {
 				t.Errorf("%v %s: %v, want %q", test.args, test.env, err, test.want)
 			}
@@ -194,7 +195,8 @@ func TestTheSocketIsForItsGroup(t *testing.T) {
 		t.Fatal(err)
 	}
 	for range 2 { // the second time over what a dead process left
-		l, err := listen("unix", filepath.Join(dir, "s"))
+		at := config.Extproc{Address: "unix:" + filepath.Join(dir, "s")}
+		l, err := open(t.Context(), at, func() bool { return true })
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -206,11 +208,13 @@ func TestTheSocketIsForItsGroup(t *testing.T) {
 		if err != nil || info.Sys().(*syscall.Stat_t).Gid != folder.Sys().(*syscall.Stat_t).Gid {
 			t.Errorf("another group than the folder's, %v", err)
 		}
-		if _, err := listen("unix", filepath.Join(dir, "s")); err == nil {
-			t.Error("two listen on one socket")
+		if _, err := open(t.Context(), at, func() bool { return true }); err == nil || !strings.Contains(err.Error(), "another process serves it") {
+			t.Errorf("two listen on one socket: %v", err)
 		}
-		l.(*net.UnixListener).SetUnlinkOnClose(false)
 		l.Close()
+		if files, err := os.ReadDir(dir); err != nil || len(files) != 1 {
+			t.Errorf("%d files are left, %v", len(files), err)
+		}
 	}
 }
 

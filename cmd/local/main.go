@@ -2,8 +2,7 @@
 // simulator of its own, for people who try it and for those who work on it.
 //
 // It makes what a first start needs (folders, the master key), has package stack
-// run the processes, and prints the documentation page's commands, ready to paste. With -bootstrap
-// it only prints Envoy's start file for a configuration.
+// run the processes, and prints the documentation page's commands, ready to paste.
 package main
 
 import (
@@ -25,7 +24,7 @@ import (
 	"aisix/admin/store"
 	"aisix/cmd/internal/config"
 	"aisix/cmd/internal/stack"
-	"aisix/envoy"
+	"aisix/cmd/internal/version"
 )
 
 //go:embed commands.txt
@@ -58,15 +57,15 @@ func run(args, env []string, stdout, stderr io.Writer, signals <-chan os.Signal)
 	valkey := flags.String("valkey", ".tools/valkey-server", "Valkey's binary; not started when AISIX_REDIS__URL is set")
 	redis := flags.String("redis", "redis://127.0.0.1:6390", "where Valkey is started")
 	sim := flags.String("sim", "127.0.0.1:3010", "address of the Bedrock simulator; empty: none")
-	bootstrap := flags.Bool("bootstrap", false, "print Envoy's start file for the configuration and end")
+	showVersion := flags.Bool("version", false, "say which build this is, and end")
 	if err := flags.Parse(args); err != nil {
 		return err
 	}
 	if flags.NArg() > 0 {
 		return fmt.Errorf("unexpected argument %q", flags.Arg(0))
 	}
-	if *bootstrap {
-		return printBootstrap(*configFile, env, stdout)
+	if *showVersion {
+		return version.Print(stdout, "local")
 	}
 	for _, path := range []*string{data, bin, envoyPath, valkey} {
 		absolute, err := filepath.Abs(*path)
@@ -188,6 +187,9 @@ func complete(configFile string, env []string, data string, stdout io.Writer) ([
 	if c.Extproc.SnapshotFile == "" {
 		env = append(env, "AISIX_EXTPROC__SNAPSHOT_FILE="+filepath.Join(data, "resources.snapshot"))
 	}
+	if c.Extproc.LameDuck == config.Default().Extproc.LameDuck {
+		env = append(env, config.EnvName("extproc.lame_duck")+"=0s") // nobody takes over here
+	}
 	if c.Extproc.Address == config.Default().Extproc.Address {
 		address, err := socket(data)
 		if err != nil {
@@ -206,24 +208,4 @@ func socket(data string) (address string, err error) {
 		return "127.0.0.1:3002", fmt.Errorf("a Unix socket's path may have %d bytes, and %s has %d", most, path, len(path))
 	}
 	return "unix:" + path, nil
-}
-
-func printBootstrap(configFile string, env []string, stdout io.Writer) error {
-	c, err := config.Load(configFile, env)
-	if err != nil {
-		return err
-	}
-	o, err := stack.EnvoyOptions(c)
-	if err != nil {
-		return err
-	}
-	if c.Upstream.CAFile != "" {
-		o.UpstreamCAFile = c.Upstream.CAFile
-	}
-	b, err := envoy.Bootstrap(o)
-	if err != nil {
-		return err
-	}
-	_, err = stdout.Write(b)
-	return err
 }

@@ -88,7 +88,7 @@ func TestWhereExtprocListens(t *testing.T) {
 }
 
 func TestRunRefusesWhatItDoesNotKnow(t *testing.T) {
-	err := run([]string{"-bootstrap", "foo"}, nil, io.Discard, io.Discard, make(chan os.Signal))
+	err := run([]string{"-sim", "", "foo"}, nil, io.Discard, io.Discard, make(chan os.Signal))
 	if err == nil || err.Error() != `unexpected argument "foo"` {
 		t.Errorf("run: %v", err)
 	}

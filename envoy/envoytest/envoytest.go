@@ -196,7 +196,7 @@ func (e *Envoy) AccessLog(t testing.TB, until string) string {
 
 // Address is where a listener of this name takes connections, as Envoy chose it
 // for port 0. Workers start a moment after the main loop, so Envoy is asked until
-// it knows.
+// it knows, and serves.
 func (e *Envoy) Address(t testing.TB, name string) string {
 	t.Helper()
 	for deadline := time.Now().Add(20 * time.Second); time.Now().Before(deadline); time.Sleep(10 * time.Millisecond) {
@@ -210,6 +210,9 @@ func (e *Envoy) Address(t testing.TB, name string) string {
 					} `json:"socket_address"`
 				} `json:"local_address"`
 			} `json:"listener_statuses"`
+		}
+		if !strings.HasPrefix(string(e.get(t, "/ready")), "LIVE") {
+			continue // each extproc is asked first whether it is ready
 		}
 		if err := json.Unmarshal(e.get(t, "/listeners?format=json"), &l); err != nil {
 			t.Fatal(err)

@@ -70,6 +70,14 @@ func (m *Metrics) Handler() http.Handler {
 	})
 }
 
+// Build says which build this is. Call it once.
+func (m *Metrics) Build(version, commit, goVersion string) {
+	info := prometheus.NewGauge(prometheus.GaugeOpts{Name: "aisix_build_info", Help: "1; the labels say which build of extproc this is.",
+		ConstLabels: prometheus.Labels{"version": version, "commit": commit, "goversion": goVersion}})
+	info.Set(1)
+	m.registry.MustRegister(info)
+}
+
 // Config adds the snapshot's revision and age. state gives the revision and when
 // the snapshot was last known to be current; zero time before the first. Call it
 // once.

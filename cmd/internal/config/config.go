@@ -59,7 +59,13 @@ type Proxy struct {
 	MaxMemoryBytes int    `key:"max_memory_bytes"`            // of Envoy's heap
 	TrustedHops    int    `key:"trusted_hops"`                // proxies in front of Envoy whose x-forwarded-for counts
 	EnvoyAdmin     string `key:"envoy_admin"`                 // unix:/path, or empty: off
+	StatsAddress   string `key:"stats_address"`               // host:port of Envoy's own statistics, or empty: off
 	CORS           CORS   `key:"cors"`
+
+	// Envoy's end of mutual TLS with extproc.
+	ExtprocCAFile   string `key:"extproc_ca_file"`
+	ExtprocCertFile string `key:"extproc_cert_file"`
+	ExtprocKeyFile  string `key:"extproc_key_file"`
 }
 
 // CORS is which pages of browsers may call, by their origins.
@@ -74,7 +80,9 @@ type Extproc struct {
 	TLSCertFile  string `key:"tls_cert_file"`
 	TLSKeyFile   string `key:"tls_key_file"`
 	ClientCAFile string `key:"client_ca_file"`
-	SnapshotFile string `key:"snapshot_file"` // what is served, for a start while Redis is away; empty: kept nowhere
+	// Addresses are where Envoy reaches the extprocs, where it is not at the address of one.
+	Addresses    []string `key:"addresses"`
+	SnapshotFile string   `key:"snapshot_file"` // what is served, for a start while Redis is away; empty: kept nowhere
 
 	// What one process takes on at a time; 0 goes by its memory.
 	MaxCalls         int `key:"max_calls"`          // calls in flight
@@ -84,12 +92,17 @@ type Extproc struct {
 	// MaxDelay is how late Envoy and extproc may get to what the other has sent before new calls are
 	// refused; 0 refuses none for that.
 	MaxDelay time.Duration `key:"max_delay"`
+
+	// LameDuck is how long new calls are still served after the first signal, while Envoy finds out
+	// that they should go elsewhere.
+	LameDuck time.Duration `key:"lame_duck"`
 }
 
 // Admin is the Admin API's listener.
 type Admin struct {
 	Address        string   `key:"address"` // host:port
 	Key            Secret   `key:"key"`
+	KeyFile        string   `key:"key_file"`
 	AllowSampleKey bool     `key:"allow_sample_key"`
 	AllowedHosts   []string `key:"allowed_hosts"` // of the headers Host and Origin, beside loopback and address
 	TLSCertFile    string   `key:"tls_cert_file"`
@@ -98,9 +111,13 @@ type Admin struct {
 
 // Redis is the store of resources, limits and usage: Redis or Valkey.
 type Redis struct {
-	URL      string        `key:"url"` // redis://, rediss:// or unix://; may hold user and password
-	Username string        `key:"username"`
-	Password Secret        `key:"password"`
+	URL      string `key:"url"` // redis://, rediss:// or unix://; may hold user and password
+	Username string `key:"username"`
+	Password Secret `key:"password"`
+	// Files with the same, in place of the values.
+	URLFile      string `key:"url_file"`
+	PasswordFile string `key:"password_file"`
+
 	CAFile   string        `key:"ca_file"`
 	CertFile string        `key:"cert_file"`
 	KeyFile  string        `key:"key_file"`
@@ -172,7 +189,7 @@ func Default() *Config {
 			MaxConnections: 10_000,
 			MaxMemoryBytes: 2 << 30,
 		},
-		Extproc: Extproc{Address: "unix:/run/aisix/extproc.sock", MaxDelay: 50 * time.Millisecond},
+		Extproc: Extproc{Address: "unix:/run/aisix/extproc.sock", MaxDelay: 50 * time.Millisecond, LameDuck: 5 * time.Second},
 		Admin:   Admin{Address: "127.0.0.1:3001"},
 		Redis:   Redis{URL: "redis://127.0.0.1:6379", Timeout: time.Second},
 		Limits:  Limits{OnRedisFailure: "local"},

@@ -53,7 +53,7 @@ func TestRedisWithTLSAnACLUserAndAClientCertificate(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	clients, err := pool("", clientCert)
+	clients, err := pool(clientCert)
 	if err != nil {
 		t.Fatal(err)
 	}

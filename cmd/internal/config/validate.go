@@ -35,10 +35,17 @@ func (c *Config) problems() []string {
 	if c.Proxy.EnvoyAdmin != "" {
 		check("proxy.envoy_admin", unixSocket(c.Proxy.EnvoyAdmin))
 	}
+	if c.Proxy.StatsAddress != "" {
+		check("proxy.stats_address", hostPort(c.Proxy.StatsAddress))
+	}
 	check("proxy.cors.allow_origins", origins(c.Proxy.CORS.AllowOrigins))
+	check("proxy.extproc_ca_file", together(
+		named{"proxy.extproc_ca_file", c.Proxy.ExtprocCAFile}, named{"proxy.extproc_cert_file", c.Proxy.ExtprocCertFile}, named{"proxy.extproc_key_file", c.Proxy.ExtprocKeyFile}))
 
 	check("extproc.tls_cert_file", pair(c.Extproc.TLSCertFile, c.Extproc.TLSKeyFile, "extproc.tls_key_file"))
 	check("extproc.address", c.Extproc.address())
+	check("extproc.addresses", c.reached())
+	check("extproc.lame_duck", unsetOrDuration(c.Extproc.LameDuck, time.Millisecond, time.Hour))
 
 	check("extproc.max_calls", unsetOr(c.Extproc.MaxCalls, 2, 1<<20))
 	check("extproc.max_calls_per_key", unsetOr(c.Extproc.MaxCallsPerKey, 1, 1<<20))
@@ -48,13 +55,24 @@ func (c *Config) problems() []string {
 
 	check("admin.address", hostPort(c.Admin.Address))
 	check("admin.tls_cert_file", pair(c.Admin.TLSCertFile, c.Admin.TLSKeyFile, "admin.tls_key_file"))
-	check("admin.key", c.Admin.key())
+	if c.Admin.KeyFile == "" || c.Admin.Key != SampleAdminKey { // the file's takes the place of the sample
+		check("admin.key", c.Admin.key())
+	}
+	if c.Admin.KeyFile != "" && c.Admin.Key != "" && c.Admin.Key != SampleAdminKey {
+		check("admin.key", errors.New("set either this or admin.key_file"))
+	}
 	check("admin.allowed_hosts", hosts(c.Admin.AllowedHosts))
 
 	check("redis.url", redisURL(c.Redis.URL))
 	check("redis.cert_file", pair(c.Redis.CertFile, c.Redis.KeyFile, "redis.key_file"))
 	check("redis.timeout", positive(c.Redis.Timeout))
-	if !strings.HasPrefix(c.Redis.URL, "rediss://") && (c.Redis.CAFile != "" || c.Redis.CertFile != "") {
+	if c.Redis.PasswordFile != "" && c.Redis.Password != "" {
+		check("redis.password", errors.New("set either this or redis.password_file"))
+	}
+	if c.Redis.URLFile != "" && c.Redis.URL != Default().Redis.URL {
+		check("redis.url", errors.New("set either this or redis.url_file"))
+	}
+	if c.Redis.URLFile == "" && !strings.HasPrefix(c.Redis.URL, "rediss://") && (c.Redis.CAFile != "" || c.Redis.CertFile != "") {
 		check("redis.ca_file", errors.New("has no effect without TLS: redis.url must be rediss://"))
 	}
 
@@ -106,6 +124,22 @@ func (e Extproc) address() error {
 	}
 	if !loopback(e.Address) && (e.TLSCertFile == "" || e.ClientCAFile == "") {
 		return errors.New("is not loopback: whoever reaches it can pose as Envoy, so set extproc.tls_cert_file, extproc.tls_key_file and extproc.client_ca_file")
+	}
+	return nil
+}
+
+// reached says what is wrong with the addresses by which Envoy reaches the extprocs.
+func (c *Config) reached() error {
+	for i, address := range c.Extproc.Addresses {
+		isSocket := strings.HasPrefix(address, "unix:")
+		switch {
+		case isSocket && unixSocket(address) != nil, !isSocket && hostPort(address) != nil:
+			return errors.New("must be a list of host:port and unix:/path")
+		case slices.Contains(c.Extproc.Addresses[:i], address):
+			return errors.New("names an address twice")
+		case !isSocket && !loopback(address) && c.Proxy.ExtprocCAFile == "":
+			return errors.New("holds one that is not loopback: whoever sits there in place of extproc reads every request, so set proxy.extproc_ca_file, proxy.extproc_cert_file and proxy.extproc_key_file")
+		}
 	}
 	return nil
 }
@@ -212,6 +246,25 @@ func redisURL(raw string) error {
 func pair(cert, key, keyName string) error {
 	if (cert == "") != (key == "") {
 		return fmt.Errorf("goes together with %s: set both or neither", keyName)
+	}
+	return nil
+}
+
+// named is a value with its key.
+type named struct{ key, value string }
+
+// together says so where some of them are set and others are not.
+func together(all ...named) error {
+	var set, missing []string
+	for _, n := range all {
+		if n.value != "" {
+			set = append(set, n.key)
+		} else {
+			missing = append(missing, n.key)
+		}
+	}
+	if len(set) > 0 && len(missing) > 0 {
+		return fmt.Errorf("%s also takes %s", strings.Join(set, " with "), strings.Join(missing, " and "))
 	}
 	return nil
 }

@@ -120,6 +120,7 @@ func newGateway(o options) (*gateway, error) {
 			"AISIX_ADMIN__ADDRESS=" + addresses[1],
 			"AISIX_ADMIN__KEY=" + adminKey,
 			"AISIX_EXTPROC__ADDRESS=unix:" + filepath.Join(bin, fmt.Sprintf("s%d", sockets.Add(1))), // short, as a socket's path has to be
+			"AISIX_EXTPROC__LAME_DUCK=0s",                                                           // nobody takes over
 			"AISIX_METRICS__ADDRESS=" + addresses[2],
 			"AISIX_REDIS__URL=" + o.redis,
 			"AISIX_SECRETS__MASTER_KEY_FILE=" + o.key,

@@ -17,12 +17,15 @@ import (
 // pattern ending in /... is a whole tree, one that starts with a ! takes back.
 var may = map[string][]string{
 	"cmd/admin":                     {"...", "!extproc/..."},
-	"cmd/bedrocksim/...":            {"cmd/bedrocksim/..."},
+	"cmd/bedrocksim/...":            {"cmd/bedrocksim/...", "cmd/internal/version"},
 	"cmd/extproc":                   {"..."},
 	"cmd/local":                     {"..."}, // what make run starts
 	"cmd/internal/config":           {"extproc/sockets"},
 	"cmd/internal/machine":          {},
-	"cmd/internal/stack":            {"cmd/internal/config", "envoy"},
+	"cmd/internal/bootstrap":        {"cmd/internal/config", "envoy"},
+	"cmd/internal/envoyrun":         {},
+	"cmd/internal/version":          {},
+	"cmd/internal/stack":            {"cmd/internal/bootstrap", "cmd/internal/config"},
 	"cmd/internal/e2e":              {"..."},
 	"cmd/internal/bench":            {"cmd/internal/bench/...", "cmd/internal/stack", "admin/store"}, // what make bench runs
 	"cmd/internal/bench/load":       {},

@@ -10,13 +10,14 @@ import (
 	"net"
 	"net/http"
 	"net/url"
-	"os"
 	"path/filepath"
 	"slices"
 	"strconv"
 	"strings"
 
 	"github.com/redis/go-redis/v9"
+
+	"aisix/cmd/internal/bootstrap"
 )
 
 // longestSocket is the longest path of a Unix socket.
@@ -86,18 +87,17 @@ func (s *Stack) sim(o Options) *Part {
 // envoy is ready when a request gets through it to an extproc that is ready. Its file is written
 // here, from the same configuration.
 func (s *Stack) envoy(o Options) (*Part, error) {
-	bootstrap, err := s.Bootstrap()
-	if err != nil {
-		return nil, err
-	}
 	path := filepath.Join(s.Dir, "bootstrap.yaml")
-	if err := os.WriteFile(path, bootstrap, 0o600); err != nil {
+	if err := bootstrap.Write(s.Config, path); err != nil {
 		return nil, err
 	}
 	p := s.part(Envoy, o.Envoy, o.Env, "--config-path", path, "--log-level", "warn",
 		"--component-log-level", "misc:error", // else a dozen warnings about xDS messages that are work in progress
 		"--disable-hot-restart")
 	p.listens = []listen{{"tcp", s.Config.Proxy.Address, elsewhere("proxy.address")}}
+	if s.Config.Proxy.StatsAddress != "" {
+		p.listens = append(p.listens, listen{"tcp", s.Config.Proxy.StatsAddress, elsewhere("proxy.stats_address")})
+	}
 	if socket, ok := strings.CutPrefix(s.Config.Proxy.EnvoyAdmin, "unix:"); ok {
 		p.listens = append(p.listens, listen{"unix", socket, elsewhere("proxy.envoy_admin")})
 	}

@@ -15,6 +15,7 @@ import (
 	"github.com/redis/go-redis/v9"
 
 	"aisix/admin/store/redistest"
+	"aisix/cmd/internal/bootstrap"
 	"aisix/envoy"
 )
 
@@ -192,7 +193,7 @@ func TestTheShippedConfigurationMakesTheShippedBootstrap(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	o, err := EnvoyOptions(s.Config)
+	o, err := bootstrap.Options(s.Config)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -219,7 +220,7 @@ func TestConfigurationReachesTheBootstrap(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	got, err := EnvoyOptions(s.Config)
+	got, err := bootstrap.Options(s.Config)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -1,12 +1,12 @@
-package stack
+package bootstrap
 
 import (
 	"errors"
 	"fmt"
 	"net"
-	"os"
 	"path/filepath"
 	"runtime"
+	"slices"
 	"strings"
 	"time"
 
@@ -14,36 +14,20 @@ import (
 	"aisix/envoy"
 )
 
-// Bootstrap is Envoy's start file for this configuration. Where upstream.ca_file is set, the
-// bundle of the system's CAs and those is written to Dir and named in it.
-func (s *Stack) Bootstrap() ([]byte, error) {
-	o, err := EnvoyOptions(s.Config)
-	if err != nil {
-		return nil, err
-	}
-	o.UpstreamCAFile = envoy.SystemCAFile()
-	if s.Config.Upstream.CAFile != "" {
-		if o.UpstreamCAFile, err = s.bundle(o.UpstreamCAFile); err != nil {
-			return nil, err
-		}
-	}
-	return envoy.Bootstrap(o)
-}
-
-// EnvoyOptions is what the configuration says about Envoy, but for the CAs.
-func EnvoyOptions(c *config.Config) (envoy.Options, error) {
+// Options is what the configuration says about Envoy, but for the CAs.
+func Options(c *config.Config) (envoy.Options, error) {
 	o := envoy.Defaults()
-	if c.Extproc.TLSCertFile != "" {
-		return o, errors.New("extproc.tls_cert_file: the generated bootstrap reaches extproc on loopback or a Unix socket, without TLS")
-	}
 	listen, err := literal(c.Proxy.Address)
 	if err != nil {
 		return o, fmt.Errorf("proxy.address: %w", err)
 	}
-	o.Listen, o.ExtProc = listen, c.Extproc.Address
-	if !strings.HasPrefix(o.ExtProc, "unix:") {
-		if o.ExtProc, err = literal(o.ExtProc); err != nil {
-			return o, fmt.Errorf("extproc.address: %w", err)
+	o.Listen = listen
+	if err := reach(&o, c); err != nil {
+		return o, err
+	}
+	if c.Proxy.StatsAddress != "" {
+		if o.StatisticsListen, err = literal(c.Proxy.StatsAddress); err != nil {
+			return o, fmt.Errorf("proxy.stats_address: %w", err)
 		}
 	}
 	o.AdminSocket = strings.TrimPrefix(c.Proxy.EnvoyAdmin, "unix:")
@@ -66,22 +50,38 @@ func EnvoyOptions(c *config.Config) (envoy.Options, error) {
 	return o, nil
 }
 
-// bundle joins the system's CAs and upstream.ca_file in one file, which Envoy's context takes.
-func (s *Stack) bundle(system string) (path string, err error) {
-	public, err := os.ReadFile(system)
-	if err != nil {
-		return "", fmt.Errorf("the system's CAs: %w", err)
+// reach says where Envoy reaches extproc, and how.
+func reach(o *envoy.Options, c *config.Config) error {
+	if c.Extproc.TLSCertFile != "" && c.Proxy.ExtprocCAFile == "" {
+		return errors.New("extproc.tls_cert_file: extproc takes connections over TLS only, so Envoy needs proxy.extproc_ca_file, proxy.extproc_cert_file and proxy.extproc_key_file")
 	}
-	private, err := os.ReadFile(s.Config.Upstream.CAFile)
-	if err != nil {
-		return "", fmt.Errorf("upstream.ca_file: %w", err)
+	addresses := []string{c.Extproc.Address}
+	if len(c.Extproc.Addresses) > 0 {
+		addresses = slices.Clone(c.Extproc.Addresses)
 	}
-	joined, err := envoy.CABundle(public, private)
-	if err != nil {
-		return "", fmt.Errorf("upstream.ca_file: %w", err)
+	for i, address := range addresses {
+		if strings.HasPrefix(address, "unix:") {
+			continue
+		}
+		var err error
+		if addresses[i], err = literal(address); err != nil {
+			return fmt.Errorf("extproc.addresses: %w", err)
+		}
 	}
-	path = filepath.Join(s.Dir, "upstream-ca.pem")
-	return path, os.WriteFile(path, joined, 0o600)
+	o.ExtProc = addresses[0]
+	if len(addresses) > 1 {
+		o.MoreExtProcs = addresses[1:]
+	}
+	for _, f := range []struct {
+		to   *string
+		path string
+	}{{&o.ExtProcCAFile, c.Proxy.ExtprocCAFile}, {&o.ExtProcCertFile, c.Proxy.ExtprocCertFile}, {&o.ExtProcKeyFile, c.Proxy.ExtprocKeyFile}} {
+		var err error
+		if *f.to, err = absolute(f.path); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // literal is host:port with the host as an IP address, as Envoy's listener wants it.
