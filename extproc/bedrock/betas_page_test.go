@@ -8,7 +8,6 @@ import (
 	"testing"
 )
 
-
 var update = flag.Bool("update", false, "rewrite the table of flags in docs/parameters-messages.md")
 
 // The page's table of flags is what the file says.
@@ -37,7 +36,7 @@ func TestBetasPage(t *testing.T) {
 			says += "; for models other than " + quoted(row.Only) + " both are left out"
 		}
 		if row.Members != nil {
-			says += ", and " + quoted(row.Members) + " with it"
+			says += "; left out with it: " + quoted(row.Members)
 		}
 		fmt.Fprintf(&table, "| `%s` | %s |\n", row.Flag, says)
 	}
