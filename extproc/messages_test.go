@@ -15,10 +15,6 @@ import (
 
 const claude = "anthropic.claude-sonnet-4-5-20250929-v1:0"
 
-func claudeSays(text string) exchangetest.Reply {
-	return jsonReply(`{"id":"msg_bdrk_1","type":"message","role":"assistant","model":"claude","content":[{"type":"text","text":"` + text + `"}],"stop_reason":"end_turn","stop_sequence":null,"usage":{"input_tokens":3,"output_tokens":2}}`)
-}
-
 // Whatever goes wrong is told in Anthropic's shape, and its request's id in both headers.
 func TestFaultsInAnthropicsShape(t *testing.T) {
 	const model = `{"display_name":"here","model_name":"` + claude + `","rate_limit":{"rpm":0}}`

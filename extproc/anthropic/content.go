@@ -36,7 +36,7 @@ func (m *turn) Check() *strict.Error {
 			return err
 		}
 	}
-	if !m.Content.given {
+	if !m.Content.given && m.Role != "assistant" { // a model may have said nothing
 		return strict.Required("/content")
 	}
 	if m.Role == "system" {
@@ -194,10 +194,6 @@ func (b *asBlock) Check() *strict.Error {
 		if b.Thinking == nil {
 			return strict.Required("/thinking")
 		}
-	case "redacted_thinking":
-		if b.Data == "" {
-			return strict.Required("/data")
-		}
 	}
 	return nil
 }
@@ -340,6 +336,9 @@ func (c *conversation) blocks(from []asBlock, param string) []chat.Block {
 	blocks := make([]chat.Block, 0, len(from))
 	for i := range from {
 		b := &from[i]
+		if b.Type == "redacted_thinking" && b.Data == "" {
+			continue // nothing, as an answer had it
+		}
 		blocks = append(blocks, c.block(b, param+"["+strconv.Itoa(i)+"]"))
 		if p := b.CacheControl.toChat(); p != nil {
 			blocks = append(blocks, *p)

@@ -24,13 +24,15 @@ func CountTokens(v *chat.Verbatim, m *Model) (*Call, error) {
 		return nil, err
 	}
 	c := &Call{model: m, api: m.api}
-	if m.api == apiMessages { // Anthropic's own operation, whose body has no max_tokens
+	if m.api == apiMessages { // Anthropic's own operation, whose body says nothing of the answer
 		if err := p.adoptMessages(c, &chat.Verbatim{API: v.API, Body: v.Body, Beta: v.Beta}); err != nil {
 			return nil, err
 		}
 		t := jsonedit.Text(c.body)
 		var e jsonedit.Edits
-		e.Object(t, t.Root(), nil, func(m jsonedit.Member) bool { return m.Name != "max_tokens" })
+		e.Object(t, t.Root(), nil, func(m jsonedit.Member) bool {
+			return !oneOf(m.Name, "max_tokens", "metadata", "service_tier", "stop_sequences", "stream", "temperature", "top_k", "top_p")
+		})
 		c.address, c.body = &m.addressed[opMessagesCount], e.Apply(t)
 	} else {
 		inner := p.adopted(v)
