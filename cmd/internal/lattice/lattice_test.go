@@ -24,6 +24,7 @@ var may = map[string][]string{
 	"cmd/internal/machine":          {},
 	"cmd/internal/stack":            {"cmd/internal/config", "envoy"},
 	"cmd/internal/e2e":              {"..."},
+	"cmd/internal/mesh":             {"..."},
 	"cmd/internal/bench":            {"cmd/internal/bench/...", "cmd/internal/stack", "admin/store"}, // what make bench runs
 	"cmd/internal/bench/load":       {},
 	"cmd/internal/bench/noop":       {},
@@ -71,7 +72,7 @@ var may = map[string][]string{
 }
 
 // testOnly are packages that nothing which ships may import.
-var testOnly = []string{"admin/store/redistest", "cmd/internal/certtest", "extproc/exchange/exchangetest", "envoy/envoytest", "cmd/internal/e2e"}
+var testOnly = []string{"admin/store/redistest", "cmd/internal/certtest", "extproc/exchange/exchangetest", "envoy/envoytest", "cmd/internal/e2e", "cmd/internal/mesh"}
 
 // owners are, for every big dependency, the packages that may import it.
 var owners = map[string][]string{
