@@ -26,6 +26,8 @@ var remarks = map[string]string{
 	"egress_tls":                         "Only what extproc has signed goes out: callers can't set these headers (early_header_mutation_extensions).",
 	"nothing":                            "What extproc gave no way out.",
 	attached:                             "The gateway, for its callers. The domain is yours to choose.",
+	attachedProcessor:                    "Asks extproc, and fails closed. Off but where our routes turn it on.",
+	clusterNothing:                       "Leads nowhere.",
 	ClusterExtProc:                       "extproc, on this machine.",
 	ClusterProbe:                         "The same extproc, for /livez and /readyz alone: callers can't take their share.",
 	"probe":                              "Answered while callers have the whole of the cluster extproc.",

@@ -10,6 +10,7 @@ const domain = "ai.example.com"
 var attachments = map[string]Options{
 	"envoy-1.39": {Version: 39, BodyMode: FullDuplex},
 	"envoy-1.38": {Version: 38, BodyMode: FullDuplex},
+	"envoy-1.37": {Version: 37, BodyMode: Buffered},
 	"envoy-1.36": {Version: 36, BodyMode: Buffered},
 }
 

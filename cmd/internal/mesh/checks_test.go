@@ -67,8 +67,34 @@ var checks = []check{
 			t.Fatalf("%d requests went up, not one whole", len(up))
 		}
 	}},
+	{"five megabytes over HTTP/2", func(t *testing.T, a *attachment, c *caller) {
+		a.bedrock.take()
+		protocols := new(http.Protocols)
+		protocols.SetUnencryptedHTTP2(true)
+		transport := &http.Transport{Protocols: protocols}
+		defer transport.CloseIdleConnections()
+		r := a.request(t, t.Context(), http.MethodPost, a.domain, "/v1/chat/completions", ask(c.plain, strings.Repeat("x", 5<<20), false), "Authorization", "Bearer "+c.key)
+		response, err := (&http.Client{Transport: transport, Timeout: patience}).Do(r)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got := read(t, response); got.status != 200 || response.ProtoMajor != 2 || len(a.bedrock.take()) != 1 {
+			t.Fatal(got)
+		}
+	}},
 	{"a key that is not one", func(t *testing.T, a *attachment, c *caller) {
 		c.chat(t, c.plain, "Hello", "Authorization", "Bearer wrong").wantError(t, 401, "invalid_api_key")
+	}},
+	{"another port in Host", func(t *testing.T, a *attachment, c *caller) {
+		got := send(t, a.request(t, t.Context(), http.MethodPost, a.domain+":8443", "/v1/chat/completions", ask(c.plain, "Hello", false), "Authorization", "Bearer "+c.key))
+		if got.status != 200 {
+			t.Error(got)
+		}
+	}},
+	{"the caller's request id", func(t *testing.T, a *attachment, c *caller) {
+		if got := c.chat(t, c.plain, "Hello", "x-request-id", "the-callers-own").header.Get("x-aisix-request-id"); got != "the-callers-own" {
+			t.Errorf("request id %q", got)
+		}
 	}},
 	{"an upstream that is gone", func(t *testing.T, a *attachment, c *caller) {
 		c.chat(t, c.dead, "Hello").wantError(t, 502, "transport_error")

@@ -21,10 +21,10 @@ var envoys = []struct {
 	folders map[string]string
 }{
 	{"1.36.4", map[string]string{"buffered": "envoy-1.36"}},
-	{"1.37.0", map[string]string{"buffered": "envoy-1.36"}},
-	{"1.38.3", map[string]string{"buffered": "envoy-1.36", "full duplex": "envoy-1.38"}},
-	{"1.39.3", map[string]string{"buffered": "envoy-1.36", "full duplex": "envoy-1.39"}},
-	{newest, map[string]string{"buffered": "envoy-1.36", "full duplex": "envoy-1.39"}},
+	{"1.37.0", map[string]string{"buffered": "envoy-1.37"}},
+	{"1.38.3", map[string]string{"buffered": "envoy-1.37", "full duplex": "envoy-1.38"}},
+	{"1.39.3", map[string]string{"buffered": "envoy-1.37", "full duplex": "envoy-1.39"}},
+	{newest, map[string]string{"buffered": "envoy-1.37", "full duplex": "envoy-1.39"}},
 }
 
 func plainCells() []cell {
@@ -60,6 +60,8 @@ var removed = [][]string{
 	{"the forward proxy's filter"},
 	{"virtual_hosts.yaml"},
 	{"clusters.yaml"},
+	{"the ext_proc filter", "connection_manager.yaml"},
+	{"the ext_proc filter", "the forward proxy's filter", "connection_manager.yaml"},
 }
 
 // plain pastes a folder's fragments into the site, but for the parts that are left out, and starts it.
