@@ -206,7 +206,7 @@ func withCleaning(clusters []*clusterv3.Cluster) []*clusterv3.Cluster {
 // repliesOf are Envoy's own answers for the virtual host of that name, and for no
 // other.
 func repliesOf(name string) *hcmv3.LocalReplyConfig {
-	c := localReplies(requestID())
+	c := localReplies(requestID(), true)
 	// Where a cluster of no endpoints leads nowhere, the answer is that of a direct response.
 	lost := text(errorJSON("invalid_request_error", "no route matches this request"), "application/json")
 	c.Mappers = slices.Insert(c.Mappers, 1, &hcmv3.ResponseMapper{

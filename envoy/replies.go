@@ -55,12 +55,17 @@ const overloaded = `response.code_details == "overload" || response.code_details
 // configuration: all of them carry our request id, and nothing of Envoy's does.
 const ours = `"` + RequestIDHeader + `" in response.headers`
 
-// localReplies have these headers, all of them but extproc's.
-func localReplies(headers []*corev3.HeaderValueOption) *hcmv3.LocalReplyConfig {
+// localReplies have these headers, all of them but extproc's. toPages adds to extproc's
+// what tells browsers who may read an answer (see cors.go): where extproc answers in an
+// upstream's stead, no filter of the way back sees it.
+func localReplies(headers []*corev3.HeaderValueOption, toPages bool) *hcmv3.LocalReplyConfig {
 	c := &hcmv3.LocalReplyConfig{Mappers: []*hcmv3.ResponseMapper{{
 		Filter:             cel(ours),
 		BodyFormatOverride: text("%LOCAL_REPLY_BODY%", ""),
 	}}}
+	if toPages {
+		c.Mappers[0].HeadersToAdd = remembered()
+	}
 	for _, r := range replies() {
 		c.Mappers = append(c.Mappers, anthropicReply(r))
 		m := &hcmv3.ResponseMapper{

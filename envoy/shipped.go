@@ -1,9 +1,17 @@
 package envoy
 
-import "path"
+import (
+	"path"
 
-// domain is where callers find the gateway in the fragments that ship.
-const domain = "ai.example.com"
+	"google.golang.org/protobuf/proto"
+)
+
+// Where callers find the gateway in the fragments that ship, and the origin of a page that
+// may call.
+const (
+	domain = "ai.example.com"
+	origin = "https://app.example.com"
+)
 
 // attachments are the folders below deploy/attach: for each, the oldest Envoy that
 // takes it.
@@ -33,6 +41,15 @@ func Shipped() (map[string][]byte, error) {
 		}
 		for name, b := range fragments {
 			files[path.Join("attach", folder, name)] = b
+		}
+	}
+	o = Defaults()
+	o.AllowOrigins = []string{origin}
+	for folder, fragments := range map[string]map[string]proto.Message{"browsers": forBrowsers(o), "access-log": ownLog()} {
+		for name, m := range fragments {
+			if files[path.Join("attach", folder, name)], err = render(m); err != nil {
+				return nil, err
+			}
 		}
 	}
 	return files, nil

@@ -110,11 +110,20 @@ func newShop(t *testing.T) *recorder {
 			echo(w)
 		case r.Method == http.MethodPost:
 			n, _ := io.Copy(io.Discard, r.Body)
-			w.Header().Set("x-bytes", http.StatusText(200))
 			io.WriteString(w, "took "+itoa(n))
 		default:
 			w.Header().Set("content-type", "text/html")
 			io.WriteString(w, "<html><h1>the shop</h1></html>")
+		}
+	}))
+}
+
+// newAuthz lets in who says x-acme: yes.
+func newAuthz(t *testing.T) *recorder {
+	t.Helper()
+	return newRecorder(t, (*httptest.Server).Start, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if r.Header.Get("x-acme") != "yes" {
+			w.WriteHeader(http.StatusForbidden)
 		}
 	}))
 }

@@ -64,6 +64,7 @@ type attachment struct {
 	tls     *recorder // the same over TLS, whose CA is caFile
 	caFile  string
 	shop    *recorder // the owner's own application
+	authz   *recorder // what his Envoy asks who may use it
 
 	// What start says:
 	address string        // where callers reach the Envoy, host:port
@@ -71,6 +72,7 @@ type attachment struct {
 	owner   string        // the host of the owner's own site there
 	process *stack.Part   // extproc
 	log     func() string // the owner's access log; nil: none
+	guarded bool          // the owner's filters refuse whoever does not bring what his users have
 }
 
 // extprocAddress is where this cell's extproc is to listen, in the form of its configuration.
@@ -149,5 +151,6 @@ func attach(t *testing.T, c cell) *attachment {
 	a.bedrock = newBedrock(t, a.SimURL())
 	a.tls, a.caFile = newBedrockTLS(t, a.SimURL())
 	a.shop = newShop(t)
+	a.authz = newAuthz(t)
 	return a
 }

@@ -73,6 +73,11 @@ func plain(t *testing.T, a *attachment, folder string, without ...string) {
 			parts[name](s, func(file string) node { return load(t, filepath.Join(root, "deploy", "attach", folder, file+".yaml")) })
 		}
 	}
+	wish := func(file string) node { return load(t, filepath.Join(root, "deploy", "attach", file+".yaml")) }
+	if !slices.Contains(without, "virtual_hosts.yaml") {
+		forBrowsers(s, wish)
+	}
+	keepOutOfLog(s, wish)
 	if slices.Contains(without, "clusters.yaml") {
 		manager(s)["route_config"].(node)["validate_clusters"] = false // as where routes come by xDS
 	}
@@ -83,7 +88,7 @@ func plain(t *testing.T, a *attachment, folder string, without ...string) {
 	a.process = a.extproc(t, address, "AISIX_UPSTREAM__CA_FILE="+a.caFile)
 	e := envoytest.StartBinary(t, envoyBinary(a.Envoy), a.places(t, s, address))
 	a.address, a.domain, a.owner = e.Address(t, "web"), "ai.example.com", "shop.example.com"
-	a.log = e.Stdout
+	a.log, a.guarded = e.Stdout, true
 }
 
 // parts are what the page adds to an Envoy, by name: each pastes fragments of one file.
@@ -108,6 +113,27 @@ var parts = map[string]func(s node, fragment func(file string) node){
 		resources := s["static_resources"].(node)
 		resources["clusters"] = append(resources["clusters"].([]any), fragment("clusters")["clusters"].([]any)...)
 	},
+}
+
+// forBrowsers adds what pages of browsers need, as the page says.
+func forBrowsers(s node, fragment func(string) node) {
+	m := manager(s)
+	m["http_filters"] = append(fragment("browsers/http_filters")["http_filters"].([]any), m["http_filters"].([]any)...)
+	more := first(fragment("browsers/virtual_hosts")["virtual_hosts"])
+	for _, v := range m["route_config"].(node)["virtual_hosts"].([]any) {
+		if v := v.(node); v["name"] == more["name"] {
+			v["routes"] = append(more["routes"].([]any), v["routes"].([]any)...)
+			maps.Copy(v["typed_per_filter_config"].(node), more["typed_per_filter_config"].(node))
+		}
+	}
+}
+
+// keepOutOfLog has the owner's log leave our requests to one of theirs.
+func keepOutOfLog(s node, fragment func(string) node) {
+	m := manager(s)
+	logs := m["access_log"].([]any)
+	maps.Copy(logs[0].(node), fragment("access-log/theirs"))
+	m["access_log"] = append(logs, fragment("access-log/ours")["access_log"].([]any)...)
 }
 
 // beforeRouter adds a filter where the page says: last, before the router.
@@ -156,8 +182,11 @@ func (a *attachment) places(t *testing.T, s node, extproc string) []byte {
 				m["socket_address"] = socketAddress(extproc)
 			}
 		}
-		if at, ok := m["socket_address"].(node); ok && at["port_value"] == 1 {
+		switch at, _ := m["socket_address"].(node); at["port_value"] {
+		case 1:
 			m["socket_address"] = socketAddress(a.shop.host())
+		case 2:
+			m["socket_address"] = socketAddress(a.authz.host())
 		}
 	})
 	if b, err = yaml.Marshal(config); err != nil {
