@@ -73,7 +73,8 @@ func attachment(o Options, domain string) map[string]proto.Message {
 }
 
 func attachedFilters(o Options) []*hcmv3.HttpFilter {
-	fs := []*hcmv3.HttpFilter{disabled(filter(attachedProcessor, withAttributes(processor(o)))), forwardProxy(o)}
+	// Both are off but in our virtual host: others' requests pass neither.
+	fs := []*hcmv3.HttpFilter{disabled(filter(attachedProcessor, withAttributes(processor(o)))), disabled(forwardProxy(o))}
 	fs[1].Name = attachedForwardProxy
 	return fs
 }
@@ -82,6 +83,7 @@ func attachedFilters(o Options) []*hcmv3.HttpFilter {
 func attachedHost(o Options, domain string) *routev3.VirtualHost {
 	host := virtualHost(attached, []string{domain, domain + ":*"}, withLock(withHost(withNames(gateway(o))))...)
 	host.TypedPerFilterConfig = withoutTheirs()
+	host.TypedPerFilterConfig[attachedForwardProxy] = pack(&routev3.FilterConfig{Config: leaving()[forwardProxyName]})
 	if ownBufferLimit(o) {
 		host.RequestBodyBufferLimit = wrapperspb.UInt64(uint64(o.MaxRequestBytes))
 		for _, r := range host.Routes {
@@ -122,15 +124,14 @@ func withAttributes(p *filterv3.ExternalProcessor) *filterv3.ExternalProcessor {
 	return p
 }
 
-// withNames has the routes speak to our filters by the names that they have there.
+// withNames has the routes speak to our ext_proc filter by the name that it has there. To
+// the forward proxy the virtual host speaks: the filters of a request are chosen by the
+// route that it has at first, which is no way out.
 func withNames(routes []*routev3.Route) []*routev3.Route {
-	names := map[string]string{processorName: attachedProcessor, forwardProxyName: attachedForwardProxy}
 	for _, r := range routes {
-		renamed := make(map[string]*anypb.Any)
-		for name, c := range r.TypedPerFilterConfig {
-			renamed[names[name]] = c
+		if c, asks := r.TypedPerFilterConfig[processorName]; asks {
+			r.TypedPerFilterConfig = map[string]*anypb.Any{attachedProcessor: c}
 		}
-		r.TypedPerFilterConfig = renamed
 	}
 	return routes
 }

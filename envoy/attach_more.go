@@ -2,8 +2,10 @@ package envoy
 
 import (
 	"fmt"
+	"time"
 
 	accesslogv3 "github.com/envoyproxy/go-control-plane/envoy/config/accesslog/v3"
+	corev3 "github.com/envoyproxy/go-control-plane/envoy/config/core/v3"
 	routev3 "github.com/envoyproxy/go-control-plane/envoy/config/route/v3"
 	headermutationv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/http/header_mutation/v3"
 	hcmv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/network/http_connection_manager/v3"
@@ -52,4 +54,24 @@ func ownLog() map[string]proto.Message {
 			Filter: cel(fmt.Sprintf(`!("virtual_host_name" in xds) || xds.virtual_host_name != %q`, attached)),
 		},
 	}
+}
+
+// discovered are our two filters where an xDS server gives their configuration (ECDS): the
+// fragments' filters, as resources of those names. As long as it has not, or has taken them
+// away, requests of our virtual host are refused, and others know nothing of it.
+func discovered() map[string]proto.Message {
+	from := func(name, typeURL string) *hcmv3.HttpFilter {
+		return disabled(&hcmv3.HttpFilter{Name: name, ConfigType: &hcmv3.HttpFilter_ConfigDiscovery{ConfigDiscovery: &corev3.ExtensionConfigSource{
+			ConfigSource: &corev3.ConfigSource{
+				ConfigSourceSpecifier: &corev3.ConfigSource_Ads{Ads: &corev3.AggregatedConfigSource{}},
+				ResourceApiVersion:    corev3.ApiVersion_V3,
+				InitialFetchTimeout:   dur(5 * time.Second), // the listener waits no longer for it
+			},
+			TypeUrls: []string{typeURL},
+		}}})
+	}
+	fs := attachedFilters(Defaults())
+	return map[string]proto.Message{"http_filters.yaml": &hcmv3.HttpConnectionManager{HttpFilters: []*hcmv3.HttpFilter{
+		from(attachedProcessor, fs[0].GetTypedConfig().GetTypeUrl()), from(attachedForwardProxy, fs[1].GetTypedConfig().GetTypeUrl()),
+	}}}
 }

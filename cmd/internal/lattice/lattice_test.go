@@ -25,6 +25,7 @@ var may = map[string][]string{
 	"cmd/internal/stack":            {"cmd/internal/config", "envoy"},
 	"cmd/internal/e2e":              {"..."},
 	"cmd/internal/mesh":             {"..."},
+	"cmd/internal/xds":              {"envoy"},                                                       // an example, for control planes of other people
 	"cmd/internal/bench":            {"cmd/internal/bench/...", "cmd/internal/stack", "admin/store"}, // what make bench runs
 	"cmd/internal/bench/load":       {},
 	"cmd/internal/bench/noop":       {},
@@ -85,8 +86,8 @@ var owners = map[string][]string{
 	"github.com/envoyproxy/go-control-plane/envoy/service/ext_proc/v3": {"extproc/exchange", "extproc/exchange/exchangetest",
 		"extproc", // extproc registers the service
 		"cmd/internal/bench/noop"},
-	"github.com/envoyproxy/go-control-plane/envoy/config/...":     {"envoy", "extproc/exchange", "extproc/exchange/exchangetest", "cmd/internal/bench/noop"}, // but for envoy: parts of ext_proc messages
-	"github.com/envoyproxy/go-control-plane/envoy/extensions/...": {"envoy", "extproc/exchange", "extproc/exchange/exchangetest"},
+	"github.com/envoyproxy/go-control-plane/envoy/config/...":     {"envoy", "cmd/internal/xds", "extproc/exchange", "extproc/exchange/exchangetest", "cmd/internal/bench/noop"}, // but for envoy: parts of ext_proc messages
+	"github.com/envoyproxy/go-control-plane/envoy/extensions/...": {"envoy", "cmd/internal/xds", "extproc/exchange", "extproc/exchange/exchangetest"},
 }
 
 func TestImports(t *testing.T) {

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 
@@ -24,6 +25,8 @@ type cell struct {
 	start func(t *testing.T, a *attachment)
 	// removals attach the gateway without a part of it each, by the name of what is gone.
 	removals map[string]removal
+	// more are checks that only this mesh has.
+	more []check
 	// without are checks that can't hold there, by name, and what callers see instead: the page says it.
 	without map[string]string
 }
@@ -51,7 +54,7 @@ func (c cell) missing() string {
 
 // cells are all that there are. A mesh adds its own here.
 func cells() []cell {
-	return plainCells()
+	return slices.Concat(plainCells(), xdsCells())
 }
 
 // attachment is one cell's Envoy with the gateway in it, as start leaves it, and what stands behind.
@@ -72,6 +75,7 @@ type attachment struct {
 	owner   string        // the host of the owner's own site there
 	process *stack.Part   // extproc
 	log     func() string // the owner's access log; nil: none
+	control *controlPlane // of xDS
 	guarded bool          // the owner's filters refuse whoever does not bring what his users have
 }
 
@@ -117,7 +121,7 @@ func drive(t *testing.T, c cell) []string {
 	a := attach(t, c)
 	caller := a.tenant(t) // before extproc starts, which knows it at once then
 	c.start(t, a)
-	for _, check := range checks {
+	for _, check := range slices.Concat(checks, c.more) {
 		if c.without[check.name] != "" {
 			continue
 		}

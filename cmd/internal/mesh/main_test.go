@@ -45,7 +45,7 @@ func run(m *testing.M) int {
 	if raceEnabled {
 		args = append(args, "-race")
 	}
-	build := exec.Command("go", append(args, "-o", dir+string(filepath.Separator), "aisix/cmd/admin", "aisix/cmd/extproc", "aisix/cmd/bedrocksim")...)
+	build := exec.Command("go", append(args, "-o", dir+string(filepath.Separator), "aisix/cmd/admin", "aisix/cmd/extproc", "aisix/cmd/bedrocksim", "aisix/cmd/internal/xds")...)
 	build.Stdout, build.Stderr = os.Stderr, os.Stderr
 	if err := build.Run(); err != nil {
 		fmt.Fprintln(os.Stderr, "build:", err)

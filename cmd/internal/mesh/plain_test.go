@@ -14,12 +14,14 @@ import (
 	"go.yaml.in/yaml/v3"
 )
 
-// The Envoys whose wheels deploy/tools pins, and the folder of deploy/attach that the page names for
-// each, by body mode.
-var envoys = []struct {
+type envoyVersion struct {
 	version string
 	folders map[string]string
-}{
+}
+
+// The Envoys whose wheels deploy/tools pins, and the folder of deploy/attach that the page names for
+// each, by body mode.
+var envoys = []envoyVersion{
 	{"1.36.4", map[string]string{"buffered": "envoy-1.36"}},
 	{"1.37.0", map[string]string{"buffered": "envoy-1.37"}},
 	{"1.38.3", map[string]string{"buffered": "envoy-1.37", "full duplex": "envoy-1.38"}},
@@ -119,8 +121,12 @@ var parts = map[string]func(s node, fragment func(file string) node){
 func forBrowsers(s node, fragment func(string) node) {
 	m := manager(s)
 	m["http_filters"] = append(fragment("browsers/http_filters")["http_filters"].([]any), m["http_filters"].([]any)...)
-	more := first(fragment("browsers/virtual_hosts")["virtual_hosts"])
-	for _, v := range m["route_config"].(node)["virtual_hosts"].([]any) {
+	forBrowsersIn(m["route_config"].(node)["virtual_hosts"].([]any), fragment("browsers/virtual_hosts"))
+}
+
+func forBrowsersIn(hosts []any, fragment node) {
+	more := first(fragment["virtual_hosts"])
+	for _, v := range hosts {
 		if v := v.(node); v["name"] == more["name"] {
 			v["routes"] = append(more["routes"].([]any), v["routes"].([]any)...)
 			maps.Copy(v["typed_per_filter_config"].(node), more["typed_per_filter_config"].(node))

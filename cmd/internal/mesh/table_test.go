@@ -98,7 +98,7 @@ func table(all []result) string {
 // asked are the names of what is asked in a cell.
 func (c cell) asked() []string {
 	var names []string
-	for _, check := range checks {
+	for _, check := range slices.Concat(checks, c.more) {
 		if c.without[check.name] == "" {
 			names = append(names, check.name)
 		}
