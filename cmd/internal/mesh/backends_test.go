@@ -69,9 +69,12 @@ func newRecorder(t *testing.T, start func(*httptest.Server), answer http.Handler
 }
 
 // newBedrock is a Bedrock that is recorded: the simulator, which checks signatures, behind a recorder.
+// It has a name, which Envoy has to resolve.
 func newBedrock(t *testing.T, simulator string) *recorder {
 	t.Helper()
-	return newRecorder(t, (*httptest.Server).Start, behind(simulator))
+	r := newRecorder(t, (*httptest.Server).Start, behind(simulator))
+	r.URL = strings.Replace(r.URL, "127.0.0.1", "localhost", 1)
+	return r
 }
 
 // newBedrockTLS is the same over TLS; a file has its CA.

@@ -66,6 +66,7 @@ type attachment struct {
 	bedrock *recorder // of all that goes to Bedrock; the simulator answers
 	tls     *recorder // the same over TLS, whose CA is caFile
 	caFile  string
+	running string    // the address of an extproc that runs already; "": start starts one
 	shop    *recorder // the owner's own application
 	authz   *recorder // what his Envoy asks who may use it
 

@@ -86,8 +86,11 @@ func plain(t *testing.T, a *attachment, folder string, without ...string) {
 	if limit := filepath.Join(root, "deploy", "attach", folder, "listener.yaml"); exists(limit) {
 		maps.Copy(listener(s), load(t, limit))
 	}
-	address := a.extprocAddress(t)
-	a.process = a.extproc(t, address, "AISIX_UPSTREAM__CA_FILE="+a.caFile)
+	address := a.running
+	if address == "" {
+		address = a.extprocAddress(t)
+		a.process = a.extproc(t, address, "AISIX_UPSTREAM__CA_FILE="+a.caFile)
+	}
 	e := envoytest.StartBinary(t, envoyBinary(a.Envoy), a.places(t, s, address))
 	a.address, a.domain, a.owner = e.Address(t, "web"), "ai.example.com", "shop.example.com"
 	a.log, a.guarded = e.Stdout, true

@@ -246,6 +246,7 @@ func changesUnderStream(t *testing.T, a *attachment, c *caller) {
 		return nil
 	}
 	eventually(t, refused)
+	c.chat(t, c.plain, "Hello").wantError(t, 500, "internal_error")
 	a.bedrock.take()
 	leaksNothing(t, a, c, false)
 	next("data: ")
