@@ -207,12 +207,10 @@ func withCleaning(clusters []*clusterv3.Cluster) []*clusterv3.Cluster {
 // repliesOf are Envoy's own answers for the virtual host of that name, and for no
 // other.
 func repliesOf(name string) *hcmv3.LocalReplyConfig {
-	c := localReplies(requestID(), true)
+	c := localReplies(nil, true)
 	// Where a cluster of no endpoints leads nowhere, the answer is that of a direct response.
-	lost := text(errorJSON("invalid_request_error", "no route matches this request"), "application/json")
-	c.Mappers = slices.Insert(c.Mappers, 1, &hcmv3.ResponseMapper{
-		Filter: both(flags("UH"), cel(`xds.route_name == "nothing"`)), StatusCode: wrapperspb.UInt32(404), BodyFormatOverride: lost, HeadersToAdd: requestID(),
-	})
+	lost := reply{filter: both(flags("UH"), cel(`xds.route_name == "nothing"`)), status: 404, kind: "invalid_request_error", message: "no route matches this request"}
+	c.Mappers = slices.Insert(c.Mappers, 1, mappers(lost, nil)...)
 	within := cel(fmt.Sprintf("xds.virtual_host_name == %q", name))
 	for _, m := range c.Mappers {
 		m.Filter = both(within, m.Filter)
