@@ -24,8 +24,8 @@ import (
 
 	corev3 "github.com/envoyproxy/go-control-plane/envoy/config/core/v3"
 	discoveryv3 "github.com/envoyproxy/go-control-plane/envoy/service/discovery/v3"
-	"github.com/envoyproxy/go-control-plane/pkg/cache/v3"
-	"github.com/envoyproxy/go-control-plane/pkg/server/v3"
+	cachev3 "github.com/envoyproxy/go-control-plane/pkg/cache/v3"
+	serverv3 "github.com/envoyproxy/go-control-plane/pkg/server/v3"
 	"google.golang.org/grpc"
 )
 
@@ -51,7 +51,7 @@ func main() {
 
 // run serves until ctx ends.
 func run(ctx context.Context, address, routes string, folders []string) error {
-	resources := cache.NewSnapshotCache(true, everyNode{}, nil)
+	resources := cachev3.NewSnapshotCache(true, everyNode{}, nil)
 	serve := func() error {
 		s, err := snapshot(routes, folders)
 		if err != nil {
@@ -68,7 +68,7 @@ func run(ctx context.Context, address, routes string, folders []string) error {
 		return err
 	}
 	s := grpc.NewServer()
-	discoveryv3.RegisterAggregatedDiscoveryServiceServer(s, server.NewServer(ctx, resources, nil))
+	discoveryv3.RegisterAggregatedDiscoveryServiceServer(s, serverv3.NewServer(ctx, resources, nil))
 	again := make(chan os.Signal, 1)
 	signal.Notify(again, syscall.SIGHUP)
 	go func() {

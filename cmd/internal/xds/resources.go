@@ -15,8 +15,8 @@ import (
 	routev3 "github.com/envoyproxy/go-control-plane/envoy/config/route/v3"
 	hcmv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/network/http_connection_manager/v3"
 	"github.com/envoyproxy/go-control-plane/pkg/cache/types"
-	"github.com/envoyproxy/go-control-plane/pkg/cache/v3"
-	"github.com/envoyproxy/go-control-plane/pkg/resource/v3"
+	cachev3 "github.com/envoyproxy/go-control-plane/pkg/cache/v3"
+	resourcev3 "github.com/envoyproxy/go-control-plane/pkg/resource/v3"
 	"go.yaml.in/yaml/v3"
 	"google.golang.org/protobuf/encoding/protojson"
 	"google.golang.org/protobuf/proto"
@@ -25,9 +25,9 @@ import (
 )
 
 // snapshot is all that the folders hold, under a version that is theirs.
-func snapshot(routes string, folders []string) (*cache.Snapshot, error) {
+func snapshot(routes string, folders []string) (*cachev3.Snapshot, error) {
 	table := &routev3.RouteConfiguration{Name: routes}
-	all := map[resource.Type][]types.Resource{}
+	all := map[resourcev3.Type][]types.Resource{}
 	version := sha256.New()
 	for _, folder := range folders {
 		var hosts routev3.RouteConfiguration
@@ -40,14 +40,14 @@ func snapshot(routes string, folders []string) (*cache.Snapshot, error) {
 		}
 		table.VirtualHosts = append(table.VirtualHosts, hosts.VirtualHosts...)
 		for _, c := range clusters.Clusters {
-			all[resource.ClusterType] = append(all[resource.ClusterType], c)
+			all[resourcev3.ClusterType] = append(all[resourcev3.ClusterType], c)
 		}
 		for _, f := range filters.HttpFilters {
-			all[resource.ExtensionConfigType] = append(all[resource.ExtensionConfigType], &corev3.TypedExtensionConfig{Name: f.Name, TypedConfig: f.GetTypedConfig()})
+			all[resourcev3.ExtensionConfigType] = append(all[resourcev3.ExtensionConfigType], &corev3.TypedExtensionConfig{Name: f.Name, TypedConfig: f.GetTypedConfig()})
 		}
 	}
-	all[resource.RouteType] = []types.Resource{table}
-	for _, kind := range []resource.Type{resource.ClusterType, resource.RouteType, resource.ExtensionConfigType} {
+	all[resourcev3.RouteType] = []types.Resource{table}
+	for _, kind := range []resourcev3.Type{resourcev3.ClusterType, resourcev3.RouteType, resourcev3.ExtensionConfigType} {
 		for _, r := range all[kind] {
 			b, err := proto.MarshalOptions{Deterministic: true}.Marshal(r)
 			if err != nil {
@@ -56,7 +56,7 @@ func snapshot(routes string, folders []string) (*cache.Snapshot, error) {
 			version.Write(b)
 		}
 	}
-	return cache.NewSnapshot(hex.EncodeToString(version.Sum(nil)[:8]), all)
+	return cachev3.NewSnapshot(hex.EncodeToString(version.Sum(nil)[:8]), all)
 }
 
 // read is a file's message; without the file it stays empty.
