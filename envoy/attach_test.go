@@ -28,7 +28,7 @@ func TestZeroOptionsAttachNothing(t *testing.T) {
 }
 
 // An Envoy with routes, filters and error pages of its own, and the fragments
-// added as deploy/attach/README.md says, as they stand but for the place of extproc's socket.
+// added as docs/attach.md says, as they stand but for the place of extproc's socket.
 func TestAttached(t *testing.T) {
 	t.Parallel()
 	for folder, o := range envoy.Attachments {
@@ -140,7 +140,7 @@ func TestBesideAnotherProcessor(t *testing.T) {
 			resources := root["static_resources"].(map[string]any)
 			manager := first(first(first(resources["listeners"])["filter_chains"])["filters"])["typed_config"].(map[string]any)
 			filters := manager["http_filters"].([]any)
-			second := rename(t, filters[1], "name: envoy.filters.http.ext_proc", "name: theirs", "cluster_name: extproc", "cluster_name: theirs", "disabled: true", "disabled: false")
+			second := rename(t, filters[1], "name: aisix.ext_proc", "name: theirs", "cluster_name: extproc", "cluster_name: theirs", "disabled: true", "disabled: false")
 			manager["http_filters"] = slices.Insert(slices.Clone(filters), place, second)
 			for _, v := range manager["route_config"].(map[string]any)["virtual_hosts"].([]any) {
 				if v := v.(map[string]any); strings.HasPrefix(v["name"].(string), "aisix") {

@@ -53,7 +53,7 @@ func TestShipped(t *testing.T) {
 			t.Errorf("%s has other bytes the second time", name)
 		}
 	}
-	shipped, err := filepath.Glob("../deploy/attach/*/*")
+	shipped, err := filepath.Glob("../deploy/attach/*/*.yaml")
 	if err != nil || len(shipped)+1 != len(files) {
 		t.Errorf("%d files in deploy/attach, made are %d, %v", len(shipped), len(files)-1, err)
 	}

@@ -102,6 +102,14 @@ func toOrigins(o Options) []*mutationv3.HeaderMutation {
 	}
 }
 
+// remembered is the same of what was remembered alone.
+func remembered() []*corev3.HeaderValueOption {
+	return []*corev3.HeaderValueOption{
+		overwrite("access-control-allow-origin", "%FILTER_STATE("+stateOrigin+":PLAIN)%"),
+		overwrite("access-control-expose-headers", "%FILTER_STATE("+stateExposed+":PLAIN)%"),
+	}
+}
+
 // originsRegex is what the options say of origins as RE2, for the whole of an Origin header:
 // a * behind a scheme is for labels, one behind the last colon for the port, or none.
 func originsRegex(o Options) string {

@@ -27,6 +27,8 @@ var remarks = map[string]string{
 	"nothing":                            "What extproc gave no way out.",
 	statistics:                           "Envoy's own statistics for Prometheus; nothing else of its admin interface.",
 	attached:                             "The gateway, for its callers. The domain is yours to choose.",
+	attachedProcessor:                    "Asks extproc, and fails closed. Off but where our routes turn it on.",
+	clusterNothing:                       "Leads nowhere.",
 	ClusterExtProc:                       "extproc, on this machine.",
 	ClusterProbe:                         "The same extproc, for /livez and /readyz alone: callers can't take their share.",
 	"probe":                              "Answered while callers have the whole of the cluster extproc.",

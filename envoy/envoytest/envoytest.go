@@ -106,8 +106,14 @@ type Envoy struct {
 // replaced by one of the test's own.
 func Start(t testing.TB, bootstrap []byte) *Envoy {
 	t.Helper()
+	return StartBinary(t, Binary(t), bootstrap)
+}
+
+// StartBinary is Start with an Envoy of the test's choice.
+func StartBinary(t testing.TB, binary string, bootstrap []byte) *Envoy {
+	t.Helper()
 	socket := filepath.Join(SocketDir(t), "admin.sock")
-	cmd := exec.Command(Binary(t), "-c", write(t, bootstrap), "--config-yaml", "admin: {address: {pipe: {path: "+socket+"}}}",
+	cmd := exec.Command(binary, "-c", write(t, bootstrap), "--config-yaml", "admin: {address: {pipe: {path: "+socket+"}}}",
 		"--concurrency", "1", "--disable-hot-restart", "--log-level", "info", "--file-flush-interval-msec", "10")
 	e := &Envoy{}
 	cmd.Stdout = &e.lines
@@ -180,6 +186,9 @@ func (l *log) String() string {
 	defer l.mu.Unlock()
 	return l.text.String()
 }
+
+// Stdout is what was written to standard output so far.
+func (e *Envoy) Stdout() string { return e.lines.String() }
 
 // AccessLog is what was written to standard output once it holds until.
 func (e *Envoy) AccessLog(t testing.TB, until string) string {

@@ -73,6 +73,13 @@ func TestBrowsers(t *testing.T) {
 			t.Errorf("%s: %d %v %s", what, a.status, a.header, a.body)
 		}
 	}
+	gone := g.tenant(t, "http://127.0.0.1:9", settings{})
+	broken := ask(http.MethodPost, g.proxy, gone.key, gone.ask("Hi", false), "Origin", app) // extproc's, in an upstream's stead
+	broken.want(t, http.StatusBadGateway, "transport_error")
+	if allowed(broken) != app || !strings.Contains(broken.header.Get("access-control-expose-headers"), "x-aisix-request-id") {
+		t.Errorf("502: %v", broken.header)
+	}
+	silent("a stranger's 502", ask(http.MethodPost, g.proxy, gone.key, gone.ask("Hi", false), "Origin", stranger))
 	silent("an answer without a setting", ask(http.MethodPost, plain.proxy, "sk-nobody", c.ask("Hi", false), "Origin", app))
 	silent("an answer to no page", ask(http.MethodPost, g.proxy, "sk-nobody", c.ask("Hi", false)))
 }

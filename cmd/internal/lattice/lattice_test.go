@@ -27,6 +27,8 @@ var may = map[string][]string{
 	"cmd/internal/version":          {},
 	"cmd/internal/stack":            {"cmd/internal/bootstrap", "cmd/internal/config"},
 	"cmd/internal/e2e":              {"..."},
+	"cmd/internal/mesh":             {"..."},
+	"cmd/internal/xds":              {"envoy"},                                                       // an example, for control planes of other people
 	"cmd/internal/bench":            {"cmd/internal/bench/...", "cmd/internal/stack", "admin/store"}, // what make bench runs
 	"cmd/internal/bench/load":       {},
 	"cmd/internal/bench/noop":       {},
@@ -74,7 +76,7 @@ var may = map[string][]string{
 }
 
 // testOnly are packages that nothing which ships may import.
-var testOnly = []string{"admin/store/redistest", "cmd/internal/certtest", "extproc/exchange/exchangetest", "envoy/envoytest", "cmd/internal/e2e"}
+var testOnly = []string{"admin/store/redistest", "cmd/internal/certtest", "extproc/exchange/exchangetest", "envoy/envoytest", "cmd/internal/e2e", "cmd/internal/mesh"}
 
 // owners are, for every big dependency, the packages that may import it.
 var owners = map[string][]string{
@@ -87,8 +89,8 @@ var owners = map[string][]string{
 	"github.com/envoyproxy/go-control-plane/envoy/service/ext_proc/v3": {"extproc/exchange", "extproc/exchange/exchangetest",
 		"extproc", // extproc registers the service
 		"cmd/internal/bench/noop"},
-	"github.com/envoyproxy/go-control-plane/envoy/config/...":     {"envoy", "extproc/exchange", "extproc/exchange/exchangetest", "cmd/internal/bench/noop"}, // but for envoy: parts of ext_proc messages
-	"github.com/envoyproxy/go-control-plane/envoy/extensions/...": {"envoy", "extproc/exchange", "extproc/exchange/exchangetest"},
+	"github.com/envoyproxy/go-control-plane/envoy/config/...":     {"envoy", "cmd/internal/xds", "extproc/exchange", "extproc/exchange/exchangetest", "cmd/internal/bench/noop"}, // but for envoy: parts of ext_proc messages
+	"github.com/envoyproxy/go-control-plane/envoy/extensions/...": {"envoy", "cmd/internal/xds", "extproc/exchange", "extproc/exchange/exchangetest"},
 }
 
 func TestImports(t *testing.T) {
