@@ -138,12 +138,7 @@ func (r *chunkReader) text() (s string) {
 
 // sealChunk is a chunk as it stands in a file.
 func (s *Sealer) sealChunk(fileID []byte, number int, c *chunk) ([]byte, error) {
-	b, err := s.seal(chunkName(fileID, number), c.encode())
-	if err != nil {
-		return nil, err
-	}
-	out := binary.BigEndian.AppendUint32(nil, uint32(keyIDSize+nonceSize+len(b.Ciphertext)))
-	return append(append(append(out, b.KeyID...), b.Nonce...), b.Ciphertext...), nil
+	return s.SealPart(chunkName(fileID, number), c.encode())
 }
 
 func chunkName(fileID []byte, number int) string {
@@ -152,6 +147,36 @@ func chunkName(fileID []byte, number int) string {
 
 // nextChunk opens the first chunk of b, nil where b has no whole one.
 func (s *Sealer) nextChunk(fileID []byte, number int, b []byte) (c *chunk, rest []byte, err error) {
+	plaintext, rest, err := s.OpenPart(chunkName(fileID, number), b)
+	if plaintext == nil || err != nil {
+		return nil, nil, err
+	}
+	c, err = parseChunk(plaintext)
+	return c, rest, err
+}
+
+// SealPart is a part of a file: its length, the key's id, a nonce and what was sealed.
+// The part opens under that name only.
+func (s *Sealer) SealPart(name string, plaintext []byte) ([]byte, error) {
+	b, err := s.seal(name, plaintext)
+	if err != nil {
+		return nil, err
+	}
+	out := binary.BigEndian.AppendUint32(nil, uint32(keyIDSize+nonceSize+len(b.Ciphertext)))
+	return append(append(append(out, b.KeyID...), b.Nonce...), b.Ciphertext...), nil
+}
+
+// PartKey is the id of the key under which the first part of b is sealed, "" where b has
+// no whole one.
+func PartKey(b []byte) string {
+	if len(b) < 4+keyIDSize {
+		return ""
+	}
+	return string(b[4 : 4+keyIDSize])
+}
+
+// OpenPart opens the first part of b, nil where b has no whole one.
+func (s *Sealer) OpenPart(name string, b []byte) (plaintext, rest []byte, err error) {
 	if len(b) < 4 {
 		return nil, nil, nil
 	}
@@ -163,12 +188,11 @@ func (s *Sealer) nextChunk(fileID []byte, number int, b []byte) (c *chunk, rest 
 	if n < keyIDSize+nonceSize {
 		return nil, nil, errChunk
 	}
-	plaintext, err := s.open(chunkName(fileID, number), &sealed{KeyID: string(b[:keyIDSize]), Nonce: b[keyIDSize : keyIDSize+nonceSize], Ciphertext: b[keyIDSize+nonceSize : n]})
-	if err != nil {
-		return nil, nil, err
+	plaintext, err = s.open(name, &sealed{KeyID: string(b[:keyIDSize]), Nonce: b[keyIDSize : keyIDSize+nonceSize], Ciphertext: b[keyIDSize+nonceSize : n]})
+	if err == nil && plaintext == nil {
+		plaintext = []byte{} // an empty part is a part
 	}
-	c, err = parseChunk(plaintext)
-	return c, b[n:], err
+	return plaintext, b[n:], err
 }
 
 // parseFile reads a snapshot file's content.

@@ -245,33 +245,42 @@ func (s *Store) snapshotRow(c change) (snapshot.Row, error) {
 // head at which all of them are so. ok is false where the log does not tell, or tells
 // too much.
 func (w *watch) changes(ctx context.Context, since head) (all []change, at head, ok bool, err error) {
+	at, ok, err = w.follow(ctx, since, func(kind resource.Kind, id, stored string) {
+		_, body, _ := strings.Cut(stored, " ")
+		all = append(all, change{kind, id, body})
+	})
+	return all, at, ok, err
+}
+
+// follow gives each row that was written since as it is now, "" where it is gone, and
+// the head at which all of them are so. Nothing was given where ok is false.
+func (w *watch) follow(ctx context.Context, since head, give func(kind resource.Kind, id, stored string)) (at head, ok bool, err error) {
 	at = since
 	ids := map[resource.Kind][]string{}
 	known := map[change]bool{} // without bodies
 	for range 10 {             // each time round what was written during the last is read too
 		found, log, rows, err := w.readChanges(ctx, at, ids)
 		if err != nil {
-			return nil, head{}, false, err
+			return head{}, false, err
 		}
 		if found.gap != "" {
-			return nil, head{}, false, w.examine(ctx, found)
+			return head{}, false, w.examine(ctx, found)
 		}
 		if found.head == at {
 			for _, kind := range resource.Kinds {
 				for i, id := range ids[kind] {
-					_, body, _ := strings.Cut(text(rows[kind][i]), " ")
-					all = append(all, change{kind, id, body})
+					give(kind, id, text(rows[kind][i]))
 				}
 			}
-			return all, at, true, nil
+			return at, true, nil
 		}
 		if found.epoch != at.epoch || int64(len(log)) != found.revision-at.revision {
-			return nil, head{}, false, nil
+			return head{}, false, nil
 		}
 		for i, m := range log {
 			c := change{kind: resource.Kind(text(m.Values["kind"])), id: text(m.Values["id"])}
 			if m.ID != logID(at.revision+1+int64(i)) || !slices.Contains(resource.Kinds, c.kind) {
-				return nil, head{}, false, nil
+				return head{}, false, nil
 			}
 			if !known[c] {
 				known[c] = true
@@ -280,7 +289,7 @@ func (w *watch) changes(ctx context.Context, since head) (all []change, at head,
 		}
 		at = found.head
 	}
-	return nil, head{}, false, nil
+	return head{}, false, nil
 }
 
 // readChanges reads, in one step, where the store stands, the log behind at, and rows.

@@ -62,6 +62,9 @@ func NewSealer(masterKey []byte, previous ...[]byte) (*Sealer, error) {
 	return s, nil
 }
 
+// KeyID names the key that seal uses, and tells nothing of it.
+func (s *Sealer) KeyID() string { return s.keys[0].id }
+
 // current reports whether b was sealed under the key that seal uses.
 func (s *Sealer) current(b *sealed) bool { return b.KeyID == s.keys[0].id }
 

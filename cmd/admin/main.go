@@ -6,6 +6,8 @@
 //	admin -create-master-key FILE    makes a master key, unless there is one
 //	admin -create-admin-key FILE     the same for the admin key (admin.key_file)
 //	admin -version
+//	admin -config config.yaml -backup FILE                  writes resources and usage totals to FILE
+//	admin -config config.yaml -restore FILE [-overwrite]    puts them back; FILE may be - for standard output and input
 package main
 
 import (
@@ -51,6 +53,9 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) error {
 	create := flags.String("create-master-key", "", "make a master key in this file, unless it is there, and end")
 	createAdmin := flags.String("create-admin-key", "", "make an admin key in this file, unless it is there, and end")
 	showVersion := flags.Bool("version", false, "say which build this is, and end")
+	backup := flags.String("backup", "", "write resources and usage totals to this file, - for standard output, and end")
+	restore := flags.String("restore", "", "put what -backup wrote to this file, - for standard input, back, and end")
+	overwrite := flags.Bool("overwrite", false, "with -restore: the resources that are there may go")
 	if err := flags.Parse(args); err != nil {
 		return err
 	}
@@ -59,6 +64,9 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) error {
 	}
 	if *showVersion {
 		return version.Print(stdout, "admin")
+	}
+	if *backup != "" && *restore != "" || *overwrite && *restore == "" {
+		return errors.New("-backup and -restore exclude each other, and -overwrite goes with -restore")
 	}
 	if *create != "" {
 		return store.CreateMasterKey(*create)
@@ -72,6 +80,12 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) error {
 	}
 	log := c.Logging.Logger(stderr)
 	slog.SetDefault(log) // of packages that are not given one
+	switch {
+	case *backup != "":
+		return makeBackup(ctx, c, *backup, stdout, log)
+	case *restore != "":
+		return restoreBackup(ctx, c, *restore, os.Stdin, *overwrite, log)
+	}
 	machine.Fit(log)
 	return serve(ctx, c, log)
 }

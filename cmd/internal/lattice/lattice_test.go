@@ -62,6 +62,7 @@ var may = map[string][]string{
 	"admin/internal/openapi":        {"admin"}, // what make generate runs
 	"admin/resource":                {"admin/resource/netaddr", "admin/strict"},
 	"admin/resource/netaddr":        {},
+	"admin/backup":                  {"admin/store", "admin/ledger", "admin/resource"},
 	"admin/strict":                  {},
 	"admin/snapshot":                {"admin/resource"},
 	"admin/store":                   {"admin/resource", "admin/snapshot"},
