@@ -27,7 +27,7 @@ help: ## Print this help
 
 # By its profile extproc is built a minute longer, and runs a little faster.
 PGO ?= auto
-run: PGO = off
+run backup restore: PGO = off
 
 .PHONY: run
 run: build ## Run the whole gateway on this machine, with a Bedrock simulator; prints commands to paste
@@ -114,3 +114,36 @@ generate: ## Write what is generated anew (openapi.json, Envoy's files in deploy
 agents: ## Install Claude Code and Codex CLI into .agents/, for the end-to-end tests that drive them
 	@mkdir -p .agents
 	npm install --prefix .agents --no-save --no-audit --no-fund --loglevel=error @openai/codex@0.169.0 @anthropic-ai/claude-code@2.1.197
+# What stands in deploy/tools/<module>/go.mod and go.sum, built once, and again when that changes.
+TOOL_BUILD = @mkdir -p .tools && cd deploy/tools/$(1) && GOFLAGS= nice go build -trimpath -ldflags=-s -o ../../../.tools/ $(2)
+.tools/helm: deploy/tools/helm/go.mod deploy/tools/helm/go.sum
+	$(call TOOL_BUILD,helm,helm.sh/helm/v3/cmd/helm) && touch ../../../$@
+.tools/actionlint: deploy/tools/workflows/go.mod deploy/tools/workflows/go.sum
+	$(call TOOL_BUILD,workflows,github.com/rhysd/actionlint/cmd/actionlint) && touch ../../../$@
+
+.PHONY: helm-lint
+helm-lint: .tools/helm ## Lint the Helm chart, and validate what it renders as an API server would (builds helm and Kubernetes's validation the first time: minutes); UPDATE=1 writes the golden files
+	cd deploy/tools/kube && nice go test -count=1 . $(if $(UPDATE),-update)
+
+.PHONY: workflow-lint
+workflow-lint: .tools/actionlint ## Check the syntax of .github/workflows
+	.tools/actionlint -shellcheck= -pyflakes= .github/workflows/*.yaml
+
+.PHONY: release
+release: ## Build a release into .dist/: VERSION=v1.2.3, BASE=an OCI layout or an image by digest; docs/release.md
+	cd deploy/tools/release && nice go test -count=1 . && nice go run . -root ../../.. -out ../../../.dist $(if $(VERSION),-version "$(VERSION)") $(if $(BASE),-base "$(BASE)") -pgo=$(PGO)
+
+.PHONY: release-try
+release-try: ## Build a release twice, from two folders with a cache each, and compare; run the arm64 binaries under qemu where that is there
+	@bash deploy/tools/release/try.sh $(PGO)
+
+# As `make run` keeps them; the environment may name a Redis and a master key elsewhere.
+BACKUP_ENV = AISIX_REDIS__URL="$${AISIX_REDIS__URL:-unix://$(CURDIR)/.data/valkey/valkey.sock?db=0}" AISIX_SECRETS__MASTER_KEY_FILE="$${AISIX_SECRETS__MASTER_KEY_FILE:-$(CURDIR)/.data/master.key}"
+
+.PHONY: backup
+backup: build ## Write resources and usage totals of `make run` to FILE=aisix.backup
+	@$(BACKUP_ENV) .bin/admin -config "$(CONFIG)" -backup "$(or $(FILE),$(error FILE=aisix.backup names the file to write))"
+
+.PHONY: restore
+restore: build ## Put back what `make backup` wrote to FILE=aisix.backup; OVERWRITE=1 where there are resources already
+	@$(BACKUP_ENV) .bin/admin -config "$(CONFIG)" -restore "$(or $(FILE),$(error FILE=aisix.backup names the backup))" $(if $(OVERWRITE),-overwrite)

@@ -83,6 +83,24 @@ func TestChart(t *testing.T) {
 	}
 }
 
+// What the try in a cluster needs beside the chart.
+func TestTry(t *testing.T) {
+	text, err := os.ReadFile("../../helm/try.yaml")
+	if err != nil {
+		t.Fatal(err)
+	}
+	all := documents(t, text)
+	if len(all) != 5 {
+		t.Errorf("%d objects", len(all))
+	}
+	for _, d := range all {
+		o, problems := check(d)
+		for _, p := range problems {
+			t.Errorf("%s %s: %v", o.GetKind(), o.GetName(), p)
+		}
+	}
+}
+
 // render is what helm makes of the chart; the generated admin key is another each time.
 func render(t *testing.T, file string) []byte {
 	t.Helper()
@@ -128,6 +146,8 @@ func TestCheckFindsWhatAClusterRefuses(t *testing.T) {
 		"a volume that is not":      {whole, "- name: run\n              mountPath", "- name: runs\n              mountPath", "Not found"},
 		"a port that is not":        {whole, "port: proxy, scheme: HTTPS", "port: proxyproxyproxyproxy, scheme: HTTPS", "must be no more than 15 characters"},
 		"a selector of others":      {whole, "app.kubernetes.io/component: gateway\n  strategy", "app.kubernetes.io/component: other\n  strategy", "does not match"},
+		"root":                      {whole, "runAsNonRoot: true", "runAsNonRoot: false", "restricted"},
+		"a capability":              {whole, "drop: [ALL]", "drop: [CHOWN]", "restricted"},
 		"a wrong type":              {whole, "minReplicas: 3", "minReplicas: three", "minReplicas"},
 		"a wrong enum":              {whole, "policyTypes: [Ingress, Egress]", "policyTypes: [Ingres, Egress]", "policyTypes"},
 		"a monitor's unknown field": {whole, "podMetricsEndpoints:\n    - {port: metrics,", "podMetricsEndpoints:\n    - {prt: metrics,", "unknown field"},

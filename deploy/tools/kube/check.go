@@ -12,6 +12,7 @@ import (
 	"strings"
 	"sync"
 
+	appsv1 "k8s.io/api/apps/v1"
 	"k8s.io/apiextensions-apiserver/pkg/apis/apiextensions"
 	"k8s.io/apiextensions-apiserver/pkg/apis/apiextensions/install"
 	structural "k8s.io/apiextensions-apiserver/pkg/apiserver/schema"
@@ -38,6 +39,8 @@ import (
 	"k8s.io/kubernetes/pkg/apis/policy"
 	_ "k8s.io/kubernetes/pkg/apis/policy/install"
 	policyvalidation "k8s.io/kubernetes/pkg/apis/policy/validation"
+	podsecurityapi "k8s.io/pod-security-admission/api"
+	podsecurity "k8s.io/pod-security-admission/policy"
 	"sigs.k8s.io/yaml"
 )
 
@@ -76,6 +79,10 @@ func checkBuiltIn(o *unstructured.Unstructured, text []byte) []error {
 	case *apps.Deployment:
 		namespaced(&x.ObjectMeta.Namespace)
 		all = appsvalidation.ValidateDeployment(x, podutil.GetValidationOptionsFromPodTemplate(&x.Spec.Template, nil))
+		all = append(all, restricted(versioned.(*appsv1.Deployment))...)
+	case *core.Pod:
+		namespaced(&x.ObjectMeta.Namespace)
+		all = corevalidation.ValidatePodCreate(x, podutil.GetValidationOptionsFromPodSpecAndMeta(&x.Spec, nil, &x.ObjectMeta, nil))
 	case *core.Service:
 		namespaced(&x.ObjectMeta.Namespace)
 		if x.Spec.ClusterIP == "" { // the allocator's, at creation
@@ -112,6 +119,23 @@ func checkBuiltIn(o *unstructured.Unstructured, text []byte) []error {
 		return []error{fmt.Errorf("%s %s: a kind that is not checked: say here how", o.GetAPIVersion(), o.GetKind())}
 	}
 	return errorsOf(all)
+}
+
+var standards = sync.OnceValues(func() (podsecurity.Evaluator, error) { return podsecurity.NewEvaluator(podsecurity.DefaultChecks(), nil) })
+
+// restricted is what the strictest of the pod security standards has against a deployment.
+func restricted(d *appsv1.Deployment) (all field.ErrorList) {
+	evaluator, err := standards()
+	if err != nil {
+		return field.ErrorList{field.InternalError(nil, err)}
+	}
+	level := podsecurityapi.LevelVersion{Level: podsecurityapi.LevelRestricted, Version: podsecurityapi.LatestVersion()}
+	for _, r := range evaluator.EvaluatePod(level, &d.Spec.Template.ObjectMeta, &d.Spec.Template.Spec) {
+		if !r.Allowed {
+			all = append(all, field.Forbidden(field.NewPath("spec.template.spec"), "pod security standard restricted: "+r.ForbiddenReason+" ("+r.ForbiddenDetail+")"))
+		}
+	}
+	return all
 }
 
 func errorsOf(list field.ErrorList) (all []error) {

@@ -25,7 +25,7 @@ import (
 // user is whom the images run as, as deploy/aisix.Dockerfile has it.
 const user = 65532
 
-// images writes an OCI layout for each command, of all platforms, and pushes them where that is asked for.
+// images writes an OCI layout for each command, of all platforms.
 func (r *release) images(ctx context.Context) error {
 	for _, command := range names() {
 		index := mutate.IndexMediaType(empty.Index, types.OCIImageIndex)
@@ -44,27 +44,45 @@ func (r *release) images(ctx context.Context) error {
 		if err != nil {
 			return err
 		}
-		if err := path.AppendIndex(index, layout.WithAnnotations(map[string]string{"org.opencontainers.image.ref.name": r.version})); err != nil {
+		if err := path.AppendIndex(index, layout.WithAnnotations(map[string]string{refName: r.version})); err != nil {
 			return err
 		}
-		if r.push == "" {
-			continue
+	}
+	return nil
+}
+
+// pushed sends the images that are there to a registry, as REPOSITORY/<name>:<version>, and prints them by their digests.
+func (r *release) pushed(ctx context.Context, repository string) error {
+	for _, command := range names() {
+		top, err := layout.ImageIndexFromPath(filepath.Join(r.out, "images", command))
+		if err != nil {
+			return err
 		}
-		ref, err := name.ParseReference(r.push + "/" + command + ":" + r.version)
+		m, err := top.IndexManifest()
+		if err != nil {
+			return err
+		}
+		if len(m.Manifests) != 1 {
+			return fmt.Errorf("the layout of %s has %d images, not one", command, len(m.Manifests))
+		}
+		index, err := top.ImageIndex(m.Manifests[0].Digest)
+		if err != nil {
+			return err
+		}
+		ref, err := name.ParseReference(repository + "/" + command + ":" + m.Manifests[0].Annotations[refName])
 		if err != nil {
 			return err
 		}
 		if err := remote.WriteIndex(ref, index, remote.WithContext(ctx), remote.WithAuthFromKeychain(authn.DefaultKeychain)); err != nil {
 			return err
 		}
-		digest, err := index.Digest()
-		if err != nil {
-			return err
-		}
-		fmt.Printf("%s@%s\n", ref.Context(), digest) // for who signs it
+		fmt.Printf("%s@%s\n", ref.Context(), m.Manifests[0].Digest)
 	}
 	return nil
 }
+
+// refName is the annotation with an image's tag.
+const refName = "org.opencontainers.image.ref.name"
 
 func platform(arch string) *v1.Platform { return &v1.Platform{OS: "linux", Architecture: arch} }
 

@@ -2,8 +2,8 @@
 // them, SBOMs, the licences of what is linked in, images as OCI layouts, and the checksums of it all.
 //
 // The same commit gives the same bytes, wherever and whenever it is built: paths and times are the
-// commit's. No container engine is needed. `make release` runs it; with -push the release workflow
-// sends the images to a registry. It is a module of its own, so that what it needs is no dependency of
+// commit's. No container engine is needed. `make release` runs it; the release workflow does, and pushes the
+// images with -push. It is a module of its own, so that what it needs is no dependency of
 // the product.
 package main
 
@@ -38,7 +38,6 @@ type release struct {
 	date            time.Time // of the commit
 	pgo             string
 	base            string // of the images
-	push            string // repository prefix to push to, or nothing
 }
 
 func main() {
@@ -58,7 +57,7 @@ func run(ctx context.Context, args []string) error {
 	flags.StringVar(&r.version, "version", "", "v1.2.3; without it the commit's tag, or dev")
 	flags.StringVar(&r.pgo, "pgo", "auto", "go build's -pgo")
 	flags.StringVar(&r.base, "base", "", "base of the images: an OCI layout's folder, or a reference by digest; empty: from scratch, without CAs or a shell")
-	flags.StringVar(&r.push, "push", "", "push the images to REPOSITORY/<name>:<version> too")
+	push := flags.String("push", "", "build nothing: push the images that -out has to `REPOSITORY`/<name>:<version>")
 	if err := flags.Parse(args); err != nil {
 		return err
 	}
@@ -71,6 +70,9 @@ func run(ctx context.Context, args []string) error {
 			return err
 		}
 		*path = absolute
+	}
+	if *push != "" {
+		return r.pushed(ctx, *push)
 	}
 	if err := r.identify(ctx); err != nil {
 		return err

@@ -86,11 +86,14 @@ func TestImages(t *testing.T) {
 			}
 			server := httptest.NewServer(registry.New(registry.Logger(log.New(io.Discard, "", 0))))
 			defer server.Close()
-			r.push = strings.TrimPrefix(server.URL, "http://") + "/aisix"
+			repository := strings.TrimPrefix(server.URL, "http://") + "/aisix"
 			if err := r.images(t.Context()); err != nil {
 				t.Fatal(err)
 			}
-			ref, err := name.ParseReference(r.push + "/extproc:v1.2.3")
+			if err := run(t.Context(), []string{"-out", r.out, "-push", repository}); err != nil {
+				t.Fatal(err)
+			}
+			ref, err := name.ParseReference(repository + "/extproc:v1.2.3")
 			if err != nil {
 				t.Fatal(err)
 			}
