@@ -3,309 +3,30 @@ package e2e
 import (
 	"bytes"
 	"context"
+	"crypto/tls"
+	"crypto/x509"
 	"errors"
-	"fmt"
 	"io"
 	"net"
 	"net/http"
 	"os"
-	"os/exec"
-	"path/filepath"
 	"slices"
 	"strings"
 	"syscall"
 	"testing"
+	"time"
 
-	"go.yaml.in/yaml/v3"
-
+	"aisix/cmd/internal/certtest"
 	"aisix/cmd/internal/stack"
 )
-
-// manifest is what of a rendered chart a pod is made of.
-type manifest struct {
-	Kind     string
-	Metadata struct{ Name string }
-	Data     map[string]string
-	Spec     struct {
-		Template struct{ Spec podSpec }
-	}
-}
-
-type podSpec struct {
-	TerminationGracePeriodSeconds int         `yaml:"terminationGracePeriodSeconds"`
-	InitContainers                []container `yaml:"initContainers"`
-	Containers                    []container
-	Volumes                       []struct {
-		Name      string
-		ConfigMap *struct{ Name string } `yaml:"configMap"`
-		Secret    *struct {
-			Name  string `yaml:"secretName"`
-			Items []struct{ Key, Path string }
-		}
-		EmptyDir map[string]any `yaml:"emptyDir"`
-	}
-}
-
-type container struct {
-	Name          string
-	RestartPolicy string `yaml:"restartPolicy"`
-	Command, Args []string
-	Env           []struct {
-		Name, Value string
-		ValueFrom   *struct {
-			FieldRef *struct {
-				Path string `yaml:"fieldPath"`
-			} `yaml:"fieldRef"`
-		} `yaml:"valueFrom"`
-	}
-	VolumeMounts []struct {
-		Name string
-		Path string `yaml:"mountPath"`
-	} `yaml:"volumeMounts"`
-	StartupProbe   *probe `yaml:"startupProbe"`
-	ReadinessProbe *probe `yaml:"readinessProbe"`
-	LivenessProbe  *probe `yaml:"livenessProbe"`
-	Lifecycle      struct {
-		PreStop struct{ Exec struct{ Command []string } } `yaml:"preStop"`
-	}
-}
-
-type probe struct {
-	TCP *struct{ Port string }       `yaml:"tcpSocket"`
-	GET *struct{ Path, Port string } `yaml:"httpGet"`
-}
-
-// pod runs the containers of a rendered pod as processes of this machine: their commands, arguments,
-// environment and files, with each mount a folder of its own and each port a free one.
-type pod struct {
-	t       *testing.T
-	spec    podSpec
-	paths   []string          // mount paths in place of which the folders stand, and ports likewise
-	ports   map[string]string // name -> address
-	secrets map[string]string // of volumes: key -> content
-	bin     string
-	running map[string]*exec.Cmd
-	ended   map[string]chan struct{}
-	output  map[string]*bytes.Buffer
-}
-
-// rendered is the pod of a deployment in a golden file of the chart.
-func rendered(t *testing.T, file, deployment string, configMaps map[string]map[string]string) (spec podSpec) {
-	t.Helper()
-	f, err := os.Open(file)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer f.Close()
-	for d := yaml.NewDecoder(f); ; {
-		var m manifest
-		err := d.Decode(&m)
-		if errors.Is(err, io.EOF) {
-			return spec
-		}
-		if err != nil {
-			t.Fatal(err)
-		}
-		switch {
-		case m.Kind == "ConfigMap":
-			configMaps[m.Metadata.Name] = m.Data
-		case m.Kind == "Deployment" && m.Metadata.Name == deployment:
-			spec = m.Spec.Template.Spec
-		}
-	}
-}
-
-func newPod(t *testing.T, file, deployment, redis string, secrets map[string]string) *pod {
-	t.Helper()
-	configMaps := map[string]map[string]string{}
-	p := &pod{t: t, spec: rendered(t, file, deployment, configMaps), ports: map[string]string{}, secrets: secrets,
-		running: map[string]*exec.Cmd{}, ended: map[string]chan struct{}{}, output: map[string]*bytes.Buffer{}}
-	root, err := os.MkdirTemp(bin, "pod") // short, as a socket's path has to be
-	if err != nil {
-		t.Fatal(err)
-	}
-	for name, number := range map[string]string{"proxy": "3000", "metrics": "9090"} {
-		if p.ports[name], err = stack.FreePort(); err != nil {
-			t.Fatal(err)
-		}
-		p.paths = append(p.paths, "0.0.0.0:"+number, p.ports[name])
-	}
-	p.paths = append(p.paths, "redis://valkey.data.svc:6379/0", redis)
-	mounts := map[string]string{}
-	for _, c := range slices.Concat(p.spec.InitContainers, p.spec.Containers) {
-		for _, m := range c.VolumeMounts {
-			mounts[m.Path] = m.Name
-		}
-	}
-	for path, name := range mounts {
-		dir := filepath.Join(root, name)
-		if err := os.MkdirAll(dir, 0o700); err != nil {
-			t.Fatal(err)
-		}
-		p.paths = append(p.paths, path+"/", dir+"/")
-		p.paths = append(p.paths, path, dir)
-	}
-	for _, v := range p.spec.Volumes {
-		files := map[string]string{}
-		switch {
-		case v.ConfigMap != nil:
-			files = configMaps[v.ConfigMap.Name]
-		case v.Secret != nil:
-			for _, item := range v.Secret.Items {
-				files[item.Path] = p.secrets[item.Key]
-			}
-		}
-		for name, content := range files {
-			if err := os.WriteFile(filepath.Join(root, v.Name, name), []byte(content), 0o400); err != nil {
-				t.Fatal(err)
-			}
-		}
-	}
-	// The images' PATH.
-	p.bin = filepath.Join(root, "bin")
-	if err := os.Mkdir(p.bin, 0o700); err != nil {
-		t.Fatal(err)
-	}
-	for name, path := range map[string]string{"extproc": filepath.Join(bin, "extproc"), "envoy": tool("ENVOY", "envoy")} {
-		if err := os.Symlink(path, filepath.Join(p.bin, name)); err != nil {
-			t.Fatal(err)
-		}
-	}
-	t.Cleanup(func() {
-		for name, cmd := range p.running {
-			cmd.Process.Kill()
-			<-p.ended[name]
-			if t.Failed() {
-				t.Logf("%s said:\n%s", name, p.output[name])
-			}
-		}
-	})
-	return p
-}
-
-// here is a text of the pod as it is on this machine.
-func (p *pod) here(s string) string { return strings.NewReplacer(p.paths...).Replace(s) }
-
-// command is a container's process; command is what runs in it in place of its own, if anything.
-func (p *pod) command(c container, command ...string) *exec.Cmd {
-	p.t.Helper()
-	env := []string{"PATH=" + p.bin}
-	expand := []string{}
-	for _, e := range c.Env {
-		value := strings.NewReplacer(expand...).Replace(e.Value)
-		if e.ValueFrom != nil && e.ValueFrom.FieldRef != nil && e.ValueFrom.FieldRef.Path == "metadata.name" {
-			value = "gw-0"
-		}
-		expand = append(expand, "$("+e.Name+")", value)
-		env = append(env, e.Name+"="+p.here(value))
-	}
-	if command == nil {
-		if command = slices.Concat(c.Command, c.Args); c.Command == nil {
-			command = append([]string{"extproc"}, c.Args...) // the image's entrypoint
-		}
-	}
-	for i, arg := range command {
-		command[i] = p.here(arg)
-	}
-	cmd := exec.Command(filepath.Join(p.bin, command[0]), command[1:]...)
-	cmd.Env = env
-	return cmd
-}
-
-// run is a process from its start to its end.
-func (p *pod) run(what string, cmd *exec.Cmd) {
-	p.t.Helper()
-	if out, err := cmd.CombinedOutput(); err != nil {
-		p.t.Fatalf("%s: %v\n%s", what, err, out)
-	}
-}
-
-func (p *pod) begin(c container) {
-	p.t.Helper()
-	cmd, out := p.command(c), new(bytes.Buffer)
-	cmd.Stdout, cmd.Stderr = out, out
-	if err := cmd.Start(); err != nil {
-		p.t.Fatalf("%s: %v", c.Name, err)
-	}
-	done := make(chan struct{})
-	p.running[c.Name], p.ended[c.Name], p.output[c.Name] = cmd, done, out
-	go func() { cmd.Wait(); close(done) }()
-	p.passes(c.StartupProbe)
-}
-
-// passes waits for a probe, as the kubelet does.
-func (p *pod) passes(b *probe) {
-	p.t.Helper()
-	eventually(p.t, patience, func() error {
-		if b.TCP != nil {
-			conn, err := net.Dial("tcp", p.ports[b.TCP.Port])
-			if err == nil {
-				conn.Close()
-			}
-			return err
-		}
-		a, err := do(p.t.Context(), http.MethodGet, "http://"+p.ports[b.GET.Port]+b.GET.Path, "", "")
-		if err == nil && a.status != http.StatusOK {
-			err = fmt.Errorf("%s: %d %s", b.GET.Path, a.status, a.body)
-		}
-		return err
-	})
-}
-
-// start runs init containers and sidecars in their order, and then the containers.
-func (p *pod) start() {
-	p.t.Helper()
-	for _, c := range p.spec.InitContainers {
-		if c.RestartPolicy == "Always" {
-			p.begin(c)
-			continue
-		}
-		p.run(c.Name, p.command(c))
-	}
-	for _, c := range p.spec.Containers {
-		p.begin(c)
-	}
-	for _, c := range slices.Concat(p.spec.InitContainers, p.spec.Containers) {
-		if c.ReadinessProbe != nil {
-			p.passes(c.ReadinessProbe)
-		}
-		if c.LivenessProbe != nil {
-			p.passes(c.LivenessProbe)
-		}
-	}
-}
-
-func (p *pod) alive(name string) bool {
-	select {
-	case <-p.ended[name]:
-		return false
-	default:
-		return true
-	}
-}
-
-// ends waits until a process that had its SIGTERM has ended.
-func (p *pod) ends(name string) {
-	p.t.Helper()
-	select {
-	case <-p.ended[name]:
-	case <-p.t.Context().Done():
-	}
-	if state := p.running[name].ProcessState; !state.Success() {
-		p.t.Errorf("%s ended with %v", name, state)
-	}
-}
 
 // The chart's pod, run here: it serves, and when it is deleted a running stream ends well, and callers
 // who keep their connections are told to leave before they would meet a refusal.
 func TestPodOfTheChart(t *testing.T) {
 	t.Parallel()
 	g := start(t, options{parts: []string{stack.Valkey, stack.Admin}})
-	master, err := os.ReadFile(g.Config.Secrets.MasterKeyFile)
-	if err != nil {
-		t.Fatal(err)
-	}
-	p := newPod(t, "../../../deploy/tools/kube/testdata/sidecar.yaml", "gw-aisix-gateway", g.Config.Redis.URL, map[string]string{"master.key": string(master)})
+	p := newPod(t, "../../../deploy/tools/kube/testdata/sidecar.yaml", "gw-aisix-gateway", g.Config.Redis.URL,
+		map[string]string{"master.key": read(t, g.Config.Secrets.MasterKeyFile)})
 	if len(p.spec.InitContainers) != 2 || len(p.spec.Containers) != 1 {
 		t.Fatalf("%d init containers, %d containers", len(p.spec.InitContainers), len(p.spec.Containers))
 	}
@@ -341,25 +62,37 @@ func TestPodOfTheChart(t *testing.T) {
 
 	// The pod is deleted: first extproc's preStop hook, then its SIGTERM; Envoy's when extproc has ended.
 	extproc := p.spec.Containers[0]
-	hook := slices.Clone(extproc.Lifecycle.PreStop.Exec.Command)
-	if i := slices.Index(hook, "15s"); i > 0 {
-		hook[i] = "300ms" // how long it takes is nothing to a test
-	} else {
-		t.Fatalf("the hook is %q", hook)
+	hook := p.command(extproc, slices.Clone(extproc.Lifecycle.PreStop.Exec.Command)...)
+	if !slices.Contains(hook.Args, "-lame-duck") {
+		t.Fatalf("the hook is %q", hook.Args)
 	}
-	p.run("preStop", p.command(extproc, hook...))
-	if closes := asked(t, keeps, c); !closes {
-		t.Error("while the pod is let go, a kept connection goes on")
+	var says bytes.Buffer
+	hook.Stderr = &says
+	if err := hook.Start(); err != nil {
+		t.Fatal(err)
 	}
-	c.served(t) // nobody is refused yet
-	p.running["extproc"].Process.Signal(syscall.SIGTERM)
+	hooked := make(chan error, 1)
+	go func() { hooked <- hook.Wait() }()
 	eventually(t, patience, func() error {
-		a, err := do(t.Context(), http.MethodGet, g.proxy+"/readyz", "", "")
-		if err == nil && a.status != http.StatusServiceUnavailable {
-			err = fmt.Errorf("ready after SIGTERM: %d %s", a.status, a.body)
+		if !asked(t, keeps, c) {
+			return errors.New("while the pod is let go, a kept connection goes on")
 		}
-		return err
+		return nil
 	})
+	c.served(t) // nobody is refused yet
+	eventually(t, patience, func() error {
+		conn, err := net.Dial("tcp", p.ports["proxy"])
+		if err != nil {
+			return nil
+		}
+		conn.Close()
+		return errors.New("Envoy takes connections")
+	})
+	select {
+	case err := <-hooked:
+		t.Fatalf("the hook ended with a stream open: %v\n%s", err, says.Bytes())
+	default:
+	}
 	if !p.alive("extproc") || !p.alive("envoy") {
 		t.Fatal("a process has ended with a stream open")
 	}
@@ -368,12 +101,57 @@ func TestPodOfTheChart(t *testing.T) {
 	if err != io.EOF || len(all) == 0 || all[len(all)-1] != "[DONE]" {
 		t.Errorf("the stream ended with %q, %v", all, err)
 	}
+	if err := <-hooked; err != nil {
+		t.Errorf("the hook: %v\n%s", err, says.Bytes())
+	}
+	p.running["extproc"].Process.Signal(syscall.SIGTERM)
 	p.ends("extproc")
 	if !p.alive("envoy") {
 		t.Error("Envoy ended before extproc")
 	}
 	p.running["envoy"].Process.Signal(syscall.SIGTERM)
 	p.ends("envoy")
+}
+
+// extproc alone, as mode service has it: an Envoy with a certificate is served, and nobody else is.
+func TestPodOfExtprocAlone(t *testing.T) {
+	t.Parallel()
+	g := start(t, options{parts: []string{stack.Valkey, stack.Admin}})
+	cert, key := certtest.New(t)
+	p := newPod(t, "../../../deploy/tools/kube/testdata/service.yaml", "gw-aisix-extproc", g.Config.Redis.URL, map[string]string{
+		"master.key": read(t, g.Config.Secrets.MasterKeyFile), "tls.crt": read(t, cert), "tls.key": read(t, key), "ca.crt": read(t, cert)})
+	if len(p.spec.InitContainers) != 0 || len(p.spec.Containers) != 1 {
+		t.Fatalf("%d init containers, %d containers", len(p.spec.InitContainers), len(p.spec.Containers))
+	}
+	p.start()
+	envoy := start(t, options{parts: []string{stack.Envoy}, redis: g.Config.Redis.URL, key: g.Config.Secrets.MasterKeyFile, env: []string{
+		"AISIX_EXTPROC__ADDRESSES=" + p.ports["extproc"],
+		"AISIX_PROXY__EXTPROC_CA_FILE=" + cert, "AISIX_PROXY__EXTPROC_CERT_FILE=" + cert, "AISIX_PROXY__EXTPROC_KEY_FILE=" + key}})
+	g.proxy = envoy.proxy
+	g.tenant(t, newUpstream(t, nil).URL, settings{}).served(t)
+
+	roots := x509.NewCertPool()
+	roots.AppendCertsFromPEM([]byte(read(t, cert)))
+	stranger, err := tls.Dial("tcp", p.ports["extproc"], &tls.Config{RootCAs: roots, NextProtos: []string{"h2"}})
+	if err == nil { // TLS 1.3 tells with the first byte
+		stranger.SetDeadline(time.Now().Add(patience))
+		_, err = stranger.Read(make([]byte, 1))
+		stranger.Close()
+	}
+	if err == nil || !strings.Contains(err.Error(), "certificate required") {
+		t.Errorf("somebody without a certificate: %v", err)
+	}
+	p.running["extproc"].Process.Signal(syscall.SIGTERM)
+	p.ends("extproc")
+}
+
+func read(t *testing.T, file string) string {
+	t.Helper()
+	b, err := os.ReadFile(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return string(b)
 }
 
 // asked asks a plain question by that client, and tells whether the connection is to end with it.

@@ -33,6 +33,9 @@
   value: /spool
 - name: AISIX_METRICS__ADDRESS
   value: {{ ternary (printf "%s:9090" .Values.bind) "" .Values.metrics.enabled | quote }}
+- name: AISIX_EXTPROC__LAME_DUCK
+  {{- /* Beside Envoy it is the preStop hook's; else Envoy turns to another extproc meanwhile. */}}
+  value: {{ ternary "0s" (printf "%ds" (int .Values.holdSeconds)) (eq .Values.mode "sidecar") | quote }}
 - name: AISIX_TIMEOUTS__DRAIN
   value: {{ printf "%ds" (int .Values.drainSeconds) | quote }}
 {{- if include "aisix.upstreamCA" . }}

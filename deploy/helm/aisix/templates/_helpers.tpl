@@ -99,12 +99,9 @@ capabilities:
 - name: AISIX_REDIS__USERNAME
   value: {{ . | quote }}
 {{- end }}
-{{- with $user.existingSecret }}
-- name: AISIX_REDIS__PASSWORD
-  valueFrom:
-    secretKeyRef:
-      name: {{ . }}
-      key: {{ $user.key }}
+{{- if $user.existingSecret }}
+- name: AISIX_REDIS__PASSWORD_FILE
+  value: /etc/aisix/redis-password/password
 {{- end }}
 {{- if and $redis.tls.enabled $redis.tls.caSecret.name }}
 - name: AISIX_REDIS__CA_FILE
@@ -127,8 +124,10 @@ capabilities:
 {{- end }}
 {{- end -}}
 
-{{/* What admin and extproc both read. */}}
+{{/* sharedMounts, sharedVolumes: what admin and extproc both read; a list of the root and a user of values.redis. */}}
 {{- define "aisix.sharedMounts" -}}
+{{- $user := index . 1 -}}
+{{- with index . 0 -}}
 - name: config
   mountPath: /etc/aisix/config
   readOnly: true
@@ -150,9 +149,17 @@ capabilities:
   mountPath: /etc/aisix/redis-client
   readOnly: true
 {{- end }}
+{{- if $user.existingSecret }}
+- name: redis-password
+  mountPath: /etc/aisix/redis-password
+  readOnly: true
+{{- end }}
+{{- end -}}
 {{- end -}}
 
 {{- define "aisix.sharedVolumes" -}}
+{{- $user := index . 1 -}}
+{{- with index . 0 -}}
 - name: config
   configMap:
     name: {{ include "aisix.fullname" . }}
@@ -186,6 +193,16 @@ capabilities:
     defaultMode: 0400
 {{- end }}
 {{- end }}
+{{- with $user }}
+{{- if .existingSecret }}
+- name: redis-password
+  secret:
+    secretName: {{ .existingSecret }}
+    defaultMode: 0400
+    items: [{key: {{ .key }}, path: password}]
+{{- end }}
+{{- end }}
+{{- end -}}
 {{- end -}}
 
 {{- define "aisix.upstreamCA" -}}
