@@ -1,16 +1,18 @@
 #!/usr/bin/env bash
-# Builds a release of HEAD twice, in two folders with a build cache each, and compares every byte. Then runs what was
-# built for arm64, under qemu where this machine has it. `make release-try` runs it; $1 is go build's -pgo.
+# Builds a release of HEAD twice, in two folders, once with this machine's build cache and once with none, and compares
+# every byte. Then runs what was built for arm64, under qemu where this machine has it. `make release-try` runs it; $1 is
+# go build's -pgo.
 set -euo pipefail
 cd "$(dirname "$0")/../../.."
 pgo=${1:-auto}
 work=$(mktemp -d)
-trap 'rm -rf "$work"; git worktree prune' EXIT
+trap 'rm -rf "$work"' EXIT
 for n in one two/deeper; do
-	git worktree add --quiet --detach "$work/$n" HEAD
-	mkdir -p "$work/cache/$n"
-	(cd "$work/$n/deploy/tools/release" && GOCACHE="$work/cache/$n" nice go run . -root ../../.. -out "$work/out/$n" -pgo="$pgo")
-	git worktree remove --force "$work/$n"
+	git clone --quiet --shared . "$work/$n"
+	git -C "$work/$n" checkout --quiet "$(git rev-parse HEAD)"
+	cache=$(go env GOCACHE)
+	[ $n = one ] || cache=$work/cache
+	(cd "$work/$n/deploy/tools/release" && go build -o "$work/release" . && GOCACHE=$cache nice "$work/release" -root ../../.. -out "$work/out/$n" -pgo="$pgo")
 done
 diff "$work/out/one/SHA256SUMS" "$work/out/two/deeper/SHA256SUMS"
 echo "the same, $(wc -l <"$work/out/one/SHA256SUMS") files:"
@@ -23,7 +25,7 @@ aarch64) native=arm64 ;;
 *) native=none ;;
 esac
 qemu=$(command -v qemu-aarch64 || command -v qemu-aarch64-static || true)
-[ $native = arm64 ] && qemu=env
+if [ $native = arm64 ]; then qemu="env"; fi
 if [ -z "$qemu" ] || [ $native = none ]; then
 	echo "not run: the arm64 binaries (no qemu-aarch64 here: apt-get install qemu-user)"
 	exit 0
