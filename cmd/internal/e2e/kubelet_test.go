@@ -125,7 +125,7 @@ func newPod(t *testing.T, file, deployment, redis string, secrets map[string]str
 	if err != nil {
 		t.Fatal(err)
 	}
-	for name, number := range map[string]string{"proxy": "3000", "metrics": "9090", "extproc": "3002"} {
+	for name, number := range map[string]string{"proxy": "3000", "metrics": "9090", "envoy-metrics": "9091", "extproc": "3002"} {
 		if p.ports[name], err = stack.FreePort(); err != nil {
 			t.Fatal(err)
 		}

@@ -50,6 +50,7 @@ func TestPodOfTheChart(t *testing.T) {
 	})
 	c := g.tenant(t, u.URL, settings{})
 	c.served(t)
+	p.passes(&probe{GET: &struct{ Path, Port string }{"/stats/prometheus?usedonly", "envoy-metrics"}})
 	e := c.stream(t, t.Context(), "A story")
 	if _, err := e.next(); err != nil {
 		t.Fatal(err)

@@ -7,6 +7,8 @@
   value: {{ printf "%s:3000" .Values.bind | quote }}
 - name: AISIX_PROXY__ENVOY_ADMIN
   value: unix:/run/aisix/envoy-admin.sock
+- name: AISIX_PROXY__STATS_ADDRESS
+  value: {{ ternary (printf "%s:9091" .Values.bind) "" .Values.metrics.enabled | quote }}
 - name: AISIX_PROXY__MAX_MEMORY_BYTES
   value: {{ include "aisix.envoyMemory" . | quote }}
 {{- if .Values.gateway.tls.existingSecret }}
