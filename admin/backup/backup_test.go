@@ -419,3 +419,27 @@ func TestNothingToBackUp(t *testing.T) {
 }
 
 func init() { slog.SetDefault(slog.New(slog.DiscardHandler)) }
+
+// The rights that an admin needs anyway are enough for both.
+func TestByAnACLUser(t *testing.T) {
+	ctx := t.Context()
+	server := redistest.Start(t)
+	root := server.Client()
+	rule := []any{"ACL", "SETUSER", "admin", "on", ">secret", "resetchannels", "&{aisix:config}:changes", "~{aisix:config}:*", "~{aisix:usage}:*", "+@all", "-@admin", "-@dangerous"}
+	if err := root.Do(ctx, rule...).Err(); err != nil {
+		t.Fatal(err)
+	}
+	client := redis.NewClient(&redis.Options{Addr: server.Addr, Username: "admin", Password: "secret", MaxRetries: -1})
+	t.Cleanup(func() { client.Close() })
+	p := &place{client, store.New(client, sealer(t, masterKey)), ledger.New(client)}
+	p.fill(t)
+	c := p.copied(t)
+	p.put(t, c, true)
+	if err := root.FlushAll(ctx).Err(); err != nil {
+		t.Fatal(err)
+	}
+	p.put(t, c, false)
+	if days := p.totals(t); len(days) != 2 {
+		t.Errorf("totals %v", days)
+	}
+}
