@@ -5,11 +5,12 @@
 set -euo pipefail
 cd "$(dirname "$0")/../../.."
 pgo=${1:-auto}
+commit=$(git rev-parse HEAD)
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
 for n in one two/deeper; do
 	git clone --quiet --shared . "$work/$n"
-	git -C "$work/$n" checkout --quiet "$(git rev-parse HEAD)"
+	git -C "$work/$n" checkout --quiet "$commit"
 	cache=$(go env GOCACHE)
 	[ $n = one ] || cache=$work/cache
 	(cd "$work/$n/deploy/tools/release" && go build -o "$work/release" . && GOCACHE=$cache nice "$work/release" -root ../../.. -out "$work/out/$n" -pgo="$pgo")
