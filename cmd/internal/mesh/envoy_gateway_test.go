@@ -5,6 +5,7 @@ import (
 	"crypto/sha256"
 	"encoding/base64"
 	"encoding/hex"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"os"
@@ -67,7 +68,7 @@ func gatewayRemovals(body string) map[string]removal {
 		{[]string{"EnvoyExtensionPolicy/aisix"}, false},
 		{[]string{"ClientTrafficPolicy/aisix"}, true},
 		{[]string{"EnvoyPatchPolicy/aisix"}, true},
-		{[]string{"BackendTrafficPolicy/aisix", "BackendTrafficPolicy/aisix-out"}, true},
+		{[]string{"BackendTrafficPolicy/aisix", "BackendTrafficPolicy/aisix-messages", "BackendTrafficPolicy/aisix-out"}, true},
 		{[]string{"SecurityPolicy/aisix"}, false}, // theirs holds for ours then
 		{[]string{"EnvoyExtensionPolicy/aisix", "ClientTrafficPolicy/aisix"}, false},
 		{[]string{"HTTPRoute/aisix"}, false},
@@ -377,4 +378,19 @@ func TestEnvoyGatewayAnswers(t *testing.T) {
 		got.wantError(t, 502, "transport_error") // what lies on 127.0.0.1 is refused
 		return nil
 	})
+	if got := caller.call(t, "POST", "/v1/messages", `{"model":"`+caller.plain+`","max_tokens":9,"messages":[{"role":"user","content":"Hello"}]}`); got.status != 200 {
+		t.Errorf("Anthropic's API: %v", got)
+	}
+	a.process.Kill()
+	caller.chat(t, caller.plain, "Hello").wantError(t, 503, "gateway_unavailable")
+	for _, path := range []string{"/v1/messages", "/v1/messages/count_tokens", "/v1/messages?beta=true"} {
+		got := caller.call(t, "POST", path, `{}`, "x-request-id", "the-callers-own")
+		var o struct {
+			Type  string
+			Error struct{ Type, Message string }
+		}
+		if json.Unmarshal([]byte(got.body), &o) != nil || got.status != 529 || o.Type != "error" || o.Error.Type != "overloaded_error" || o.Error.Message == "" || got.header.Get("request-id") != "the-callers-own" || got.header.Get("x-aisix-request-id") != "the-callers-own" || got.header.Get("retry-after") != "1" {
+			t.Errorf("%s without extproc: %v", path, got)
+		}
+	}
 }
