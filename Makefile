@@ -57,9 +57,16 @@ test: tools ## Run everything: format, vet, race tests, the end-to-end tests on 
 # fetched is left out, and so is every cell that needs it: the run says which.
 MESH_ENVOYS := envoy-1.36.4 envoy-1.37.0 envoy-1.38.3 envoy-1.39.3
 
+# Both are as large as an operating system and built from source, once: deploy/tools/mesh/go.mod pins them.
+.PHONY: mesh-tools
+mesh-tools: ## Build Envoy Gateway, and the check of manifests that has Istio's code in it, into .tools/ (a quarter of an hour the first time)
+	@mkdir -p .tools
+	cd deploy/tools/mesh && go build -trimpath -ldflags='-s -w' -o ../../../.tools/ github.com/envoyproxy/gateway/cmd/envoy-gateway ./meshcheck
+
 .PHONY: mesh-test
 mesh-test: tools ## Attach the gateway to every Envoy and mesh at hand, as docs/attach.md says; UPDATE=1 writes its table anew
 	@for envoy in $(MESH_ENVOYS); do python3 deploy/tools/fetch.py $$envoy || echo "left out: $$envoy"; done
+	@[ -x .tools/envoy-gateway -a -x .tools/meshcheck ] || echo "left out: Envoy Gateway and Istio, which make mesh-tools builds"
 	go test -pgo=off -count=1 -timeout 30m -v -run '$(or $(RUN),.)' ./cmd/internal/mesh -every $(if $(UPDATE),-update)
 
 .PHONY: check

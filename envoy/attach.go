@@ -13,8 +13,6 @@ import (
 	listenerv3 "github.com/envoyproxy/go-control-plane/envoy/config/listener/v3"
 	routev3 "github.com/envoyproxy/go-control-plane/envoy/config/route/v3"
 	filterv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/http/ext_proc/v3"
-	headermutationv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/http/header_mutation/v3"
-	upstreamcodecv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/http/upstream_codec/v3"
 	hcmv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/network/http_connection_manager/v3"
 	matcherv3 "github.com/envoyproxy/go-control-plane/envoy/type/matcher/v3"
 	"google.golang.org/protobuf/proto"
@@ -193,12 +191,7 @@ func keepRequestID(domain string) *mutationv3.HeaderMutation {
 func withCleaning(clusters []*clusterv3.Cluster) []*clusterv3.Cluster {
 	for _, c := range clusters {
 		if c.Name == ClusterTLS || c.Name == ClusterPlaintext {
-			c.TypedExtensionProtocolOptions = protocol(toBedrock([]*hcmv3.HttpFilter{
-				filter("envoy.filters.http.header_mutation", &headermutationv3.HeaderMutation{
-					Mutations: &headermutationv3.Mutations{RequestMutations: removePrefixes("x-aisix-", "x-envoy-")},
-				}),
-				filter("envoy.filters.http.upstream_codec", &upstreamcodecv3.UpstreamCodec{}),
-			}...))
+			c.TypedExtensionProtocolOptions = protocol(toBedrock(cleaning()...))
 		}
 	}
 	return clusters
@@ -207,11 +200,16 @@ func withCleaning(clusters []*clusterv3.Cluster) []*clusterv3.Cluster {
 // repliesOf are Envoy's own answers for the virtual host of that name, and for no
 // other.
 func repliesOf(name string) *hcmv3.LocalReplyConfig {
+	return repliesWithin(fmt.Sprintf("xds.virtual_host_name == %q", name))
+}
+
+// repliesWithin are those where an expression holds.
+func repliesWithin(expression string) *hcmv3.LocalReplyConfig {
 	c := localReplies(nil, true)
 	// Where a cluster of no endpoints leads nowhere, the answer is that of a direct response.
 	lost := reply{filter: both(flags("UH"), cel(`xds.route_name == "nothing"`)), status: 404, kind: "invalid_request_error", message: "no route matches this request"}
 	c.Mappers = slices.Insert(c.Mappers, 1, mappers(lost, nil)...)
-	within := cel(fmt.Sprintf("xds.virtual_host_name == %q", name))
+	within := cel(expression)
 	for _, m := range c.Mappers {
 		m.Filter = both(within, m.Filter)
 	}

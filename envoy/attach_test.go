@@ -25,6 +25,13 @@ func TestZeroOptionsAttachNothing(t *testing.T) {
 	if files, err := envoy.Attachment(envoy.Options{}, domain); err == nil || files != nil {
 		t.Errorf("the zero Options: %v, %v", files, err)
 	}
+	for name, make := range map[string]func(envoy.Options, string, envoy.IstioProxy) ([]byte, error){
+		"EnvoyFilter": envoy.EnvoyFilter, "EnvoyFilterBrowsers": envoy.EnvoyFilterBrowsers, "EnvoyFilterExtProc": envoy.EnvoyFilterExtProc,
+	} {
+		if b, err := make(envoy.Options{}, domain, envoy.IstioProxy{}); err == nil || b != nil {
+			t.Errorf("%s of the zero Options: %s, %v", name, b, err)
+		}
+	}
 }
 
 // An Envoy with routes, filters and error pages of its own, and the fragments

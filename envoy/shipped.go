@@ -1,6 +1,7 @@
 package envoy
 
 import (
+	"errors"
 	"path"
 
 	"google.golang.org/protobuf/proto"
@@ -20,6 +21,37 @@ var attachments = map[string]Options{
 	"envoy-1.38": {Version: 38, BodyMode: FullDuplex},
 	"envoy-1.37": {Version: 37, BodyMode: Buffered},
 	"envoy-1.36": {Version: 36, BodyMode: Buffered},
+}
+
+// istioProxies are the folders below deploy/attach/istio, with the pages' examples.
+var istioProxies = map[string]IstioProxy{
+	"gateway": {Context: "GATEWAY", Namespace: "istio-system", Labels: map[string]string{"istio": "ingressgateway"}},
+	"sidecar": {Context: "SIDECAR_OUTBOUND", Namespace: "default", Labels: map[string]string{"app": "web"}},
+}
+
+// istio are the files of one of these folders that this package makes.
+func istio(p IstioProxy) (map[string][]byte, error) {
+	older, newer := Defaults(), Defaults()
+	older.Version, older.BodyMode, newer.Version = 37, Buffered, 39
+	const service = "extproc.aisix.svc.cluster.local"
+	files := map[string][]byte{}
+	var errs []error
+	add := func(name string, b []byte, err error) {
+		files[name] = b
+		errs = append(errs, err)
+	}
+	b, err := EnvoyFilter(newer, domain, p)
+	add("full-duplex.yaml", b, err)
+	b, err = EnvoyFilter(older, domain, p)
+	add("buffered.yaml", b, err)
+	b, err = EnvoyFilterExtProc(newer, "", p)
+	add("extproc-unix.yaml", b, err)
+	b, err = EnvoyFilterExtProc(newer, service, p)
+	add("extproc-mtls.yaml", b, err)
+	newer.AllowOrigins = []string{origin}
+	b, err = EnvoyFilterBrowsers(newer, domain, p)
+	add("browsers.yaml", b, err)
+	return files, errors.Join(errs...)
 }
 
 // Shipped are the files below deploy that this package makes, by their paths there.
@@ -50,6 +82,18 @@ func Shipped() (map[string][]byte, error) {
 			if files[path.Join("attach", folder, name)], err = render(m); err != nil {
 				return nil, err
 			}
+		}
+	}
+	if files["attach/envoy-gateway/patches.yaml"], err = EnvoyPatchPolicy(Defaults()); err != nil {
+		return nil, err
+	}
+	for folder, p := range istioProxies {
+		filters, err := istio(p)
+		if err != nil {
+			return nil, err
+		}
+		for name, b := range filters {
+			files[path.Join("attach", "istio", folder, name)] = b
 		}
 	}
 	return files, nil

@@ -16,7 +16,7 @@ import (
 	"time"
 )
 
-// New writes a certificate of 127.0.0.1 and localhost that is its own CA, for servers and
+// New writes a certificate of 127.0.0.1, 127.0.0.2 and localhost that is its own CA, for servers and
 // for clients, and its private key; both are PEM files that go with the test.
 func New(t testing.TB) (certFile, keyFile string) {
 	t.Helper()
@@ -29,7 +29,7 @@ func New(t testing.TB) (certFile, keyFile string) {
 		NotBefore: time.Now().Add(-time.Hour), NotAfter: time.Now().Add(time.Hour),
 		IsCA: true, BasicConstraintsValid: true, KeyUsage: x509.KeyUsageDigitalSignature | x509.KeyUsageCertSign,
 		ExtKeyUsage: []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth, x509.ExtKeyUsageClientAuth},
-		DNSNames:    []string{"localhost"}, IPAddresses: []net.IP{net.IPv4(127, 0, 0, 1)},
+		DNSNames:    []string{"localhost"}, IPAddresses: []net.IP{net.IPv4(127, 0, 0, 1), net.IPv4(127, 0, 0, 2)},
 	}
 	cert, err := x509.CreateCertificate(rand.Reader, template, template, key.Public(), key)
 	if err != nil {

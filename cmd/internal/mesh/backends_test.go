@@ -2,18 +2,19 @@ package mesh
 
 import (
 	"bytes"
-	"encoding/pem"
+	"crypto/tls"
 	"io"
 	"log"
+	"net"
 	"net/http"
 	"net/http/httptest"
 	"net/http/httputil"
 	"net/url"
-	"os"
-	"path/filepath"
 	"strings"
 	"sync"
 	"testing"
+
+	"aisix/cmd/internal/certtest"
 )
 
 // A recorder is a server that keeps every request that reached it, whole.
@@ -51,7 +52,7 @@ func (r *recorder) take() []request {
 // host is its address.
 func (r *recorder) host() string { _, host, _ := strings.Cut(r.URL, "//"); return host }
 
-func newRecorder(t *testing.T, start func(*httptest.Server), answer http.Handler) *recorder {
+func newRecorder(t *testing.T, start func(*httptest.Server), loopback string, answer http.Handler) *recorder {
 	t.Helper()
 	r := &recorder{}
 	r.Server = httptest.NewUnstartedServer(http.HandlerFunc(func(w http.ResponseWriter, q *http.Request) {
@@ -63,28 +64,42 @@ func newRecorder(t *testing.T, start func(*httptest.Server), answer http.Handler
 		answer.ServeHTTP(w, q)
 	}))
 	r.Config.ErrorLog = log.New(io.Discard, "", 0)
+	if loopback != "" {
+		l, err := net.Listen("tcp", loopback+":0")
+		if err != nil {
+			t.Fatal(err)
+		}
+		r.Listener.Close()
+		r.Listener = l
+	}
 	start(r.Server)
 	t.Cleanup(r.Close)
 	return r
 }
 
 // newBedrock is a Bedrock that is recorded: the simulator, which checks signatures, behind a recorder.
-// It has a name, which Envoy has to resolve.
-func newBedrock(t *testing.T, simulator string) *recorder {
+// It has a name, which Envoy has to resolve, where its place is not the mesh's choice.
+func newBedrock(t *testing.T, simulator, loopback string) *recorder {
 	t.Helper()
-	r := newRecorder(t, (*httptest.Server).Start, behind(simulator))
-	r.URL = strings.Replace(r.URL, "127.0.0.1", "localhost", 1)
+	r := newRecorder(t, (*httptest.Server).Start, loopback, behind(simulator))
+	if loopback == "" {
+		r.URL = strings.Replace(r.URL, "127.0.0.1", "localhost", 1)
+	}
 	return r
 }
 
 // newBedrockTLS is the same over TLS; a file has its CA.
-func newBedrockTLS(t *testing.T, simulator string) (r *recorder, caFile string) {
+func newBedrockTLS(t *testing.T, simulator, loopback string) (r *recorder, caFile string) {
 	t.Helper()
-	r = newRecorder(t, (*httptest.Server).StartTLS, behind(simulator))
-	caFile = filepath.Join(t.TempDir(), "ca.pem")
-	if err := os.WriteFile(caFile, pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: r.Certificate().Raw}), 0o644); err != nil {
+	caFile, keyFile := certtest.New(t)
+	certificate, err := tls.LoadX509KeyPair(caFile, keyFile)
+	if err != nil {
 		t.Fatal(err)
 	}
+	r = newRecorder(t, func(s *httptest.Server) {
+		s.TLS = &tls.Config{Certificates: []tls.Certificate{certificate}}
+		s.StartTLS()
+	}, loopback, behind(simulator))
 	return r, caFile
 }
 
@@ -107,7 +122,7 @@ func behind(simulator string) http.Handler {
 // that says everything twice.
 func newShop(t *testing.T) *recorder {
 	t.Helper()
-	return newRecorder(t, (*httptest.Server).Start, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+	return newRecorder(t, (*httptest.Server).Start, "", http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		switch {
 		case strings.EqualFold(r.Header.Get("upgrade"), "websocket"):
 			echo(w)
@@ -124,7 +139,7 @@ func newShop(t *testing.T) *recorder {
 // newAuthz lets in who says x-acme: yes.
 func newAuthz(t *testing.T) *recorder {
 	t.Helper()
-	return newRecorder(t, (*httptest.Server).Start, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+	return newRecorder(t, (*httptest.Server).Start, "", http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if r.Header.Get("x-acme") != "yes" {
 			w.WriteHeader(http.StatusForbidden)
 		}

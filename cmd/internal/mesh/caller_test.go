@@ -3,6 +3,7 @@ package mesh
 import (
 	"bufio"
 	"bytes"
+	"cmp"
 	"context"
 	"crypto/sha256"
 	"encoding/hex"
@@ -63,7 +64,7 @@ func (a *attachment) tenant(t *testing.T) *caller {
 	name := fmt.Sprintf("t%d", tenants.Add(1))
 	c := &caller{attachment: a, key: "sk-caller-" + name, plain: name + "-plain", tls: name + "-tls", dead: name + "-dead"}
 	models := []string{c.plain, c.tls, c.dead}
-	for i, base := range []string{a.bedrock.URL, a.attachmentTLS(), "http://127.0.0.1:9"} {
+	for i, base := range []string{a.bedrock.URL, a.attachmentTLS(), "http://" + cmp.Or(a.loopback, "127.0.0.1") + ":9"} {
 		provider := a.create(t, "provider_keys", map[string]any{"display_name": models[i], "api_base": base,
 			"secret": `{"access_key_id":"YOUR_AWS_ACCESS_KEY_ID","secret_access_key":"YOUR_AWS_SECRET_ACCESS_KEY","region":"us-west-2"}`})
 		a.create(t, "models", map[string]any{"display_name": models[i], "model_name": "amazon.nova-pro-v1:0", "provider_key_id": provider})

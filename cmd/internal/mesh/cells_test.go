@@ -16,10 +16,12 @@ type cell struct {
 	Mesh      string `json:"mesh"`      // a section of docs/attach.md: "plain", "xDS", …
 	Envoy     string `json:"envoy"`     // version
 	Body      string `json:"body"`      // of requests: "full duplex" or "buffered"
-	Transport string `json:"transport"` // to extproc: "tcp" or "unix"
+	Transport string `json:"transport"` // to extproc: "tcp", "mtls" or "unix"
 
 	needs []string // files without which it cannot run
 	quick bool     // make test runs it
+
+	loopback string // where Bedrock stands, for a mesh that refuses to go to 127.0.0.1
 
 	// start attaches the gateway and serves until the test ends.
 	start func(t *testing.T, a *attachment)
@@ -54,7 +56,7 @@ func (c cell) missing() string {
 
 // cells are all that there are. A mesh adds its own here.
 func cells() []cell {
-	return slices.Concat(plainCells(), xdsCells())
+	return slices.Concat(plainCells(), xdsCells(), gatewayCells(), istioCells())
 }
 
 // attachment is one cell's Envoy with the gateway in it, as start leaves it, and what stands behind.
@@ -78,6 +80,10 @@ type attachment struct {
 	log     func() string // the owner's access log; nil: none
 	control *controlPlane // of xDS
 	guarded bool          // the owner's filters refuse whoever does not bring what his users have
+
+	ownerToken        string // what the owner's callers authorize themselves by; "" is "theirs"
+	extprocAt         string // where extproc listens
+	certFile, keyFile string // extproc's and its callers', where they speak TLS
 }
 
 // extprocAddress is where this cell's extproc is to listen, in the form of its configuration.
@@ -153,8 +159,8 @@ func attach(t *testing.T, c cell) *attachment {
 	}
 	t.Cleanup(func() { os.RemoveAll(dir) })
 	a := &attachment{backend: shared(t), cell: c, dir: dir}
-	a.bedrock = newBedrock(t, a.SimURL())
-	a.tls, a.caFile = newBedrockTLS(t, a.SimURL())
+	a.bedrock = newBedrock(t, a.SimURL(), c.loopback)
+	a.tls, a.caFile = newBedrockTLS(t, a.SimURL(), c.loopback)
 	a.shop = newShop(t)
 	a.authz = newAuthz(t)
 	return a

@@ -2,6 +2,7 @@ package mesh
 
 import (
 	"bufio"
+	"cmp"
 	"crypto/hmac"
 	"crypto/sha256"
 	"encoding/base64"
@@ -119,7 +120,7 @@ var checks = []check{
 					t.Errorf("an answer to %s: %v", origin, got)
 				}
 			}
-			if got := send(t, a.request(t, t.Context(), http.MethodGet, a.owner, "/", "", append(theirs(), "Origin", origin)...)); got.header.Get("access-control-allow-origin") != "" {
+			if got := send(t, a.request(t, t.Context(), http.MethodGet, a.owner, "/", "", append(a.theirs(), "Origin", origin)...)); got.header.Get("access-control-allow-origin") != "" {
 				t.Errorf("the owner's own: %v", got)
 			}
 		}
@@ -207,21 +208,30 @@ func theirs() []string {
 	return []string{"x-acme", "yes", "x-acme-token", claims + "." + base64.RawURLEncoding.EncodeToString(mac.Sum(nil)), "Authorization", "Bearer theirs", "x-amz-date", "theirs"}
 }
 
+// theirs are those where the owner has his users authorize themselves by a token of his own.
+func (a *attachment) theirs() []string {
+	headers := theirs()
+	if a.ownerToken != "" {
+		headers[slices.Index(headers, "Authorization")+1] = "Bearer " + a.ownerToken
+	}
+	return headers
+}
+
 // ownSite is that the owner's own callers see no difference: a page, a file, a websocket.
 func ownSite(t *testing.T, a *attachment, c *caller) {
 	t.Helper()
 	a.shop.take()
-	if got := send(t, a.request(t, t.Context(), http.MethodGet, a.owner, "/", "", theirs()...)); got.status != 200 || got.body != "<html><h1>the shop</h1></html>" {
+	if got := send(t, a.request(t, t.Context(), http.MethodGet, a.owner, "/", "", a.theirs()...)); got.status != 200 || got.body != "<html><h1>the shop</h1></html>" {
 		t.Errorf("a page: %v", got)
 	}
-	if r := a.shop.take(); len(r) != 1 || r[0].Header.Get("authorization") != "Bearer theirs" || r[0].Header.Get("x-amz-date") != "theirs" || strings.Contains(strings.ToLower(r[0].text()), "aisix") {
+	if r := a.shop.take(); len(r) != 1 || r[0].Header.Get("authorization") != "Bearer "+cmp.Or(a.ownerToken, "theirs") || r[0].Header.Get("x-amz-date") != "theirs" || strings.Contains(strings.ToLower(r[0].text()), "aisix") {
 		t.Errorf("the shop got %+v", r)
 	}
-	if got := send(t, a.request(t, t.Context(), http.MethodPost, a.owner, "/upload", strings.Repeat("y", 3<<20), theirs()...)); got.status != 200 || got.body != fmt.Sprint("took ", 3<<20) {
+	if got := send(t, a.request(t, t.Context(), http.MethodPost, a.owner, "/upload", strings.Repeat("y", 3<<20), a.theirs()...)); got.status != 200 || got.body != fmt.Sprint("took ", 3<<20) {
 		t.Errorf("a file: %v", got)
 	}
 	more := ""
-	for i, h := 0, theirs(); i < len(h); i += 2 {
+	for i, h := 0, a.theirs(); i < len(h); i += 2 {
 		more += h[i] + ": " + h[i+1] + "\r\n"
 	}
 	conn, r, response := a.raw(t, "GET /socket HTTP/1.1\r\nHost: "+a.owner+"\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Key: x\r\nSec-WebSocket-Version: 13\r\n"+more+"\r\n")
