@@ -53,6 +53,10 @@ test: tools ## Run everything: format, vet, race tests, the end-to-end tests on 
 	go vet ./...
 	go test -race -pgo=off -count=1 -timeout 14m ./...
 
+.PHONY: compose-test
+compose-test: ## Run docker-compose.yaml on the engine that is here: updates, crashes and restarts under calls; ENGINE_RESTART='systemctl restart docker'
+	@go run -pgo=off ./cmd/internal/composetest $(COMPOSE_TEST)
+
 .PHONY: check
 check: generate ## Everything, as CI runs it: generated code, modules, staticcheck, then make test
 	@git diff --exit-code --stat -- proto admin/openapi.json deploy || { echo "commit what make generate wrote"; exit 1; }

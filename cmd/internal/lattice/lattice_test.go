@@ -27,6 +27,7 @@ var may = map[string][]string{
 	"cmd/internal/version":          {},
 	"cmd/internal/stack":            {"cmd/internal/bootstrap", "cmd/internal/config"},
 	"cmd/internal/e2e":              {"..."},
+	"cmd/internal/composetest":      {},                                                              // what make compose-test runs
 	"cmd/internal/bench":            {"cmd/internal/bench/...", "cmd/internal/stack", "admin/store"}, // what make bench runs
 	"cmd/internal/bench/load":       {},
 	"cmd/internal/bench/noop":       {},
