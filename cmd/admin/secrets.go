@@ -43,7 +43,11 @@ func createSecrets(folder string) error {
 	for _, u := range redisUsers {
 		password := ""
 		if u.passwordFile != "" {
-			secret, err := createSecret(filepath.Join(folder, u.passwordFile))
+			mode := os.FileMode(0o400)
+			if u.name == "operator" {
+				mode = 0o440 // people read it in the server's container, whose user is of the file's group
+			}
+			secret, err := createSecret(filepath.Join(folder, u.passwordFile), mode)
 			if err != nil {
 				return err
 			}
@@ -60,7 +64,7 @@ func createSecrets(folder string) error {
 }
 
 // createSecret is the secret in a file, a new one where the file is not there.
-func createSecret(path string) (string, error) {
+func createSecret(path string, mode os.FileMode) (string, error) {
 	old, err := os.ReadFile(path)
 	if secret := strings.TrimSpace(string(old)); secret != "" {
 		return secret, nil
@@ -72,7 +76,7 @@ func createSecret(path string) (string, error) {
 		return "", err
 	}
 	secret := rand.Text() + rand.Text()[:6] // 160 bits
-	return secret, place(path, secret+"\n", 0o400, os.Link)
+	return secret, place(path, secret+"\n", mode, os.Link)
 }
 
 // place writes a file whole or not at all; put gives it its name.

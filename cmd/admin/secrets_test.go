@@ -37,7 +37,7 @@ func TestSecretsAreMadeOnce(t *testing.T) {
 	}
 	make()
 	first := files()
-	for _, want := range []string{"master.key 600", "admin/admin.key 600", "admin/redis.password 400", "extproc/redis.password 400", "valkey/operator.password 400", "valkey/users.acl 640"} {
+	for _, want := range []string{"master.key 600", "admin/admin.key 600", "admin/redis.password 400", "extproc/redis.password 400", "valkey/operator.password 440", "valkey/users.acl 640"} {
 		if first[want] == "" {
 			t.Errorf("no %s", want)
 		}

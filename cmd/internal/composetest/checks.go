@@ -112,6 +112,10 @@ func (b *bench) networks(ctx context.Context) (string, error) {
 			return "", fmt.Errorf("without a password Valkey answers %s: %s", command, out)
 		}
 	}
+	operator := `valkey-cli --user operator --pass "$(cat /secrets/valkey/operator.password)" --no-auth-warning PING`
+	if out, err := b.compose(ctx, "exec", "-T", "valkey", "sh", "-c", operator); err != nil || strings.TrimSpace(out) != "PONG" {
+		return "", fmt.Errorf("the operator is not let in: %s", out)
+	}
 	// Whoever is in networks without a way out only has none.
 	out, err := b.docker(ctx, "network", "inspect", "--format", "{{.Internal}}", b.project+"_data", b.project+"_metrics")
 	if err != nil || strings.Join(strings.Fields(out), " ") != "true true" {
