@@ -69,6 +69,10 @@ mesh-test: tools ## Attach the gateway to every Envoy and mesh at hand, as docs/
 	@[ -x .tools/envoy-gateway -a -x .tools/meshcheck ] || echo "left out: Envoy Gateway and Istio, which make mesh-tools builds"
 	go test -pgo=off -count=1 -timeout 30m -v -run '$(or $(RUN),.)' ./cmd/internal/mesh -every $(if $(UPDATE),-update)
 
+.PHONY: compose-test
+compose-test: ## Run docker-compose.yaml on the engine that is here: updates, crashes and restarts under calls; ENGINE_RESTART='systemctl restart docker'
+	@go run -pgo=off ./cmd/internal/composetest $(COMPOSE_TEST)
+
 .PHONY: check
 check: generate ## Everything, as CI runs it: generated code, modules, staticcheck, then make test
 	@git diff --exit-code --stat -- proto admin/openapi.json deploy || { echo "commit what make generate wrote"; exit 1; }

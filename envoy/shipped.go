@@ -58,7 +58,7 @@ func istio(p IstioProxy) (map[string][]byte, error) {
 // make generate writes them.
 func Shipped() (map[string][]byte, error) {
 	o := Defaults()
-	o.ExtProc = "127.0.0.1:3002" // of containers, whose extproc is on a loopback of its own
+	o.ExtProc, o.MoreExtProcs = "unix:/sock/a.sock", []string{"unix:/sock/b.sock"} // as in docker-compose.yaml
 	bootstrap, err := Bootstrap(o)
 	if err != nil {
 		return nil, err

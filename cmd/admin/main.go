@@ -4,6 +4,7 @@
 //
 //	admin -config config.yaml
 //	admin -create-master-key FILE    makes a master key, unless there is one
+//	admin -create-secrets FOLDER     makes an admin key and Redis's users, unless they are there
 //	admin -create-admin-key FILE     the same for the admin key (admin.key_file)
 //	admin -version
 //	admin -config config.yaml -backup FILE                  writes resources and usage totals to FILE
@@ -51,6 +52,7 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) error {
 	flags.SetOutput(stderr)
 	file := flags.String("config", "", "config.yaml; none: defaults and the environment")
 	create := flags.String("create-master-key", "", "make a master key in this file, unless it is there, and end")
+	secrets := flags.String("create-secrets", "", "make an admin key, passwords of Redis's users and its file of them in this folder, unless they are there, and end")
 	createAdmin := flags.String("create-admin-key", "", "make an admin key in this file, unless it is there, and end")
 	showVersion := flags.Bool("version", false, "say which build this is, and end")
 	backup := flags.String("backup", "", "write resources and usage totals to this file, - for standard output, and end")
@@ -68,11 +70,8 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) error {
 	if *backup != "" && *restore != "" || *overwrite && *restore == "" {
 		return errors.New("-backup and -restore exclude each other, and -overwrite goes with -restore")
 	}
-	if *create != "" {
-		return store.CreateMasterKey(*create)
-	}
-	if *createAdmin != "" {
-		return store.CreateKey(*createAdmin)
+	if *create != "" || *createAdmin != "" || *secrets != "" {
+		return createFiles(*create, *createAdmin, *secrets)
 	}
 	c, err := config.Load(*file, os.Environ())
 	if err != nil {
@@ -88,6 +87,25 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) error {
 	}
 	machine.Fit(log)
 	return serve(ctx, c, log)
+}
+
+// createFiles makes what a first start needs, as far as files are named: a master key, an admin key, and the folder
+// of secrets.
+func createFiles(masterKey, adminKey, secrets string) error {
+	if masterKey != "" {
+		if err := store.CreateMasterKey(masterKey); err != nil {
+			return err
+		}
+	}
+	if adminKey != "" {
+		if err := store.CreateKey(adminKey); err != nil {
+			return err
+		}
+	}
+	if secrets != "" {
+		return createSecrets(secrets)
+	}
+	return nil
 }
 
 // serve runs the Admin API until ctx ends.

@@ -73,7 +73,8 @@ func openSocket(ctx context.Context, path string, ready func() bool) (*door, err
 	if old && !stopping(ctx, "unix:"+path) {
 		return nil, fmt.Errorf("listen unix %s: another process serves it", path)
 	}
-	beside := filepath.Join(folder, ".s"+strconv.Itoa(os.Getpid()))
+	// By its own name: in containers that share the folder, each process has the same id.
+	beside := filepath.Join(folder, "."+filepath.Base(path)+strconv.Itoa(os.Getpid()))
 	if err := os.Remove(beside); err != nil && !errors.Is(err, os.ErrNotExist) { // of a process that had this id
 		return nil, err
 	}

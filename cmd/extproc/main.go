@@ -77,6 +77,9 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) error {
 	case o.runEnvoy != "":
 		return runEnvoy(ctx, c, o, stdout, stderr)
 	}
+	if o.probe {
+		return probe(ctx, c.Extproc)
+	}
 	out := newLines(stderr)
 	defer out.Close()
 	log := c.Logging.Logger(out)

@@ -17,6 +17,7 @@ type flagged struct {
 	bootstrap bool
 	out       string
 	version   bool
+	probe     bool
 
 	runEnvoy   string
 	envoyArgs  []string
@@ -36,6 +37,7 @@ func options(args []string, stderr io.Writer) (o flagged, err error) {
 	flags.DurationVar(&o.lameDuck, "lame-duck", 0, "with -drain-envoy and -run-envoy: how long Envoy still takes connections, while balancers in front find out")
 	flags.DurationVar(&o.drainFor, "for", 30*time.Minute, "with -drain-envoy: how long calls in flight have")
 	flags.BoolVar(&o.version, "version", false, "say which build this is, and end")
+	flags.BoolVar(&o.probe, "probe", false, "ask the extproc at extproc.address whether it is ready, and end: 0 if it is")
 	if err := flags.Parse(args); err != nil {
 		return o, err
 	}

