@@ -121,7 +121,9 @@ func checkBuiltIn(o *unstructured.Unstructured, text []byte) []error {
 	return errorsOf(all)
 }
 
-var standards = sync.OnceValues(func() (podsecurity.Evaluator, error) { return podsecurity.NewEvaluator(podsecurity.DefaultChecks(), nil) })
+var standards = sync.OnceValues(func() (podsecurity.Evaluator, error) {
+	return podsecurity.NewEvaluator(podsecurity.DefaultChecks(), nil)
+})
 
 // restricted is what the strictest of the pod security standards has against a deployment.
 func restricted(d *appsv1.Deployment) (all field.ErrorList) {
