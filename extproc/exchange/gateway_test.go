@@ -94,7 +94,8 @@ func adapt(t *testing.T, file, socket string) []byte {
 	manager["http_protocol_options"] = tree(t, `{enable_trailers: true}`)
 	manager["request_timeout"] = "3s"
 	extproc := at(root, "static_resources", "clusters", 0)
-	at(extproc, "load_assignment", "endpoints", 0, "lb_endpoints", 0, "endpoint")["address"] = tree(t, `{pipe: {path: `+socket+`}}`)
+	// One extproc, whichever the file has.
+	at(extproc, "load_assignment", "endpoints", 0)["lb_endpoints"] = tree(t, `[{endpoint: {address: {pipe: {path: `+socket+`}}}}]`)
 	options := "envoy.extensions.upstreams.http.v3.HttpProtocolOptions"
 	plaintext := at(root, "static_resources", "clusters", 2)
 	at(plaintext, "typed_extension_protocol_options", options, "explicit_http_config")["http_protocol_options"] = tree(t, `{enable_trailers: true}`)
