@@ -44,6 +44,7 @@ var may = map[string][]string{
 	"extproc/chat":                  {"extproc/fault"},
 	"extproc/jsonappend":            {},
 	"extproc/jsonedit":              {},
+	"extproc/egress":                {"extproc/exchange"},
 	"extproc/fetch":                 {"extproc/chat", "extproc/fault", "admin/resource/netaddr"},
 	"extproc/openai":                {"extproc/chat", "extproc/fault", "extproc/responses", "extproc/sse", "extproc/jsonappend", "extproc/jsonedit", "admin/strict"},
 	"extproc/anthropic":             {"extproc/chat", "extproc/fault", "extproc/sse", "extproc/jsonappend", "extproc/jsonedit", "extproc/plainjson", "admin/strict"},
