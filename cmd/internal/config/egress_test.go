@@ -8,7 +8,7 @@ import (
 )
 
 func TestWhereEgressIs(t *testing.T) {
-	long := "unix:/" + strings.Repeat("d", 95) + "/s"
+	long := "unix:/" + strings.Repeat("d", 100) + "/s"
 	for _, test := range []struct{ extproc, egress, want string }{
 		{"unix:/run/aisix/extproc.sock", "auto", "unix:/run/aisix/egress.sock"},
 		{"unix:/sock/a", "auto", "unix:/sock/a.egress"},
