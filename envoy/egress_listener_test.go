@@ -263,3 +263,27 @@ func TestEgressOptions(t *testing.T) {
 		}
 	}
 }
+
+// The listener of the fragments works in somebody else's Envoy, with the clusters of the fragments.
+func TestEgressAttached(t *testing.T) {
+	t.Parallel()
+	folder := map[bool]string{true: "envoy-1.39", false: "envoy-1.36"}[envoytest.Version(t) >= 39]
+	u := newUpstream(t, httptest.NewServer, ok)
+	root := attached(t, folder)
+	resources := root["static_resources"].(map[string]any)
+	listeners := load(t, filepath.Join("..", "deploy", "attach", folder, "egress.yaml"))["listeners"].([]any)
+	resources["listeners"] = append(resources["listeners"].([]any), listeners...)
+	path := filepath.Join(envoytest.SocketDir(t), "egress.sock")
+	b := places(t, root, "unix:"+socket(t), u.host())
+	envoytest.Start(t, []byte(strings.ReplaceAll(string(b), "/run/aisix/egress.sock", path)))
+	c := egress.New(egress.Options{Network: "unix", Address: path})
+	defer c.Close()
+	if r, body, err := ask(t, c, u.URL+"/"); err != nil || r.Status != 200 || r.Local || body != "fine" {
+		t.Fatalf("%+v %q %v", r, body, err)
+	}
+	for name := range u.requests()[0].Header {
+		if lower := strings.ToLower(name); strings.HasPrefix(lower, "x-aisix") || strings.HasPrefix(lower, "x-envoy") || strings.HasPrefix(lower, "x-forwarded") {
+			t.Errorf("%s went out", name)
+		}
+	}
+}

@@ -29,6 +29,8 @@ const parallel = 8
 // beside the caller's exchange.
 const maxVectors = 48 << 20
 
+const floatSize = 4
+
 // embed makes vectors of texts, in dialect d: by one upstream call, which is the caller's own
 // request going on, or by as many as the model takes for them, all beside it. One that fails
 // fails the call, with what it says.
@@ -146,6 +148,7 @@ func (s *Server) vectors(ctx context.Context, c *call, calls []*bedrock.Call) (*
 			return err
 		}
 		parts[i].Vectors, parts[i].Tokens, err = r.Embeddings(body)
+		c.held.Add(int64(parts[i].Numbers()*floatSize - len(body))) // what is kept of it
 		return err
 	}
 	var err error
