@@ -36,6 +36,10 @@ func egressListener(o Options) *listenerv3.Listener {
 			ConfigType: &listenerv3.Filter_TypedConfig{TypedConfig: pack(egressManager(o))},
 		}}}},
 		IgnoreGlobalConnLimit: true, // that is for callers
+		// While callers' listener drains (/healthcheck/fail, /drain_listeners?inboundonly), calls in
+		// flight may still need this one.
+		TrafficDirection: corev3.TrafficDirection_OUTBOUND,
+		DrainType:        listenerv3.Listener_MODIFY_ONLY,
 	}
 	if pipe := l.Address.GetPipe(); pipe != nil {
 		pipe.Mode = 0o660 // as extproc's own socket

@@ -133,6 +133,9 @@ func serve(ctx context.Context, c *config.Config, log, calls *slog.Logger) error
 	if err != nil {
 		return err
 	}
+	if out != nil {
+		defer out.Close()
+	}
 	memory := machine.Fit(log)
 	bounds := boundsOf(c, memory)
 	server := extproc.New(extproc.Parts{
