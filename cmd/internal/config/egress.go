@@ -19,13 +19,17 @@ const longestSocket = 107
 
 // EgressAddress is where the egress listener is, unix:/path or host:port; "" where there is none.
 // auto is a socket in the folder of extproc's, named after it; and nothing where extproc itself
-// listens on TCP.
+// listens on TCP, or Envoy has several.
 func (c *Config) EgressAddress() string {
 	if c.Egress.Address != EgressAuto {
 		return c.Egress.Address
 	}
-	path, isSocket := strings.CutPrefix(c.Extproc.Address, "unix:")
-	if !isSocket {
+	reached := c.Extproc.Address
+	if len(c.Extproc.Addresses) > 0 {
+		reached = c.Extproc.Addresses[0]
+	}
+	path, isSocket := strings.CutPrefix(reached, "unix:")
+	if !isSocket || len(c.Extproc.Addresses) > 1 {
 		return ""
 	}
 	folder, name := filepath.Split(path)

@@ -22,6 +22,12 @@ func TestWhereEgressIs(t *testing.T) {
 			t.Errorf("%+v: %v", test, err)
 		}
 	}
+	for addresses, want := range map[string]string{"unix:/a/extproc.sock": "unix:/a/egress.sock", "unix:/a/x,unix:/a/y": ""} {
+		c, err := Load("", []string{"AISIX_EXTPROC__ADDRESSES=" + addresses})
+		if err != nil || c.EgressAddress() != want {
+			t.Errorf("%s: %v", addresses, err)
+		}
+	}
 	for address, says := range map[string]string{
 		"0.0.0.0:3003": "must be loopback", "127.0.0.1:3003": "set egress.secret_file", "unix:run/e": "absolute path", "here": "must be auto",
 	} {
