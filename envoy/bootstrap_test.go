@@ -91,7 +91,6 @@ var variants = map[string]func(o *envoy.Options){
 	"buffered": func(o *envoy.Options) {
 		o.BodyMode = envoy.Buffered
 		o.AllowOrigins = []string{"*"}
-		o.Egress = "unix:/run/aisix/egress.sock"
 	},
 }
 
