@@ -188,8 +188,8 @@ func TestStopKillsWhatDoesNotEnd(t *testing.T) {
 }
 
 func TestTheShippedConfigurationMakesTheShippedBootstrap(t *testing.T) {
-	// The bootstrap is compose's, but for what comes with the admin interface.
-	env := append(compose(t)["envoy"].env(), config.EnvName("proxy.stats_address")+"=")
+	// The bootstrap is compose's, but for what comes with the admin interface, and the egress listener.
+	env := append(compose(t)["envoy"].env(), config.EnvName("proxy.stats_address")+"=", config.EnvName("egress.address")+"=")
 	s, err := New(Options{Dir: t.TempDir(), ConfigFile: "../../../deploy/config.yaml", Env: env, Parts: []string{}})
 	if err != nil {
 		t.Fatal(err)
