@@ -64,6 +64,9 @@ func attachment(o Options, domain string) map[string]proto.Message {
 		"virtual_hosts.yaml": &routev3.RouteConfiguration{VirtualHosts: []*routev3.VirtualHost{attachedHost(o, domain)}},
 		"clusters.yaml":      &bootstrapv3.Bootstrap_StaticResources{Clusters: all},
 	}
+	if o.Egress != "" {
+		fragments["egress.yaml"] = &bootstrapv3.Bootstrap_StaticResources{Listeners: []*listenerv3.Listener{egressListener(o)}}
+	}
 	if o.BodyMode == Buffered && !ownBufferLimit(o) {
 		fragments["listener.yaml"] = &listenerv3.Listener{PerConnectionBufferLimitBytes: bufferLimit(o)}
 	}

@@ -29,8 +29,9 @@ const (
 	HostHeader       = "x-aisix-host"   // set by extproc, names the upstream; stripped from callers
 	EgressTLS        = "tls"
 	EgressPlaintext  = "plaintext"
+	SecretHeader     = "x-aisix-egress-secret" // proves extproc to the egress listener
 	RequestIDHeader  = "x-aisix-request-id"
-	DetailsHeader    = "x-aisix-details" // of Envoy's own answers, for extproc alone
+	DetailsHeader    = "x-aisix-details" // of Envoy's own answers, and of all by the egress listener; for extproc alone
 	ClusterTLS       = "bedrock_tls"
 	ClusterPlaintext = "bedrock_plaintext"
 	ClusterExtProc   = "extproc"
@@ -60,6 +61,9 @@ func bootstrap(o Options) *bootstrapv3.Bootstrap {
 	}
 	if o.hasSecrets() {
 		b.Node = &corev3.Node{Id: "aisix", Cluster: "aisix"} // Envoy has to have a name to ask for secrets, of files too
+	}
+	if o.Egress != "" {
+		b.StaticResources.Listeners = append(b.StaticResources.Listeners, egressListener(o))
 	}
 	if o.StatisticsListen != "" {
 		b.StaticResources.Listeners = append(b.StaticResources.Listeners, statisticsListener(o))

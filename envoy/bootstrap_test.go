@@ -86,6 +86,7 @@ var variants = map[string]func(o *envoy.Options){
 		o.StatisticsListen = "127.0.0.1:9091"
 		o.SecretsDir = "/etc/aisix"
 		o.MoreExtProcs = []string{"unix:/run/aisix/extproc-2.sock"}
+		o.Egress, o.EgressSecret = "127.0.0.1:3003", "correct-horse-battery-staple"
 	},
 	"buffered": func(o *envoy.Options) {
 		o.BodyMode = envoy.Buffered

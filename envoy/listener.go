@@ -40,9 +40,10 @@ func listener(o Options) *listenerv3.Listener {
 		chain.TransportSocketConnectTimeout = dur(10 * time.Second) // a handshake that never ends holds a connection slot
 	}
 	l := &listenerv3.Listener{
-		Name:         "callers",
-		Address:      address(o.Listen),
-		FilterChains: []*listenerv3.FilterChain{chain},
+		Name:             "callers",
+		Address:          address(o.Listen),
+		FilterChains:     []*listenerv3.FilterChain{chain},
+		TrafficDirection: corev3.TrafficDirection_INBOUND,
 	}
 	if o.MaxPerAddress > 0 {
 		// Asked when a connection is made, and only then: it must not wait for a first

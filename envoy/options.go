@@ -51,6 +51,10 @@ type Options struct {
 	// interface (mode 0600); "" leaves the interface off. There is no TCP form: who
 	// reaches it can stop Envoy and read its configuration.
 	AdminSocket string
+	// Egress is where extproc comes in with the attempts that it makes itself:
+	// "unix:/absolute/path", or "ip:port" on loopback with EgressSecret, which each of its
+	// requests must carry then. "" has no such listener.
+	Egress, EgressSecret string
 
 	// StatisticsListen is where Envoy's own statistics are served for Prometheus, and
 	// nothing else of its admin interface, which they take; "" serves them nowhere.
@@ -172,6 +176,7 @@ func (o Options) check() error {
 			bad("statistics: they are a page of the admin interface, so set its socket too (proxy.envoy_admin)")
 		}
 	}
+	errs = append(errs, o.checkEgress()...)
 	if o.BodyMode != FullDuplex && o.BodyMode != Buffered {
 		bad("body mode %q: want %s or %s", o.BodyMode, FullDuplex, Buffered)
 	}

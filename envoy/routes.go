@@ -138,10 +138,15 @@ func egress(value, cluster string) *routev3.Route {
 // follow, and that goes out.
 func leaving() map[string]*anypb.Any {
 	c := asking()
-	c[forwardProxyName] = pack(&dfpfilterv3.PerRouteConfig{
+	c[forwardProxyName] = toNamedHost()
+	return c
+}
+
+// toNamedHost has the forward proxy take its host from the header.
+func toNamedHost() *anypb.Any {
+	return pack(&dfpfilterv3.PerRouteConfig{
 		HostRewriteSpecifier: &dfpfilterv3.PerRouteConfig_HostRewriteHeader{HostRewriteHeader: HostHeader},
 	})
-	return c
 }
 
 func matching(regex string) *matcherv3.StringMatcher {

@@ -66,7 +66,7 @@ func Shipped() (map[string][]byte, error) {
 	files := map[string][]byte{"bootstrap.yaml": bootstrap}
 	for folder, of := range attachments {
 		o := Defaults()
-		o.Version, o.BodyMode = of.Version, of.BodyMode
+		o.Version, o.BodyMode, o.Egress = of.Version, of.BodyMode, "unix:/run/aisix/egress.sock"
 		fragments, err := Attachment(o, domain)
 		if err != nil {
 			return nil, err

@@ -85,32 +85,43 @@ func (s *Server) translate(ctx context.Context, c *call, d conversation, body *e
 // understand parses the body, when its turn has come, and finds the model that it asks. leave ends
 // the turn.
 func (s *Server) understand(ctx context.Context, c *call, d question, body *exchange.Body) (model *bedrock.Model, leave func(), err error) {
+	plain, leave, err := s.open(ctx, c, body)
+	if err != nil {
+		return nil, leave, err
+	}
+	if c.asked, err = d.Parse(c.header, plain); err != nil {
+		return nil, leave, err
+	}
+	model, err = s.find(c, c.asked.Model())
+	return model, leave, err
+}
+
+// open unpacks the body when its turn has come. leave ends the turn.
+func (s *Server) open(ctx context.Context, c *call, body *exchange.Body) (plain []byte, leave func(), err error) {
 	taken := weight(c, body, s.Config.MaxBodyBytes)
 	var pass admission.Pass
 	leave = func() { pass.Leave() }
 	if pass, err = s.enter(ctx, c, taken); err != nil {
 		return nil, leave, err
 	}
-	plain, err := s.decompress(c, body)
-	if err != nil {
+	if plain, err = s.decompress(c, body); err != nil {
 		return nil, leave, err
 	}
 	if heavier := int64(len(plain)); heavier > taken {
 		pass.Leave()
-		if pass, err = s.enter(ctx, c, heavier); err != nil {
-			return nil, leave, err
-		}
+		pass, err = s.enter(ctx, c, heavier)
 	}
-	if c.asked, err = d.Parse(c.header, plain); err != nil {
-		return nil, leave, err
-	}
-	// An unknown model and the allowlist outrank a request that is otherwise bad.
-	if err := c.resolve(c.asked.Model()); err != nil {
-		return nil, leave, err
+	return plain, leave, err
+}
+
+// find finds the model of an alias. An unknown one and the allowlist outrank a request that
+// is otherwise bad.
+func (s *Server) find(c *call, alias string) (*bedrock.Model, error) {
+	if err := c.resolve(alias); err != nil {
+		return nil, err
 	}
 	c.budget = s.newBudget(c.facts.Time, c.match.Model)
-	model, err = s.targets.compiled(c.match)
-	return model, leave, err
+	return s.targets.compiled(c.match)
 }
 
 // encode encodes the request for the model, and counts what came of it.

@@ -15,6 +15,7 @@ import (
 	"aisix/extproc/chat"
 	"aisix/extproc/exchange"
 	"aisix/extproc/fault"
+	"aisix/extproc/usage"
 )
 
 // The longest whole answer and the longest error body, in bytes; and how much of
@@ -36,6 +37,7 @@ type way interface {
 type reply struct {
 	*bedrock.Reply
 	body body
+	end  func() // lets go of what is not read; nil where the exchange does
 }
 
 // body is read within a deadline that may be moved, as a net.Conn is; Piece gives what
@@ -78,20 +80,33 @@ func (p passage) Do(ctx context.Context, s *bedrock.Signed) (*reply, error) {
 	case err != nil:
 		return nil, err
 	case response.Local:
-		return nil, localFault(response)
+		return nil, localFault(response.Status, response.Details)
 	}
-	return &reply{s.Reply(response.Status, response.Header), p.x}, nil
+	return &reply{s.Reply(response.Status, response.Header), p.x, nil}, nil
 }
 
 // attempt is the second act: sign, send, wait for the head of the upstream's reply.
 func (s *Server) attempt(ctx context.Context, c *call, w way) (*reply, error) {
-	try := c.facts.Try(c.match.ProviderKeyID)
+	r, err := s.try(ctx, c, c.upstream, w, c.facts.Try(c.match.ProviderKeyID))
+	if r == nil {
+		return nil, err
+	}
+	c.replies = append(c.replies, r.Reply)
+	if !r.OK() {
+		return nil, c.refusal(r)
+	}
+	return r, nil
+}
+
+// try makes one attempt of an upstream call, and fills in what is told of it. It changes
+// nothing of c, so that several may go on at a time.
+func (s *Server) try(ctx context.Context, c *call, upstream *bedrock.Call, w way, try *usage.Try) (*reply, error) {
 	token, err := s.identities.Token(ctx, c.match.ProviderKey)
 	if err != nil {
 		return nil, err
 	}
 	began := s.Now()
-	signed, err := c.upstream.Sign(token, began)
+	signed, err := upstream.Sign(token, began)
 	if err != nil {
 		return nil, err
 	}
@@ -110,10 +125,6 @@ func (s *Server) attempt(ctx context.Context, c *call, w way) (*reply, error) {
 		return nil, err
 	}
 	try.RequestID, try.Status = r.RequestID(), r.Status()
-	c.replies = append(c.replies, r.Reply)
-	if !r.OK() {
-		return nil, c.refusal(r)
-	}
 	return r, nil
 }
 
@@ -136,12 +147,16 @@ func (c *call) refusal(r *reply) error {
 
 // localFault is the fault of an answer that Envoy made itself: the upstream was
 // not reached, or went away before it answered.
-func localFault(r *exchange.Response) error {
-	cause := errors.New("envoy answered " + http.StatusText(r.Status) + ": " + r.Details)
-	if r.Status == http.StatusGatewayTimeout || strings.Contains(r.Details, "timeout") && !strings.Contains(r.Details, "connection_timeout") {
+func localFault(status int, details string) error {
+	cause := errors.New("envoy answered " + http.StatusText(status) + ": " + details)
+	if status == http.StatusGatewayTimeout || strings.Contains(details, "timeout") && !strings.Contains(details, "connection_timeout") {
 		return timedOut(cause)
 	}
-	return &fault.Error{Kind: fault.Transport, Status: http.StatusBadGateway, Message: "the upstream could not be reached, or broke the connection", Err: cause}
+	return unreached(cause)
+}
+
+func unreached(err error) error {
+	return &fault.Error{Kind: fault.Transport, Status: http.StatusBadGateway, Message: "the upstream could not be reached, or broke the connection", Err: err}
 }
 
 func timedOut(err error) error {
@@ -150,14 +165,9 @@ func timedOut(err error) error {
 
 // whole answers a request that is not a stream.
 func (s *Server) whole(c *call, r *reply) error {
-	body, more, err := c.read(r, maxReply)
-	switch {
-	case errors.Is(err, os.ErrDeadlineExceeded):
-		return timedOut(err)
-	case err != nil:
+	body, err := c.readAll(r)
+	if err != nil {
 		return err
-	case more:
-		return undecodable(errors.New("longer than the gateway takes"))
 	}
 	events, err := r.Whole(body)
 	if err != nil {
@@ -182,6 +192,20 @@ func (s *Server) whole(c *call, r *reply) error {
 
 func undecodable(err error) error {
 	return &fault.Error{Kind: fault.Upstream, Status: http.StatusBadGateway, Message: "the upstream's answer could not be decoded", Err: err}
+}
+
+// readAll is the whole body of a reply that is an answer.
+func (c *call) readAll(r *reply) ([]byte, error) {
+	body, more, err := c.read(r, maxReply)
+	switch {
+	case errors.Is(err, os.ErrDeadlineExceeded):
+		return nil, timedOut(err)
+	case err != nil:
+		return nil, err
+	case more:
+		return nil, undecodable(errors.New("longer than the gateway takes"))
+	}
+	return body, nil
 }
 
 // read reads the body of a reply, within the call's time; more tells that it goes

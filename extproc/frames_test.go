@@ -17,34 +17,37 @@ import (
 
 // reply reads what a case's upstream answers: reply.json, reply.events or reply.sse, under
 // the head of reply.head where there is one.
-func reply(t *testing.T, dir string) exchangetest.Reply {
+func reply(t *testing.T, dir string) exchangetest.Reply { return replyNamed(t, dir, "reply") }
+
+// replyNamed is reply of files of another name.
+func replyNamed(t *testing.T, dir, name string) exchangetest.Reply {
 	t.Helper()
 	r := exchangetest.Reply{Header: http.Header{"X-Amzn-Requestid": {"aws-request-id"}}}
-	if events := read(t, dir, "reply.events"); events != "" {
+	if events := read(t, dir, name+".events"); events != "" {
 		r.Header.Set("Content-Type", "application/vnd.amazon.eventstream")
 		r.Body = frames(t, events)
-	} else if stream := read(t, dir, "reply.sse"); stream != "" {
+	} else if stream := read(t, dir, name+".sse"); stream != "" {
 		r.Header.Set("Content-Type", "text/event-stream")
 		r.Body = []byte(stream)
 	} else {
 		r.Header.Set("Content-Type", "application/json")
-		r.Body = []byte(read(t, dir, "reply.json"))
+		r.Body = []byte(read(t, dir, name+".json"))
 	}
-	if head := read(t, dir, "reply.head"); head != "" {
+	if head := read(t, dir, name+".head"); head != "" {
 		in := textproto.NewReader(bufio.NewReader(strings.NewReader(head + "\n")))
 		line, err := in.ReadLine()
 		if err != nil {
 			t.Fatal(err)
 		}
 		if r.Status, err = strconv.Atoi(line); err != nil {
-			t.Fatalf("reply.head begins with a status: %v", err)
+			t.Fatalf("a head begins with a status: %v", err)
 		}
 		fields, err := in.ReadMIMEHeader()
 		if err != nil {
 			t.Fatal(err)
 		}
-		for name, values := range fields {
-			r.Header[name] = values
+		for field, values := range fields {
+			r.Header[field] = values
 		}
 	}
 	return r

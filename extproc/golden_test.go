@@ -18,6 +18,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"aisix/extproc"
+	"aisix/extproc/egress"
 	"aisix/extproc/exchange/exchangetest"
 	"aisix/extproc/usage"
 )
@@ -25,7 +26,7 @@ import (
 var update = flag.Bool("update", false, "rewrite the golden files of TestGolden")
 
 // paths are where callers ask for an operation.
-var paths = map[string]string{"converse": "/v1/chat/completions", "messages": "/v1/messages", "responses": "/v1/responses"}
+var paths = map[string]string{"converse": "/v1/chat/completions", "messages": "/v1/messages", "responses": "/v1/responses", "embeddings": "/v1/embeddings"}
 
 // ends is how a stream ends that has come to its good end.
 var ends = map[string]*regexp.Regexp{
@@ -83,8 +84,14 @@ var created = regexp.MustCompile(`"created(_at)?":[0-9]+`)
 func play(t *testing.T, dir, operation string, pieces exchangetest.Pieces) map[string]string {
 	t.Helper()
 	var calls recorded
+	var client *egress.Client
+	door := replies(t, dir)
+	if door != nil {
+		client = door.client
+	}
 	s := extproc.New(extproc.Parts{
 		Config:    extproc.Config{MaxBodyBytes: 10 << 20, Timeout: time.Minute, StreamTimeout: time.Minute},
+		Egress:    client,
 		Snapshots: snapshotOf(t, read(t, dir, "model.json")),
 		Limiter:   noLimits{t},
 		Recorder:  &calls,
@@ -101,6 +108,11 @@ func play(t *testing.T, dir, operation string, pieces exchangetest.Pieces) map[s
 	out := map[string]string{"upstream.json": "", "answer.json": "", "answer.sse": "", "fault.json": ""}
 	if f := answer.Forwarded; f != nil {
 		out["upstream.json"] = upstream(t, f)
+	}
+	if door != nil {
+		for _, f := range door.requests() {
+			out["upstream.json"] += upstream(t, f)
+		}
 	}
 	answer.Body = created.ReplaceAll(answer.Body, []byte(`"created$1":1700000000`))
 	contentType := answer.Header.Get("Content-Type")

@@ -74,8 +74,8 @@ var elsewhere dialect = openai.API{}
 // follows, slashes too (an alias may hold one).
 type table map[string]map[string]operation
 
-// operations is the table. Every operation that reaches Bedrock goes through converse,
-// so limits guard all of them.
+// operations is the table. Every operation that reaches Bedrock goes through arrive and
+// reserve, so limits guard all of them.
 func (s *Server) operations() table {
 	live := operation{name: "livez", dialect: elsewhere, open: true, run: s.livez}
 	ready := operation{name: "readyz", dialect: elsewhere, open: true, run: s.readyz}
@@ -85,6 +85,7 @@ func (s *Server) operations() table {
 	return table{
 		"/v1/chat/completions":      {http.MethodPost: s.converse(openai.Chat{})},
 		"/v1/responses":             {http.MethodPost: s.converse(openai.Responses{})},
+		"/v1/embeddings":            {http.MethodPost: s.embed(openai.Embeddings{})},
 		"/v1/messages":              {http.MethodPost: s.converse(anthropic.Messages{})},
 		"/v1/messages/count_tokens": {http.MethodPost: s.countTokens(anthropic.Count{})},
 		"/v1/models":                {http.MethodGet: list},

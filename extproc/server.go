@@ -24,6 +24,7 @@ import (
 
 	"aisix/admin/snapshot"
 	"aisix/extproc/chat"
+	"aisix/extproc/egress"
 	"aisix/extproc/exchange"
 	"aisix/extproc/fault"
 	"aisix/extproc/fetch"
@@ -86,7 +87,8 @@ type Parts struct {
 	Config    Config
 	Snapshots snapshots
 	Limiter   limiter
-	Images    images // nil refuses them
+	Images    images         // nil refuses them
+	Egress    *egress.Client // nil: what takes several upstream calls is refused
 	Recorder  recorder
 	Log       *slog.Logger
 	Now       func() time.Time // nil is time.Now
@@ -163,12 +165,23 @@ func (s *Server) handle(ctx context.Context, x *exchange.Exchange) {
 // the sidecar for everyone.
 func (s *Server) guard(ctx context.Context, c *call) (err error) {
 	defer func() {
-		if p := recover(); p != nil {
-			c.facts.Panicked = true
-			err = fmt.Errorf("panic: %v\n%s", p, debug.Stack())
-		}
+		var p panicked
+		c.facts.Panicked = errors.As(err, &p) // here, or in a goroutine of the call's
 	}()
+	defer recovered(&err)
 	return s.serve(ctx, c)
+}
+
+// panicked is the error that a panic is turned into.
+type panicked string
+
+func (p panicked) Error() string { return string(p) }
+
+// recovered turns a panic into an error, where it is deferred.
+func recovered(err *error) {
+	if p := recover(); p != nil {
+		*err = panicked(fmt.Sprintf("panic: %v\n%s", p, debug.Stack()))
+	}
 }
 
 // serve finds out what is asked, and by whom.

@@ -37,6 +37,7 @@ import (
 	"aisix/cmd/internal/version"
 	"aisix/extproc"
 	"aisix/extproc/connections"
+	"aisix/extproc/egress"
 	"aisix/extproc/fetch"
 	"aisix/extproc/ratelimit"
 	"aisix/extproc/rpc"
@@ -128,6 +129,13 @@ func serve(ctx context.Context, c *config.Config, log, calls *slog.Logger) error
 	}
 	recorder := usage.NewRecorder(calls, log, metrics, writer)
 
+	out, err := egressOf(c)
+	if err != nil {
+		return err
+	}
+	if out != nil {
+		defer out.Close()
+	}
 	memory := machine.Fit(log)
 	bounds := boundsOf(c, memory)
 	server := extproc.New(extproc.Parts{
@@ -140,6 +148,7 @@ func serve(ctx context.Context, c *config.Config, log, calls *slog.Logger) error
 			MaxTotalBytes: int64(c.Images.MaxTotalBytes),
 			Timeout:       c.Images.Timeout,
 		}),
+		Egress:   out,
 		Recorder: recorder,
 		Log:      log,
 	})
@@ -188,6 +197,21 @@ func serve(ctx context.Context, c *config.Config, log, calls *slog.Logger) error
 		return err
 	}
 	return nil
+}
+
+// egressOf is the way by Envoy's egress listener, nil where there is none.
+func egressOf(c *config.Config) (*egress.Client, error) {
+	address := c.EgressAddress()
+	if address == "" {
+		return nil, nil
+	}
+	secret, err := c.Egress.Secret()
+	if err != nil {
+		return nil, err
+	}
+	o := egress.Options{Secret: secret.Reveal()}
+	o.Network, o.Address = config.Network(address)
+	return egress.New(o), nil
 }
 
 // serveEnvoy listens where Envoy reaches the server, and the count of connections.

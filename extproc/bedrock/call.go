@@ -23,6 +23,8 @@ type Call struct {
 	header   []Field // what goes out beside host and signature: content-type, InvokeModel's knobs
 	body     []byte
 
+	embeds embedded // of EmbedCalls
+
 	request *chat.Request     // as the caller sent it; for what a message may quote of it
 	said    []redact.Text     // that alone, after Forget
 	names   map[string]string // tool aliases of this request → the caller's names

@@ -21,7 +21,8 @@ type Model struct {
 	api        api
 	host       host
 	addressed  [operations]address
-	family     *family // shared, never changed: what is known of the model by its API, the resource's own capabilities over it
+	family     *family   // shared, never changed: what is known of the model by its API, the resource's own capabilities over it
+	embedder   *embedder // what is known of it as a model of embeddings; nil where it is none
 	options    resource.Bedrock
 	additional map[string]json.RawMessage // options.AdditionalModelRequestFields by member
 }
@@ -35,6 +36,7 @@ func Compile(m *resource.Model, modelID string, k *resource.ProviderKey) (*Model
 		c.Publisher = resource.Publisher(modelID)
 	}
 	base := baseID(modelID, c.Publisher)
+	c.embedder = embedderOf(base)
 	c.settleAPI(m, knownFamily(base, ""))
 	if m.Capabilities == nil {
 		c.family = knownFamily(base, c.api.String())

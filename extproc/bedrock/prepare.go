@@ -46,6 +46,9 @@ type prepared struct {
 // of its own, so that the steps change them in place; only Tools is the caller's
 // until the step tools.
 func prepare(ctx context.Context, req *chat.Request, m *Model, limit int64) (*prepared, error) {
+	if err := m.converses(); err != nil {
+		return nil, err
+	}
 	// Check on what the caller wrote, for its errors name the place, and before Tidy,
 	// which relies on it: calls and results pair.
 	if err := chat.Check(req); err != nil {

@@ -66,16 +66,8 @@ func (r *Reply) IsStream() bool {
 // Whole decodes the body of a whole reply. A status other than 200, an exception in
 // a 200, and an answer that lacks message, stop reason or usage are a *fault.Error.
 func (r *Reply) Whole(body []byte) ([]chat.Event, error) {
-	if !r.OK() {
-		return nil, r.Fault(body)
-	}
-	if r.header.Get("X-Amzn-Errortype") != "" || bytes.Contains(body, []byte(`"__type"`)) {
-		if e := exceptionOf(r.status, r.header, body); e.Type != "" {
-			return nil, r.fault(e, r.header)
-		}
-	}
-	if mediaType(r.header) != contentType {
-		return nil, undecodable(&Exception{Type: "unexpected content type " + quote(r.header.Get("Content-Type")), RequestID: r.RequestID(), Status: r.status})
+	if err := r.answered(body); err != nil {
+		return nil, err
 	}
 	events, err := decoders[r.call.api](body)
 	if err != nil {
@@ -95,6 +87,22 @@ func (r *Reply) Whole(body []byte) ([]chat.Event, error) {
 		events = append(tier, events...)
 	}
 	return events, nil
+}
+
+// answered is why a whole reply is no answer, by its head and what it says of itself.
+func (r *Reply) answered(body []byte) error {
+	if !r.OK() {
+		return r.Fault(body)
+	}
+	if r.header.Get("X-Amzn-Errortype") != "" || bytes.Contains(body, []byte(`"__type"`)) {
+		if e := exceptionOf(r.status, r.header, body); e.Type != "" {
+			return r.fault(e, r.header)
+		}
+	}
+	if mediaType(r.header) != contentType {
+		return undecodable(&Exception{Type: "unexpected content type " + quote(r.header.Get("Content-Type")), RequestID: r.RequestID(), Status: r.status})
+	}
+	return nil
 }
 
 // Events reads the event stream body: in its own pieces, where it has a method

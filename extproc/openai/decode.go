@@ -32,27 +32,34 @@ type asked struct {
 func (Chat) Parse(h chat.Header, text []byte) (chat.Asked, error) {
 	a := &asked{text: text, request: &chatRequest{}}
 	a.err = strict.Unmarshal(text, a.request)
-	model := a.request.Model
 	if a.err != nil && isResponse(text) {
 		return Responses{}.Parse(h, text)
 	}
-	if a.err != nil { // perhaps before the model was reached, or the end
+	var err error
+	if a.model, err = modelOf(text, a.request.Model, a.err); err != nil {
+		return nil, err
+	}
+	return a, nil
+}
+
+// modelOf is the model that a text names, given what was read of it until err.
+func modelOf(text []byte, read *string, err error) (string, error) {
+	if err != nil { // perhaps before the model was reached, or the end
 		var only struct {
 			Model *string `json:"model"`
 		}
 		if err := strict.Peek(text, &only); err != nil {
-			return nil, fault.Body(err)
+			return "", fault.Body(err)
 		}
-		model = only.Model
+		read = only.Model
 	}
 	switch {
-	case model == nil:
-		return nil, fault.Body(strict.Required("/model").Of(text))
-	case *model == "":
-		return nil, fault.Body(strict.Errorf("/model", "must not be empty").Of(text))
+	case read == nil:
+		return "", fault.Body(strict.Required("/model").Of(text))
+	case *read == "":
+		return "", fault.Body(strict.Errorf("/model", "must not be empty").Of(text))
 	}
-	a.model = *model
-	return a, nil
+	return *read, nil
 }
 
 // isResponse reports whether a body is one of the Responses API's, which Cursor sends here:

@@ -30,6 +30,16 @@ func Options(c *config.Config) (envoy.Options, error) {
 			return o, fmt.Errorf("proxy.stats_address: %w", err)
 		}
 	}
+	if o.Egress = c.EgressAddress(); o.Egress != "" && !strings.HasPrefix(o.Egress, "unix:") {
+		if o.Egress, err = literal(o.Egress); err != nil {
+			return o, fmt.Errorf("egress.address: %w", err)
+		}
+	}
+	secret, err := c.Egress.Secret()
+	if err != nil {
+		return o, err
+	}
+	o.EgressSecret = secret.Reveal()
 	o.AdminSocket = strings.TrimPrefix(c.Proxy.EnvoyAdmin, "unix:")
 	if o.TLSCertFile, err = absolute(c.Proxy.TLSCertFile); err != nil {
 		return o, err

@@ -35,6 +35,7 @@ func (s Secret) Reveal() string { return string(s) }
 type Config struct {
 	Proxy    Proxy    `key:"proxy"`
 	Extproc  Extproc  `key:"extproc"`
+	Egress   Egress   `key:"egress"`
 	Admin    Admin    `key:"admin"`
 	Redis    Redis    `key:"redis"`
 	Secrets  Secrets  `key:"secrets"`
@@ -96,6 +97,13 @@ type Extproc struct {
 	// LameDuck is how long new calls are still served after the first signal, while Envoy finds out
 	// that they should go elsewhere.
 	LameDuck time.Duration `key:"lame_duck"`
+}
+
+// Egress is a listener of Envoy's that only extproc reaches: by it go the upstream calls that are
+// not a caller's own request going on.
+type Egress struct {
+	Address    string `key:"address"`     // unix:/path, host:port on loopback, auto, or empty: off
+	SecretFile string `key:"secret_file"` // what proves extproc to the listener, where it is host:port
 }
 
 // Admin is the Admin API's listener.
@@ -190,6 +198,7 @@ func Default() *Config {
 			MaxMemoryBytes: 2 << 30,
 		},
 		Extproc: Extproc{Address: "unix:/run/aisix/extproc.sock", MaxDelay: 50 * time.Millisecond, LameDuck: 5 * time.Second},
+		Egress:  Egress{Address: EgressAuto},
 		Admin:   Admin{Address: "127.0.0.1:3001"},
 		Redis:   Redis{URL: "redis://127.0.0.1:6379", Timeout: time.Second},
 		Limits:  Limits{OnRedisFailure: "local"},

@@ -89,11 +89,14 @@ func (r Redis) Options() (*redis.Options, error) {
 }
 
 // Network is e.Address as net.Listen wants it: "tcp" and host:port, or "unix" and a path.
-func (e Extproc) Network() (network, address string) {
-	if path, ok := strings.CutPrefix(e.Address, "unix:"); ok {
+func (e Extproc) Network() (network, address string) { return Network(e.Address) }
+
+// Network is an address of unix:/path or host:port as net.Dial wants it.
+func Network(of string) (network, address string) {
+	if path, ok := strings.CutPrefix(of, "unix:"); ok {
 		return "unix", path
 	}
-	return "tcp", e.Address
+	return "tcp", of
 }
 
 // Logger writes JSON lines to w, from the configured level on.

@@ -47,6 +47,8 @@ func (c *Config) problems() []string {
 	check("extproc.addresses", c.reached())
 	check("extproc.lame_duck", unsetOrDuration(c.Extproc.LameDuck, time.Millisecond, time.Hour))
 
+	check("egress.address", c.Egress.address())
+
 	check("extproc.max_calls", unsetOr(c.Extproc.MaxCalls, 2, 1<<20))
 	check("extproc.max_calls_per_key", unsetOr(c.Extproc.MaxCallsPerKey, 1, 1<<20))
 	// A key gets half at most, and a body stands twice in it for a moment.

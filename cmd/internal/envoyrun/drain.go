@@ -52,7 +52,8 @@ func Drain(ctx context.Context, o Options) error {
 	if err := pause(ctx, o.LameDuck); err != nil {
 		return err
 	}
-	if _, err := a.ask(ctx, http.MethodPost, "/drain_listeners"); err != nil {
+	// Of callers alone: calls in flight may still go out by the egress listener.
+	if _, err := a.ask(ctx, http.MethodPost, "/drain_listeners?inboundonly"); err != nil {
 		return gone(err)
 	}
 	deadline, cancel := context.WithTimeout(ctx, o.For)

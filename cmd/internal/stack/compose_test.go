@@ -152,6 +152,17 @@ func TestComposeConfiguresWhatTheLoaderTakes(t *testing.T) {
 	if slices.Sort(sockets); len(sockets) != len(extprocs) || !slices.Equal(sockets, slices.Sorted(slices.Values(envoy.Extproc.Addresses))) {
 		t.Errorf("Envoy asks %v, and there are %v", envoy.Extproc.Addresses, sockets)
 	}
+	// They leave by one listener of Envoy's, in a folder where Envoy alone may write.
+	for _, name := range extprocs {
+		c, err := config.Load(root+"deploy/config.yaml", services[name].env())
+		if err != nil {
+			t.Fatal(err)
+		}
+		if at := c.EgressAddress(); at != "unix:/egress/egress.sock" || at != envoy.EgressAddress() ||
+			!slices.Contains(services[name].Volumes, "egress:/egress:ro") || !slices.Contains(services["envoy"].Volumes, "egress:/egress") {
+			t.Errorf("%s leaves by %q, and Envoy listens at %q", name, at, envoy.EgressAddress())
+		}
+	}
 	file := config.EnvName("extproc.snapshot_file")
 	if a, b := services["extproc-a"].Environment[file], services["extproc-b"].Environment[file]; a == "" || a == b {
 		t.Errorf("snapshot files %q and %q", a, b)

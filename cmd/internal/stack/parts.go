@@ -18,6 +18,7 @@ import (
 	"github.com/redis/go-redis/v9"
 
 	"aisix/cmd/internal/bootstrap"
+	"aisix/cmd/internal/config"
 )
 
 // longestSocket is the longest path of a Unix socket.
@@ -100,6 +101,10 @@ func (s *Stack) envoy(o Options) (*Part, error) {
 	}
 	if socket, ok := strings.CutPrefix(s.Config.Proxy.EnvoyAdmin, "unix:"); ok {
 		p.listens = append(p.listens, listen{"unix", socket, elsewhere("proxy.envoy_admin")})
+	}
+	if address := s.Config.EgressAddress(); address != "" {
+		network, at := config.Network(address)
+		p.listens = append(p.listens, listen{network, at, elsewhere("egress.address")})
 	}
 	p.ready = get(s.ProxyURL() + "/readyz")
 	return p, nil

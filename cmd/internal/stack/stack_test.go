@@ -188,8 +188,8 @@ func TestStopKillsWhatDoesNotEnd(t *testing.T) {
 }
 
 func TestTheShippedConfigurationMakesTheShippedBootstrap(t *testing.T) {
-	// The bootstrap is compose's, but for what comes with the admin interface.
-	env := append(compose(t)["envoy"].env(), config.EnvName("proxy.stats_address")+"=")
+	// The bootstrap is compose's, but for what comes with the admin interface, and the egress listener.
+	env := append(compose(t)["envoy"].env(), config.EnvName("proxy.stats_address")+"=", config.EnvName("egress.address")+"=")
 	s, err := New(Options{Dir: t.TempDir(), ConfigFile: "../../../deploy/config.yaml", Env: env, Parts: []string{}})
 	if err != nil {
 		t.Fatal(err)
@@ -228,6 +228,7 @@ func TestConfigurationReachesTheBootstrap(t *testing.T) {
 	want := envoy.Defaults()
 	want.Listen, want.ExtProc, want.AdminSocket = "127.0.0.1:3100", "unix:/run/extproc", "/run/envoy"
 	want.TLSCertFile, want.TLSKeyFile, want.StreamIdleTimeout = "/c", "/k", 4*time.Hour
+	want.Egress = "unix:/run/egress" // beside extproc's
 	want.MaxPerAddress = 9
 	want.MaxMemoryBytes, want.FirstByteTimeout, want.IdleTimeout = 100_000_000, 5*time.Second, time.Minute
 	want.AllowOrigins = []string{"https://app.example.com", "http://localhost:*"}
