@@ -6,6 +6,7 @@ import (
 	"path/filepath"
 	"regexp"
 	"strings"
+	"time"
 
 	mutationv3 "github.com/envoyproxy/go-control-plane/envoy/config/common/mutation_rules/v3"
 	corev3 "github.com/envoyproxy/go-control-plane/envoy/config/core/v3"
@@ -21,6 +22,10 @@ import (
 
 // egressName is the listener's, in statistics too.
 const egressName = "egress"
+
+// egressIdle is longer than extproc keeps a connection: which of the two lets go of one must
+// not depend on who is faster.
+const egressIdle = 10 * time.Minute
 
 // egressListener is where extproc comes in with the attempts that it makes itself, beside the
 // caller's own request: they leave by the same clusters, so that TLS, look-ups, connections
@@ -55,7 +60,7 @@ func egressManager(o Options) *hcmv3.HttpConnectionManager {
 		ServerHeaderTransformation: hcmv3.HttpConnectionManager_PASS_THROUGH,
 		MaxRequestHeadersKb:        u32(60),
 		CommonHttpProtocolOptions: &corev3.HttpProtocolOptions{
-			IdleTimeout:                  dur(o.IdleTimeout),
+			IdleTimeout:                  dur(egressIdle),
 			HeadersWithUnderscoresAction: corev3.HttpProtocolOptions_REJECT_REQUEST,
 		},
 		StreamIdleTimeout: dur(o.StreamIdleTimeout),

@@ -89,10 +89,14 @@ func (f *Facts) Try(providerKeyID string) *Try {
 	return &f.Tries[len(f.Tries)-1]
 }
 
-// upstreamRequestIDs are AWS's ids of the tries that got an answer.
+// maxLogged is how many of AWS's ids stand in a line: a batch of embeddings may have
+// thousands. The record has them all.
+const maxLogged = 32
+
+// upstreamRequestIDs are AWS's ids of the tries that got an answer, for a line.
 func (f *Facts) upstreamRequestIDs() (ids []string) {
 	for _, t := range f.Tries {
-		if t.RequestID != "" {
+		if t.RequestID != "" && len(ids) < maxLogged {
 			ids = append(ids, t.RequestID)
 		}
 	}
