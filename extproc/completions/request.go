@@ -138,7 +138,7 @@ func EncodeRequest(req *chat.Request, o Upstream) ([]byte, error) {
 	if f := req.Format; f != nil && f.Schema != nil {
 		r.Format = &format{"json_schema", schema{cmp.Or(f.Name, "answer"), f.Description, f.Schema, f.Strict}}
 	}
-	body, err := marshal(r)
+	body, err := Marshal(r)
 	if err != nil {
 		return nil, err
 	}
@@ -161,18 +161,18 @@ func Extend(body []byte, extra map[string]json.RawMessage, never []string) ([]by
 		}
 		own[name] = overlay(own[name], extra[name])
 	}
-	return marshal(own)
+	return Marshal(own)
 }
 
 func overlay(below, above json.RawMessage) json.RawMessage {
 	var b, a map[string]json.RawMessage
-	if json.Unmarshal(below, &b) != nil || json.Unmarshal(above, &a) != nil || a == nil || b == nil {
+	if json.Unmarshal(below, &b) != nil || json.UnMarshal(above, &a) != nil || a == nil || b == nil {
 		return above
 	}
 	for name, value := range a {
 		b[name] = overlay(b[name], value)
 	}
-	out, err := marshal(b)
+	out, err := Marshal(b)
 	if err != nil {
 		return above
 	}
@@ -308,8 +308,8 @@ func choice(c chat.ToolChoice) any {
 	return nil
 }
 
-// marshal is json.Marshal without HTML escapes.
-func marshal(v any) ([]byte, error) {
+// Marshal is json.Marshal without HTML escapes.
+func Marshal(v any) ([]byte, error) {
 	var out bytes.Buffer
 	e := json.NewEncoder(&out)
 	e.SetEscapeHTML(false)

@@ -4,6 +4,7 @@ import (
 	"slices"
 	"strconv"
 
+	jsonv2 "github.com/go-json-experiment/json"
 	"github.com/go-json-experiment/json/jsontext"
 
 	"aisix/admin/strict"
@@ -19,15 +20,21 @@ type content struct {
 }
 
 func (c *content) UnmarshalJSONFrom(dec *jsontext.Decoder) error {
-	switch c.kind = dec.PeekKind(); c.kind {
+	c.kind = dec.PeekKind()
+	return textOr(dec, &c.text, &c.parts, "content parts")
+}
+
+// textOr reads a string, or a list of what.
+func textOr(dec *jsontext.Decoder, text *string, list jsonv2.UnmarshalerFrom, what string) error {
+	switch dec.PeekKind() {
 	case '"':
-		text, err := strict.Text(dec)
-		c.text = string(text)
+		said, err := strict.Text(dec)
+		*text = string(said)
 		return err
 	case '[', 'n':
-		return c.parts.UnmarshalJSONFrom(dec)
+		return list.UnmarshalJSONFrom(dec)
 	}
-	return strict.Mismatch(dec, "a string or an array of content parts")
+	return strict.Mismatch(dec, "a string or an array of "+what)
 }
 
 // part is one part of a message's content. Each kind has its own member.

@@ -21,15 +21,8 @@ type inputList struct {
 }
 
 func (l *inputList) UnmarshalJSONFrom(dec *jsontext.Decoder) error {
-	switch l.kind = dec.PeekKind(); l.kind {
-	case '"':
-		text, err := strict.Text(dec)
-		l.text = string(text)
-		return err
-	case '[', 'n':
-		return l.items.UnmarshalJSONFrom(dec)
-	}
-	return strict.Mismatch(dec, "a string or an array of items")
+	l.kind = dec.PeekKind()
+	return textOr(dec, &l.text, &l.items, "items")
 }
 
 // inputItem is one of a conversation's items; which members it may have is up to Type. The
@@ -153,15 +146,8 @@ type inputContent struct {
 }
 
 func (c *inputContent) UnmarshalJSONFrom(dec *jsontext.Decoder) error {
-	switch c.kind = dec.PeekKind(); c.kind {
-	case '"':
-		text, err := strict.Text(dec)
-		c.text = string(text)
-		return err
-	case '[', 'n':
-		return c.parts.UnmarshalJSONFrom(dec)
-	}
-	return strict.Mismatch(dec, "a string or an array of content parts")
+	c.kind = dec.PeekKind()
+	return textOr(dec, &c.text, &c.parts, "content parts")
 }
 
 // inputPart is one part of a message's content, or of a result.

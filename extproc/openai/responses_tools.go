@@ -220,22 +220,7 @@ type responseChoice struct {
 
 func (c *responseChoice) UnmarshalJSONFrom(dec *jsontext.Decoder) error {
 	type members responseChoice
-	switch dec.PeekKind() {
-	case '"':
-		text, err := strict.Text(dec)
-		if err != nil {
-			return err
-		}
-		word := string(text)
-		c.word = &word
-		if err := strict.OneOf("", c.word, "none", "auto", "required"); err != nil {
-			return err
-		}
-		return nil
-	case '{', 'n':
-		return strict.Object(dec, (*members)(c), c)
-	}
-	return strict.Mismatch(dec, "a string or an object")
+	return wordOr(dec, &c.word, func() error { return strict.Object(dec, (*members)(c), c) })
 }
 
 // Check wants the members that the type needs.

@@ -153,20 +153,25 @@ type toolChoice struct {
 
 func (c *toolChoice) UnmarshalJSONFrom(dec *jsontext.Decoder) error {
 	type members toolChoice
+	return wordOr(dec, &c.word, func() error { return strict.Object(dec, (*members)(c), c) })
+}
+
+// wordOr reads a tool choice: one of its words, or the object.
+func wordOr(dec *jsontext.Decoder, word **string, object func() error) error {
 	switch dec.PeekKind() {
 	case '"':
 		text, err := strict.Text(dec)
 		if err != nil {
 			return err
 		}
-		word := string(text)
-		c.word = &word
-		if err := strict.OneOf("", c.word, "none", "auto", "required"); err != nil {
+		said := string(text)
+		*word = &said
+		if err := strict.OneOf("", *word, "none", "auto", "required"); err != nil {
 			return err
 		}
 		return nil
 	case '{', 'n':
-		return strict.Object(dec, (*members)(c), c)
+		return object()
 	}
 	return strict.Mismatch(dec, "a string or an object")
 }

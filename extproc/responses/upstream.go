@@ -1,7 +1,6 @@
 package responses
 
 import (
-	"bytes"
 	"cmp"
 	"encoding/json"
 	"strings"
@@ -124,7 +123,7 @@ func EncodeRequest(req *chat.Request, o completions.Upstream) ([]byte, error) {
 	if f := req.Format; f != nil && f.Schema != nil {
 		r.Text = &upText{upFormat{"json_schema", cmp.Or(f.Name, "answer"), f.Description, f.Schema, f.Strict}}
 	}
-	body, err := marshal(r)
+	body, err := completions.Marshal(r)
 	if err != nil {
 		return nil, err
 	}
@@ -260,17 +259,6 @@ func Unsigned(signature string) (id, encrypted string, ok bool) {
 		return "", "", false
 	}
 	return strings.Cut(rest, ":")
-}
-
-// marshal is json.Marshal without HTML escapes.
-func marshal(v any) ([]byte, error) {
-	var out bytes.Buffer
-	e := json.NewEncoder(&out)
-	e.SetEscapeHTML(false)
-	if err := e.Encode(v); err != nil {
-		return nil, err
-	}
-	return bytes.TrimSuffix(out.Bytes(), []byte("\n")), nil
 }
 
 // Ours is how the encrypted_content begins that the gateway itself made, of what a model of
