@@ -166,7 +166,7 @@ func Extend(body []byte, extra map[string]json.RawMessage, never []string) ([]by
 
 func overlay(below, above json.RawMessage) json.RawMessage {
 	var b, a map[string]json.RawMessage
-	if json.Unmarshal(below, &b) != nil || json.UnMarshal(above, &a) != nil || a == nil || b == nil {
+	if json.Unmarshal(below, &b) != nil || json.Unmarshal(above, &a) != nil || a == nil || b == nil {
 		return above
 	}
 	for name, value := range a {
