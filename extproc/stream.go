@@ -209,7 +209,7 @@ func (c *call) stood(silent time.Duration) error {
 // meter takes note of what was seen, for the accounting.
 func (c *call) meter(e chat.Event) {
 	switch e := e.(type) {
-	case chat.Raw:
+	case *chat.Raw:
 		c.seen += e.Seen
 	case chat.TextDelta:
 		c.seen += len(e.Text)

@@ -64,7 +64,7 @@ func (a *asked) Stream(h chat.Heading) chat.Writer {
 // Append appends what e means as server-sent events to dst: none, one or more.
 func (w *writer) Append(dst []byte, e chat.Event) ([]byte, error) {
 	switch e := e.(type) {
-	case chat.Raw:
+	case *chat.Raw:
 		w.raw = true
 		return w.pass(dst, e), nil
 	case chat.Stop:
@@ -83,7 +83,7 @@ func (w *writer) Append(dst []byte, e chat.Event) ([]byte, error) {
 
 // pass writes the upstream's own event. The first one names the model, which callers know by
 // another name.
-func (w *writer) pass(dst []byte, e chat.Raw) []byte {
+func (w *writer) pass(dst []byte, e *chat.Raw) []byte {
 	data := e.Data
 	if e.Name == "message_start" {
 		data = renamed(data, w.alias, "message")

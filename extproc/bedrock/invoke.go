@@ -97,6 +97,7 @@ type invokeStream struct {
 	chunk   []byte // to decode one in
 
 	verbatim bool         // each chunk's own words go ahead of what they mean
+	raw      chat.Raw     // these
 	events   []chat.Event // to put these before the others in
 }
 
@@ -109,7 +110,8 @@ func (s *invokeStream) said(chunk []byte) ([]chat.Event, error) {
 	if err != nil {
 		return nil, err
 	}
-	s.events = append(append(s.events[:0], raw), events...)
+	s.raw = raw
+	s.events = append(append(s.events[:0], &s.raw), events...)
 	return s.events, nil
 }
 

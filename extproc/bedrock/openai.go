@@ -8,7 +8,6 @@ import (
 	"aisix/extproc/chat"
 	"aisix/extproc/completions"
 	"aisix/extproc/fault"
-	"aisix/extproc/jsonedit"
 	"aisix/extproc/responses"
 )
 
@@ -66,19 +65,24 @@ func (p *prepared) unguarded() error {
 type openaiStream struct {
 	decoder interface {
 		Decode(data []byte) ([]chat.Event, error)
+		Raw(data []byte) (chat.Raw, []chat.Event, error)
 	}
-	verbatim bool
-	events   []chat.Event
+	verbatim bool         // each event's own words go ahead of what they mean
+	raw      chat.Raw     // these
+	events   []chat.Event // to put them before the others in
 }
 
 func (s *openaiStream) plain(data []byte) ([]chat.Event, bool, error) {
-	events, err := s.decoder.Decode(data)
-	if err != nil || !s.verbatim {
+	if !s.verbatim {
+		events, err := s.decoder.Decode(data)
 		return events, true, err
 	}
-	t := jsonedit.Text(data)
-	name, _ := t.Member(t.Root(), "type")
-	s.events = append(append(s.events[:0], chat.Raw{Name: t.String(name), Data: data}), events...)
+	raw, events, err := s.decoder.Raw(data)
+	if err != nil {
+		return nil, true, err
+	}
+	s.raw = raw
+	s.events = append(append(s.events[:0], &s.raw), events...)
 	return s.events, true, nil
 }
 

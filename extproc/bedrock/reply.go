@@ -74,7 +74,7 @@ func (r *Reply) Whole(body []byte) ([]chat.Event, error) {
 		return nil, r.decodeFault(err)
 	}
 	if r.call.verbatim {
-		events = append([]chat.Event{chat.Raw{Data: anthropic.Stripped(body)}}, events...)
+		events = append([]chat.Event{&chat.Raw{Data: anthropic.Stripped(body)}}, events...)
 	}
 	ids, tagged, restore := callIDs{answer: r.RequestID()}, newTagged(r.call.model.family.ThinkingTag), r.restorer()
 	r.call.model.attribute(events)

@@ -114,7 +114,7 @@ func (p *pieces) String() string {
 
 func (f *fold) add(e Event) {
 	switch e := e.(type) {
-	case Raw:
+	case *Raw:
 		f.response.Raw = e.Data
 	case Start:
 		f.response.ID = e.ID

@@ -70,13 +70,15 @@ type ServedTier struct{ Name string }
 // one event, of a whole answer the body. It comes ahead of the events that it means, which
 // a Writer of that format then only looks at. Data is valid until the next event is asked
 // for; it holds no word that a caller may not see, but the model is the upstream's name for it.
+// It is an event by its pointer, so that a delta costs no allocation: the next event may be
+// told in the same Raw.
 type Raw struct {
 	Name string // of the server-sent event; "" where the format has no names
 	Data []byte // one JSON value without line breaks in a stream
 	Seen int    // bytes of text in it, where no other event tells them: a delta is not taken apart
 }
 
-func (Raw) event()           {}
+func (*Raw) event()          {}
 func (Start) event()         {}
 func (ToolStart) event()     {}
 func (TextDelta) event()     {}

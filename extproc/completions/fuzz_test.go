@@ -84,3 +84,36 @@ func TestWholeIsStream(t *testing.T) {
 		t.Errorf("%s\nstreamed %s", a, b)
 	}
 }
+
+// What is only skimmed is a text that grows, and no more than that.
+func FuzzRaw(f *testing.F) {
+	for _, seed := range []string{
+		`{"id":"a","model":"m","choices":[{"index":0,"delta":{"content":"x\u00e9"},"finish_reason":null,"logprobs":null}],"usage":null}`,
+		`{"choices":[{"delta":{"role":"assistant","content":"x","refusal":null}}]}`, `{"choices":[{"delta":{"content":"x","reasoning":"y"}}]}`,
+		`{"choices":[{"delta":{"content":"x"},"finish_reason":"stop"}]}`, `{"choices":[{"delta":{"content":"x"}}],"error":{"message":"m"}}`,
+		`{"choices":[{"delta":{"content":""}}]}`, `{"choices":[{"delta":{"tool_calls":[{"index":0}]}}]}`,
+	} {
+		f.Add([]byte(seed))
+	}
+	f.Fuzz(func(t *testing.T, chunk []byte) {
+		seen := skim(chunk)
+		if seen == 0 {
+			return
+		}
+		events, err := (&EventDecoder{started: true, open: -1}).Decode(chunk)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, e := range events {
+			switch e := e.(type) {
+			case chat.TextDelta:
+				if len(e.Text) == 0 || len(e.Text) > seen {
+					t.Errorf("%d bytes of text, skimmed %d", len(e.Text), seen)
+				}
+			case chat.ServedTier:
+			default:
+				t.Errorf("a skimmed chunk says %#v", e)
+			}
+		}
+	})
+}

@@ -54,7 +54,7 @@ func (a *askedResponse) Stream(h chat.Heading) chat.Writer {
 
 // Append appends what e means as server-sent events to dst: none, one or more.
 func (s *responseStream) Append(dst []byte, e chat.Event) ([]byte, error) {
-	if raw, ok := e.(chat.Raw); ok {
+	if raw, ok := e.(*chat.Raw); ok {
 		return s.pass(dst, raw), nil
 	}
 	switch e := e.(type) {
@@ -170,9 +170,13 @@ func failureCode(f *fault.Error) string {
 }
 
 // pass passes one of the upstream's own events.
-func (s *responseStream) pass(dst []byte, raw chat.Raw) []byte {
+func (s *responseStream) pass(dst []byte, raw *chat.Raw) []byte {
 	s.started, s.verbatim = true, true
 	data := raw.Data
+	if raw.Seen > 0 { // a delta names neither
+		s.sequence++
+		return sse.Close(append(sse.Named(dst, raw.Name), data...))
+	}
 	t := jsonedit.Text(data)
 	if n, ok := t.Member(t.Root(), "sequence_number"); ok {
 		if i, err := strconv.Atoi(string(t.At(n))); err == nil {

@@ -142,10 +142,21 @@ type EventDecoder struct {
 // Decode gives what an event says. The error is an *completions.Error, or that of data which is
 // no event.
 func (d *EventDecoder) Decode(data []byte) ([]chat.Event, error) {
+	_, events, err := d.decode(data)
+	return events, err
+}
+
+// decode gives an event's name, and what it says.
+func (d *EventDecoder) decode(data []byte) (name string, events []chat.Event, err error) {
 	var e event
 	if err := json.Unmarshal(data, &e); err != nil {
-		return nil, fmt.Errorf("responses: an event that is no JSON object of its kind: %w", err)
+		return "", nil, fmt.Errorf("responses: an event that is no JSON object of its kind: %w", err)
 	}
+	events, err = d.event(&e)
+	return e.Type, events, err
+}
+
+func (d *EventDecoder) event(e *event) ([]chat.Event, error) {
 	at := e.OutputIndex
 	switch e.Type {
 	case "response.created":

@@ -64,3 +64,53 @@ func FuzzSigned(f *testing.F) {
 		}
 	})
 }
+
+// What is only skimmed says what decoding it says, and leaves the decoder in the same state.
+func FuzzRaw(f *testing.F) {
+	for _, seed := range []string{
+		`{"type":"response.output_text.delta","output_index":1,"delta":"a\n","logprobs":[],"sequence_number":7}`,
+		`{"type":"response.custom_tool_call_input.delta","output_index":2,"delta":"x"}`,
+		`{"delta":"","type":"response.refusal.delta"}`, `{"type":"response.output_text.delta","delta":null}`,
+		`{"type":"response.output_text.delta","delta":"x","error":{"message":"m"}}`, `{"type":"a\nb"}`, `{}`,
+	} {
+		f.Add([]byte(seed))
+	}
+	f.Fuzz(func(t *testing.T, data []byte) {
+		var passing, plain EventDecoder
+		raw, events, err := passing.Raw(data)
+		want, wantErr := plain.Decode(data)
+		if (err == nil) != (wantErr == nil) {
+			t.Fatalf("%v, decoded %v", err, wantErr)
+		}
+		if err != nil {
+			return
+		}
+		if string(raw.Data) != string(data) || raw.Name != "" && !isEventName(raw.Name) {
+			t.Errorf("%q %q", raw.Name, raw.Data)
+		}
+		if raw.Seen == 0 && raw.Name != "" && len(events) != len(want) {
+			t.Errorf("%v, decoded %v", events, want)
+		}
+		if len(passing.seen) != len(plain.seen) && raw.Name != "response.custom_tool_call_input.delta" {
+			t.Errorf("%v, decoded %v", passing.seen, plain.seen)
+		}
+		if raw.Seen > 0 && len(events) == 0 && raw.Name != "response.custom_tool_call_input.delta" {
+			said := 0
+			for _, e := range want {
+				switch e := e.(type) {
+				case chat.TextDelta:
+					said += len(e.Text)
+				case chat.ThinkingDelta:
+					said += len(e.Text)
+				case chat.ToolDelta:
+					said += len(e.JSON)
+				default:
+					t.Errorf("a delta says %#v", e)
+				}
+			}
+			if said == 0 || said > raw.Seen {
+				t.Errorf("%d bytes of text, skimmed %d", said, raw.Seen)
+			}
+		}
+	})
+}
