@@ -122,7 +122,7 @@ func (b *bench) wanted() ([]mode, error) {
 	for name := range strings.SplitSeq(b.only, ",") {
 		i := slices.IndexFunc(modes, func(m mode) bool { return m.flag == name })
 		if i < 0 {
-			return nil, fmt.Errorf("-only: no mode %q: want c1, c32, r100, paced, 64k, 5m, nova", name)
+			return nil, fmt.Errorf("-only: no mode %q: want c1, c32, r100, paced, messages, mantle, responses, 64k, 5m, nova", name)
 		}
 		some = append(some, modes[i])
 	}

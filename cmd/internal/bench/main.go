@@ -70,7 +70,7 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) error {
 	flags.StringVar(&o.valkey, "valkey", ".tools/valkey-server", "Valkey's binary")
 	flags.IntVar(&o.rounds, "rounds", 3, "how often each row is measured")
 	flags.DurationVar(&o.window, "window", 3*time.Second, "how long each time")
-	flags.StringVar(&o.only, "only", "", "modes to measure, of c1,c32,r100,paced,64k,5m,nova; empty: all")
+	flags.StringVar(&o.only, "only", "", "modes to measure, of c1,c32,r100,paced,messages,mantle,responses,64k,5m,nova; empty: all")
 	memory := flags.Bool("memory", false, "measure memory by open streams instead")
 	scale := flags.Bool("scale", false, "measure cost by stored API keys and models instead")
 	profile := flags.String("profile", "", "write extproc's CPU profile under a mix of requests to this file instead")

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"encoding/base64"
 	"encoding/json"
 	"fmt"
@@ -17,6 +18,7 @@ type mode struct {
 	flag string    // in -only
 	plan load.Plan // but for Warmup and Window
 	kind string    // of model, "" for Claude
+	door string    // path that callers ask; "" for chat completions
 	body func() message
 	long upstream.Settings // of streams
 }
@@ -31,10 +33,27 @@ var modes = []mode{
 		name: "16 paced streams", flag: "paced", plan: load.Plan{Connections: 16, Stagger: deltas * pace}, body: conversation,
 		long: upstream.Settings{Deltas: deltas, Interval: pace},
 	},
+	passing("Messages (InvokeModel): 16 paced streams", "messages", kindClaude, doorMessages),
+	passing("Messages (mantle): 16 paced streams", "mantle", kindMantle, doorMessages),
+	passing("Responses: 16 paced streams", "responses", kindGPT, doorResponses),
 	{name: "64 kB, 1 connection", flag: "64k", plan: load.Plan{Connections: 1}, body: func() message { return text(64_000) }},
 	{name: "5 MB image, 1 connection", flag: "5m", plan: load.Plan{Connections: 1}, body: func() message { return image(5_000_000) }},
 	{name: "Nova: JSON, 32 connections", flag: "nova", plan: load.Plan{Connections: 32}, kind: kindNova, body: conversation},
 }
+
+// passing is a mode whose streams pass as the upstream wrote them.
+func passing(name, flag, kind, door string) mode {
+	return mode{
+		name: name, flag: flag, kind: kind, door: door, plan: load.Plan{Connections: 16, Stagger: deltas * pace}, body: conversation,
+		long: upstream.Settings{Deltas: deltas, Interval: pace},
+	}
+}
+
+const (
+	doorChat      = "/v1/chat/completions"
+	doorMessages  = "/v1/messages"
+	doorResponses = "/v1/responses"
+)
 
 const (
 	deltas = 60
@@ -69,7 +88,7 @@ func image(size int) message {
 // asks says how a gateway is asked and what it answers.
 type asks struct {
 	keys, models int // how many there are to name; 0: it knows none
-	answer       func(streams bool) load.Answer
+	answer       func(m *mode) load.Answer
 }
 
 var (
@@ -78,15 +97,21 @@ var (
 )
 
 // answerBedrock is the upstream's own.
-func answerBedrock(streams bool) load.Answer {
-	if streams {
+func answerBedrock(m *mode) load.Answer {
+	if m.passes() {
+		return answerPassing
+	}
+	if m.streams() {
 		return load.Answer{Holds: []byte("chunk")} // its events are in base64
 	}
 	return load.Answer{Holds: []byte(`"stop_reason"`), Ends: []byte("}"), Mark: []byte(upstream.Mark), Marks: 1}
 }
 
-func answerNoop(streams bool) load.Answer {
-	if streams {
+func answerNoop(m *mode) load.Answer {
+	if m.passes() {
+		return answerPassing
+	}
+	if m.streams() {
 		return load.Answer{Holds: []byte(`"choices"`), Ends: []byte("data: [DONE]\n\n")}
 	}
 	return load.Answer{Holds: []byte(`"choices"`), Ends: []byte("}")}
@@ -94,13 +119,22 @@ func answerNoop(streams bool) load.Answer {
 
 // answerOpenAI is this gateway's: every delta has come through, and the usage. (Its
 // Marks are those of a mode.)
-func answerOpenAI(streams bool) load.Answer {
+func answerOpenAI(m *mode) load.Answer {
+	if m.door != "" {
+		return answerPassing
+	}
 	a := load.Answer{Holds: []byte(`"completion_tokens":190`), Ends: []byte("}"), Mark: []byte(upstream.Mark), Marks: 1}
-	if streams {
+	if m.streams() {
 		a.Ends, a.First = []byte("data: [DONE]\n\n"), a.Mark
 	}
 	return a
 }
+
+// answerPassing is the upstream's own in server-sent events.
+var answerPassing = load.Answer{Holds: []byte(`"output_tokens":190`), Ends: []byte("}\n\n"), Mark: []byte(upstream.Mark), Marks: 1, First: []byte(upstream.Mark)}
+
+// passes reports whether who asks for the mode gets what the upstream sends, whoever stands between.
+func (m *mode) passes() bool { return modelAPIs[m.kind] != "" }
 
 // target is g asked as the mode says.
 func (m *mode) target(g *gateway) *load.Target {
@@ -113,24 +147,34 @@ func (m *mode) target(g *gateway) *load.Target {
 			{"role": "user", "content": m.body()},
 		},
 	}
+	door := cmp.Or(m.door, doorChat)
+	switch door {
+	case doorMessages:
+		request["system"], request["messages"] = "You are a careful assistant.", []map[string]any{{"role": "user", "content": m.body()}}
+	case doorResponses:
+		request = map[string]any{"max_output_tokens": 512, "instructions": "You are a careful assistant.", "input": m.body()}
+	}
 	kind := m.kind
 	if kind == "" {
 		kind = kindClaude
 	}
 	head := map[string]any{"model": modelName(kind, 0)}
-	t := &load.Target{Address: g.address, Answer: g.asks.answer(m.streams())}
+	t := &load.Target{Address: g.address, Answer: g.asks.answer(m)}
 	var more string
 	if m.streams() {
-		head["stream"], head["stream_options"] = true, map[string]bool{"include_usage": true}
-		more = "x-stream: 1\r\n" // where plain Envoy, which reads no bodies, looks
+		head["stream"] = true
+		if door == doorChat {
+			head["stream_options"] = map[string]bool{"include_usage": true}
+		}
+		more = "x-stream: " + cmp.Or(modelAPIs[kind], "invoke") + "\r\n" // where plain Envoy, which reads no bodies, looks
 		if t.Answer.Marks > 0 {
 			t.Answer.Marks = m.long.Deltas
 		}
 	}
 	// What is asked for stands first, where a no-op can see it without reading on.
 	body := strings.TrimSuffix(marshal(head), "}") + "," + strings.TrimPrefix(marshal(request), "{")
-	t.Request = fmt.Appendf(nil, "POST /v1/chat/completions HTTP/1.1\r\nHost: %s\r\nAuthorization: Bearer %s\r\nContent-Type: application/json\r\n"+
-		"Accept: application/json\r\nUser-Agent: OpenAI/Python 2.54.0\r\n%sContent-Length: %d\r\n\r\n%s", g.address, keyName(0), more, len(body), body)
+	t.Request = fmt.Appendf(nil, "POST %s HTTP/1.1\r\nHost: %s\r\nAuthorization: Bearer %s\r\nContent-Type: application/json\r\n"+
+		"Accept: application/json\r\nUser-Agent: OpenAI/Python 2.54.0\r\n%sContent-Length: %d\r\n\r\n%s", door, g.address, keyName(0), more, len(body), body)
 	vary := func(name string, digits, below int) {
 		if below > 1 {
 			at := strings.Index(string(t.Request[:min(len(t.Request), 1000)]), name) + len(name) - digits

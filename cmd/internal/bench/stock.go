@@ -37,9 +37,14 @@ func modelName(kind string, n int) string { return fmt.Sprintf("%s-%0*d", kind, 
 const (
 	kindClaude = "claude"
 	kindNova   = "nova"
+	kindMantle = "mantle" // Claude by Messages, as bedrock-mantle has it
+	kindGPT    = "gpt"    // by Responses
 )
 
-var modelIDs = map[string]string{kindClaude: "anthropic.claude-3-5-sonnet-20241022-v2:0", kindNova: "amazon.nova-pro-v1:0"}
+var modelIDs = map[string]string{kindClaude: "anthropic.claude-3-5-sonnet-20241022-v2:0", kindNova: "amazon.nova-pro-v1:0", kindMantle: "anthropic.claude-sonnet-4-5", kindGPT: "openai.gpt-5.5"}
+
+// modelAPIs are the upstream APIs of those that are not asked by Bedrock's own.
+var modelAPIs = map[string]string{kindMantle: "messages", kindGPT: "responses"}
 
 // writers is how many writes are under way at a time.
 const writers = 16
@@ -60,9 +65,13 @@ func (s stock) fill(ctx context.Context, gw *stack.Stack, upstream string) error
 	group.SetLimit(writers)
 	model := func(kind string, n int) {
 		group.Go(func() error {
-			_, err := a.create(ctx, "models", map[string]any{
+			model := map[string]any{
 				"display_name": modelName(kind, n), "provider": "amazon-bedrock", "model_name": modelIDs[kind], "provider_key_id": providerKey,
-			})
+			}
+			if api := modelAPIs[kind]; api != "" {
+				model["api"], model["host"] = api, "mantle"
+			}
+			_, err := a.create(ctx, "models", model)
 			return err
 		})
 	}
@@ -70,11 +79,13 @@ func (s stock) fill(ctx context.Context, gw *stack.Stack, upstream string) error
 		model(kindClaude, n)
 	}
 	model(kindNova, 0)
+	model(kindMantle, 0)
+	model(kindGPT, 0)
 	for n := range s.keys {
 		group.Go(func() error {
 			hash := sha256.Sum256([]byte(keyName(n)))
 			_, err := a.create(ctx, "apikeys", map[string]any{
-				"key_hash": hex.EncodeToString(hash[:]), "allowed_models": []string{kindClaude + "-*", kindNova + "-*"},
+				"key_hash": hex.EncodeToString(hash[:]), "allowed_models": []string{kindClaude + "-*", kindNova + "-*", kindMantle + "-*", kindGPT + "-*"},
 				"rate_limit": map[string]int64{"rpm": 1e9, "tpm": 1e12},
 			})
 			return err

@@ -31,11 +31,11 @@ var (
 
 // signed is the answer to the request's headers: those of a request that is rewritten
 // and signed.
-func signed(operation string, size int) []byte {
+func signed(path string, size int) []byte {
 	const hex = "0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef"
 	return wire(headers(requestHeaders, &extprocv3.HeaderMutation{
 		SetHeaders: []*corev3.HeaderValueOption{
-			header(":path", "/model/anthropic.claude-3-5-sonnet-20241022-v2%3A0/"+operation),
+			header(":path", path),
 			header("authorization", "AWS4-HMAC-SHA256 Credential=AKIAEXAMPLE/20261123/us-east-1/bedrock/aws4_request, SignedHeaders=content-type;host;x-amz-content-sha256;x-amz-date, Signature="+hex),
 			header("x-amz-date", "20261123T050000Z"),
 			header("x-amz-content-sha256", hex),

@@ -65,6 +65,7 @@ func process(_ any, stream grpc.ServerStream) error {
 type request struct {
 	body    *bytes.Buffer // while it comes
 	streams bool
+	passes  bool // the upstream's own events go to the caller
 }
 
 // streamAsked is how a caller asks for a stream; it is looked for at the body's start.
@@ -98,8 +99,18 @@ func (r *request) answers(m *message) ([][]byte, error) {
 
 // forward sends the request on, with the body as it came.
 func (r *request) forward(body []byte) [][]byte {
-	r.streams = bytes.Contains(body[:min(len(body), 100)], streamAsked)
-	answers := append([][]byte{signedFor(r.streams, len(body))}, pieces(body)...)
+	start := body[:min(len(body), 100)]
+	r.streams = bytes.Contains(start, streamAsked)
+	path := pathWhole
+	if r.streams {
+		path = pathStream
+	}
+	for model, of := range passing {
+		if bytes.Contains(start, []byte(model)) {
+			path, r.passes = of, true
+		}
+	}
+	answers := append([][]byte{signedFor(path, len(body))}, pieces(body)...)
 	r.body.Reset()
 	bodies.Put(r.body) // pieces has copied it
 	r.body = nil
@@ -111,6 +122,8 @@ var bodies = sync.Pool{New: func() any { return new(bytes.Buffer) }}
 
 func (r *request) answerBody(m *message) [][]byte {
 	switch {
+	case r.passes:
+		return [][]byte{wire(body(responseBody, m.body, m.end))}
 	case !r.streams && m.end:
 		return [][]byte{wholeAnswer}
 	case !r.streams:
@@ -125,22 +138,26 @@ func (r *request) answerBody(m *message) [][]byte {
 
 // signedFor makes a header answer once for each length of a body: a measurement has
 // a handful.
-func signedFor(streams bool, size int) []byte {
+func signedFor(path string, size int) []byte {
 	type key struct {
-		streams bool
-		size    int
+		path string
+		size int
 	}
-	if known, ok := signedAnswers.Load(key{streams, size}); ok {
+	if known, ok := signedAnswers.Load(key{path, size}); ok {
 		return known.([]byte)
 	}
-	operation := "invoke"
-	if streams {
-		operation = "invoke-with-response-stream"
-	}
-	b := signed(operation, size)
-	signedAnswers.Store(key{streams, size}, b)
+	b := signed(path, size)
+	signedAnswers.Store(key{path, size}, b)
 	return b
 }
+
+// The upstream's paths: of Claude's answers, and of models whose streams pass as they come.
+const (
+	pathWhole  = "/model/anthropic.claude-3-5-sonnet-20241022-v2%3A0/invoke"
+	pathStream = pathWhole + "-with-response-stream"
+)
+
+var passing = map[string]string{`"mantle-`: "/anthropic/v1/messages", `"gpt-`: "/openai/v1/responses"}
 
 var signedAnswers sync.Map
 

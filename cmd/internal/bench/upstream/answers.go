@@ -5,6 +5,7 @@ import (
 	"encoding/base64"
 	"encoding/binary"
 	"encoding/json"
+	"fmt"
 	"hash/crc32"
 	"strings"
 	"time"
@@ -47,10 +48,15 @@ func answers(s Settings) map[string]*answer {
 		"converse":                    {contentType: "application/json", whole: marshal(converse(text(wholeText)))},
 		"invoke-with-response-stream": {contentType: eventStream, events: invokeEvents(s.Deltas), first: 2},
 		"converse-stream":             {contentType: eventStream, events: converseEvents(s.Deltas), first: 1},
+		"messages":                    {contentType: sseStream, events: messagesEvents(s.Deltas), first: 2},
+		"responses":                   {contentType: sseStream, events: responsesEvents(s.Deltas), first: 4},
 	}
 }
 
-const eventStream = "application/vnd.amazon.eventstream"
+const (
+	eventStream = "application/vnd.amazon.eventstream"
+	sseStream   = "text/event-stream"
+)
 
 type object = map[string]any
 
@@ -78,10 +84,28 @@ func converse(text string) object {
 }
 
 func invokeEvents(deltas int) (events [][]byte) {
-	add := func(event object) {
+	for _, event := range anthropicEvents(deltas) {
 		payload := marshal(object{"bytes": base64.StdEncoding.EncodeToString(marshal(event)), "p": "abcdefghijkl"})
 		events = append(events, frame("chunk", payload))
 	}
+	return events
+}
+
+// messagesEvents are those of Anthropic's API on bedrock-mantle.
+func messagesEvents(deltas int) (events [][]byte) {
+	for _, event := range anthropicEvents(deltas) {
+		delete(event, "amazon-bedrock-invocationMetrics")
+		events = append(events, sse(event))
+	}
+	return events
+}
+
+func sse(event object) []byte {
+	return fmt.Appendf(nil, "event: %s\ndata: %s\n\n", event["type"], marshal(event))
+}
+
+func anthropicEvents(deltas int) (events []object) {
+	add := func(event object) { events = append(events, event) }
 	add(object{"type": "message_start", "message": object{
 		"id": "msg_bdrk_01Bench", "type": "message", "role": "assistant", "model": "claude-3-5-sonnet-20241022",
 		"content": []object{}, "stop_reason": nil, "stop_sequence": nil, "usage": object{"input_tokens": inputTokens, "output_tokens": 1},
@@ -95,6 +119,39 @@ func invokeEvents(deltas int) (events [][]byte) {
 	add(object{"type": "message_stop", "amazon-bedrock-invocationMetrics": object{
 		"inputTokenCount": inputTokens, "outputTokenCount": outputTokens, "invocationLatency": 551, "firstByteLatency": 180,
 	}})
+	return events
+}
+
+// responsesEvents are OpenAI's, of an answer that is one message.
+func responsesEvents(deltas int) (events [][]byte) {
+	add := func(name string, more object) {
+		more["type"], more["sequence_number"] = name, len(events)
+		events = append(events, sse(more))
+	}
+	response := func(status string, usage any) object {
+		return object{"response": object{
+			"id": "resp_01Bench", "object": "response", "created_at": 1700000000, "status": status, "model": "gpt-5.5",
+			"output": []object{}, "error": nil, "incomplete_details": nil, "parallel_tool_calls": true, "usage": usage,
+		}}
+	}
+	const item = "msg_0a1b2c3d4e5f6071"
+	part := func(more object) object {
+		more["item_id"], more["output_index"], more["content_index"] = item, 0, 0
+		return more
+	}
+	add("response.created", response("in_progress", nil))
+	add("response.in_progress", response("in_progress", nil))
+	add("response.output_item.added", object{"output_index": 0, "item": object{"id": item, "type": "message", "status": "in_progress", "role": "assistant", "content": []object{}}})
+	add("response.content_part.added", part(object{"part": object{"type": "output_text", "annotations": []object{}, "logprobs": []object{}, "text": ""}}))
+	for range deltas {
+		add("response.output_text.delta", part(object{"delta": text(deltaText), "logprobs": []object{}, "obfuscation": "aB3dE6"}))
+	}
+	add("response.output_text.done", part(object{"text": prose, "logprobs": []object{}}))
+	add("response.output_item.done", object{"output_index": 0, "item": object{"id": item, "type": "message", "status": "completed", "role": "assistant", "content": []object{}}})
+	add("response.completed", response("completed", object{
+		"input_tokens": inputTokens, "output_tokens": outputTokens, "total_tokens": inputTokens + outputTokens,
+		"input_tokens_details": object{"cached_tokens": 0}, "output_tokens_details": object{"reasoning_tokens": 0},
+	}))
 	return events
 }
 

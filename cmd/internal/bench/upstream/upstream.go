@@ -1,5 +1,6 @@
 // Package upstream is a Bedrock that costs as little as one can: InvokeModel and
-// Converse, whole and streamed, with answers that were made before.
+// Converse, whole and streamed, and the streams of Messages and Responses, with answers
+// that were made before.
 //
 // It reads each request to its end and refuses one that is not signed (though it
 // checks no signature: the simulator does) or that is no JSON object by its ends. It
@@ -83,7 +84,7 @@ func (u *upstream) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	}
 }
 
-// model answers /model/{id}/{operation}. Its error is that of a request that was not
+// model answers /model/{id}/{operation}, and bedrock-mantle's paths. Its error is that of a request that was not
 // answered in full.
 func (u *upstream) model(w http.ResponseWriter, r *http.Request) error {
 	s := u.state.Load()
@@ -95,7 +96,7 @@ func (u *upstream) model(w http.ResponseWriter, r *http.Request) error {
 		return refuse(w, http.StatusBadRequest, "ValidationException", read)
 	case !strings.HasPrefix(r.Header.Get("Authorization"), "AWS4-HMAC-SHA256 ") || r.Header.Get("X-Amz-Date") == "":
 		return refuse(w, http.StatusForbidden, "MissingAuthenticationTokenException", errors.New("not signed"))
-	case a == nil || !strings.HasPrefix(path, "/model/"):
+	case a == nil || a.contentType != sseStream && !strings.HasPrefix(path, "/model/"):
 		return refuse(w, http.StatusNotFound, "UnknownOperationException", fmt.Errorf("no operation at %s", path))
 	}
 	h := w.Header()
