@@ -55,19 +55,20 @@ func NewCall(ctx context.Context, req *chat.Request, m *Model, limit int64) (*Ca
 		return nil, fault.From(err)
 	}
 	return &Call{
-		model:   m,
-		stream:  req.Stream,
-		api:     p.api,
-		address: &m.addressed[operationOf(p.api, req.Stream)],
-		header:  w.header,
-		body:    w.body,
-		request: req,
-		names:   p.names,
-		output:  p.output,
-		object:  p.object,
-		answer:  schema.Input{Names: p.answer.Names, Inside: p.answer.Inside},
-		fields:  p.fields,
-		notes:   p.notes,
+		model:    m,
+		stream:   req.Stream,
+		api:      p.api,
+		address:  &m.addressed[operationOf(p.api, req.Stream)],
+		header:   w.header,
+		body:     w.body,
+		verbatim: w.asCame,
+		request:  req,
+		names:    p.names,
+		output:   p.output,
+		object:   p.object,
+		answer:   schema.Input{Names: p.answer.Names, Inside: p.answer.Inside},
+		fields:   p.fields,
+		notes:    p.notes,
 	}, nil
 }
 

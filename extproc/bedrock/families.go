@@ -54,6 +54,9 @@ type family struct {
 	// InvokeModel for Claude and Converse for all others, on bedrock-runtime.
 	API  string `json:"api,omitempty"`
 	Host string `json:"host,omitempty"`
+	// AsCame tells that it takes, and answers, OpenAI's own format so well that nothing has to be mended:
+	// chat completions go up, and come back, in the words of caller and upstream.
+	AsCame bool `json:"as_came,omitempty"`
 	// MantlePath is what bedrock-mantle has before chat/completions and responses.
 	MantlePath string `json:"mantle_path,omitempty"`
 	// SystemMessages tells that it takes messages of role system in mid-conversation, as

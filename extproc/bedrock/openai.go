@@ -15,6 +15,9 @@ import (
 // Completions API" and "Responses API")
 
 func encodeChat(_ context.Context, p *prepared) (wireRequest, error) {
+	if p.asCame() {
+		return p.openai(p.withOwnWords)
+	}
 	return p.openai(completions.EncodeRequest)
 }
 
@@ -40,7 +43,7 @@ func (p *prepared) openai(encode func(*chat.Request, completions.Upstream) ([]by
 		o.Tier = t.Type
 	}
 	body, err := encode(&req, o)
-	return wireRequest{header: header, body: body}, err
+	return wireRequest{header: header, body: body, asCame: p.api == apiChat && p.asCame()}, err
 }
 
 // unplaced notes what the model's configuration says that the API has no place for.

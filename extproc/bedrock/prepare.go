@@ -17,6 +17,7 @@ import (
 // structured output and reasoning. Both encodings start from it.
 type prepared struct {
 	req    *chat.Request // our own, down to the blocks of messages and System; what blocks hold is shared
+	asked  *chat.Request // as the caller sent it; nil where it was adopted
 	model  *Model
 	family *family // the model's
 	knobs  knobs
@@ -62,7 +63,7 @@ func prepare(ctx context.Context, req *chat.Request, m *Model, limit int64) (*pr
 	if err != nil {
 		return nil, err
 	}
-	p := &prepared{req: own, model: m, family: m.family, knobs: k, api: m.apiOf(own), additional: map[string]json.RawMessage{}, maxTokens: own.MaxTokens, notes: slices.Clip(own.Notes)}
+	p := &prepared{req: own, asked: req, model: m, family: m.family, knobs: k, api: m.apiOf(own), additional: map[string]json.RawMessage{}, maxTokens: own.MaxTokens, notes: slices.Clip(own.Notes)}
 	p.invokes = p.api.anthropic()
 	if p.maxTokens == nil {
 		p.maxTokens = m.options.MaxTokens

@@ -2,6 +2,7 @@ package bedrock
 
 import (
 	"net/http"
+	"slices"
 
 	"aisix/extproc/chat"
 	"aisix/extproc/fault"
@@ -19,10 +20,11 @@ type stops struct{ calls, stopped, counted bool }
 // is without that. The notes are for the operator: a reason that has no name here.
 func (s *stops) name(events []chat.Event) (kept []chat.Event, notes []string, err error) {
 	kept = events[:0]
+	told := s.stopped && slices.ContainsFunc(events, isUsage) // then the words that tell it pass too
 	for _, e := range events {
-		_, counts := e.(chat.UsageSnapshot)
+		_, raw := e.(*chat.Raw)
 		_, tier := e.(chat.ServedTier)
-		if s.stopped && !counts && !tier {
+		if s.stopped && !isUsage(e) && !tier && !(raw && told) {
 			continue
 		}
 		switch x := e.(type) {
@@ -45,6 +47,11 @@ func (s *stops) name(events []chat.Event) (kept []chat.Event, notes []string, er
 		kept = append(kept, e)
 	}
 	return kept, notes, nil
+}
+
+func isUsage(e chat.Event) bool {
+	_, counts := e.(chat.UsageSnapshot)
+	return counts
 }
 
 // whole names the reason of a whole answer, which lacks neither a stop reason nor usage.

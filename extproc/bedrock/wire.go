@@ -31,6 +31,7 @@ var whole = restjson1.New(schemas.AmazonBedrockFrontendService)
 type wireRequest struct {
 	header []Field // in the order of names
 	body   []byte
+	asCame bool // it is the caller's own, and so is to be the answer
 }
 
 // converseHeader is all that Converse has.

@@ -40,6 +40,11 @@ type Request struct {
 	Stream bool // answer with SSE
 
 	Notes []string // for the operator's log: what of the caller's the dialect left out
+
+	// Came is the body as it came, where its conversation and tools say nothing that is not
+	// here: an upstream that speaks the caller's format (completions) may have them in the
+	// caller's own bytes, if nothing has to change. nil where the dialect is in doubt.
+	Came []byte
 }
 
 // Role is who speaks in a Message. The dialect puts the system and developer messages

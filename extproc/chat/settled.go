@@ -4,6 +4,9 @@ import "encoding/json"
 
 // settled reports whether Tidy would change nothing of r: most conversations come so, and
 // are copied without being taken apart. Where it can't tell at a look it says no.
+// Settled reports whether Tidy would leave the conversation as it is.
+func Settled(r *Request) bool { return settled(r) }
+
 func settled(r *Request) bool {
 	if r.Cache != nil || len(r.Messages) == 0 || len(r.System) > 0 && !settledBlocks(r.System) {
 		return false

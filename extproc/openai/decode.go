@@ -75,7 +75,8 @@ func isResponse(text []byte) bool {
 // Model is the alias, as the caller sent it.
 func (a *asked) Model() string { return a.model }
 
-// Verbatim is none: this dialect is translated for every upstream.
+// Verbatim is none: what this dialect holds a request to holds for every upstream. A request
+// that may go up as it came says so itself (chat.Request.Came).
 func (*asked) Verbatim(chat.API) *chat.Verbatim { return nil }
 
 // Forget has nothing to let go of: Request did.
@@ -97,5 +98,9 @@ func (a *asked) Request(ignore []string) (*chat.Request, error) {
 		return nil, fault.Body(err)
 	}
 	a.usage = r.StreamOptions != nil && r.StreamOptions.IncludeUsage
-	return r.toChat(ignore)
+	out, err := r.toChat(ignore)
+	if err == nil && len(ignore) == 0 && r.plain() {
+		out.Came = text
+	}
+	return out, err
 }

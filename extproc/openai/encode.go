@@ -71,10 +71,13 @@ type completionDetails struct {
 	Reasoning *int `json:"reasoning_tokens,omitempty"`
 }
 
-// Whole writes a chat.completion: text blocks joined with nothing between,
+// Whole writes a chat.completion, the upstream's own where that passes, else: text blocks joined with nothing between,
 // reasoning as reasoning_content and, with what it takes to send it back, as
 // thinking_blocks.
 func (a *asked) Whole(h chat.Heading, r *chat.Response) ([]byte, error) {
+	if r.Raw != nil {
+		return renamed(r.Raw, a.model), nil
+	}
 	c := a.completion(h, r)
 	size := 512 // of all but the texts
 	for _, b := range r.Blocks {

@@ -29,6 +29,7 @@ type stream struct {
 	said       place  // text, and the calls that began
 	stop       chat.StopReason
 	counts     chat.Usage
+	passing    passing // the upstream's own chunks
 }
 
 // toolStream is a tool call in the making.
@@ -57,6 +58,18 @@ func (a *asked) Stream(h chat.Heading) chat.Writer {
 // Append appends what e means as server-sent events to dst: none, one or more.
 // Nothing is promised before the first event: that one brings the role.
 func (s *stream) Append(dst []byte, e chat.Event) ([]byte, error) {
+	if raw, ok := e.(*chat.Raw); ok {
+		return s.pass(dst, raw), nil
+	}
+	if s.passing.on {
+		switch e := e.(type) {
+		case chat.Stop:
+			s.stop = e.Reason
+		case chat.UsageSnapshot:
+			s.counts = s.counts.Update(e.Usage)
+		}
+		return dst, nil
+	}
 	switch e := e.(type) {
 	case chat.Start:
 		return s.begin(dst, e.ID), nil
@@ -122,6 +135,8 @@ func (s *stream) Finish(dst []byte) ([]byte, error) {
 		return dst, chat.ErrNoStop
 	case !s.counts.Known():
 		return dst, chat.ErrNoUsage
+	case s.passing.on:
+		return sse.Data(dst, []byte("[DONE]")), nil
 	}
 	dst = s.begin(dst, "")
 	s.endThought()

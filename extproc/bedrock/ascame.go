@@ -1,0 +1,101 @@
+package bedrock
+
+import (
+	"bytes"
+	"encoding/json"
+	"reflect"
+	"slices"
+
+	"aisix/extproc/chat"
+	"aisix/extproc/completions"
+	"aisix/extproc/jsonedit"
+)
+
+// asCame reports whether a request in OpenAI's format may go up in the caller's own bytes: its
+// conversation and its tools are what they were when it came, and so would go up anyway.
+func (p *prepared) asCame() bool {
+	was, is := p.asked, p.req
+	if was == nil || was.Came == nil || !p.family.AsCame || len(p.model.options.IgnoreParams) > 0 || !chat.Settled(was) {
+		return false
+	}
+	if len(p.names) > 0 || len(p.fields) > 0 || p.output != "" || p.object || p.format != nil || was.Format != nil {
+		return false
+	}
+	if len(is.System) != len(was.System) || len(is.Messages) != len(was.Messages) || !reflect.DeepEqual(is.ToolChoice, was.ToolChoice) {
+		return false
+	}
+	return slices.EqualFunc(is.Tools, was.Tools, func(a, b chat.Tool) bool {
+		return a.Name == b.Name && a.Strict == b.Strict && a.Cache == nil && bytes.Equal(a.Schema, b.Schema)
+	})
+}
+
+// ownWords are the members that go up as they came; settledNames are all others whose meaning
+// was settled for the model: what of them is not in the translation does not go up.
+var (
+	ownWords     = []string{"messages", "tools", "tool_choice"}
+	settledNames = []string{
+		"model", "stream", "stream_options", "max_tokens", "max_completion_tokens", "temperature", "top_p", "stop", "seed",
+		"frequency_penalty", "presence_penalty", "reasoning_effort", "parallel_tool_calls", "service_tier",
+		"metadata",                                                                              // OpenAI takes labels only of what is stored
+		"functions", "function_call", "audio", "prediction", "moderation", "web_search_options", // they say nothing: else they were refused
+	}
+)
+
+// withOwnWords is the caller's body for a request that asCame: its settings are those of the
+// translation, and all else is byte for byte what was sent.
+func (p *prepared) withOwnWords(req *chat.Request, o completions.Upstream) ([]byte, error) {
+	bare := *req
+	bare.System, bare.Messages = nil, nil
+	settings, err := completions.EncodeRequest(&bare, o)
+	if err != nil {
+		return nil, err
+	}
+	t, s := jsonedit.Text(req.Came), jsonedit.Text(settings)
+	set := map[string]json.RawMessage{}
+	var order []string
+	for m := range s.Members(s.Root()) {
+		if !slices.Contains(ownWords, m.Name) {
+			set[m.Name] = json.RawMessage(s.At(m.Value))
+			order = append(order, m.Name)
+		}
+	}
+	var e jsonedit.Edits
+	drop := map[string]bool{"tools": len(req.Tools) == 0, "tool_choice": len(req.Tools) == 0} // an empty list is refused
+	for m := range t.Members(t.Root()) {
+		value, ok := set[m.Name]
+		switch {
+		case !ok && drop[m.Name]:
+		case !ok:
+			drop[m.Name] = slices.Contains(settledNames, m.Name)
+		case !same(t.At(m.Value), value):
+			e.Replace(m.Value, value)
+		}
+		delete(set, m.Name)
+	}
+	var first []byte
+	for _, name := range order {
+		if value, missing := set[name]; missing {
+			if len(first) > 0 {
+				first = append(first, ',')
+			}
+			first = append(append(append(first, marshal(name)...), ':'), value...)
+		}
+	}
+	e.Object(t, t.Root(), first, func(m jsonedit.Member) bool { return !drop[m.Name] })
+	return e.Apply(t), nil
+}
+
+// same reports whether two values mean the same: one stop sequence may stand alone.
+func same(a, b []byte) bool {
+	if bytes.Equal(a, b) {
+		return true
+	}
+	var x, y any
+	if json.Unmarshal(a, &x) != nil || json.Unmarshal(b, &y) != nil {
+		return false
+	}
+	if list, ok := y.([]any); ok && len(list) == 1 && reflect.DeepEqual(x, list[0]) {
+		return true
+	}
+	return reflect.DeepEqual(x, y)
+}
