@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"cmp"
 	"encoding/json"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -142,8 +143,10 @@ func (a *askedResponse) Whole(h chat.Heading, r *chat.Response) ([]byte, error) 
 	return w.appendResponse(make([]byte, 0, 1024+len(output)+len(a.echo)), status, output, &r.Usage, ended), nil
 }
 
-// items are the blocks of an answer as items: texts that follow each other are one message.
+// items are the blocks of an answer as items: texts that follow each other are one message, and
+// a block that holds nothing is no item, as in a stream.
 func (w *answering) items(blocks []chat.Block) (out [][]byte) {
+	blocks = slices.DeleteFunc(slices.Clone(blocks), holdsNothing)
 	for i := 0; i < len(blocks); i++ {
 		index := len(out)
 		switch b := blocks[i].(type) {
@@ -165,6 +168,18 @@ func (w *answering) items(blocks []chat.Block) (out [][]byte) {
 		}
 	}
 	return out
+}
+
+func holdsNothing(b chat.Block) bool {
+	switch b := b.(type) {
+	case chat.Text:
+		return b.Text == ""
+	case chat.Thinking:
+		return b.Text == "" && b.Signature == ""
+	case chat.Redacted:
+		return b.Data == ""
+	}
+	return false
 }
 
 func (w *answering) message(index int, text, status string) []byte {

@@ -89,6 +89,9 @@ func (s *responseStream) Append(dst []byte, e chat.Event) ([]byte, error) {
 		dst = s.inPart(dst, "content_index")
 		return s.close(appendMember(dst, `,"logprobs":[],"delta":`, e.Text)), nil
 	case chat.ThinkingDelta:
+		if e.Text == "" && e.Signature == "" {
+			return dst, nil
+		}
 		dst = s.grow(dst, e.Index, true, false)
 		if e.Publisher != "" {
 			s.said.publisher = e.Publisher
@@ -96,6 +99,9 @@ func (s *responseStream) Append(dst []byte, e chat.Event) ([]byte, error) {
 		s.said.signature.WriteString(e.Signature)
 		return s.think(dst, e.Text), nil
 	case chat.RedactedDelta:
+		if e.Data == "" {
+			return dst, nil
+		}
 		dst = s.grow(dst, e.Index, true, true)
 		if e.Publisher != "" {
 			s.said.publisher = e.Publisher
