@@ -72,12 +72,39 @@ func TestSystemTurnsOfAdopted(t *testing.T) {
 		t.Errorf("a model that takes them got %s", got)
 	}
 	got, _ = adopt(t, sonnet45, `{"messages":[`+said+`],"system":"s0"}`, nil, resource.Bedrock{})
-	want := `{"anthropic_version":"bedrock-2023-05-31","messages":[{"role":"user","content":"a"},{"role":"assistant","content":[{"type":"tool_use","id":"t","name":"n","input":{}}]},{"role":"user","content":[{"type":"tool_result","tool_use_id":"t"}]},{"role":"user","content":[{"type":"text","text":"s2"}]},{"role":"user","content":"s3"}],"system":[{"type":"text","text":"s0"},{"type":"text","text":"s1"}]}`
+	want := `{"anthropic_version":"bedrock-2023-05-31","messages":[{"role":"user","content":"a"},{"role":"assistant","content":[{"type":"tool_use","id":"t","name":"n","input":{}}]},{"role":"user","content":[{"type":"tool_result","tool_use_id":"t"},{"type":"text","text":"s2"},{"type":"text","text":"s3"}]}],"system":[{"type":"text","text":"s0"},{"type":"text","text":"s1"}]}`
 	if got != want {
 		t.Errorf("\n got %s\nwant %s", got, want)
 	}
 	if got, _ = adopt(t, sonnet45, `{"messages":[{"role":"system","content":"s"},{"role":"user","content":"a"}]}`, nil, resource.Bedrock{}); got != `{"system":[{"type":"text","text":"s"}],"anthropic_version":"bedrock-2023-05-31","messages":[{"role":"user","content":"a"}]}` {
 		t.Errorf("without a system prompt: %s", got)
+	}
+}
+
+// Where a system message stood between them, turns of the user's become one; those that the
+// caller left side by side are Bedrock's to refuse.
+func TestSystemTurnsLeaveRolesAlternating(t *testing.T) {
+	const a, u = `{"role":"assistant","content":"a"}`, `{"role":"user","content":"u"}`
+	const s = `{"role":"system","content":"s"}`
+	for said, want := range map[string]string{
+		u + `,` + s + `,` + u + `,` + a + `,` + u:                   `{"role":"user","content":[{"type":"text","text":"u"},{"type":"text","text":"u"}]},` + a + `,` + u, // s is hoisted
+		u + `,` + a + `,` + u + `,` + s + `,` + a:                   u + `,` + a + `,{"role":"user","content":[{"type":"text","text":"u"},{"type":"text","text":"s"}]},` + a,
+		u + `,` + a + `,` + s + `,` + a:                             u + `,` + a + `,{"role":"user","content":[{"type":"text","text":"s"}]},` + a,
+		u + `,` + a + `,` + s + `,` + s:                             u + `,` + a + `,{"role":"user","content":[{"type":"text","text":"s"},{"type":"text","text":"s"}]}`,
+		u + `,` + a + `,` + u + `,` + s + `,` + u:                   u + `,` + a + `,{"role":"user","content":[{"type":"text","text":"u"},{"type":"text","text":"s"},{"type":"text","text":"u"}]}`,
+		u + `,` + a + `,` + s + `,` + s + `,` + u:                   u + `,` + a + `,{"role":"user","content":[{"type":"text","text":"u"},{"type":"text","text":"s"},{"type":"text","text":"s"}]}`,
+		u + `,` + u + `,` + a + `,` + u + `,` + u:                   u + `,` + u + `,` + a + `,` + u + `,` + u,
+		u + `,` + a + `,` + u + `,` + u + `,` + s:                   u + `,` + a + `,` + u + `,{"role":"user","content":[{"type":"text","text":"u"},{"type":"text","text":"s"}]}`,
+		u + `,` + a + `,{"role":"system","content":""}`:             u + `,` + a,
+		u + `,` + a + `,{"role":"user","content":7},` + s + `,` + u: u + `,` + a + `,{"role":"user","content":7},{"role":"user","content":[{"type":"text","text":"u"},{"type":"text","text":"s"}]}`,
+		u + `,` + a + `,{"new":1,"content":[{"type":"text","text":"x"}],"role":"user","z":2},` + s + `,{"role":"user","content":[{"type":"tool_result","tool_use_id":"t"}]}`: u + `,` + a +
+			`,{"new":1,"content":[{"type":"tool_result","tool_use_id":"t"},{"type":"text","text":"x"},{"type":"text","text":"s"}],"role":"user","z":2}`,
+	} {
+		got, _ := adopt(t, sonnet45, `{"messages":[`+said+`]}`, nil, resource.Bedrock{})
+		_, got, _ = strings.Cut(got, `"messages":[`)
+		if got = strings.TrimSuffix(got, "]}"); got != want {
+			t.Errorf("%s\n got %s\nwant %s", said, got, want)
+		}
 	}
 }
 
