@@ -88,8 +88,8 @@ func (p *prepared) adoptResponses(c *Call, v *chat.Verbatim) error {
 		if m.Name == "tools" && !drop["tools"] {
 			return p.offered(&e, t, m.Value)
 		}
-		if m.Name == "input" && bytes.Contains(t.At(m.Value), []byte(`"`+responses.Ours)) {
-			p.withoutOurs(&e, t, m.Value)
+		if m.Name == "input" && bytes.Contains(t.At(m.Value), []byte(`"reasoning"`)) {
+			p.withoutOurs(&e, t, m.Value, stateful)
 		}
 		return !drop[m.Name]
 	})
@@ -135,11 +135,28 @@ func (p *prepared) offered(e *jsonedit.Edits, t jsonedit.Text, tools jsonedit.Sp
 	return true
 }
 
-// withoutOurs takes the items out that hold what a model of another API thought.
-func (p *prepared) withoutOurs(e *jsonedit.Edits, t jsonedit.Text, input jsonedit.Span) {
-	p.note("reasoning of another model was left out")
-	e.Array(t, input, func(item jsonedit.Span) bool {
+// withoutOurs takes the items out that hold what a model of another API thought: sealed by us, or
+// with nothing at all to know it by, which an upstream that stores nothing looks for in vain.
+func (p *prepared) withoutOurs(e *jsonedit.Edits, t jsonedit.Text, input jsonedit.Span, stateful bool) {
+	ours := func(item jsonedit.Span) bool {
 		encrypted, _ := t.Member(item, "encrypted_content")
-		return !strings.HasPrefix(t.String(encrypted), responses.Ours)
+		kind, _ := t.Member(item, "type")
+		if sealed := t.String(encrypted); sealed != "" || t.String(kind) != "reasoning" {
+			return strings.HasPrefix(sealed, responses.Ours)
+		}
+		content, _ := t.Member(item, "content")
+		for range t.Items(content) {
+			return false // in the open, as gpt-oss has it
+		}
+		return !stateful
+	}
+	left := false
+	e.Array(t, input, func(item jsonedit.Span) bool {
+		gone := ours(item)
+		left = left || gone
+		return !gone
 	})
+	if left {
+		p.note("reasoning of another model was left out")
+	}
 }

@@ -27,6 +27,8 @@ func (p *prepared) adopted(v *chat.Verbatim) []byte {
 	var without []string
 	if guessing(flags) {
 		set, without = p.guesses(t)
+	} else if v.Foreign {
+		set, without = p.unthought(t)
 	}
 	kept, without, notes := p.model.betas(flags, t, without)
 	for _, note := range notes {
@@ -91,7 +93,7 @@ func (p *prepared) adopted(v *chat.Verbatim) []byte {
 		body = withoutInMarks(body, members)
 	}
 	if !p.family.SystemMessages && !has(p.family.Capabilities.SystemTurns) {
-		body = withoutSystemTurns(body)
+		body = anthropic.WithoutSystemTurns(body)
 	}
 	return body
 }
@@ -152,154 +154,4 @@ func withoutInMarks(body []byte, members []string) []byte {
 		}
 	}
 	return e.Apply(t)
-}
-
-// withoutSystemTurns puts system messages that stand inside the conversation elsewhere, for models
-// that take none there: before the assistant's first word they join the system prompt, which
-// changes no cache; later ones become part of the user's turn beside them, behind the results of
-// calls. Turns of the user's that one kept apart become one: roles must alternate. Those that
-// the caller left side by side stay so.
-func withoutSystemTurns(body []byte) []byte {
-	t := jsonedit.Text(body)
-	messages, _ := t.Member(t.Root(), "messages")
-	var out []turn
-	var hoisted, waiting []byte // waiting is until the results of calls have come
-	spoke, found := false, false
-	apart := false // a system message stood behind the last of out
-	for m := range t.Items(messages) {
-		at, _ := t.Member(m, "role")
-		role := t.String(at)
-		content, _ := t.Member(m, "content")
-		last := len(out) - 1
-		behindUser := last >= 0 && out[last].role == "user" && out[last].hasBlocks(t)
-		switch {
-		case role == "system" && !spoke:
-			hoisted = appendBlocks(hoisted, t, content)
-			found, apart = true, true
-			continue
-		case role == "system" && behindUser:
-			out[last].added = appendBlocks(out[last].added, t, content)
-			found, apart = true, true
-			continue
-		case role == "system":
-			waiting = appendBlocks(waiting, t, content)
-			found, apart = true, true
-			continue
-		}
-		next := turn{role: role, at: m, content: content}
-		switch {
-		case role == "user" && apart && behindUser && next.hasBlocks(t):
-			out[last].added = appendBlocks(out[last].added, t, content)
-		case role == "user" && next.hasBlocks(t):
-			next.added, waiting = waiting, nil
-			out = append(out, next)
-		default:
-			if len(waiting) > 0 {
-				out, waiting = append(out, turn{role: "user", added: waiting}), nil
-			}
-			out = append(out, next)
-		}
-		spoke, apart = spoke || role == "assistant", false
-	}
-	if !found {
-		return body
-	}
-	if len(waiting) > 0 {
-		out = append(out, turn{role: "user", added: waiting})
-	}
-
-	var list []byte
-	list = append(list, '[')
-	for i, m := range out {
-		if i > 0 {
-			list = append(list, ',')
-		}
-		list = m.append(list, t)
-	}
-	list = append(list, ']')
-	var e jsonedit.Edits
-	e.Replace(messages, list)
-	if len(hoisted) > 0 {
-		system, ok := t.Member(t.Root(), "system")
-		blocks := appendBlocks(nil, t, system)
-		if len(blocks) > 0 {
-			blocks = append(blocks, ',')
-		}
-		blocks = append(append(append([]byte{'['}, blocks...), hoisted...), ']')
-		if ok {
-			e.Replace(system, blocks)
-		} else {
-			e.Object(t, t.Root(), append([]byte(`"system":`), blocks...), func(jsonedit.Member) bool { return true })
-		}
-	}
-	return e.Apply(t)
-}
-
-// turn is a message, and blocks that were added to it.
-type turn struct {
-	role    string
-	at      jsonedit.Span // none where it is all added
-	content jsonedit.Span
-	added   []byte
-}
-
-// hasBlocks reports whether blocks can be added.
-func (m *turn) hasBlocks(t jsonedit.Text) bool {
-	kind := byte('[')
-	if m.at != (jsonedit.Span{}) {
-		kind = t.Kind(m.content)
-	}
-	return kind == '[' || kind == '"'
-}
-
-// append appends the message: as it came where nothing was added. Results come first, as Claude
-// wants them.
-func (m *turn) append(dst []byte, t jsonedit.Text) []byte {
-	if len(m.added) == 0 {
-		return append(dst, t.At(m.at)...)
-	}
-	head, tail := []byte(`{"role":"user","content":`), []byte("}")
-	var blocks []byte
-	if m.at != (jsonedit.Span{}) {
-		head, tail = t[m.at.From:m.content.From], t[m.content.To:m.at.To]
-		blocks = appendBlocks(nil, t, m.content)
-	}
-	if len(blocks) > 0 {
-		blocks = append(blocks, ',')
-	}
-	all := jsonedit.Text(slices.Concat([]byte("["), blocks, m.added, []byte("]")))
-	var results, others []byte
-	for block := range all.Items(all.Root()) {
-		kind, _ := all.Member(block, "type")
-		to := &others
-		if all.String(kind) == "tool_result" {
-			to = &results
-		}
-		*to = append(append(*to, ','), all.At(block)...)
-	}
-	list := append(results, others...)
-	return append(append(append(append(append(dst, head...), '['), list[1:]...), ']'), tail...)
-}
-
-// appendBlocks appends content as blocks, without brackets: a string is a text.
-func appendBlocks(dst []byte, t jsonedit.Text, content jsonedit.Span) []byte {
-	next := func() {
-		if len(dst) > 0 {
-			dst = append(dst, ',')
-		}
-	}
-	switch t.Kind(content) {
-	case '"':
-		if t.String(content) == "" {
-			return dst
-		}
-		next()
-		dst = append(append(append(dst, `{"type":"text","text":`...), t.At(content)...), '}')
-	case '[':
-		for block := range t.Items(content) {
-			next()
-			dst = append(dst, t.At(block)...)
-		}
-	}
-	return dst
 }

@@ -130,6 +130,31 @@ func TestGuesses(t *testing.T) {
 	}
 }
 
+// Where another model's reasoning was left out of the turn with the calls, Claude takes no budget.
+func TestNoBudgetBehindForeignCalls(t *testing.T) {
+	const calls = `{"messages":[{"role":"user","content":"a"},{"role":"assistant","content":[{"type":"tool_use","id":"t","name":"n","input":{}}]},{"role":"user","content":[{"type":"tool_result","tool_use_id":"t"}]}],"thinking":{"type":"enabled","budget_tokens":1024}}`
+	m, err := Compile(&resource.Model{}, sonnet45, &resource.ProviderKey{Credentials: creds})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, c := range []struct {
+		foreign bool
+		flags   []string
+		thinks  bool
+	}{{false, nil, true}, {true, nil, false}, {true, []string{"claude-code-20250219"}, false}, {false, []string{"claude-code-20250219"}, false}} {
+		got, err := Adopt(&chat.Verbatim{API: chat.Messages, Body: []byte(calls), Foreign: c.foreign, Beta: c.flags}, m)
+		if err != nil || strings.Contains(string(got.body), "budget_tokens") != c.thinks || c.thinks == (len(got.Notes()) > 0) {
+			t.Errorf("%+v: %s, notes %q, %v", c, got.body, got.Notes(), err)
+		}
+	}
+	r := userSays("q")
+	r.Messages = append(r.Messages, chat.Message{Role: chat.Assistant, Blocks: []chat.Block{chat.ToolUse{ID: "t", Name: "n", Input: []byte(`{}`)}}}, chat.Message{Role: chat.User, Blocks: []chat.Block{chat.ToolResult{ID: "t", Blocks: []chat.Block{chat.Text{Text: "r"}}}}})
+	r.Reasoning = &chat.Reasoning{Thinking: []byte(`{"type":"enabled","budget_tokens":1024}`), Wish: true}
+	if c := newCall(t, r, compile(&resource.Model{ModelName: sonnet45, API: "converse"})); strings.Contains(string(c.body), "budget_tokens") {
+		t.Errorf("by Converse: %s", c.body)
+	}
+}
+
 // Each row is one that the code knows what to do with.
 func TestBetaRows(t *testing.T) {
 	for _, row := range betaRows {
