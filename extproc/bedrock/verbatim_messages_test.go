@@ -155,6 +155,21 @@ func TestNoBudgetBehindForeignCalls(t *testing.T) {
 	}
 }
 
+// What a body has among its flags becomes a header at bedrock-mantle only where it can.
+func TestFlagsThatFitNoHeader(t *testing.T) {
+	m, err := Compile(&resource.Model{Host: "mantle"}, opus48, &resource.ProviderKey{Credentials: creds})
+	if err != nil {
+		t.Fatal(err)
+	}
+	c, err := Adopt(&chat.Verbatim{API: chat.Messages, Body: []byte(`{"messages":[],"anthropic_beta":["a-1","x\r\nhost: evil","\u0000","",7,"a,b","\u00e9","` + strings.Repeat("x", 257) + `","b-2"]}`)}, m)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if c.header[0] != (Field{Key: "anthropic-beta", Value: "a-1,b-2"}) || len(c.Notes()) == 0 {
+		t.Errorf("header %q, notes %q", c.header, c.Notes())
+	}
+}
+
 // Each row is one that the code knows what to do with.
 func TestBetaRows(t *testing.T) {
 	for _, row := range betaRows {
