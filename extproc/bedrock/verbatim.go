@@ -3,6 +3,7 @@ package bedrock
 import (
 	"bytes"
 	"slices"
+	"strconv"
 	"strings"
 
 	"aisix/extproc/chat"
@@ -65,6 +66,9 @@ func (p *prepared) adoptResponses(c *Call, v *chat.Verbatim) error {
 			drop[name] = true
 		}
 		drop["store"] = true
+		if err := referring(t, members["input"]); err != nil {
+			return err
+		}
 	}
 	first := append([]byte(`"model":`), marshal(p.model.ID)...)
 	if !stateful {
@@ -94,6 +98,22 @@ func (p *prepared) adoptResponses(c *Call, v *chat.Verbatim) error {
 		return !drop[m.Name]
 	})
 	c.header, c.body = converseHeader, e.Apply(t)
+	return nil
+}
+
+// referring refuses an item that is named instead of sent.
+func referring(t jsonedit.Text, input jsonedit.Span) error {
+	if !bytes.Contains(t.At(input), []byte(`item_reference`)) {
+		return nil
+	}
+	n := 0
+	for item := range t.Items(input) {
+		if kind, _ := t.Member(item, "type"); t.String(kind) == "item_reference" {
+			param := "input[" + strconv.Itoa(n) + "]"
+			return fault.Invalid(param, "%s: an item of type item_reference is not supported: this gateway keeps no state; send the item itself", param)
+		}
+		n++
+	}
 	return nil
 }
 

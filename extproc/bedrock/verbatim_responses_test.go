@@ -6,6 +6,7 @@ import (
 
 	"aisix/admin/resource"
 	"aisix/extproc/chat"
+	"aisix/extproc/fault"
 )
 
 // Reasoning that another model's answer had goes out of what passes: sealed by us, or with nothing
@@ -40,5 +41,26 @@ func TestAdoptLeavesOutReasoningOfOthers(t *testing.T) {
 		if err != nil || len(c.Notes()) > 0 {
 			t.Errorf("nothing was left out: notes %q, %v", c.Notes(), err)
 		}
+	}
+}
+
+// An item that is named instead of sent is nowhere where nothing is stored.
+func TestAdoptRefusesReferences(t *testing.T) {
+	body := []byte(`{"model":"x","input":[{"role":"user","content":"item_reference"},{"type":"item_reference","id":"msg_1"}]}`)
+	for _, stored := range []bool{false, true} {
+		model := &resource.Model{API: "responses"}
+		model.AllowStore = stored
+		m, err := Compile(model, "us.openai.gpt-5.6-sol", &resource.ProviderKey{Credentials: creds})
+		if err != nil {
+			t.Fatal(err)
+		}
+		_, err = Adopt(&chat.Verbatim{API: chat.Responses, Body: body}, m)
+		if f := fault.From(err); stored != (err == nil) || err != nil && (f.Status != 400 || f.Param != "input[1]") {
+			t.Errorf("stored %t: %v", stored, err)
+		}
+	}
+	m := compile(&resource.Model{ModelName: "us.openai.gpt-5.6-sol", API: "responses"})
+	if _, err := Adopt(&chat.Verbatim{API: chat.Responses, Body: []byte(`{"input":"item_reference"}`)}, m); err != nil {
+		t.Error(err)
 	}
 }
