@@ -51,6 +51,9 @@ func (p *prepared) guesses(t jsonedit.Text) (set map[string]json.RawMessage, wit
 	}
 	switch {
 	case !thinks:
+	case kind == "enabled" && c.Reasoning == "adaptive": // the later ones know no budget
+		set["thinking"] = json.RawMessage(`{"type":"adaptive"}`)
+		p.note("the model thinks adaptively: a budget was made that")
 	case c.Reasoning != "none" && kind == "enabled" && !thoughtless(t), c.Reasoning != "none" && kind == "adaptive" && c.Reasoning != "budget":
 	case budget >= minBudget:
 		set["thinking"] = object(map[string]json.RawMessage{"type": marshal("enabled"), "budget_tokens": marshal(budget)})

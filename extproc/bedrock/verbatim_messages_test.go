@@ -124,6 +124,12 @@ func TestGuesses(t *testing.T) {
 	if got, _ := adopt(t, sonnet45, body, flags[1:2], resource.Bedrock{}); got != `{"anthropic_beta":["effort-2025-11-24"],"anthropic_version":"bedrock-2023-05-31",`+body[1:] {
 		t.Errorf("another caller's became %s", got)
 	}
+	budgeted := strings.Replace(body, `{"type":"adaptive"}`, `{"type":"enabled","budget_tokens":31999}`, 1)
+	for id, want := range map[string]string{opus48: `{"type":"adaptive"}`, sonnet45: `{"type":"enabled","budget_tokens":31999}`} {
+		if got, _ := adopt(t, id, budgeted, flags, resource.Bedrock{}); !strings.Contains(got, `"thinking":`+want) {
+			t.Errorf("%s: a budget became %s", id, got)
+		}
+	}
 	calls := strings.Replace(body, `{"role":"user","content":"a"}`, `{"role":"user","content":"a"},{"role":"assistant","content":[{"type":"tool_use","id":"t","name":"n","input":{}}]},{"role":"user","content":[{"type":"tool_result","tool_use_id":"t"}]}`, 1)
 	if got, _ := adopt(t, sonnet45, calls, flags, resource.Bedrock{}); strings.Contains(got, "thinking") || strings.Contains(got, "context") {
 		t.Errorf("behind calls without reasoning: %s", got)
