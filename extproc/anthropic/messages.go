@@ -111,6 +111,7 @@ func (a *asked) Verbatim(api chat.API) *chat.Verbatim {
 	v := &chat.Verbatim{API: api, Body: a.text, Stream: a.stream, Beta: a.beta, Prompt: a.prompt}
 	v.Body = withoutBilling(v.Body)
 	v.Body, v.Notes = withoutForeign(v.Body)
+	v.Foreign = len(v.Notes) > 0
 	return v
 }
 

@@ -55,14 +55,11 @@ func withoutForeign(body []byte) (_ []byte, notes []string) {
 	if !bytes.Contains(body, []byte(`"`+seal)) {
 		return body, nil
 	}
-	t := jsonedit.Text(body)
-	messages, ok := t.Member(t.Root(), "messages")
-	if !ok {
-		return body, nil
-	}
+	s := keptOf(body)
+	t := s.t
 	var e jsonedit.Edits
-	e.Array(t, messages, func(message jsonedit.Span) bool {
-		content, _ := t.Member(message, "content")
+	for message := range t.Items(s.messages) {
+		_, content := s.read(message)
 		all, foreign := 0, 0
 		for block := range t.Items(content) {
 			all++
@@ -72,18 +69,27 @@ func withoutForeign(body []byte) (_ []byte, notes []string) {
 		}
 		switch foreign {
 		case 0:
-			return true
+			s.add(message)
 		case all:
-			return false
+			s.leave()
+		default:
+			s.add(message)
+			e.Array(t, content, func(block jsonedit.Span) bool { return !isForeign(t, block) })
 		}
-		e.Array(t, content, func(block jsonedit.Span) bool { return !isForeign(t, block) })
-		return true
-	})
-	if !e.Any() {
-		return body, nil
 	}
-	return e.Apply(t), []string{"reasoning of another model was left out"}
+	switch {
+	case s.changed: // what is left of the others goes in the next pass
+		e = jsonedit.Edits{}
+		e.Replace(s.messages, s.list())
+		rest, _ := withoutForeign(e.Apply(t))
+		return rest, []string{foreignLeft}
+	case e.Any():
+		return e.Apply(t), []string{foreignLeft}
+	}
+	return body, nil
 }
+
+const foreignLeft = "reasoning of another model was left out"
 
 func isForeign(t jsonedit.Text, block jsonedit.Span) bool {
 	kind, _ := t.Member(block, "type")

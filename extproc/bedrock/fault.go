@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"math"
 	"net/http"
 	"regexp"
 	"strconv"
@@ -271,7 +272,7 @@ func (r *Reply) fault(e *Exception, header Header) *fault.Error {
 			f.Code = "context_length_exceeded"
 		}
 	case http.StatusTooManyRequests, http.StatusServiceUnavailable:
-		f.RetryAfter = retryAfter(header)
+		f.RetryAfter = or(retryAfter(header), saidDelay(e.Message))
 	}
 	e.Hint = hint(e)
 	e.Message = redact.Quotes(e.Message, r.call.texts())
@@ -320,6 +321,22 @@ func retryAfter(header Header) string {
 		return v
 	}
 	return ""
+}
+
+// delay is how OpenAI's models say in words when to try again: inside a stream there is no header.
+var delay = regexp.MustCompile(`(?i)try again in (\d{1,6}(?:\.\d{1,9})?) ?(ms|s|seconds?)\b`)
+
+// saidDelay is the delay that a message names, in whole seconds; "" is none.
+func saidDelay(message string) string {
+	m := delay.FindStringSubmatch(message)
+	if m == nil {
+		return ""
+	}
+	n, _ := strconv.ParseFloat(m[1], 64) // it is a number
+	if m[2] == "ms" {
+		n /= 1000
+	}
+	return strconv.Itoa(max(int(math.Ceil(n)), 1))
 }
 
 // undecodable is an answer that is none.

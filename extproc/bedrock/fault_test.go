@@ -441,3 +441,26 @@ func TestQuotaOfADay(t *testing.T) {
 		}
 	}
 }
+
+// What a throttled model says of the delay is told to the caller, as a header would be: clients
+// of Responses wait so long.
+func TestDelayInWords(t *testing.T) {
+	for message, want := range map[string]string{
+		"Rate limit reached for gpt. Please try again in 11.054s.": "12",
+		"please TRY AGAIN IN 20 seconds":                           "20",
+		"try again in 350ms":                                       "1",
+		"try again in 1500 ms.":                                    "2",
+		"try again in a while":                                     "",
+		"try again in 5 minutes":                                   "",
+		"slow down":                                                "",
+	} {
+		if got := saidDelay(message); got != want {
+			t.Errorf("%q: %q, want %q", message, got, want)
+		}
+	}
+	c := newCall(t, userSays("q"), compile(&resource.Model{ModelName: "us.openai.gpt-5.6-sol", API: "responses"}))
+	f := c.reply(http.StatusTooManyRequests, http.Header{"Content-Type": {"application/json"}}).Fault([]byte(`{"error":{"type":"tokens","code":"rate_limit_exceeded","message":"Please try again in 3.2s"}}`))
+	if f.RetryAfter != "4" {
+		t.Errorf("Retry-After %q", f.RetryAfter)
+	}
+}

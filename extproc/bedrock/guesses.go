@@ -50,7 +50,11 @@ func (p *prepared) guesses(t jsonedit.Text) (set map[string]json.RawMessage, wit
 		budget = min(budgets[rank], room/4*3)
 	}
 	switch {
-	case !thinks || c.Reasoning != "none" && (kind != "adaptive" || c.Reasoning != "budget"):
+	case !thinks:
+	case kind == "enabled" && c.Reasoning == "adaptive": // the later ones know no budget
+		set["thinking"] = json.RawMessage(`{"type":"adaptive"}`)
+		p.note("the model thinks adaptively: a budget was made that")
+	case c.Reasoning != "none" && kind == "enabled" && !thoughtless(t), c.Reasoning != "none" && kind == "adaptive" && c.Reasoning != "budget":
 	case budget >= minBudget:
 		set["thinking"] = object(map[string]json.RawMessage{"type": marshal("enabled"), "budget_tokens": marshal(budget)})
 		p.note("the model thinks by a budget: adaptive thinking was made one")
@@ -60,6 +64,17 @@ func (p *prepared) guesses(t jsonedit.Text) (set map[string]json.RawMessage, wit
 		p.note("thinking was left out: the model has none, or not here")
 	}
 	return set, without
+}
+
+// unthought takes a budget out behind calls whose reasoning was another model's, and was left out:
+// Claude would refuse it there.
+func (p *prepared) unthought(t jsonedit.Text) (set map[string]json.RawMessage, without []string) {
+	at, _ := t.Member(t.Root(), "thinking")
+	if thinkingType(json.RawMessage(t.At(at))) != "enabled" || !thoughtless(t) {
+		return nil, nil
+	}
+	p.note("thinking was left out: the calls before are another model's")
+	return map[string]json.RawMessage{"thinking": nil}, []string{"context_management"} // it may be about what is thought
 }
 
 // thoughtless reports whether the model is in the midst of calls that it made without reasoning, or

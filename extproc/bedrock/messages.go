@@ -43,8 +43,12 @@ func (p *prepared) adoptMessages(c *Call, v *chat.Verbatim) error {
 	e.Object(t, t.Root(), first, func(m jsonedit.Member) bool {
 		switch m.Name {
 		case "anthropic_beta":
-			for flag := range t.Items(m.Value) {
-				beta = append(beta, t.String(flag))
+			for item := range t.Items(m.Value) {
+				if flag := t.String(item); fitsHeader(flag) {
+					beta = append(beta, flag)
+				} else {
+					p.note("a flag of anthropic_beta was left out: it can't stand in a header")
+				}
 			}
 			return false
 		case "anthropic_version":
@@ -54,6 +58,17 @@ func (p *prepared) adoptMessages(c *Call, v *chat.Verbatim) error {
 	})
 	c.header, c.body = messagesHeader(beta), e.Apply(t)
 	return nil
+}
+
+// fitsHeader reports whether a flag can be a part of a header's list: it came in a body, where it
+// may be anything.
+func fitsHeader(flag string) bool {
+	for i := range len(flag) {
+		if flag[i] <= ' ' || flag[i] > '~' || flag[i] == ',' {
+			return false
+		}
+	}
+	return 0 < len(flag) && len(flag) <= 256
 }
 
 // messagesHeader is in the order of names.

@@ -32,6 +32,11 @@ func (p *prepared) ownThinking() error {
 		p.req.Reasoning = &chat.Reasoning{Effort: r.Effort}
 		return nil
 	}
+	if r.Wish && thinkingType(r.Thinking) == "enabled" && p.forgotThinking() {
+		p.note("the model does not think by a budget after a prefill, or behind calls of another model's: thinking was left out")
+		p.req.Reasoning = nil
+		return nil
+	}
 	p.callersThinking = true
 	p.setThinking(r.Thinking)
 	if r.Effort == "" || p.model.ignores("reasoning_effort") {

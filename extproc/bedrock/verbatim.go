@@ -3,6 +3,7 @@ package bedrock
 import (
 	"bytes"
 	"slices"
+	"strconv"
 	"strings"
 
 	"aisix/extproc/chat"
@@ -65,6 +66,9 @@ func (p *prepared) adoptResponses(c *Call, v *chat.Verbatim) error {
 			drop[name] = true
 		}
 		drop["store"] = true
+		if err := referring(t, members["input"]); err != nil {
+			return err
+		}
 	}
 	first := append([]byte(`"model":`), marshal(p.model.ID)...)
 	if !stateful {
@@ -88,12 +92,28 @@ func (p *prepared) adoptResponses(c *Call, v *chat.Verbatim) error {
 		if m.Name == "tools" && !drop["tools"] {
 			return p.offered(&e, t, m.Value)
 		}
-		if m.Name == "input" && bytes.Contains(t.At(m.Value), []byte(`"`+responses.Ours)) {
-			p.withoutOurs(&e, t, m.Value)
+		if m.Name == "input" && bytes.Contains(t.At(m.Value), []byte(`"reasoning"`)) {
+			p.withoutOurs(&e, t, m.Value, stateful)
 		}
 		return !drop[m.Name]
 	})
 	c.header, c.body = converseHeader, e.Apply(t)
+	return nil
+}
+
+// referring refuses an item that is named instead of sent.
+func referring(t jsonedit.Text, input jsonedit.Span) error {
+	if !bytes.Contains(t.At(input), []byte(`item_reference`)) {
+		return nil
+	}
+	n := 0
+	for item := range t.Items(input) {
+		if kind, _ := t.Member(item, "type"); t.String(kind) == "item_reference" {
+			param := "input[" + strconv.Itoa(n) + "]"
+			return fault.Invalid(param, "%s: an item of type item_reference is not supported: this gateway keeps no state; send the item itself", param)
+		}
+		n++
+	}
 	return nil
 }
 
@@ -135,11 +155,28 @@ func (p *prepared) offered(e *jsonedit.Edits, t jsonedit.Text, tools jsonedit.Sp
 	return true
 }
 
-// withoutOurs takes the items out that hold what a model of another API thought.
-func (p *prepared) withoutOurs(e *jsonedit.Edits, t jsonedit.Text, input jsonedit.Span) {
-	p.note("reasoning of another model was left out")
-	e.Array(t, input, func(item jsonedit.Span) bool {
+// withoutOurs takes the items out that hold what a model of another API thought: sealed by us, or
+// with nothing at all to know it by, which an upstream that stores nothing looks for in vain.
+func (p *prepared) withoutOurs(e *jsonedit.Edits, t jsonedit.Text, input jsonedit.Span, stateful bool) {
+	ours := func(item jsonedit.Span) bool {
 		encrypted, _ := t.Member(item, "encrypted_content")
-		return !strings.HasPrefix(t.String(encrypted), responses.Ours)
+		kind, _ := t.Member(item, "type")
+		if sealed := t.String(encrypted); sealed != "" || t.String(kind) != "reasoning" {
+			return strings.HasPrefix(sealed, responses.Ours)
+		}
+		content, _ := t.Member(item, "content")
+		for range t.Items(content) {
+			return false // in the open, as gpt-oss has it
+		}
+		return !stateful
+	}
+	left := false
+	e.Array(t, input, func(item jsonedit.Span) bool {
+		gone := ours(item)
+		left = left || gone
+		return !gone
 	})
+	if left {
+		p.note("reasoning of another model was left out")
+	}
 }

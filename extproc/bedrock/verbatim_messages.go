@@ -27,6 +27,8 @@ func (p *prepared) adopted(v *chat.Verbatim) []byte {
 	var without []string
 	if guessing(flags) {
 		set, without = p.guesses(t)
+	} else if v.Foreign {
+		set, without = p.unthought(t)
 	}
 	kept, without, notes := p.model.betas(flags, t, without)
 	for _, note := range notes {
@@ -91,7 +93,7 @@ func (p *prepared) adopted(v *chat.Verbatim) []byte {
 		body = withoutInMarks(body, members)
 	}
 	if !p.family.SystemMessages && !has(p.family.Capabilities.SystemTurns) {
-		body = withoutSystemTurns(body)
+		body = anthropic.WithoutSystemTurns(body)
 	}
 	return body
 }
@@ -152,104 +154,4 @@ func withoutInMarks(body []byte, members []string) []byte {
 		}
 	}
 	return e.Apply(t)
-}
-
-// withoutSystemTurns puts system messages that stand inside the conversation elsewhere, for models
-// that take none there: before the assistant's first word they join the system prompt, which
-// changes no cache; later ones become the user's, behind the results of calls.
-func withoutSystemTurns(body []byte) []byte {
-	t := jsonedit.Text(body)
-	messages, _ := t.Member(t.Root(), "messages")
-	type message struct {
-		role string
-		at   jsonedit.Span
-		name jsonedit.Span // of the role's value
-	}
-	var all []message
-	found := false
-	for m := range t.Items(messages) {
-		role, _ := t.Member(m, "role")
-		all = append(all, message{t.String(role), m, role})
-		found = found || all[len(all)-1].role == "system"
-	}
-	if !found {
-		return body
-	}
-	var hoisted []byte
-	out := make([][]byte, 0, len(all))
-	var waiting [][]byte // until the results of calls have come
-	spoke := false
-	for i, m := range all {
-		switch {
-		case m.role == "system" && !spoke:
-			content, _ := t.Member(m.at, "content")
-			hoisted = appendBlocks(hoisted, t, content)
-			continue
-		case m.role == "system":
-			var e jsonedit.Edits
-			e.Replace(m.name, []byte(`"user"`))
-			text := e.Apply(t)[m.at.From : m.at.To-len(`"system"`)+len(`"user"`)]
-			if i > 0 && all[i-1].role != "user" && i+1 < len(all) && all[i+1].role == "user" {
-				waiting = append(waiting, text)
-				continue
-			}
-			out = append(out, text)
-			continue
-		}
-		spoke = spoke || m.role == "assistant"
-		out = append(out, t.At(m.at))
-		if m.role == "user" {
-			out, waiting = append(out, waiting...), nil
-		}
-	}
-	out = append(out, waiting...)
-
-	var list []byte
-	list = append(list, '[')
-	for i, m := range out {
-		if i > 0 {
-			list = append(list, ',')
-		}
-		list = append(list, m...)
-	}
-	list = append(list, ']')
-	var e jsonedit.Edits
-	e.Replace(messages, list)
-	if len(hoisted) > 0 {
-		system, ok := t.Member(t.Root(), "system")
-		blocks := appendBlocks(nil, t, system)
-		if len(blocks) > 0 {
-			blocks = append(blocks, ',')
-		}
-		blocks = append(append(append([]byte{'['}, blocks...), hoisted...), ']')
-		if ok {
-			e.Replace(system, blocks)
-		} else {
-			e.Object(t, t.Root(), append([]byte(`"system":`), blocks...), func(jsonedit.Member) bool { return true })
-		}
-	}
-	return e.Apply(t)
-}
-
-// appendBlocks appends content as blocks, without brackets: a string is a text.
-func appendBlocks(dst []byte, t jsonedit.Text, content jsonedit.Span) []byte {
-	next := func() {
-		if len(dst) > 0 {
-			dst = append(dst, ',')
-		}
-	}
-	switch t.Kind(content) {
-	case '"':
-		if t.String(content) == "" {
-			return dst
-		}
-		next()
-		dst = append(append(append(dst, `{"type":"text","text":`...), t.At(content)...), '}')
-	case '[':
-		for block := range t.Items(content) {
-			next()
-			dst = append(dst, t.At(block)...)
-		}
-	}
-	return dst
 }

@@ -72,12 +72,39 @@ func TestSystemTurnsOfAdopted(t *testing.T) {
 		t.Errorf("a model that takes them got %s", got)
 	}
 	got, _ = adopt(t, sonnet45, `{"messages":[`+said+`],"system":"s0"}`, nil, resource.Bedrock{})
-	want := `{"anthropic_version":"bedrock-2023-05-31","messages":[{"role":"user","content":"a"},{"role":"assistant","content":[{"type":"tool_use","id":"t","name":"n","input":{}}]},{"role":"user","content":[{"type":"tool_result","tool_use_id":"t"}]},{"role":"user","content":[{"type":"text","text":"s2"}]},{"role":"user","content":"s3"}],"system":[{"type":"text","text":"s0"},{"type":"text","text":"s1"}]}`
+	want := `{"anthropic_version":"bedrock-2023-05-31","messages":[{"role":"user","content":"a"},{"role":"assistant","content":[{"type":"tool_use","id":"t","name":"n","input":{}}]},{"role":"user","content":[{"type":"tool_result","tool_use_id":"t"},{"type":"text","text":"s2"},{"type":"text","text":"s3"}]}],"system":[{"type":"text","text":"s0"},{"type":"text","text":"s1"}]}`
 	if got != want {
 		t.Errorf("\n got %s\nwant %s", got, want)
 	}
 	if got, _ = adopt(t, sonnet45, `{"messages":[{"role":"system","content":"s"},{"role":"user","content":"a"}]}`, nil, resource.Bedrock{}); got != `{"system":[{"type":"text","text":"s"}],"anthropic_version":"bedrock-2023-05-31","messages":[{"role":"user","content":"a"}]}` {
 		t.Errorf("without a system prompt: %s", got)
+	}
+}
+
+// Where a system message stood between them, turns of the user's become one; those that the
+// caller left side by side are Bedrock's to refuse.
+func TestSystemTurnsLeaveRolesAlternating(t *testing.T) {
+	const a, u = `{"role":"assistant","content":"a"}`, `{"role":"user","content":"u"}`
+	const s = `{"role":"system","content":"s"}`
+	for said, want := range map[string]string{
+		u + `,` + s + `,` + u + `,` + a + `,` + u:                   `{"role":"user","content":[{"type":"text","text":"u"},{"type":"text","text":"u"}]},` + a + `,` + u, // s is hoisted
+		u + `,` + a + `,` + u + `,` + s + `,` + a:                   u + `,` + a + `,{"role":"user","content":[{"type":"text","text":"u"},{"type":"text","text":"s"}]},` + a,
+		u + `,` + a + `,` + s + `,` + a:                             u + `,` + a + `,{"role":"user","content":[{"type":"text","text":"s"}]},` + a,
+		u + `,` + a + `,` + s + `,` + s:                             u + `,` + a + `,{"role":"user","content":[{"type":"text","text":"s"},{"type":"text","text":"s"}]}`,
+		u + `,` + a + `,` + u + `,` + s + `,` + u:                   u + `,` + a + `,{"role":"user","content":[{"type":"text","text":"u"},{"type":"text","text":"s"},{"type":"text","text":"u"}]}`,
+		u + `,` + a + `,` + s + `,` + s + `,` + u:                   u + `,` + a + `,{"role":"user","content":[{"type":"text","text":"u"},{"type":"text","text":"s"},{"type":"text","text":"s"}]}`,
+		u + `,` + u + `,` + a + `,` + u + `,` + u:                   u + `,` + u + `,` + a + `,` + u + `,` + u,
+		u + `,` + a + `,` + u + `,` + u + `,` + s:                   u + `,` + a + `,` + u + `,{"role":"user","content":[{"type":"text","text":"u"},{"type":"text","text":"s"}]}`,
+		u + `,` + a + `,{"role":"system","content":""}`:             u + `,` + a,
+		u + `,` + a + `,{"role":"user","content":7},` + s + `,` + u: u + `,` + a + `,{"role":"user","content":7},{"role":"user","content":[{"type":"text","text":"u"},{"type":"text","text":"s"}]}`,
+		u + `,` + a + `,{"new":1,"content":[{"type":"text","text":"x"}],"role":"user","z":2},` + s + `,{"role":"user","content":[{"type":"tool_result","tool_use_id":"t"}]}`: u + `,` + a +
+			`,{"new":1,"content":[{"type":"tool_result","tool_use_id":"t"},{"type":"text","text":"x"},{"type":"text","text":"s"}],"role":"user","z":2}`,
+	} {
+		got, _ := adopt(t, sonnet45, `{"messages":[`+said+`]}`, nil, resource.Bedrock{})
+		_, got, _ = strings.Cut(got, `"messages":[`)
+		if got = strings.TrimSuffix(got, "]}"); got != want {
+			t.Errorf("%s\n got %s\nwant %s", said, got, want)
+		}
 	}
 }
 
@@ -97,9 +124,55 @@ func TestGuesses(t *testing.T) {
 	if got, _ := adopt(t, sonnet45, body, flags[1:2], resource.Bedrock{}); got != `{"anthropic_beta":["effort-2025-11-24"],"anthropic_version":"bedrock-2023-05-31",`+body[1:] {
 		t.Errorf("another caller's became %s", got)
 	}
+	budgeted := strings.Replace(body, `{"type":"adaptive"}`, `{"type":"enabled","budget_tokens":31999}`, 1)
+	for id, want := range map[string]string{opus48: `{"type":"adaptive"}`, sonnet45: `{"type":"enabled","budget_tokens":31999}`} {
+		if got, _ := adopt(t, id, budgeted, flags, resource.Bedrock{}); !strings.Contains(got, `"thinking":`+want) {
+			t.Errorf("%s: a budget became %s", id, got)
+		}
+	}
 	calls := strings.Replace(body, `{"role":"user","content":"a"}`, `{"role":"user","content":"a"},{"role":"assistant","content":[{"type":"tool_use","id":"t","name":"n","input":{}}]},{"role":"user","content":[{"type":"tool_result","tool_use_id":"t"}]}`, 1)
 	if got, _ := adopt(t, sonnet45, calls, flags, resource.Bedrock{}); strings.Contains(got, "thinking") || strings.Contains(got, "context") {
 		t.Errorf("behind calls without reasoning: %s", got)
+	}
+}
+
+// Where another model's reasoning was left out of the turn with the calls, Claude takes no budget.
+func TestNoBudgetBehindForeignCalls(t *testing.T) {
+	const calls = `{"messages":[{"role":"user","content":"a"},{"role":"assistant","content":[{"type":"tool_use","id":"t","name":"n","input":{}}]},{"role":"user","content":[{"type":"tool_result","tool_use_id":"t"}]}],"thinking":{"type":"enabled","budget_tokens":1024}}`
+	m, err := Compile(&resource.Model{}, sonnet45, &resource.ProviderKey{Credentials: creds})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, c := range []struct {
+		foreign bool
+		flags   []string
+		thinks  bool
+	}{{false, nil, true}, {true, nil, false}, {true, []string{"claude-code-20250219"}, false}, {false, []string{"claude-code-20250219"}, false}} {
+		got, err := Adopt(&chat.Verbatim{API: chat.Messages, Body: []byte(calls), Foreign: c.foreign, Beta: c.flags}, m)
+		if err != nil || strings.Contains(string(got.body), "budget_tokens") != c.thinks || c.thinks == (len(got.Notes()) > 0) {
+			t.Errorf("%+v: %s, notes %q, %v", c, got.body, got.Notes(), err)
+		}
+	}
+	r := userSays("q")
+	r.Messages = append(r.Messages, chat.Message{Role: chat.Assistant, Blocks: []chat.Block{chat.ToolUse{ID: "t", Name: "n", Input: []byte(`{}`)}}}, chat.Message{Role: chat.User, Blocks: []chat.Block{chat.ToolResult{ID: "t", Blocks: []chat.Block{chat.Text{Text: "r"}}}}})
+	r.Reasoning = &chat.Reasoning{Thinking: []byte(`{"type":"enabled","budget_tokens":1024}`), Wish: true}
+	if c := newCall(t, r, compile(&resource.Model{ModelName: sonnet45, API: "converse"})); strings.Contains(string(c.body), "budget_tokens") {
+		t.Errorf("by Converse: %s", c.body)
+	}
+}
+
+// What a body has among its flags becomes a header at bedrock-mantle only where it can.
+func TestFlagsThatFitNoHeader(t *testing.T) {
+	m, err := Compile(&resource.Model{Host: "mantle"}, opus48, &resource.ProviderKey{Credentials: creds})
+	if err != nil {
+		t.Fatal(err)
+	}
+	c, err := Adopt(&chat.Verbatim{API: chat.Messages, Body: []byte(`{"messages":[],"anthropic_beta":["a-1","x\r\nhost: evil","\u0000","",7,"a,b","\u00e9","` + strings.Repeat("x", 257) + `","b-2"]}`)}, m)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if c.header[0] != (Field{Key: "anthropic-beta", Value: "a-1,b-2"}) || len(c.Notes()) == 0 {
+		t.Errorf("header %q, notes %q", c.header, c.Notes())
 	}
 }
 

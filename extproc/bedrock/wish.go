@@ -7,7 +7,7 @@ import (
 )
 
 // Some dialects have callers say what these do not insist on: Anthropic's wants max_tokens of
-// everybody, and its agents ask every model to think. An answer with less of it is what
+// everybody, and its agents, and those of OpenAI's Responses, ask every model to think. An answer with less of it is what
 // they came for; a refusal ends a session.
 
 // habits brings such a request down to what the model has.
@@ -25,8 +25,13 @@ func (p *prepared) habits() error {
 
 // wished is what of a wish the model has a control for, nil where it has none.
 func (p *prepared) wished(r *chat.Reasoning) *chat.Reasoning {
-	if p.model.Publisher == "anthropic" || p.model.Publisher == "" && r.Thinking != nil {
-		return r // Claude's own words, or as good as
+	switch p.model.Publisher {
+	case "": // Bedrock knows what it is
+		return r
+	case "anthropic":
+		if r.Thinking != nil || p.family.Capabilities.Reasoning != "none" {
+			return r // Claude's own words, or as good as
+		}
 	}
 	effort := r.Effort
 	if effort == "" {

@@ -21,5 +21,8 @@ type Verbatim struct {
 	Stream bool     // answer with SSE
 	Beta   []string // anthropic-beta's flags, in the caller's order
 	Prompt int64    // an estimate of its tokens: texts alone, never max_tokens or files
-	Notes  []string // for the operator's log: what of the caller's the dialect left out
+	// Foreign tells that reasoning of another family's was left out: a turn of the model's may be
+	// without any now.
+	Foreign bool
+	Notes   []string // for the operator's log: what of the caller's the dialect left out
 }

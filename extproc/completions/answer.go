@@ -133,10 +133,11 @@ func DecodeCompletion(body []byte) ([]chat.Event, error) {
 // EventDecoder decodes the chunks of one stream. Not for concurrent use.
 type EventDecoder struct {
 	started  bool
-	open     int         // index of the block that grows, of text or reasoning; -1 is none
-	kind     string      // its kind: "text", "reasoning"
-	next     int         // index of the next block
-	calls    map[int]int // the upstream's index of a call → ours
+	open     int            // index of the block that grows, of text or reasoning; -1 is none
+	kind     string         // its kind: "text", "reasoning"
+	next     int            // index of the next block
+	calls    map[int]int    // the upstream's index of a call → ours
+	ids      map[int]string // the upstream's index of a call → its id
 	finished bool
 	events   []chat.Event
 }
@@ -223,6 +224,10 @@ func (d *EventDecoder) close() {
 
 func (d *EventDecoder) call(at int, c callDelta) {
 	index, known := d.calls[at]
+	if known && c.ID != "" && c.Function.Name != "" && c.ID != d.ids[at] {
+		d.add(chat.BlockStop{Index: index}) // some services count all calls as the first
+		known = false
+	}
 	if !known {
 		if c.Function.Name == "" && c.ID == "" {
 			return // a fragment without its start belongs to no call
@@ -231,9 +236,9 @@ func (d *EventDecoder) call(at int, c callDelta) {
 		index = d.next
 		d.next++
 		if d.calls == nil {
-			d.calls = map[int]int{}
+			d.calls, d.ids = map[int]int{}, map[int]string{}
 		}
-		d.calls[at] = index
+		d.calls[at], d.ids[at] = index, c.ID
 		d.add(chat.ToolStart{Index: index, ID: c.ID, Name: c.Function.Name})
 	}
 	if c.Function.Arguments != "" {

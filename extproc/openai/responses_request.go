@@ -219,7 +219,7 @@ func (r *responseRequest) toChat(a *askedResponse) (*chat.Request, error) {
 		out.ParallelToolCalls = r.ParallelToolCalls
 	}
 	if r.Reasoning != nil && r.Reasoning.Effort != nil {
-		out.Reasoning = &chat.Reasoning{Effort: *r.Reasoning.Effort}
+		out.Reasoning = &chat.Reasoning{Effort: *r.Reasoning.Effort, Wish: true} // Codex asks every model, by the alias
 	}
 	if r.Text != nil {
 		out.Format = r.Text.Format.toChat()

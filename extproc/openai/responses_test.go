@@ -210,6 +210,18 @@ func takenBack(t *testing.T, seed uint64, answer *chat.Response, response map[st
 }
 
 // A stream that breaks off ends with response.failed, whose code clients act on.
+// How much a model is to think is a wish: Codex sends it to every model, by the name of the alias.
+func TestResponsesEffortIsAWish(t *testing.T) {
+	asked, err := Responses{}.Parse(nil, []byte(`{"model":"m","input":"q","reasoning":{"effort":"low","context":"all_turns"}}`))
+	if err != nil {
+		t.Fatal(err)
+	}
+	got, err := asked.Request(nil)
+	if err != nil || got.Reasoning == nil || !got.Reasoning.Wish || got.Reasoning.Effort != "low" {
+		t.Errorf("reasoning %+v, %v", got, err)
+	}
+}
+
 func TestResponsesFailed(t *testing.T) {
 	for _, test := range []struct {
 		fault fault.Error
