@@ -279,7 +279,7 @@ func TestRoutesWithoutTheForwardProxy(t *testing.T) {
 	}
 	root := rename(t, attached(t, "envoy-1.39"), domain, callers.host()).(map[string]any)
 	b := places(t, root, p.serve(t, "unix", socket(t)), callers.host())
-	address := envoytest.Start(t, without(t, b, "envoy.filters.http.dynamic_forward_proxy")).Address(t, "ingress")
+	address := envoytest.Start(t, without(t, b, "aisix.forward_proxy")).Address(t, "ingress")
 	a := post(t, address, `{}`, "Host", callers.host())
 	heads, _ := w.take()
 	if a.status != 200 || len(heads) != 1 || len(callers.requests()) != 0 {
