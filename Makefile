@@ -126,9 +126,11 @@ agents: ## Install Claude Code and Codex CLI into .agents/, for the end-to-end t
 	@mkdir -p .agents
 	npm install --prefix .agents --no-save --no-audit --no-fund --loglevel=error @openai/codex@0.169.0 @anthropic-ai/claude-code@2.1.197
 # What stands in deploy/tools/<module>/go.mod and go.sum, built once, and again when that changes.
-TOOL_BUILD = @mkdir -p .tools && cd deploy/tools/$(1) && GOFLAGS= nice go build -trimpath -ldflags=-s -o ../../../.tools/ $(2)
+TOOL_BUILD = @mkdir -p .tools && cd deploy/tools/$(1) && GOFLAGS= nice go build -trimpath -ldflags='-s $(3)' -o ../../../.tools/ $(2)
+# Without it, Helm takes itself for one of Kubernetes 1.20's days, and refuses the chart.
+HELM_KUBE := $(foreach package,pkg/chartutil pkg/lint/rules,-X helm.sh/helm/v3/$(package).k8sVersionMajor=1 -X helm.sh/helm/v3/$(package).k8sVersionMinor=37)
 .tools/helm: deploy/tools/helm/go.mod deploy/tools/helm/go.sum
-	$(call TOOL_BUILD,helm,helm.sh/helm/v3/cmd/helm) && touch ../../../$@
+	$(call TOOL_BUILD,helm,helm.sh/helm/v3/cmd/helm,$(HELM_KUBE)) && touch ../../../$@
 .tools/actionlint: deploy/tools/workflows/go.mod deploy/tools/workflows/go.sum
 	$(call TOOL_BUILD,workflows,github.com/rhysd/actionlint/cmd/actionlint) && touch ../../../$@
 

@@ -130,14 +130,19 @@ func toExtProc(o Options) *tlsv3.UpstreamTlsContext {
 	}
 	o.shows(tls, secretExtProc, o.ExtProcCertFile, o.ExtProcKeyFile)
 	c := &tlsv3.UpstreamTlsContext{CommonTlsContext: tls}
-	kind := tlsv3.SubjectAltNameMatcher_DNS
-	if _, err := netip.ParseAddr(host); err == nil {
-		kind = tlsv3.SubjectAltNameMatcher_IP_ADDRESS
-	} else {
-		c.Sni = host
+	var names []*tlsv3.SubjectAltNameMatcher
+	name := func(kind tlsv3.SubjectAltNameMatcher_SanType, host string) {
+		names = append(names, &tlsv3.SubjectAltNameMatcher{SanType: kind, Matcher: &matcherv3.StringMatcher{MatchPattern: &matcherv3.StringMatcher_Exact{Exact: host}}})
 	}
-	o.trusts(tls, secretExtProcCA, o.ExtProcCAFile, &tlsv3.CertificateValidationContext{MatchTypedSubjectAltNames: []*tlsv3.SubjectAltNameMatcher{{
-		SanType: kind, Matcher: &matcherv3.StringMatcher{MatchPattern: &matcherv3.StringMatcher_Exact{Exact: host}},
-	}}})
+	if ip, err := netip.ParseAddr(host); err != nil {
+		c.Sni = host
+		name(tlsv3.SubjectAltNameMatcher_DNS, host)
+	} else {
+		name(tlsv3.SubjectAltNameMatcher_IP_ADDRESS, host)
+		if ip.IsLoopback() { // what was localhost before it became an address
+			name(tlsv3.SubjectAltNameMatcher_DNS, "localhost")
+		}
+	}
+	o.trusts(tls, secretExtProcCA, o.ExtProcCAFile, &tlsv3.CertificateValidationContext{MatchTypedSubjectAltNames: names})
 	return c
 }

@@ -75,6 +75,9 @@ type Options struct {
 	// SecretsDir is the folder (absolute) of the files that Secrets makes: certificates
 	// are then read anew when they are renewed. Without it, once.
 	SecretsDir string
+	// Respelled has Secrets name its files in other words (/etc/tls/./tls.crt): Envoy reads files anew
+	// where they were moved, or where their names are new to it.
+	Respelled bool
 
 	// MaxRequestBytes is the largest request body. extproc enforces it, after it
 	// knows the key (the contract checks the key first); Envoy does so only where

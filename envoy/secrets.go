@@ -39,7 +39,7 @@ func Secrets(o Options) (map[string][]byte, error) {
 		if p.cert == "" {
 			continue
 		}
-		if err := add(&tlsv3.Secret{Name: p.name, Type: &tlsv3.Secret_TlsCertificate{TlsCertificate: pair(p.cert, p.key)}}); err != nil {
+		if err := add(&tlsv3.Secret{Name: p.name, Type: &tlsv3.Secret_TlsCertificate{TlsCertificate: o.pair(p.cert, p.key)}}); err != nil {
 			return nil, fmt.Errorf("envoy secrets: %w", err)
 		}
 	}
@@ -47,7 +47,7 @@ func Secrets(o Options) (map[string][]byte, error) {
 		if p.ca == "" {
 			continue
 		}
-		trusted := &tlsv3.CertificateValidationContext{TrustedCa: file(p.ca), WatchedDirectory: watched(p.ca)}
+		trusted := &tlsv3.CertificateValidationContext{TrustedCa: file(o.spelled(p.ca)), WatchedDirectory: watched(p.ca)}
 		if err := add(&tlsv3.Secret{Name: p.name, Type: &tlsv3.Secret_ValidationContext{ValidationContext: trusted}}); err != nil {
 			return nil, fmt.Errorf("envoy secrets: %w", err)
 		}
@@ -70,12 +70,21 @@ func (o Options) watchedCA() string {
 }
 
 // pair is a certificate and its key. Of two folders each file's own is watched.
-func pair(cert, key string) *tlsv3.TlsCertificate {
-	c := &tlsv3.TlsCertificate{CertificateChain: file(cert), PrivateKey: file(key)}
+func (o Options) pair(cert, key string) *tlsv3.TlsCertificate {
+	c := &tlsv3.TlsCertificate{CertificateChain: file(o.spelled(cert)), PrivateKey: file(o.spelled(key))}
 	if filepath.Dir(cert) == filepath.Dir(key) {
 		c.WatchedDirectory = watched(cert)
 	}
 	return c
+}
+
+// spelled is the path, in one of two spellings.
+func (o Options) spelled(path string) string {
+	if !o.Respelled {
+		return path
+	}
+	dir, name := filepath.Split(path)
+	return dir + "./" + name
 }
 
 func watched(path string) *corev3.WatchedDirectory {

@@ -39,6 +39,7 @@ func runEnvoy(ctx context.Context, c *config.Config, o flagged, stdout, stderr i
 	if err := bootstrap.Write(c, path); err != nil {
 		return err
 	}
+	go bootstrap.Follow(ctx, c, path, log)
 	hurry, stop := secondSignal(ctx)
 	defer stop()
 	args := append([]string{"--config-path", path, "--log-level", "warn", "--component-log-level", "misc:error", "--disable-hot-restart"}, o.envoyArgs...)

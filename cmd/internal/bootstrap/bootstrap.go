@@ -36,7 +36,10 @@ func Text(c *config.Config) ([]byte, error) {
 // finds its certificates, and reads them anew when they are renewed. No secret is in any of these, and
 // everybody may read them: Envoy often runs as a user of its own. What Envoy could not read stops it: the
 // certificates and keys have to be readable for whoever calls this.
-func Write(c *config.Config, path string) error {
+func Write(c *config.Config, path string) error { return write(c, path, false) }
+
+// write is Write, where the certificates' names may be spelled in another way than the last time.
+func write(c *config.Config, path string, respelled bool) error {
 	path, err := filepath.Abs(path)
 	if err != nil {
 		return err
@@ -45,6 +48,7 @@ func Write(c *config.Config, path string) error {
 	if err != nil {
 		return err
 	}
+	o.Respelled = respelled
 	o.UpstreamCAFile = envoy.SystemCAFile()
 	if c.Upstream.CAFile != "" {
 		joined, err := bundle(o.UpstreamCAFile, c.Upstream.CAFile)

@@ -59,16 +59,17 @@ app.kubernetes.io/component: {{ index . 1 }}
 {{- end -}}
 {{- end -}}
 
-{{/* bytes of a quantity: plain, or with Ki, Mi, Gi, Ti, k, M, G, T. */}}
+{{/* bytes of a quantity, as Kubernetes writes them: 2Gi, 1.5Gi, 1500M, 2e9, 2147483648 (a number of YAML, which
+Helm has as a float). Whole bytes: m is none. */}}
 {{- define "aisix.bytes" -}}
 {{- $q := toString . -}}
-{{- $n := regexFind "^[0-9]+" $q -}}
+{{- $n := regexFind "^[0-9]+(\\.[0-9]+)?([eE][+]?[0-9]+)?" $q -}}
 {{- $unit := trimPrefix $n $q -}}
 {{- $factors := dict "" 1 "Ki" 1024 "Mi" 1048576 "Gi" 1073741824 "Ti" 1099511627776 "k" 1000 "M" 1000000 "G" 1000000000 "T" 1000000000000 -}}
 {{- if not (and $n (hasKey $factors $unit)) -}}
-{{- fail (printf "%s: write a memory limit as whole Mi or Gi" $q) -}}
+{{- fail (printf "%s: write a memory limit in bytes, or as 1536Mi, 1.5Gi, 2G" $q) -}}
 {{- end -}}
-{{- mul (int64 $n) (int64 (get $factors $unit)) -}}
+{{- int64 (mulf (float64 $n) (float64 (get $factors $unit))) -}}
 {{- end -}}
 
 {{- define "aisix.podSecurity" -}}
