@@ -274,6 +274,9 @@ func (r *Reply) fault(e *Exception, header Header) *fault.Error {
 		f.RetryAfter = retryAfter(header)
 	}
 	e.Hint = hint(e)
+	if key := r.signed.bearer(); key != "" { // an upstream may say what it was sent: that is for no log either
+		e.Message = strings.ReplaceAll(e.Message, key, "[redacted]")
+	}
 	e.Message = redact.Quotes(e.Message, r.call.texts())
 	return f
 }
