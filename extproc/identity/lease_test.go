@@ -214,7 +214,11 @@ func TestGone(t *testing.T) {
 		if n := u.asked.Load(); n != 1 {
 			t.Errorf("asked %d times", n)
 		}
-		if len(s.leases) != 0 || len(s.States()) != 0 {
+		synctest.Wait()
+		s.mu.Lock()
+		left := len(s.leases)
+		s.mu.Unlock()
+		if left != 0 || len(s.States()) != 0 {
 			t.Error("still there")
 		}
 	})
