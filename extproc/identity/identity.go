@@ -78,15 +78,34 @@ func New(o Options) *Source {
 // Close ends the refreshing.
 func (s *Source) Close() { s.end() }
 
+// Held is the token of provider key k, where it is at hand.
+func (s *Source) Held(k *resource.ProviderKey) (Token, bool) {
+	switch c := k.Credentials.(type) {
+	case resource.Static:
+		return Token{AccessKeyID: c.AccessKeyID, SecretAccessKey: c.SecretAccessKey, SessionToken: c.SessionToken}, true
+	case resource.BedrockAPIKey:
+		return Token{Bearer: c.APIKey}, true
+	}
+	s.mu.Lock()
+	l := s.leases[k.Credentials]
+	s.mu.Unlock()
+	if l == nil {
+		return Token{}, false
+	}
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if !l.token.lasts(time.Now()) {
+		return Token{}, false
+	}
+	return *l.token, true
+}
+
 // Token is the token of provider key k. It waits for nothing but the first answer that
 // is asked for credentials of their own, and then until ctx ends: the error is ctx's, or
 // a fault that says no more than that there are none.
 func (s *Source) Token(ctx context.Context, k *resource.ProviderKey) (Token, error) {
-	switch c := k.Credentials.(type) {
-	case resource.Static:
-		return Token{AccessKeyID: c.AccessKeyID, SecretAccessKey: c.SecretAccessKey, SessionToken: c.SessionToken}, nil
-	case resource.BedrockAPIKey:
-		return Token{Bearer: c.APIKey}, nil
+	if token, ok := s.Held(k); ok {
+		return token, nil
 	}
 	l, err := s.lease(k)
 	if err != nil {
