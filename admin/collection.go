@@ -148,6 +148,9 @@ func (c collection) create(a *answer, r *request) error {
 	if err != nil {
 		return err
 	}
+	if err := resource.Granted(value, nil, c.grants); err != nil {
+		return err
+	}
 	plaintext := ""
 	if c.Issues != nil && c.Issues.Lacks(value) {
 		var hash string
@@ -197,7 +200,13 @@ func (c collection) update(a *answer, r *request, change func(*store.Entry) (res
 	if err != nil {
 		return err
 	}
-	e, err := c.store.Update(r.Context(), a.actor, c.Kind, r.id, cond, change)
+	e, err := c.store.Update(r.Context(), a.actor, c.Kind, r.id, cond, func(old *store.Entry) (resource.Resource, error) {
+		value, err := change(old)
+		if err == nil {
+			err = resource.Granted(value, old.Value, c.grants)
+		}
+		return value, err
+	})
 	if err != nil {
 		return err
 	}

@@ -19,6 +19,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"aisix/admin/resource"
 	"aisix/admin/store"
 )
 
@@ -32,6 +33,7 @@ type Server struct {
 	key       [sha256.Size]byte // of the admin key
 	sampleKey bool
 	hosts     hosts
+	grants    resource.Grants
 	brake     *brake
 	log       *slog.Logger
 	now       func() time.Time
@@ -43,11 +45,12 @@ type Server struct {
 // Options are what a Server needs. Store and Key are required.
 type Options struct {
 	Store        *store.Store
-	Usage        Usage    // nil: GET /admin/v1/usage is 404
-	Key          string   // the admin key
-	SampleKey    bool     // Key is the one that everybody knows: only requests of this machine may use it
-	Address      string   // host:port where the API is reached: requests may name its host
-	AllowedHosts []string // further hosts that requests may name; "*" is any
+	Usage        Usage           // nil: GET /admin/v1/usage is 404
+	Key          string          // the admin key
+	SampleKey    bool            // Key is the one that everybody knows: only requests of this machine may use it
+	Address      string          // host:port where the API is reached: requests may name its host
+	AllowedHosts []string        // further hosts that requests may name; "*" is any
+	Grants       resource.Grants // what of extproc's host provider keys may use
 	Log          *slog.Logger
 	Now          func() time.Time                     // default time.Now
 	After        func(time.Duration) <-chan time.Time // what the answer to a wrong key waits for; default time.After
@@ -60,7 +63,7 @@ func New(o Options) (*Server, error) {
 		return nil, errors.New("no admin key is configured: set admin.key")
 	}
 	s := &Server{store: o.Store, usage: o.Usage, key: sha256.Sum256([]byte(o.Key)), sampleKey: o.SampleKey,
-		hosts: newHosts(o.Address, o.AllowedHosts), log: o.Log, now: o.Now, random: o.Random}
+		hosts: newHosts(o.Address, o.AllowedHosts), grants: o.Grants, log: o.Log, now: o.Now, random: o.Random}
 	if s.log == nil {
 		s.log = slog.Default()
 	}

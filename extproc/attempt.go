@@ -101,7 +101,7 @@ func (s *Server) attempt(ctx context.Context, c *call, w way) (*reply, error) {
 // try makes one attempt of an upstream call, and fills in what is told of it. It changes
 // nothing of c, so that several may go on at a time.
 func (s *Server) try(ctx context.Context, c *call, upstream *bedrock.Call, w way, try *usage.Try) (*reply, error) {
-	token, err := s.identities.Token(ctx, c.match.ProviderKey)
+	token, err := s.token(ctx, c.match.ProviderKey, c.budget.end)
 	if err != nil {
 		return nil, err
 	}
@@ -125,6 +125,9 @@ func (s *Server) try(ctx context.Context, c *call, upstream *bedrock.Call, w way
 		return nil, err
 	}
 	try.RequestID, try.Status = r.RequestID(), r.Status()
+	if r.Expired() {
+		s.Identities.Refused(c.match.ProviderKey, token)
+	}
 	return r, nil
 }
 

@@ -84,15 +84,16 @@ type recorder interface{ Record(*usage.Facts) }
 
 // Parts are what a Server is made of.
 type Parts struct {
-	Config    Config
-	Snapshots snapshots
-	Limiter   limiter
-	Images    images         // nil refuses them
-	Egress    *egress.Client // nil: what takes several upstream calls is refused
-	Recorder  recorder
-	Log       *slog.Logger
-	Now       func() time.Time // nil is time.Now
-	NewID     func() string    // nil makes UUIDs
+	Config     Config
+	Snapshots  snapshots
+	Limiter    limiter
+	Images     images           // nil refuses them
+	Egress     *egress.Client   // nil: what takes several upstream calls is refused
+	Identities *identity.Source // nil grants provider keys nothing of the host's
+	Recorder   recorder
+	Log        *slog.Logger
+	Now        func() time.Time // nil is time.Now
+	NewID      func() string    // nil makes UUIDs
 }
 
 // Server serves ext_proc.
@@ -100,12 +101,11 @@ type Server struct {
 	extprocv3.UnimplementedExternalProcessorServer
 	Parts
 
-	table      table
-	targets    targets
-	identities identity.Source
-	room       room
-	draining   atomic.Bool
-	unready    atomic.Bool // what /readyz last said
+	table    table
+	targets  targets
+	room     room
+	draining atomic.Bool
+	unready  atomic.Bool // what /readyz last said
 }
 
 // New builds a server.
@@ -120,6 +120,9 @@ func New(p Parts) *Server {
 	}
 	if s.Images == nil {
 		s.Images = fetch.New(fetch.Config{})
+	}
+	if s.Identities == nil {
+		s.Identities = identity.New(identity.Options{Log: p.Log})
 	}
 	if s.NewID == nil {
 		s.NewID = uuid.NewString

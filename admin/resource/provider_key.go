@@ -67,9 +67,12 @@ func (k *ProviderKey) take(text []byte) error {
 type providerKeyBody struct {
 	ProviderKey
 	// The text of a JSON object with access_key_id, secret_access_key and region;
-	// optional are session_token (temporary STS credentials) and type (static, the
-	// default). Encrypted at rest and never returned. A PUT or PATCH that leaves it out
-	// keeps the stored one.
+	// optional are session_token (temporary STS credentials) and type: static (the
+	// default), or assume_role (role_arn, external_id, session_name, region, and source:
+	// "ambient" or an object with an access key), web_identity (role_arn, token_file,
+	// region), ambient (region), bedrock_api_key (api_key, region), with those members.
+	// Encrypted at rest and never returned. A PUT or PATCH that leaves it out keeps the
+	// stored one.
 	Secret *secretText `json:"secret" is:"kept secret"`
 	// Another name of secret.
 	APIKey *secretText `json:"api_key" is:"kept writeonly"`

@@ -3,6 +3,7 @@ package resource
 import (
 	"encoding/json"
 	"fmt"
+	"path"
 	"regexp"
 	"slices"
 	"strconv"
@@ -48,6 +49,8 @@ const (
 	fieldShape     = `[A-Za-z0-9_-]{1,64}(\.[A-Za-z0-9_-]{1,64}){0,7}`
 	guardrailShape = `([a-z0-9]+|arn:aws(-[^:]+)?:bedrock:[a-z0-9-]{1,20}:[0-9]{12}:guardrail/[a-z0-9]+)`
 	versionShape   = `([1-9][0-9]{0,7}|DRAFT)`
+	roleShape      = `arn:aws(-[a-z0-9-]+)?:iam::[0-9]{12}:role/[\w+=,.@/-]{1,576}`
+	externalShape  = `[\w+=,.@:/-]{2,}`
 	metadataShape  = `[a-zA-Z0-9 \t\n\x0b\f\r:_@$#=/+,.-]`
 )
 
@@ -69,6 +72,11 @@ var rules = map[string]*rule{
 	"milliseconds": {unit: "milliseconds, "},
 	"price":        {value: checkPrice},
 	"credential":   {text: checkCredential, missing: requiredName},
+	"bearer":       {text: checkBearer, missing: requiredName},
+	"role_arn":     {text: shaped(roleShape, "must be the ARN of a role, such as arn:aws:iam::111122223333:role/bedrock").text, missing: "is required: the ARN of a role"},
+	"external_id":  {text: checkExternalID},
+	"session_name": {text: shaped(`[\w+=,.@-]{2,64}`, "must be 2 to 64 letters, digits and any of + = , . @ - _").text},
+	"token_file":   {text: checkTokenFile, missing: "is required: the path of the token's file"},
 	"region":       {text: shaped(`[a-z0-9-]+`, "must be lower-case letters, digits and dashes").text, missing: requiredName},
 
 	"guardrail":         {text: checkGuardrail, missing: "is required: a guardrail's id or ARN", schema: Schema{"maxLength": maxModelID, "pattern": whole(guardrailShape)}},
@@ -154,6 +162,38 @@ func checkCredential(s string) string {
 	switch {
 	case s == "":
 		return "must not be empty"
+	case strings.ContainsFunc(s, unicode.IsControl):
+		return "must not contain control characters"
+	}
+	return ""
+}
+
+// checkBearer is of what stands behind Bearer in a header.
+func checkBearer(s string) string {
+	if problem := checkCredential(s); problem != "" {
+		return problem
+	}
+	for i := range len(s) {
+		if s[i] <= ' ' || s[i] > '~' {
+			return "must be visible ASCII characters, as a header carries them"
+		}
+	}
+	return ""
+}
+
+var externalID = regexp.MustCompile(whole(externalShape))
+
+func checkExternalID(s string) string {
+	if len(s) > 1224 || !externalID.MatchString(s) {
+		return "must be 2 to 1224 letters, digits and any of + = , . @ : / - _"
+	}
+	return ""
+}
+
+func checkTokenFile(s string) string {
+	switch {
+	case !path.IsAbs(s) || path.Clean(s) != s:
+		return "must be an absolute path, without . and .. in it"
 	case strings.ContainsFunc(s, unicode.IsControl):
 		return "must not contain control characters"
 	}

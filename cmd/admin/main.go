@@ -31,6 +31,7 @@ import (
 
 	"aisix/admin"
 	"aisix/admin/ledger"
+	"aisix/admin/resource"
 	"aisix/admin/store"
 	"aisix/cmd/internal/config"
 	"aisix/cmd/internal/machine"
@@ -126,7 +127,8 @@ func serve(ctx context.Context, c *config.Config, log *slog.Logger) error {
 	}
 	sample := key.Reveal() == config.SampleAdminKey
 	server, err := admin.New(admin.Options{Store: resources, Usage: ledger.New(client), Key: key.Reveal(), SampleKey: sample,
-		Address: c.Admin.Address, AllowedHosts: c.Admin.AllowedHosts, Log: log})
+		Address: c.Admin.Address, AllowedHosts: c.Admin.AllowedHosts, Log: log,
+		Grants: resource.Grants{Ambient: c.Credentials.Ambient, TokenDirs: c.Credentials.TokenDirs}})
 	if err != nil {
 		return err
 	}

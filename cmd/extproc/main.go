@@ -136,6 +136,12 @@ func serve(ctx context.Context, c *config.Config, log, calls *slog.Logger) error
 	if out != nil {
 		defer out.Close()
 	}
+	identities, err := newIdentities(c, holder, metrics, log)
+	if err != nil {
+		return err
+	}
+	defer identities.Close()
+
 	memory := machine.Fit(log)
 	bounds := boundsOf(c, memory)
 	server := extproc.New(extproc.Parts{
@@ -148,9 +154,10 @@ func serve(ctx context.Context, c *config.Config, log, calls *slog.Logger) error
 			MaxTotalBytes: int64(c.Images.MaxTotalBytes),
 			Timeout:       c.Images.Timeout,
 		}),
-		Egress:   out,
-		Recorder: recorder,
-		Log:      log,
+		Egress:     out,
+		Identities: identities,
+		Recorder:   recorder,
+		Log:        log,
 	})
 	metrics.Load(server.Load)
 	metrics.Refusing(server.Refusing)

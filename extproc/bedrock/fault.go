@@ -275,6 +275,9 @@ func (r *Reply) fault(e *Exception, header Header) *fault.Error {
 		f.RetryAfter = or(retryAfter(header), saidDelay(e.Message))
 	}
 	e.Hint = hint(e)
+	if key := r.signed.bearer(); key != "" { // an upstream may say what it was sent: that is for no log either
+		e.Message = strings.ReplaceAll(e.Message, key, "[redacted]")
+	}
 	e.Message = redact.Quotes(e.Message, r.call.texts())
 	return f
 }

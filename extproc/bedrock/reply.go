@@ -49,6 +49,12 @@ func (r *Reply) Status() int { return r.status }
 // is to be given to Fault.
 func (r *Reply) OK() bool { return r.status == http.StatusOK }
 
+// Expired reports whether the token was refused as expired: sessions are revoked, and
+// clocks are off.
+func (r *Reply) Expired() bool {
+	return !r.OK() && strings.HasPrefix(r.header.Get("X-Amzn-Errortype"), "ExpiredToken")
+}
+
 // Notes are what the operator's log should tell of the reply: an unknown stop
 // reason.
 func (r *Reply) Notes() []string { return r.notes }
@@ -169,6 +175,7 @@ func (r *Reply) redactor() redact.Redactor {
 	if _, signature, ok := strings.Cut(r.signed.field("authorization"), "Signature="); ok {
 		secrets = append(secrets, signature)
 	}
+	secrets = append(secrets, r.signed.bearer())
 	if id := m.ID; strings.HasPrefix(id, resource.ARNPrefix) {
 		secrets = append(secrets, id)
 		if resource.Publisher(id) == "" { // the account's own name for it, not the model's

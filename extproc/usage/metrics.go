@@ -25,6 +25,7 @@ type Metrics struct {
 	panics      prometheus.Counter
 	pending     prometheus.Gauge
 	lost        prometheus.Counter
+	credentials *prometheus.CounterVec
 }
 
 var seconds = []float64{.05, .1, .25, .5, 1, 2.5, 5, 10, 30, 60, 120, 300, 600}
@@ -45,6 +46,11 @@ func NewMetrics() *Metrics {
 		panics:      prometheus.NewCounter(prometheus.CounterOpts{Name: "aisix_panics_total", Help: "Calls that ended in a panic."}),
 		pending:     prometheus.NewGauge(prometheus.GaugeOpts{Name: "aisix_usage_records_pending", Help: "Usage records in memory, not yet in Redis or on the disk."}),
 		lost:        prometheus.NewCounter(prometheus.CounterOpts{Name: "aisix_usage_records_lost_total", Help: "Calls that are missing in the usage totals: their records found no room, or cannot be read or stored."}),
+	}
+	m.credentials = prometheus.NewCounterVec(prometheus.CounterOpts{Name: "aisix_credentials_refresh_failures_total", Help: "Attempts to get temporary credentials that failed, by the type of the secret."}, []string{"type"})
+	m.registry.MustRegister(m.credentials)
+	for _, kind := range []string{"assume_role", "web_identity", "ambient"} {
+		m.credentials.WithLabelValues(kind)
 	}
 	for _, use := range []string{"limits", "usage"} {
 		m.redis.WithLabelValues(use) // there from the start, at 0

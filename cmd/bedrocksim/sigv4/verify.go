@@ -16,14 +16,16 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"sync"
 	"time"
 )
 
 // Key is the secret side of an access key.
 type Key struct {
 	Secret  string
-	Token   string // of temporary credentials; "" is a long-lived key
-	Expired bool   // temporary credentials past their time
+	Token   string    // of temporary credentials; "" is a long-lived key
+	Expired bool      // temporary credentials past their time
+	Expires time.Time // when they will be; zero: never
 }
 
 // Verifier checks signatures against its keys.
@@ -33,6 +35,34 @@ type Verifier struct {
 	Region  string           // "" takes every region
 	Skew    time.Duration    // how far the caller's clock may be off
 	Now     func() time.Time
+
+	mu    sync.RWMutex
+	given map[string]Key // temporary credentials, by access key id
+}
+
+// Give makes temporary credentials good. What has expired long ago is forgotten.
+func (v *Verifier) Give(id string, k Key) {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	if v.given == nil {
+		v.given = map[string]Key{}
+	}
+	for old, k := range v.given {
+		if v.Now().Sub(k.Expires) > time.Hour {
+			delete(v.given, old)
+		}
+	}
+	v.given[id] = k
+}
+
+// keys are those of an access key id.
+func (v *Verifier) keys(id string) []Key {
+	v.mu.RLock()
+	defer v.mu.RUnlock()
+	if k, ok := v.given[id]; ok {
+		return []Key{k}
+	}
+	return v.Keys[id]
 }
 
 // Signer is who signed a request.
@@ -188,9 +218,9 @@ func (v *Verifier) checkScope(c credential, services []string) error {
 // key is the one that goes with the request's access key id and token.
 func (v *Verifier) key(r *http.Request, id string) (Key, error) {
 	tokens := r.Header.Values("X-Amz-Security-Token")
-	for _, k := range v.Keys[id] {
+	for _, k := range v.keys(id) {
 		if len(tokens) == 0 && k.Token == "" || len(tokens) == 1 && tokens[0] == k.Token && k.Token != "" {
-			if k.Expired {
+			if k.Expired || !k.Expires.IsZero() && !v.Now().Before(k.Expires) {
 				return Key{}, refuse("ExpiredTokenException", "The security token included in the request is expired")
 			}
 			return k, nil

@@ -76,6 +76,10 @@ var vocabulary = []struct {
 		{"empty", "", "no content"},
 		{"extra", "", "members, blocks, deltas and events that nobody knows yet"},
 	}},
+	{"Credentials, from the control endpoint or the flag", []word{
+		{"session", "=duration", "temporary credentials that are given out from then on last so long"},
+		{"sts", "=how", "what STS and the metadata services do instead: `deny` (403 `AccessDenied`), `throttle` (400 `Throttling`), `away` (503), `stall` (silence for ever)"},
+	}},
 	{"How a stream goes out", []word{
 		{"every", "[=duration]", "a pause between frames, 100ms without a value"},
 		{"chunks", "=n", "each text in so many deltas"},

@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"io"
 	"net/http"
+	"net/url"
 	"sync"
 	"time"
 )
@@ -19,6 +20,7 @@ type Call struct {
 	Region      string          `json:"region"`
 	Header      http.Header     `json:"header"`
 	Body        json.RawMessage `json:"body,omitempty"` // where it is JSON
+	Form        url.Values      `json:"form,omitempty"` // of a request to STS
 	Status      int             `json:"status"`         // 0 until it is answered
 	Exception   string          `json:"exception,omitempty"`
 	Open        bool            `json:"open"`

@@ -29,6 +29,7 @@ type Server struct {
 	issued   issues
 	stored   responses
 	sessions sessions
+	lent     lent
 }
 
 // New makes a server that takes what the verifier takes; the verifier's service is bedrock's own, and
@@ -67,6 +68,18 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	s.calls.begin(call)
 	defer s.finish(call, r)
 	recorder := &statusWriter{ResponseWriter: w, note: func(status int) { s.calls.change(func() { call.Status = status }) }}
+	switch {
+	case isMetadata(r):
+		s.serveMetadata(recorder, r, call)
+		return
+	case isSTS(r):
+		body, err := io.ReadAll(http.MaxBytesReader(recorder, r.Body, 1<<20))
+		if err != nil {
+			panic(http.ErrAbortHandler)
+		}
+		s.serveSTS(recorder, r, call, body)
+		return
+	}
 	v := &visit{w: recorder, r: r, call: call, id: call.RequestID}
 	if f := s.serve(v); f != nil {
 		s.calls.change(func() { call.Exception = f.kind })

@@ -33,19 +33,20 @@ func (s Secret) Reveal() string { return string(s) }
 // Config is the whole of config.yaml. docs/configuration.md says what each key means; a test holds
 // the two together.
 type Config struct {
-	Proxy    Proxy    `key:"proxy"`
-	Extproc  Extproc  `key:"extproc"`
-	Egress   Egress   `key:"egress"`
-	Admin    Admin    `key:"admin"`
-	Redis    Redis    `key:"redis"`
-	Secrets  Secrets  `key:"secrets"`
-	Limits   Limits   `key:"limits"`
-	Images   Images   `key:"images"`
-	Timeouts Timeouts `key:"timeouts"`
-	Upstream Upstream `key:"upstream"`
-	Usage    Usage    `key:"usage"`
-	Logging  Logging  `key:"logging"`
-	Metrics  Metrics  `key:"metrics"`
+	Proxy       Proxy       `key:"proxy"`
+	Extproc     Extproc     `key:"extproc"`
+	Egress      Egress      `key:"egress"`
+	Admin       Admin       `key:"admin"`
+	Redis       Redis       `key:"redis"`
+	Secrets     Secrets     `key:"secrets"`
+	Limits      Limits      `key:"limits"`
+	Images      Images      `key:"images"`
+	Timeouts    Timeouts    `key:"timeouts"`
+	Upstream    Upstream    `key:"upstream"`
+	Credentials Credentials `key:"credentials"`
+	Usage       Usage       `key:"usage"`
+	Logging     Logging     `key:"logging"`
+	Metrics     Metrics     `key:"metrics"`
 }
 
 // Proxy is the listener that callers reach: Envoy's. The bootstrap is generated from it.
@@ -169,6 +170,13 @@ type Timeouts struct {
 // Upstream is how Bedrock is reached.
 type Upstream struct {
 	CAFile string `key:"ca_file"` // PEM bundle of CAs beside the system's, for https endpoints
+}
+
+// Credentials is what of extproc's host provider keys may use, and where STS is.
+type Credentials struct {
+	Ambient     bool     `key:"ambient"`      // what the host itself has
+	TokenDirs   []string `key:"token_dirs"`   // under which web identity tokens may lie
+	STSEndpoint string   `key:"sts_endpoint"` // a private STS; empty: AWS's of the provider key's region
 }
 
 // Usage is where records wait while Redis is away.

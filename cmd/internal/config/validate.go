@@ -6,6 +6,7 @@ import (
 	"net"
 	"net/netip"
 	"net/url"
+	"path"
 	"regexp"
 	"slices"
 	"strconv"
@@ -96,6 +97,9 @@ func (c *Config) problems() []string {
 	check("timeouts.stream_gap", positive(c.Timeouts.StreamGap))
 	check("timeouts.keep_alive", positive(c.Timeouts.KeepAlive))
 	check("timeouts.drain", positive(c.Timeouts.Drain))
+
+	check("credentials.token_dirs", folders(c.Credentials.TokenDirs))
+	check("credentials.sts_endpoint", origin(c.Credentials.STSEndpoint))
 
 	check("logging.level", oneOf(c.Logging.Level, "debug", "info", "warn", "error"))
 	if c.Metrics.Address != "" {
@@ -241,6 +245,27 @@ func redisURL(raw string) error {
 	u, err := url.Parse(raw)
 	if err != nil || !slices.Contains([]string{"redis", "rediss", "unix"}, u.Scheme) {
 		return errors.New("must be redis://host:port/db, rediss://host:port/db or unix:///path")
+	}
+	return nil
+}
+
+// folders says what is wrong with a list of folders under which others may name files.
+func folders(list []string) error {
+	for _, dir := range list {
+		if !path.IsAbs(dir) || path.Clean(dir) == "/" {
+			return errors.New("must be absolute paths of folders, and not the root")
+		}
+	}
+	return nil
+}
+
+// origin says what is wrong with an endpoint that is only scheme, host and port.
+func origin(raw string) error {
+	u, err := url.Parse(raw)
+	switch {
+	case raw == "":
+	case err != nil, u.Scheme != "http" && u.Scheme != "https", u.Host == "", u.User != nil, strings.Trim(u.Path, "/") != "", u.RawQuery != "", u.Fragment != "":
+		return errors.New("must be an http or https origin, such as https://vpce-1.sts.us-west-2.vpce.amazonaws.com")
 	}
 	return nil
 }

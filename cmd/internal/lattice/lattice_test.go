@@ -56,7 +56,7 @@ var may = map[string][]string{
 	"extproc/bedrock/redact":        {"extproc/chat"},
 	"extproc/bedrock/sigv4":         {},
 	"extproc/bedrock/schema":        {"extproc/chat", "admin/strict"},
-	"extproc/identity":              {"admin/resource"},
+	"extproc/identity":              {"admin/resource", "extproc/fault"},
 	"extproc/ratelimit":             {"extproc/fault", "admin/resource"},
 	"extproc/usage":                 {"extproc/chat", "admin/ledger", "proto/..."},
 	"extproc/fault":                 {"admin/strict"},
@@ -85,7 +85,7 @@ var testOnly = []string{"admin/store/redistest", "cmd/internal/certtest", "extpr
 // owners are, for every big dependency, the packages that may import it.
 var owners = map[string][]string{
 	"github.com/spf13/viper":            {"cmd/internal/config"},
-	"github.com/aws/...":                {"extproc/bedrock"},
+	"github.com/aws/...":                {"extproc/bedrock", "extproc/identity"},
 	"github.com/prometheus/...":         {"extproc/usage"},
 	"github.com/go-json-experiment/...": {"admin/strict", "admin/resource", "extproc/openai", "extproc/anthropic", "extproc/responses", "extproc/embeddings", "extproc/bedrock", "extproc/bedrock/schema", "extproc/bedrock/redact", "cmd/bedrocksim/sim"},
 	"github.com/redis/...":              {"extproc/ratelimit", "admin/ledger", "admin/store", "admin/store/redistest", "cmd/..."},
