@@ -39,7 +39,7 @@ type conn struct {
 	out     []byte    // frames that wait to be written
 	spare   []byte    // the buffer that was written last
 	writing bool      // somebody is writing, and will take out along
-	drained sync.Cond // out was taken
+	drained sync.Cond // out was taken, or nobody writes any more
 	err     error     // why the connection ended
 	greeted bool      // our settings are out
 	noTable bool      // the peer knows that our headers use no table
@@ -352,6 +352,21 @@ func (c *conn) lastWord() {
 	idle := c.running == 0
 	c.mu.Unlock()
 	if idle {
+		c.farewell()
+	}
+}
+
+// farewell ends a connection whose last stream has ended. Another stream's end may be on its
+// way out yet; and of what the peer has not taken from its socket, TCP drops the rest where
+// ours closes with something unread. So we say that no more comes, and leave it to the peer to
+// close.
+func (c *conn) farewell() {
+	c.mu.Lock()
+	c.written()
+	nc := c.nc
+	c.mu.Unlock()
+	half, ok := nc.(interface{ CloseWrite() error })
+	if !ok || half.CloseWrite() != nil || nc.SetReadDeadline(time.Now().Add(goAwayGrace)) != nil {
 		c.end(ErrStopped)
 	}
 }
@@ -383,7 +398,7 @@ func (c *conn) left() {
 	over := c.running == 0 && c.allowed != maxStreamID
 	c.mu.Unlock()
 	if over {
-		c.end(ErrStopped)
+		c.farewell()
 	}
 }
 

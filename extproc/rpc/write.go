@@ -43,6 +43,7 @@ func (c *conn) flush() {
 		c.spare = out[:0]
 		if err != nil {
 			c.writing = false
+			c.drained.Broadcast()
 			c.mu.Unlock()
 			c.end(err)
 			c.mu.Lock()
@@ -50,6 +51,18 @@ func (c *conn) flush() {
 		}
 	}
 	c.writing = false
+	c.drained.Broadcast()
+}
+
+// written waits until all that was said has gone out, or can't any more. c.mu is held, and is
+// not while it waits.
+func (c *conn) written() {
+	for c.err == nil && (c.writing || len(c.out) > 0) {
+		c.flush()
+		if c.writing {
+			c.drained.Wait()
+		}
+	}
 }
 
 // greet sends our settings.

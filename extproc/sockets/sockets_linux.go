@@ -1,6 +1,7 @@
 package sockets
 
 import (
+	"errors"
 	"io"
 	"net"
 	"os"
@@ -39,6 +40,14 @@ type transfer struct {
 	b    []byte                // what is left to do
 	n    int
 	err  error
+}
+
+// CloseWrite tells the other end that no more comes.
+func (c *conn) CloseWrite() error {
+	if half, ok := c.Conn.(interface{ CloseWrite() error }); ok {
+		return half.CloseWrite()
+	}
+	return errors.ErrUnsupported
 }
 
 // SyscallConn is for go-redis, which looks at each connection that was idle before it uses
