@@ -29,16 +29,11 @@ func (p *prepared) asCame() bool {
 	})
 }
 
-// ownWords are the members that go up as they came; settledNames are all others whose meaning
-// was settled for the model: what of them is not in the translation does not go up.
+// ownWords are the members that go up as they came, hints are those that do where they say something.
+// All others are settings: what of them is not in the translation does not go up.
 var (
-	ownWords     = []string{"messages", "tools", "tool_choice"}
-	settledNames = []string{
-		"model", "stream", "stream_options", "max_tokens", "max_completion_tokens", "temperature", "top_p", "stop", "seed",
-		"frequency_penalty", "presence_penalty", "reasoning_effort", "parallel_tool_calls", "service_tier",
-		"metadata",                                                                              // OpenAI takes labels only of what is stored
-		"functions", "function_call", "audio", "prediction", "moderation", "web_search_options", // they say nothing: else they were refused
-	}
+	ownWords = []string{"messages", "tools", "tool_choice"}
+	hints    = []string{"user", "safety_identifier", "prompt_cache_key", "n", "store", "verbosity"}
 )
 
 // withOwnWords is the caller's body for a request that asCame: its settings are those of the
@@ -60,13 +55,14 @@ func (p *prepared) withOwnWords(req *chat.Request, o completions.Upstream) ([]by
 		}
 	}
 	var e jsonedit.Edits
-	drop := map[string]bool{"tools": len(req.Tools) == 0, "tool_choice": len(req.Tools) == 0} // an empty list is refused
+	drop := map[string]bool{}
 	for m := range t.Members(t.Root()) {
 		value, ok := set[m.Name]
 		switch {
-		case !ok && drop[m.Name]:
+		case !ok && slices.Contains(ownWords, m.Name):
+			drop[m.Name] = m.Name != "messages" && (len(req.Tools) == 0 || t.Kind(m.Value) == 'n') // an empty list is refused
 		case !ok:
-			drop[m.Name] = slices.Contains(settledNames, m.Name)
+			drop[m.Name] = !slices.Contains(hints, m.Name) || t.Kind(m.Value) == 'n'
 		case !same(t.At(m.Value), value):
 			e.Replace(m.Value, value)
 		}
