@@ -16,6 +16,7 @@ const (
 	unbounded    = 10 * time.Minute // how long those are kept that name no end
 	firstRetry   = time.Second
 	lastRetry    = time.Minute
+	onTheWay     = 2 * time.Second  // what a call may take to arrive with a token that is about to end, at most
 	settled      = 30 * time.Second // a token younger than this is not asked for anew because AWS refuses it
 )
 
@@ -107,6 +108,9 @@ func (l *lease) renew(ctx context.Context) (next time.Duration, err error) {
 	if err != nil {
 		l.finish(nil, err)
 		return 0, err
+	}
+	if !token.Expires.IsZero() { // what is signed with its last moments arrives too late
+		token.Expires = token.Expires.Add(-min(onTheWay, time.Until(token.Expires)/10))
 	}
 	l.finish(&token, nil)
 	return due(token.Expires, time.Now()), nil

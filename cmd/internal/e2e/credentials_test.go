@@ -221,7 +221,11 @@ func TestSessionsOfSeconds(t *testing.T) {
 		t.Fatal(err)
 	}
 	all.more(t, 20, "200")
-	all.only(t, "200", "502 upstream_error", "503 gateway_unavailable", "500 internal_error", "broken")
+	// On a machine that is slow enough a call with the last of a token arrives when that has ended.
+	all.only(t, "200", "502 upstream_error", "503 gateway_unavailable", "500 internal_error", "broken", "403 upstream_error")
+	if n := all.count("403 upstream_error"); n > 4 {
+		t.Errorf("%d calls went out with a token that had ended", n)
+	}
 }
 
 // What the configuration of extproc does not grant it does not use, whatever admin's does.
