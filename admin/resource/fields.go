@@ -117,6 +117,16 @@ func (f *field) check(v reflect.Value, pointer string) *strict.Error {
 				return strict.Errorf(below(pointer, strconv.Itoa(i)), "%s", problem)
 			}
 		}
+	case []Target:
+		if most, err := strconv.Atoi(f.max); err == nil && len(value) > most {
+			problem = fmt.Sprintf("must have 1 to %d targets", most)
+			break
+		}
+		for i := range value {
+			if err := check(v.Index(i), below(pointer, strconv.Itoa(i))); err != nil {
+				return err
+			}
+		}
 	case json.Number, json.RawMessage, map[string]string:
 		if f.rule != nil {
 			problem = f.rule.value(value)

@@ -46,11 +46,13 @@ type Row struct {
 	adjoin func(r Resource, beside []byte) error
 }
 
-// A Reference is a member that holds the id of a resource of another kind.
+// A Reference is a member that holds the id of a resource of another kind; there may be
+// several.
 type Reference struct {
-	Member string
-	To     Kind
-	ID     func(Resource) string
+	Member  string
+	To      Kind
+	IDs     func(Resource) []string
+	Pointer func(r Resource, i int) string // to where the i-th of IDs stands
 	// Misfit is the member, "" if none, in which r does not agree with what it refers
 	// to, and how it does not.
 	Misfit func(r, to Resource) (member, why string)

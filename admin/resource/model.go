@@ -14,10 +14,16 @@ type Model struct {
 	// dashes) replaces the * in model_name. Exact names win, then the longest literal
 	// part.
 	DisplayName string `json:"display_name" is:"required pattern"`
-	// What Bedrock is asked for: a model id, an inference profile id, or an ARN.
-	ModelName string `json:"model_name" is:"required model_id"`
-	// The id of a provider key.
-	ProviderKeyID string `json:"provider_key_id" is:"required"`
+	// What Bedrock is asked for: a model id, an inference profile id, or an ARN. Required
+	// where there are no targets.
+	ModelName string `json:"model_name,omitempty" is:"model_id"`
+	// The id of a provider key. Required where there are no targets.
+	ProviderKeyID string `json:"provider_key_id,omitempty"`
+	// Where the model is asked for, in place of model_name and provider_key_id: regions and
+	// accounts that stand in for each other.
+	Targets []Target `json:"targets,omitempty" max:"16"`
+	// How calls find their way over the targets.
+	Routing *Routing `json:"routing,omitempty"`
 	// The provider key's label. Default amazon-bedrock.
 	Provider string `json:"provider" is:"label"`
 	// Milliseconds for the whole call. Default 1800000, and so is 0.
@@ -60,7 +66,8 @@ type Cost struct {
 var models = Row{
 	Kind: Models, One: "model", Many: "models", Named: "display_name",
 	Refers: []Reference{{Member: "provider_key_id", To: ProviderKeys,
-		ID: func(r Resource) string { return r.(*Model).ProviderKeyID },
+		IDs:     func(r Resource) []string { return r.(*Model).providerKeys() },
+		Pointer: func(r Resource, i int) string { return r.(*Model).keyPointer(i) },
 		Misfit: func(r, to Resource) (member, why string) {
 			if r.(*Model).Provider != to.(*ProviderKey).Provider {
 				return "provider", "differs from the provider key's"
@@ -76,23 +83,31 @@ func (*Model) sealed()           {}
 
 func (m *Model) resource(Resource) (Resource, *strict.Error) {
 	m.Provider = or(m.Provider, DefaultProvider)
-	if strings.Count(m.ModelName, "*") > strings.Count(m.DisplayName, "*") {
+	if m.Targets != nil {
+		return m, m.checkTargets()
+	}
+	switch {
+	case m.ModelName == "":
+		return nil, strict.Errorf("/model_name", "%s", rules["model_id"].missing)
+	case m.ProviderKeyID == "":
+		return nil, strict.Required("/provider_key_id")
+	case strings.Count(m.ModelName, "*") > strings.Count(m.DisplayName, "*"):
 		return nil, strict.Errorf("/model_name", "may contain one *, and only where display_name does")
 	}
-	return m, m.checkAPI()
+	return m, m.checkAPI("")
 }
 
-// checkAPI refuses what no host of AWS's has.
-func (m *Model) checkAPI() *strict.Error {
+// checkAPI refuses what no host of AWS's has. Pointer leads to where api and host stand.
+func (m *Model) checkAPI(pointer string) *strict.Error {
 	publisher := or(m.Publisher, Publisher(m.ModelName))
 	claude := publisher == "" || publisher == "anthropic"
 	switch {
 	case m.Host == "mantle" && (m.API == "converse" || m.API == "invoke"):
-		return strict.Errorf("/api", "must be messages, chat or responses where host is mantle: bedrock-mantle has no Converse and no InvokeModel")
+		return strict.Errorf(pointer+"/api", "must be messages, chat or responses where host is mantle: bedrock-mantle has no Converse and no InvokeModel")
 	case !claude && (m.API == "invoke" || m.API == "messages"):
-		return strict.Errorf("/api", "must be converse, chat or responses for this model: its body would be Anthropic's, which only Claude reads")
+		return strict.Errorf(pointer+"/api", "must be converse, chat or responses for this model: its body would be Anthropic's, which only Claude reads")
 	case publisher == "anthropic" && (m.API == "chat" || m.API == "responses"):
-		return strict.Errorf("/api", "must be invoke, messages or converse for this model: Claude has neither Chat Completions nor Responses")
+		return strict.Errorf(pointer+"/api", "must be invoke, messages or converse for this model: Claude has neither Chat Completions nor Responses")
 	case m.GuardrailConfig != nil && (m.Host == "mantle" || m.API == "responses"):
 		return strict.Errorf("/guardrailConfig", "is not supported by the model's api and host: Bedrock applies guardrails on bedrock-runtime only, and not to Responses")
 	}

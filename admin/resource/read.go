@@ -46,6 +46,9 @@ func asWritten(more ...*jsonv2.Unmarshalers) jsonv2.Options {
 		jsonv2.UnmarshalFromFunc(func(dec *jsontext.Decoder, list *[]string) error {
 			return (*strict.List[string])(list).UnmarshalJSONFrom(dec)
 		}),
+		jsonv2.UnmarshalFromFunc(func(dec *jsontext.Decoder, list *[]Target) error {
+			return (*strict.List[Target])(list).UnmarshalJSONFrom(dec)
+		}),
 	)...))
 }
 

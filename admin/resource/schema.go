@@ -138,6 +138,13 @@ func (s *Schemas) value(f field, below func(reflect.Type) Schema, row *Row) Sche
 			schema["minLength"] = 1
 		}
 	case reflect.Slice:
+		if item := f.kind.Elem(); item.Kind() == reflect.Struct {
+			schema = Schema{"type": "array", "items": below(item), "minItems": 1}
+			if most, err := strconv.ParseInt(f.max, 10, 64); err == nil {
+				schema["maxItems"] = most
+			}
+			return schema
+		}
 		f.text(schema)
 		if len(f.words) == 0 {
 			schema["minLength"] = 1

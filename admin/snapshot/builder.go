@@ -50,7 +50,8 @@ type answer struct {
 type modelOf struct {
 	row   Row
 	model *resource.Model
-	match *Match // nil while its provider key is missing
+	match *Match            // nil while its provider key is missing
+	ats   []*resource.Model // at
 }
 
 // list is matches in an order, and what changes in it.
@@ -117,10 +118,12 @@ func (b *Builder) Put(r Row) {
 		b.removeModel(r.ID)
 		m := &modelOf{row: r, model: v}
 		b.models[r.ID] = m
-		if b.users[v.ProviderKeyID] == nil {
-			b.users[v.ProviderKeyID] = map[string]*modelOf{}
+		for id := range v.ProviderKeys() {
+			if b.users[id] == nil {
+				b.users[id] = map[string]*modelOf{}
+			}
+			b.users[id][r.ID] = m
 		}
-		b.users[v.ProviderKeyID][r.ID] = m
 		b.match(m)
 	case *resource.APIKey:
 		b.removeAPIKey(r.ID)
@@ -203,9 +206,11 @@ func (b *Builder) removeModel(id string) {
 	}
 	b.unmatch(m)
 	delete(b.models, id)
-	users := b.users[m.model.ProviderKeyID]
-	if delete(users, id); len(users) == 0 {
-		delete(b.users, m.model.ProviderKeyID)
+	for key := range m.model.ProviderKeys() {
+		users := b.users[key]
+		if delete(users, id); len(users) == 0 {
+			delete(b.users, key)
+		}
 	}
 	b.leave(resource.Models, id, "")
 }
@@ -218,6 +223,7 @@ func (b *Builder) putProviderKey(id string, k *resource.ProviderKey) {
 		return
 	}
 	for _, m := range b.users[id] {
+		b.unmatch(m) // others of its targets may be in force
 		b.match(m)
 	}
 }
@@ -245,7 +251,7 @@ func (b *Builder) rematch(id string, k *resource.ProviderKey) {
 		if m.match == old {
 			fresh = append(fresh, *old)
 			m.match = &fresh[len(fresh)-1]
-			m.match.ProviderKey = k
+			m.match.renew(id, k)
 			if now, _ := b.exact.get(old.Alias); now == old {
 				b.exact.set(old.Alias, m.match)
 			}
@@ -256,30 +262,88 @@ func (b *Builder) rematch(id string, k *resource.ProviderKey) {
 		l := &b.lists[i]
 		l.now = slices.Clone(l.merge())
 		for j, m := range l.now {
-			if m.ProviderKeyID == id {
+			if m.uses(id) {
 				l.now[j] = replace(m)
 			}
 		}
 	}
 }
 
-// match puts a model in force, if its provider key is there.
+// match puts a model in force, if its provider key is there: one of them, where it has
+// several targets.
 func (b *Builder) match(m *modelOf) {
 	v := m.model
-	k, ok := b.providers[v.ProviderKeyID]
-	if !ok {
+	first, targets := v, b.targets(m)
+	switch {
+	case targets != nil:
+		first = targets[0].Model
+	case v.Targets != nil || b.providers[v.ProviderKeyID] == nil:
 		b.leave(resource.Models, m.row.ID, "its provider key is missing or unusable")
 		return
 	}
-	m.match = &Match{ModelID: m.row.ID, Model: v, Alias: v.DisplayName, UpstreamID: v.ModelName,
-		ProviderKeyID: v.ProviderKeyID, ProviderKey: k, CreatedAt: m.row.CreatedAt, alias: newGlob(v.DisplayName)}
+	m.match = &Match{ModelID: m.row.ID, Model: v, Alias: v.DisplayName, UpstreamID: first.ModelName,
+		ProviderKeyID: first.ProviderKeyID, ProviderKey: b.providers[first.ProviderKeyID], CreatedAt: m.row.CreatedAt, Targets: targets, alias: newGlob(v.DisplayName)}
 	b.lists[allModels].in[m.match] = true
 	if m.match.alias.star {
 		b.lists[wildcards].in[m.match] = true
 	} else {
 		b.exact.set(m.match.Alias, m.match)
 	}
-	b.leave(resource.Models, m.row.ID, "")
+	why := ""
+	if len(targets) < len(v.Targets) {
+		why = "some of its targets are not asked: their provider keys are missing or unusable"
+	}
+	b.leave(resource.Models, m.row.ID, why)
+}
+
+// targets are those of a model whose provider keys are there.
+func (b *Builder) targets(m *modelOf) (all []*Target) {
+	for i := range m.model.Targets {
+		t := &m.model.Targets[i]
+		k, ok := b.providers[t.ProviderKeyID]
+		if !ok {
+			continue
+		}
+		at := m.at(i)
+		all = append(all, &Target{ID: TargetID(m.row.ID, t.Name), Name: t.Name, Weight: t.Share(), Priority: t.Priority,
+			Model: at, UpstreamID: at.ModelName, ProviderKeyID: t.ProviderKeyID, ProviderKey: k})
+	}
+	return all
+}
+
+// at is the model at its i-th target: the same one as long as the model is.
+func (m *modelOf) at(i int) *resource.Model {
+	if m.ats == nil {
+		m.ats = make([]*resource.Model, len(m.model.Targets))
+	}
+	if m.ats[i] == nil {
+		m.ats[i] = m.model.At(&m.model.Targets[i])
+	}
+	return m.ats[i]
+}
+
+// uses reports whether a provider key is the match's.
+func (m *Match) uses(keyID string) bool {
+	return m.ProviderKeyID == keyID || slices.ContainsFunc(m.Targets, func(t *Target) bool { return t.ProviderKeyID == keyID })
+}
+
+// renew gives the match another form of a provider key of its own.
+func (m *Match) renew(keyID string, k *resource.ProviderKey) {
+	if m.ProviderKeyID == keyID {
+		m.ProviderKey = k
+	}
+	if m.Targets == nil {
+		return
+	}
+	targets := make([]*Target, len(m.Targets))
+	for i, t := range m.Targets {
+		target := *t
+		if t.ProviderKeyID == keyID {
+			target.ProviderKey = k
+		}
+		targets[i] = &target
+	}
+	m.Targets = targets
 }
 
 func (b *Builder) unmatch(m *modelOf) {

@@ -31,15 +31,23 @@ func (s *Snapshot) told() []string {
 			if found, ok := s.Model(alias); !ok || found != m {
 				all = append(all, "a model in the wrong shard")
 			}
-			all = append(all, fmt.Sprintf("exact %s %s %s %v", alias, m.ModelID, m.UpstreamID, m.ProviderKey.APIBase))
+			all = append(all, fmt.Sprintf("exact %s %s %s %v%v", alias, m.ModelID, m.UpstreamID, m.ProviderKey.APIBase, told(m)))
 		}
 	}
 	slices.Sort(all)
 	for _, m := range s.sorted {
-		all = append(all, fmt.Sprintf("listed %s %s %s %v", m.Alias, m.ModelID, m.UpstreamID, m.ProviderKey.APIBase))
+		all = append(all, fmt.Sprintf("listed %s %s %s %v%v", m.Alias, m.ModelID, m.UpstreamID, m.ProviderKey.APIBase, told(m)))
 	}
 	for _, m := range s.wildcards {
 		all = append(all, fmt.Sprintf("wildcard %s %s %s %v", m.Alias, m.ModelID, m.UpstreamID, m.ProviderKey.APIBase))
+	}
+	return all
+}
+
+// told is what a match tells of its targets.
+func told(m *Match) (all string) {
+	for _, t := range m.Targets {
+		all += fmt.Sprint(" ", t.ID, " ", t.UpstreamID, " ", t.ProviderKeyID, " ", t.ProviderKey.APIBase, " ", t.Model.ModelName)
 	}
 	return all
 }
@@ -108,6 +116,13 @@ func someRow(random *rand.Rand) Row {
 		return Row{ID: id, Value: &resource.ProviderKey{DisplayName: id, APIBase: fmt.Sprint("http://", random.IntN(3))}}
 	case 1:
 		alias := []string{"m%d", "m%d-*", "*-m%d"}[random.IntN(3)]
+		if random.IntN(2) == 0 {
+			m := &resource.Model{DisplayName: fmt.Sprintf(alias, n)}
+			for i := range 1 + random.IntN(3) {
+				m.Targets = append(m.Targets, resource.Target{Name: fmt.Sprint("t", i), ModelName: fmt.Sprint("id.", random.IntN(3)), ProviderKeyID: fmt.Sprint(random.IntN(8))})
+			}
+			return Row{ID: id, Value: m}
+		}
 		return Row{ID: id, Value: &resource.Model{DisplayName: fmt.Sprintf(alias, n), ModelName: fmt.Sprint("id.", random.IntN(3)), ProviderKeyID: fmt.Sprint(random.IntN(8))}}
 	}
 	k := &resource.APIKey{KeyHash: strings.Repeat(hex.EncodeToString([]byte{byte(n), byte(random.IntN(3))}), 16), AllowedModels: []string{fmt.Sprint("m", random.IntN(8))}}
@@ -268,4 +283,38 @@ func BenchmarkBuild(b *testing.B) {
 	for b.Loop() {
 		Build(1, rows)
 	}
+}
+
+// A model is served by those of its targets whose provider keys are there.
+func TestTargetsFollowTheirProviderKeys(t *testing.T) {
+	b := NewBuilder()
+	b.Put(Row{ID: "m", Value: &resource.Model{DisplayName: "nova-*", Targets: []resource.Target{
+		{Name: "east", ModelName: "amazon.nova-*", ProviderKeyID: "one"}, {Name: "west", ModelName: "us.amazon.nova-*", ProviderKeyID: "two"}}}})
+	serves := func(want string, left bool) {
+		t.Helper()
+		s, dropped := b.Snapshot(1)
+		got := ""
+		if m, ok := s.Model("nova-pro"); ok {
+			for _, target := range m.Targets {
+				got += target.Name + "=" + target.UpstreamID + "@" + target.ProviderKey.APIBase + " "
+			}
+		}
+		if got != want || (len(dropped) > 0) != left {
+			t.Errorf("served by %q, want %q; told %q", got, want, dropped)
+		}
+	}
+	key := func(id, base string) {
+		b.Put(Row{ID: id, Value: &resource.ProviderKey{DisplayName: id, APIBase: base}})
+	}
+	serves("", true)
+	key("two", "http://two")
+	serves("west=us.amazon.nova-pro@http://two ", true)
+	key("one", "http://one")
+	serves("east=amazon.nova-pro@http://one west=us.amazon.nova-pro@http://two ", false)
+	key("one", "http://other")
+	serves("east=amazon.nova-pro@http://other west=us.amazon.nova-pro@http://two ", false)
+	b.Remove(resource.ProviderKeys, "one")
+	serves("west=us.amazon.nova-pro@http://two ", true)
+	b.Remove(resource.Models, "m")
+	serves("", false)
 }

@@ -47,8 +47,28 @@ type Match struct {
 	ProviderKey   *resource.ProviderKey
 	CreatedAt     time.Time // of the model resource
 
+	// Targets are the places where the model is asked for, as its resource has them, where it
+	// has such; the four members above are then those of the first. nil: they are its only one.
+	Targets []*Target
+
 	alias glob
 }
+
+// Target is one of the places where a model is asked for.
+type Target struct {
+	ID            string // of all models' targets
+	Name          string
+	Weight        int
+	Priority      int
+	Model         *resource.Model // as if the target were its one place
+	UpstreamID    string          // as in Match
+	ProviderKeyID string
+	ProviderKey   *resource.ProviderKey
+}
+
+// TargetID is the ID of a model's target: "" is the name of the only one of a model that has no
+// targets.
+func TargetID(modelID, name string) string { return modelID + "/" + name }
 
 // Key finds an API key by the SHA-256 of its plaintext, disabled and expired ones
 // too.
@@ -67,11 +87,24 @@ func (s *Snapshot) Model(alias string) (*Match, bool) {
 		if !ok || !capturable(capture) {
 			continue
 		}
-		filled := *m
-		filled.UpstreamID = strings.Replace(m.Model.ModelName, "*", capture, 1)
-		return &filled, true
+		return m.filled(capture), true
 	}
 	return nil, false
+}
+
+// filled is a wildcard's match with what its alias has captured.
+func (m *Match) filled(capture string) *Match {
+	f := *m
+	f.UpstreamID = strings.Replace(m.UpstreamID, "*", capture, 1)
+	if m.Targets != nil {
+		f.Targets = make([]*Target, len(m.Targets))
+		for i, t := range m.Targets {
+			target := *t
+			target.UpstreamID = strings.Replace(t.UpstreamID, "*", capture, 1)
+			f.Targets[i] = &target
+		}
+	}
+	return &f
 }
 
 // maxCapture is the longest capture of a wildcard alias, in bytes.

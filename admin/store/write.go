@@ -200,7 +200,11 @@ func (s *Store) write(ctx context.Context, by Actor, old, e *Entry) error {
 // usesOf are the members of uses that an entry has.
 func usesOf(e *Entry) (uses []string) {
 	for _, r := range e.Value.Kind().Row().Refers {
-		uses = append(uses, useOf(r.ID(e.Value), e.ID))
+		for _, id := range r.IDs(e.Value) {
+			if use := useOf(id, e.ID); !slices.Contains(uses, use) {
+				uses = append(uses, use)
+			}
+		}
 	}
 	return uses
 }
@@ -208,17 +212,24 @@ func usesOf(e *Entry) (uses []string) {
 // references checks what a resource refers to, and pins it for the script.
 func (s *Store) references(ctx context.Context, v resource.Resource) (needs []need, err error) {
 	for _, r := range v.Kind().Row().Refers {
-		to, err := s.bare(ctx, r.To, r.ID(v))
-		if errors.Is(err, ErrNotFound) {
-			return nil, &ReferenceError{Pointer: "/" + r.Member, Message: r.Member + " names no " + r.To.Row().One}
+		seen := map[string]bool{}
+		for i, id := range r.IDs(v) {
+			if seen[id] {
+				continue
+			}
+			seen[id] = true
+			to, err := s.bare(ctx, r.To, id)
+			if errors.Is(err, ErrNotFound) {
+				return nil, &ReferenceError{Pointer: r.Pointer(v, i), Message: r.Member + " names no " + r.To.Row().One}
+			}
+			if err != nil {
+				return nil, err
+			}
+			if member, why := r.Misfit(v, to.Value); member != "" {
+				return nil, &ReferenceError{Pointer: "/" + member, Message: member + " " + why}
+			}
+			needs = append(needs, need{r.To, to.ID, strconv.FormatInt(to.Revision, 10)})
 		}
-		if err != nil {
-			return nil, err
-		}
-		if member, why := r.Misfit(v, to.Value); member != "" {
-			return nil, &ReferenceError{Pointer: "/" + member, Message: member + " " + why}
-		}
-		needs = append(needs, need{r.To, to.ID, strconv.FormatInt(to.Revision, 10)})
 	}
 	return needs, nil
 }
