@@ -30,6 +30,7 @@ const MaxBody = 2 << 20
 type Server struct {
 	store     *store.Store
 	usage     Usage
+	cooling   Cooling
 	key       [sha256.Size]byte // of the admin key
 	sampleKey bool
 	hosts     hosts
@@ -46,6 +47,7 @@ type Server struct {
 type Options struct {
 	Store        *store.Store
 	Usage        Usage           // nil: GET /admin/v1/usage is 404
+	Cooling      Cooling         // nil: GET /admin/v1/health tells of no targets
 	Key          string          // the admin key
 	SampleKey    bool            // Key is the one that everybody knows: only requests of this machine may use it
 	Address      string          // host:port where the API is reached: requests may name its host
@@ -62,7 +64,7 @@ func New(o Options) (*Server, error) {
 	if o.Key == "" {
 		return nil, errors.New("no admin key is configured: set admin.key")
 	}
-	s := &Server{store: o.Store, usage: o.Usage, key: sha256.Sum256([]byte(o.Key)), sampleKey: o.SampleKey,
+	s := &Server{store: o.Store, usage: o.Usage, cooling: o.Cooling, key: sha256.Sum256([]byte(o.Key)), sampleKey: o.SampleKey,
 		hosts: newHosts(o.Address, o.AllowedHosts), grants: o.Grants, log: o.Log, now: o.Now, random: o.Random}
 	if s.log == nil {
 		s.log = slog.Default()

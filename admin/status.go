@@ -30,8 +30,8 @@ func (s *Server) statusRoutes() []route {
 			gives: shows("The store answers, and the process is not stopping."), fails: []int{503}})},
 		{path: "/admin/openapi.json", role: anyone, methods: get(action{do: s.openapi, name: "openapi", summary: "This document",
 			gives: given{text: "OpenAPI 3.1.", schema: func(*resource.Schemas) resource.Schema { return resource.Schema{"type": "object"} }}})},
-		{path: base + "health", methods: get(action{do: s.health, name: "health", summary: "Does the store answer?",
-			gives: shows("It does."), fails: []int{503}})},
+		{path: base + "health", methods: get(action{do: s.health, name: "health", summary: "Does the store answer, and are models' targets well?",
+			gives: given{text: "The store answers.", schema: answerOf(health{})}, fails: []int{503}})},
 		{path: confirmPath("{id}"), idText: "The epoch of the lost store, as the 503 names it.", methods: map[string]action{http.MethodPost: {do: s.confirm, name: "confirm", tag: "status",
 			summary: "Put in force what the store holds now",
 			text:    "For an operator, where Redis has lost what it held (503 store_lost on every path) and that is meant: what it holds now takes the place of what is in force.",
@@ -52,9 +52,6 @@ func (s *Server) readyz(a *answer, r *request) error {
 	}
 	return s.check(a, r)
 }
-
-// health is readyz for administrators: it goes on while the process drains.
-func (s *Server) health(a *answer, r *request) error { return s.check(a, r) }
 
 func (s *Server) check(a *answer, r *request) error {
 	ctx, cancel := context.WithTimeout(r.Context(), time.Second)

@@ -55,10 +55,18 @@ func (s *Server) translate(ctx context.Context, c *call, d conversation, body *e
 	if err != nil {
 		return nil, err
 	}
-	if v := c.asked.Verbatim(model.API()); v != nil {
+	if c.plan != nil {
+		return s.translateFirst(ctx, c)
+	}
+	return s.translateAt(ctx, c, model)
+}
+
+// translateAt makes the request of the model.
+func (s *Server) translateAt(ctx context.Context, c *call, model *bedrock.Model) (*linked, error) {
+	if v := c.asVerbatim(model); v != nil {
 		return nil, s.adopt(c, v, model)
 	}
-	request, err := c.asked.Request(c.match.Model.IgnoreParams)
+	request, err := c.asRequest()
 	if err != nil {
 		return nil, err
 	}
@@ -92,7 +100,7 @@ func (s *Server) understand(ctx context.Context, c *call, d question, body *exch
 	if c.asked, err = d.Parse(c.header, plain); err != nil {
 		return nil, leave, err
 	}
-	model, err = s.find(c, c.asked.Model())
+	model, err = s.find(c, c.asked.Model(), plain)
 	return model, leave, err
 }
 
@@ -114,14 +122,18 @@ func (s *Server) open(ctx context.Context, c *call, body *exchange.Body) (plain 
 	return plain, leave, err
 }
 
-// find finds the model of an alias. An unknown one and the allowlist outrank a request that
-// is otherwise bad.
-func (s *Server) find(c *call, alias string) (*bedrock.Model, error) {
+// find finds the model of an alias, at the first of its targets. An unknown one and the
+// allowlist outrank a request that is otherwise bad. plain is the body.
+func (s *Server) find(c *call, alias string, plain []byte) (*bedrock.Model, error) {
 	if err := c.resolve(alias); err != nil {
 		return nil, err
 	}
 	c.budget = s.newBudget(c.facts.Time, c.match.Model)
-	return s.targets.compiled(c.match)
+	if c.plan = s.planned(c, plain); c.plan != nil {
+		c.goTo(c.plan.order[0])
+		return s.modelAt(c.plan, c.target)
+	}
+	return s.targets.compiled(c.match.Model, c.match.ProviderKey, c.match.UpstreamID)
 }
 
 // encode encodes the request for the model, and counts what came of it.
@@ -148,9 +160,10 @@ func (s *Server) adopt(c *call, v *chat.Verbatim, model *bedrock.Model) (err err
 // these spares the rest of the work.
 func (s *Server) countModel(c *call) error {
 	limit := c.match.Model.RateLimit
-	if limit == nil {
+	if limit == nil || c.counted {
 		return nil
 	}
+	c.counted = true // once, whatever the targets
 	return s.count(c, ratelimit.Of("model", c.match.ModelID, limit))
 }
 
@@ -327,5 +340,8 @@ func (s *Server) fetchImages(ctx context.Context, c *call, l *linked) error {
 		return err
 	}
 	defer pass.Leave()
+	if c.plan != nil {
+		c.plan.request = request
+	}
 	return s.encode(ctx, c, request, l.model)
 }

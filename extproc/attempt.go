@@ -87,7 +87,8 @@ func (p passage) Do(ctx context.Context, s *bedrock.Signed) (*reply, error) {
 
 // attempt is the second act: sign, send, wait for the head of the upstream's reply.
 func (s *Server) attempt(ctx context.Context, c *call, w way) (*reply, error) {
-	r, err := s.try(ctx, c, c.upstream, w, c.facts.Try(c.match.ProviderKeyID))
+	id, _ := c.providerKey()
+	r, err := s.try(ctx, c, c.upstream, w, c.facts.Try(c.facts.Target, id))
 	if r == nil {
 		return nil, err
 	}
@@ -101,11 +102,13 @@ func (s *Server) attempt(ctx context.Context, c *call, w way) (*reply, error) {
 // try makes one attempt of an upstream call, and fills in what is told of it. It changes
 // nothing of c, so that several may go on at a time.
 func (s *Server) try(ctx context.Context, c *call, upstream *bedrock.Call, w way, try *usage.Try) (*reply, error) {
-	token, err := s.token(ctx, c.match.ProviderKey, c.budget.end)
+	_, key := c.providerKey()
+	token, err := s.token(ctx, key, c.budget.end)
 	if err != nil {
-		return nil, err
+		return nil, tokenError{err}
 	}
 	began := s.Now()
+	try.Sent = began
 	signed, err := upstream.Sign(token, began)
 	if err != nil {
 		return nil, err
@@ -135,6 +138,9 @@ func (s *Server) try(ctx context.Context, c *call, upstream *bedrock.Call, w way
 // kept for it but what it needs.
 func (c *call) forget() {
 	c.asked.Forget()
+	if c.plan != nil {
+		c.plan.request, c.plan.verbatim = nil, nil
+	}
 	c.held.Set(c.header.Size() + c.upstream.Forget())
 }
 

@@ -37,7 +37,7 @@ func TestCompiledOnce(t *testing.T) {
 	s := New(Parts{})
 	compiled := func(m snapshot.Match) *bedrock.Model {
 		t.Helper()
-		model, err := s.targets.compiled(&m)
+		model, err := s.targets.compiled(m.Model, m.ProviderKey, m.UpstreamID)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -81,7 +81,7 @@ func TestCompiledOnce(t *testing.T) {
 	bad := match("amazon.nova-pro-v1:0")
 	bad.ProviderKey.APIBase = "ftp://example.com"
 	for range 2 {
-		if _, err := s.targets.compiled(bad); err == nil {
+		if _, err := s.targets.compiled(bad.Model, bad.ProviderKey, bad.UpstreamID); err == nil {
 			t.Error("compiled to no endpoint")
 		}
 	}
@@ -106,7 +106,7 @@ func TestAttemptGoesAnyWay(t *testing.T) {
 	start := func(stream bool) *call {
 		m := match("amazon.nova-pro-v1:0")
 		m.Model.StreamTimeout = 10_000
-		model, err := s.targets.compiled(m)
+		model, err := s.targets.compiled(m.Model, m.ProviderKey, m.UpstreamID)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -128,12 +128,12 @@ func TestAttemptGoesAnyWay(t *testing.T) {
 	}
 
 	c := start(false)
-	if r, err := s.attempt(t.Context(), c, says(200, "{}")); err != nil || !r.OK() || !slices.Equal(c.facts.Tries, []usage.Try{{ProviderKeyID: "p", RequestID: "aws-1", Status: 200}}) {
+	if r, err := s.attempt(t.Context(), c, says(200, "{}")); err != nil || !r.OK() || !slices.Equal(c.facts.Tries, []usage.Try{{ProviderKeyID: "p", RequestID: "aws-1", Status: 200, Sent: now}}) {
 		t.Errorf("%v, tries %+v", err, c.facts.Tries)
 	}
 	_, err := s.attempt(t.Context(), c, says(429, `{"message":"slow down"}`)) // the same call, signed anew
 	var f *fault.Error
-	if !errors.As(err, &f) || f.Code != "rate_limit_exceeded" || len(c.facts.Tries) != 2 || c.facts.Tries[1] != (usage.Try{ProviderKeyID: "p", RequestID: "aws-1", Status: 429}) {
+	if !errors.As(err, &f) || f.Code != "rate_limit_exceeded" || len(c.facts.Tries) != 2 || c.facts.Tries[1] != (usage.Try{ProviderKeyID: "p", RequestID: "aws-1", Status: 429, Sent: now}) {
 		t.Errorf("%v, tries %+v", err, c.facts.Tries)
 	}
 
@@ -147,7 +147,7 @@ func TestAttemptGoesAnyWay(t *testing.T) {
 			}
 			return nil, context.DeadlineExceeded
 		}))
-		if !errors.As(err, &f) || f.Kind != fault.Timeout || c.facts.Tries[0] != (usage.Try{ProviderKeyID: "p"}) {
+		if !errors.As(err, &f) || f.Kind != fault.Timeout || c.facts.Tries[0] != (usage.Try{ProviderKeyID: "p", Sent: now}) {
 			t.Errorf("stream %v: %v", stream, err)
 		}
 	}

@@ -44,7 +44,10 @@ type call struct {
 	// admit: of the request no more stays than what the answer and the accounts need
 	asked       chat.Asked
 	match       *snapshot.Match
-	prompt      int64 // tokens, as promptEstimate has them
+	target      *snapshot.Target // where it is asked; nil: at its only one
+	plan        *plan            // nil: once, there
+	counted     bool             // for the limits of its model
+	prompt      int64            // tokens, as promptEstimate has them
 	reservation *ratelimit.Reservation
 	upstream    *bedrock.Call
 	budget      budget
@@ -109,7 +112,7 @@ func (c *call) headers(contentType string) []exchange.KeyValue {
 	if contentType != "" {
 		out = append(out, exchange.KeyValue{Key: "content-type", Value: contentType})
 	}
-	return append(append(out, c.limits...), c.marks...)
+	return append(append(c.told(out), c.limits...), c.marks...)
 }
 
 // reject answers with the fault, before anything was promised.

@@ -76,6 +76,7 @@ func (s *Server) tokens(ctx context.Context, c *call) (tokens int64, err error) 
 		return c.estimate(), nil
 	}
 	r, err := s.attempt(ctx, c, passage{c.x, c.forget})
+	defer func() { s.judge(ctx, c, err) }()
 	if bedrock.CannotCount(err) {
 		c.facts.Notes = append(c.facts.Notes, "the upstream does not count tokens for the model: "+err.Error())
 		return c.estimate(), nil

@@ -82,7 +82,7 @@ func (s *Server) prepareEmbedding(ctx context.Context, c *call, d embedder, body
 	if err != nil {
 		return nil, nil, err
 	}
-	model, err := s.find(c, asked.Model())
+	model, err := s.find(c, asked.Model(), plain)
 	if err != nil {
 		return nil, nil, err
 	}
@@ -127,11 +127,13 @@ func (s *Server) vectors(ctx context.Context, c *call, calls []*bedrock.Call) (*
 	tries := make([]usage.Try, len(calls))
 	replies := make([]*bedrock.Reply, len(calls))
 	parts := make([]embeddings.Answer, len(calls))
-	one := func(ctx context.Context, i int, w way) error {
+	one := func(ctx context.Context, i int, w way) (err error) {
 		if ctx.Err() != nil {
 			return context.Cause(ctx)
 		}
-		tries[i].ProviderKeyID = c.match.ProviderKeyID
+		defer func() { tries[i].Reason = string(s.noted(ctx, c, &tries[i], err)) }()
+		tries[i].ProviderKeyID, _ = c.providerKey()
+		tries[i].Target = c.facts.Target
 		r, err := s.try(ctx, c, calls[i], w, &tries[i])
 		if err != nil {
 			return err

@@ -30,6 +30,7 @@ import (
 	"aisix/extproc/fetch"
 	"aisix/extproc/identity"
 	"aisix/extproc/ratelimit"
+	"aisix/extproc/routing"
 	"aisix/extproc/usage"
 )
 
@@ -92,6 +93,7 @@ type Parts struct {
 	Identities *identity.Source // nil grants provider keys nothing of the host's
 	Recorder   recorder
 	Log        *slog.Logger
+	Board      *routing.Board   // nil: of targets that fail, nobody else hears
 	Now        func() time.Time // nil is time.Now
 	NewID      func() string    // nil makes UUIDs
 }
@@ -102,6 +104,7 @@ type Server struct {
 	Parts
 
 	table    table
+	board    *routing.Board
 	targets  targets
 	room     room
 	draining atomic.Bool
@@ -117,6 +120,9 @@ func New(p Parts) *Server {
 	}
 	if s.Now == nil {
 		s.Now = time.Now
+	}
+	if s.board = p.Board; s.board == nil {
+		s.board = routing.NewBoard(s.Now)
 	}
 	if s.Images == nil {
 		s.Images = fetch.New(fetch.Config{})
@@ -222,17 +228,11 @@ func (s *Server) converse(d conversation) operation {
 		if err := s.admit(ctx, c, d); err != nil {
 			return err
 		}
-		r, err := s.attempt(ctx, c, passage{c.x, c.forget})
-		switch {
-		case err != nil && c.facts.Stream && !c.isGone(ctx, err) && d.InStream(fault.From(err)):
+		err := s.tryAll(ctx, c, s.converseOnce)
+		if err != nil && !c.promised && c.facts.Stream && !c.isGone(ctx, err) && d.InStream(fault.From(err)) {
 			return s.failedStream(c, fault.From(err))
-		case err != nil:
-			return err
 		}
-		if c.facts.Stream {
-			return s.stream(ctx, c, r)
-		}
-		return s.whole(c, r)
+		return err
 	}}
 }
 

@@ -25,13 +25,16 @@ func (s *Server) stream(ctx context.Context, c *call, r *reply) error {
 	}
 	events := r.Events(r.body)
 	silent := s.Now()
-	y := relay{s: s, c: c, spoke: silent}
+	y := relay{s: s, c: c, spoke: silent, beside: r.end != nil}
 	for {
 		limit := c.budget.silent(silent)
 		_ = r.body.SetReadDeadline(y.wake(limit))
 		batch, err := events.Next()
 		switch {
 		case errors.Is(err, os.ErrDeadlineExceeded) && !s.Now().Before(limit):
+			if y.beside { // whether the caller reads is no question of this connection
+				return y.breakOff(ctx, timedOut(err))
+			}
 			return y.breakOff(ctx, c.overdue(s.Now().Sub(silent)))
 		case errors.Is(err, os.ErrDeadlineExceeded):
 			y.idle(s.Now())
@@ -49,10 +52,37 @@ func (s *Server) stream(ctx context.Context, c *call, r *reply) error {
 			silent = s.Now()
 			y.idle(silent) // frames may come and say nothing
 		}
+		if err := y.bound(); err != nil {
+			return y.breakOff(ctx, err)
+		}
 		if err := y.flush(); err != nil {
 			return err
 		}
 	}
+}
+
+// What an answer that goes beside the exchange may have, in bytes: Envoy takes all that it is
+// given and holds what the caller has not read. Where the first target never answered it takes
+// the answer whole only.
+const (
+	maxBeside = 32 << 20
+	maxAtOnce = 8 << 20
+)
+
+// bound counts what is about to be sent where nothing slows it down to the caller's pace.
+func (y *relay) bound() error {
+	if !y.beside || len(y.out) == 0 {
+		return nil
+	}
+	most := maxBeside
+	if !y.c.x.Held() {
+		most = maxAtOnce
+	}
+	if y.c.sent+len(y.out) > most {
+		return &fault.Error{Kind: fault.Overloaded, Status: http.StatusServiceUnavailable,
+			Message: fmt.Sprintf("the answer was cut off: another target took the call over, and of such an answer the gateway holds %d MiB at most", most>>20)}
+	}
+	return y.c.take(int64(len(y.out)))
 }
 
 // failedStream answers with a stream that holds nothing but a fault.
@@ -70,12 +100,14 @@ type relay struct {
 	writer chat.Writer // nil before the first event
 	out    []byte      // waits to be sent
 	spoke  time.Time   // when the caller last got something
+	beside bool        // what comes from the upstream comes beside the exchange
 }
 
 // append writes a batch of events, and meters them.
 func (y *relay) append(batch []chat.Event) (err error) {
 	for _, e := range batch {
 		if y.writer == nil {
+			y.c.settled()
 			y.writer = y.c.asked.Stream(y.s.heading(y.c))
 		}
 		y.c.meter(e)

@@ -4,7 +4,6 @@ import (
 	lru "github.com/hashicorp/golang-lru/v2"
 
 	"aisix/admin/resource"
-	"aisix/admin/snapshot"
 	"aisix/extproc/bedrock"
 )
 
@@ -36,8 +35,8 @@ func newTargets() targets {
 	return targets{named, captured}
 }
 
-func (t targets) compiled(m *snapshot.Match) (*bedrock.Model, error) {
-	at := target{m.Model, m.ProviderKey, m.UpstreamID}
+func (t targets) compiled(of *resource.Model, key *resource.ProviderKey, id string) (*bedrock.Model, error) {
+	at := target{of, key, id}
 	kept := t.named
 	if at.id != at.model.ModelName {
 		kept = t.captured

@@ -5,6 +5,7 @@ import (
 	"math/rand/v2"
 	"testing"
 
+	"aisix/admin/resource"
 	"aisix/admin/snapshot"
 )
 
@@ -13,7 +14,7 @@ func TestManyModelsStayCompiled(t *testing.T) {
 	many, kept := models(10_000), newTargets()
 	ask := func() {
 		for _, m := range many {
-			if _, err := kept.compiled(m); err != nil {
+			if _, err := kept.compiled(m.Model, m.ProviderKey, m.UpstreamID); err != nil {
 				t.Fatal(err)
 			}
 		}
@@ -39,15 +40,20 @@ func BenchmarkCompiled(b *testing.B) {
 		b.Run(fmt.Sprintf("models=%d", n), func(b *testing.B) {
 			many, kept := models(n), newTargets()
 			for _, m := range many {
-				if _, err := kept.compiled(m); err != nil {
+				if _, err := kept.compiled(m.Model, m.ProviderKey, m.UpstreamID); err != nil {
 					b.Fatal(err)
 				}
 			}
 			for b.Loop() {
-				if _, err := kept.compiled(many[rand.IntN(n)]); err != nil {
+				if _, err := kept.compiled(of(many[rand.IntN(n)])); err != nil {
 					b.Fatal(err)
 				}
 			}
 		})
 	}
+}
+
+// of is what a match's model is compiled of.
+func of(m *snapshot.Match) (*resource.Model, *resource.ProviderKey, string) {
+	return m.Model, m.ProviderKey, m.UpstreamID
 }

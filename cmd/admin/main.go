@@ -30,6 +30,7 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"aisix/admin"
+	"aisix/admin/cooling"
 	"aisix/admin/ledger"
 	"aisix/admin/resource"
 	"aisix/admin/store"
@@ -126,7 +127,7 @@ func serve(ctx context.Context, c *config.Config, log *slog.Logger) error {
 		return err
 	}
 	sample := key.Reveal() == config.SampleAdminKey
-	server, err := admin.New(admin.Options{Store: resources, Usage: ledger.New(client), Key: key.Reveal(), SampleKey: sample,
+	server, err := admin.New(admin.Options{Store: resources, Usage: ledger.New(client), Cooling: cooling.New(client), Key: key.Reveal(), SampleKey: sample,
 		Address: c.Admin.Address, AllowedHosts: c.Admin.AllowedHosts, Log: log,
 		Grants: resource.Grants{Ambient: c.Credentials.Ambient, TokenDirs: c.Credentials.TokenDirs}})
 	if err != nil {

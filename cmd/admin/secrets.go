@@ -17,8 +17,8 @@ import (
 // have a password in it; probe is the health check's and needs none. docs/operations.md says the
 // same of extproc and admin, and a test holds them together.
 var redisUsers = []struct{ name, passwordFile, rights string }{
-	{"extproc", "extproc/redis.password", "resetchannels &{aisix:config}:changes %R~{aisix:config}:* ~{aisix:config}:witnesses ~aisix:limit:* ~{aisix:usage}:* +@all -@admin -@dangerous"},
-	{"admin", "admin/redis.password", "resetchannels &{aisix:config}:changes ~{aisix:config}:* ~{aisix:usage}:* +@all -@admin -@dangerous"},
+	{"extproc", "extproc/redis.password", "resetchannels &{aisix:config}:changes %R~{aisix:config}:* ~{aisix:config}:witnesses ~aisix:limit:* ~{aisix:usage}:* ~{aisix:targets}:* +@all -@admin -@dangerous"},
+	{"admin", "admin/redis.password", "resetchannels &{aisix:config}:changes ~{aisix:config}:* ~{aisix:usage}:* ~{aisix:targets}:* +@all -@admin -@dangerous"},
 	{"operator", "valkey/operator.password", "allchannels allkeys +@all"},
 	{"probe", "", "nopass resetchannels resetkeys -@all +ping"},
 }

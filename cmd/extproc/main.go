@@ -29,6 +29,7 @@ import (
 
 	"golang.org/x/sync/errgroup"
 
+	"aisix/admin/cooling"
 	"aisix/admin/ledger"
 	"aisix/admin/snapshot"
 	"aisix/admin/store"
@@ -40,6 +41,7 @@ import (
 	"aisix/extproc/egress"
 	"aisix/extproc/fetch"
 	"aisix/extproc/ratelimit"
+	"aisix/extproc/routing"
 	"aisix/extproc/rpc"
 	"aisix/extproc/usage"
 )
@@ -142,6 +144,8 @@ func serve(ctx context.Context, c *config.Config, log, calls *slog.Logger) error
 	}
 	defer identities.Close()
 
+	board := routing.NewBoard(nil)
+	group.Go(func() error { return board.Share(life, cooling.New(client), log) })
 	memory := machine.Fit(log)
 	bounds := boundsOf(c, memory)
 	server := extproc.New(extproc.Parts{
@@ -155,6 +159,7 @@ func serve(ctx context.Context, c *config.Config, log, calls *slog.Logger) error
 			Timeout:       c.Images.Timeout,
 		}),
 		Egress:     out,
+		Board:      board,
 		Identities: identities,
 		Recorder:   recorder,
 		Log:        log,

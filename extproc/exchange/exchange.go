@@ -83,6 +83,7 @@ type Exchange struct {
 	response         Response
 	piece            []byte       // the rest of the last body message
 	responseEnded    bool         // end of stream or trailers were seen
+	left             bool         // by Leave, before it had ended
 	responseTrailers *trailers    // held, answered by the end of our answer
 	whole            *wholeAnswer // ours goes out as an immediate response, by Finish
 	heading          *answer      // the answer to the response's headers, until the first Write or Finish

@@ -169,7 +169,7 @@ func (x *Exchange) Respond(status int, header []KeyValue) error {
 	if x.ctx.Err() != nil {
 		return context.Cause(x.ctx)
 	}
-	held := x.phase == phaseResponse && !x.response.EndOfStream
+	held := x.phase == phaseResponse && !x.response.EndOfStream && !x.left
 	x.phase = phaseWriting
 	if !held {
 		x.responseEnded = true
@@ -180,6 +180,30 @@ func (x *Exchange) Respond(status int, header []KeyValue) error {
 	set = append(append(set, header...), KeyValue{":status", strconv.Itoa(status)})
 	x.heading = mutation(responseHeaders, set, x.response.Header)
 	return nil
+}
+
+// Held reports whether an answer can be streamed: the upstream's headers are held, and a body
+// follows them.
+func (x *Exchange) Held() bool {
+	return (x.phase == phaseResponse || x.phase == phaseWriting) && x.whole == nil && !x.response.EndOfStream && !x.left
+}
+
+// Leave is for an answer that is not made of the upstream's, which is read to its end and
+// dropped. One that does not end within d stands in the way of ours: Envoy would break the
+// caller's connection at our end, so that ours goes out whole, as an immediate response.
+func (x *Exchange) Leave(d time.Duration) {
+	if x.phase != phaseResponse {
+		return
+	}
+	x.deadline.move(time.Now().Add(d))
+	for {
+		x.piece = nil
+		if err := x.fill(); err != nil {
+			break
+		}
+	}
+	x.deadline.move(time.Time{})
+	x.left = !x.responseEnded
 }
 
 // Write sends a piece of the answer to the caller. p may be reused once it

@@ -52,6 +52,7 @@ type Facts struct {
 	Provider      string // the provider key's label
 	ProviderKeyID string
 	UpstreamModel string // the model id Bedrock was asked for
+	Target        string // by which of the model's targets, the last one; "" where it has no such
 	Stream        bool
 
 	// The attempts.
@@ -81,11 +82,14 @@ type Try struct {
 	RequestID     string        // AWS's; "" where no answer came
 	Status        int           // the upstream's; 0 where no answer came
 	Latency       time.Duration // to the headers of its answer, or until it was given up
+	Target        string        // the target's name; "" of a model that has no such
+	Reason        string        // what came of it
+	Sent          time.Time     // when it was signed; not told
 }
 
 // Try adds a request that is about to be made, for its maker to fill in.
-func (f *Facts) Try(providerKeyID string) *Try {
-	f.Tries = append(f.Tries, Try{ProviderKeyID: providerKeyID})
+func (f *Facts) Try(target, providerKeyID string) *Try {
+	f.Tries = append(f.Tries, Try{Target: target, ProviderKeyID: providerKeyID})
 	return &f.Tries[len(f.Tries)-1]
 }
 
@@ -178,6 +182,7 @@ func tries(of []Try) []*usagev1.Try {
 		m := &messages[i]
 		m.latency.Seconds, m.latency.Nanos = int64(t.Latency/time.Second), int32(t.Latency%time.Second)
 		m.try.UpstreamRequestId, m.try.Status, m.try.Latency, m.try.ProviderKeyId = t.RequestID, int32(t.Status), &m.latency, t.ProviderKeyID
+		m.try.Target, m.try.Reason = t.Target, t.Reason
 		out[i] = &m.try
 	}
 	return out

@@ -19,6 +19,7 @@ type Metrics struct {
 	tokens      *prometheus.CounterVec
 	serverTools *prometheus.CounterVec
 	rejections  *prometheus.CounterVec
+	attempts    *prometheus.CounterVec
 	redis       *prometheus.CounterVec
 	away        prometheus.Gauge
 	repaired    prometheus.Counter
@@ -40,6 +41,7 @@ func NewMetrics() *Metrics {
 		tokens:      prometheus.NewCounterVec(prometheus.CounterOpts{Name: "aisix_tokens_total", Help: "Tokens by kind: prompt, completion; cached and cache_write are of prompt, cache_write_1h of cache_write, reasoning of completion."}, []string{"provider", "model", "kind"}),
 		serverTools: prometheus.NewCounterVec(prometheus.CounterOpts{Name: "aisix_server_tool_requests_total", Help: "Uses of tools that the provider ran itself (web search and the like)."}, []string{"provider", "model"}),
 		rejections:  prometheus.NewCounterVec(prometheus.CounterOpts{Name: "aisix_rate_limit_rejections_total", Help: "Requests refused by a limit."}, []string{"scope", "limit"}),
+		attempts:    prometheus.NewCounterVec(prometheus.CounterOpts{Name: "aisix_attempts_total", Help: "Upstream calls by the model's target and by what came of them: served, or why not."}, []string{"model", "target", "reason"}),
 		redis:       prometheus.NewCounterVec(prometheus.CounterOpts{Name: "aisix_redis_failures_total", Help: "Calls to Redis that failed, by use: limits, usage."}, []string{"use"}),
 		away:        prometheus.NewGauge(prometheus.GaugeOpts{Name: "aisix_redis_away", Help: "1 while limits follow the failure policy because Redis is away."}),
 		repaired:    prometheus.NewCounter(prometheus.CounterOpts{Name: "aisix_limit_keys_repaired_total", Help: "Keys of limits in Redis that were not as the limiter writes them, and were repaired."}),
@@ -55,7 +57,7 @@ func NewMetrics() *Metrics {
 	for _, use := range []string{"limits", "usage"} {
 		m.redis.WithLabelValues(use) // there from the start, at 0
 	}
-	m.registry.MustRegister(m.requests, m.duration, m.firstToken, m.tokens, m.serverTools, m.rejections, m.redis, m.away, m.repaired, m.panics, m.pending, m.lost,
+	m.registry.MustRegister(m.requests, m.duration, m.firstToken, m.tokens, m.serverTools, m.rejections, m.attempts, m.redis, m.away, m.repaired, m.panics, m.pending, m.lost,
 		collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 	return m
 }
@@ -159,6 +161,9 @@ func (m *Metrics) Take(f *Facts) {
 	m.duration.WithLabelValues(provider, model, stream).Observe(f.Latency.Seconds())
 	if d := f.firstByte(); d > 0 && f.ErrorType == "" {
 		m.firstToken.WithLabelValues(provider, model, stream).Observe(d.Seconds())
+	}
+	for _, t := range f.Tries {
+		m.attempts.WithLabelValues(model, t.Target, t.Reason).Inc()
 	}
 	if f.Panicked {
 		m.panics.Inc()

@@ -128,6 +128,7 @@ func accessLine(f *Facts) []slog.Attr {
 	line.text("model_id", f.ModelID)
 	line.text("upstream_model", f.UpstreamModel)
 	line.text("provider_key_id", f.ProviderKeyID)
+	line.text("target", f.Target)
 	line.list("upstream_request_ids", f.upstreamRequestIDs())
 	line = append(line, slog.Bool("stream", f.Stream))
 	line.number("attempts", int64(len(f.Tries)))

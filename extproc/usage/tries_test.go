@@ -6,7 +6,7 @@ import "testing"
 func TestManyTries(t *testing.T) {
 	f := &Facts{RequestID: "r"}
 	for range 2048 {
-		*f.Try("p") = Try{ProviderKeyID: "p", RequestID: "aws", Status: 200}
+		*f.Try("", "p") = Try{ProviderKeyID: "p", RequestID: "aws", Status: 200}
 	}
 	if ids := f.upstreamRequestIDs(); len(ids) != maxLogged {
 		t.Errorf("%d ids in a line", len(ids))

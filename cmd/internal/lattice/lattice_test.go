@@ -45,6 +45,7 @@ var may = map[string][]string{
 	"extproc/jsonappend":            {},
 	"extproc/jsonedit":              {},
 	"extproc/egress":                {"extproc/exchange"},
+	"extproc/routing":               {"extproc/jsonedit", "admin/cooling"},
 	"extproc/fetch":                 {"extproc/chat", "extproc/fault", "admin/resource/netaddr"},
 	"extproc/embeddings":            {},
 	"extproc/openai":                {"extproc/chat", "extproc/embeddings", "extproc/fault", "extproc/responses", "extproc/sse", "extproc/jsonappend", "extproc/jsonedit", "admin/strict"},
@@ -70,6 +71,7 @@ var may = map[string][]string{
 	"admin/snapshot":                {"admin/resource"},
 	"admin/store":                   {"admin/resource", "admin/snapshot"},
 	"admin/ledger":                  {"admin/resource", "proto/..."},
+	"admin/cooling":                 {},
 	"envoy":                         {"admin/resource/netaddr"},
 	"envoy/envoytest":               {},
 	"envoy/internal/shipped":        {"envoy"}, // what make generate runs
@@ -88,7 +90,7 @@ var owners = map[string][]string{
 	"github.com/aws/...":                {"extproc/bedrock", "extproc/identity"},
 	"github.com/prometheus/...":         {"extproc/usage"},
 	"github.com/go-json-experiment/...": {"admin/strict", "admin/resource", "extproc/openai", "extproc/anthropic", "extproc/responses", "extproc/embeddings", "extproc/bedrock", "extproc/bedrock/schema", "extproc/bedrock/redact", "cmd/bedrocksim/sim"},
-	"github.com/redis/...":              {"extproc/ratelimit", "admin/ledger", "admin/store", "admin/store/redistest", "cmd/..."},
+	"github.com/redis/...":              {"extproc/ratelimit", "admin/cooling", "admin/ledger", "admin/store", "admin/store/redistest", "cmd/..."},
 
 	"github.com/envoyproxy/go-control-plane/envoy/service/ext_proc/v3": {"extproc/exchange", "extproc/exchange/exchangetest",
 		"extproc", // extproc registers the service

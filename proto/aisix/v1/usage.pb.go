@@ -405,6 +405,10 @@ type Try struct {
 	Latency *durationpb.Duration `protobuf:"bytes,3,opt,name=latency,proto3" json:"latency,omitempty"`
 	// Whose credentials signed it.
 	ProviderKeyId string `protobuf:"bytes,4,opt,name=provider_key_id,json=providerKeyId,proto3" json:"provider_key_id,omitempty"`
+	// The name of the model's target; empty of a model that has no targets.
+	Target string `protobuf:"bytes,5,opt,name=target,proto3" json:"target,omitempty"`
+	// What came of it: served, or why not (throttled, transport, timeout, …).
+	Reason        string `protobuf:"bytes,6,opt,name=reason,proto3" json:"reason,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -467,6 +471,20 @@ func (x *Try) GetProviderKeyId() string {
 	return ""
 }
 
+func (x *Try) GetTarget() string {
+	if x != nil {
+		return x.Target
+	}
+	return ""
+}
+
+func (x *Try) GetReason() string {
+	if x != nil {
+		return x.Reason
+	}
+	return ""
+}
+
 var File_aisix_v1_usage_proto protoreflect.FileDescriptor
 
 const file_aisix_v1_usage_proto_rawDesc = "" +
@@ -514,12 +532,14 @@ const file_aisix_v1_usage_proto_rawDesc = "" +
 	"\x13_cache_write_tokensB\x13\n" +
 	"\x11_reasoning_tokensB\x18\n" +
 	"\x16_cache_write_1h_tokensB\x17\n" +
-	"\x15_server_tool_requestsJ\x04\b\x02\x10\x03R\x14upstream_request_ids\"\xaa\x01\n" +
+	"\x15_server_tool_requestsJ\x04\b\x02\x10\x03R\x14upstream_request_ids\"\xda\x01\n" +
 	"\x03Try\x12.\n" +
 	"\x13upstream_request_id\x18\x01 \x01(\tR\x11upstreamRequestId\x12\x16\n" +
 	"\x06status\x18\x02 \x01(\x05R\x06status\x123\n" +
 	"\alatency\x18\x03 \x01(\v2\x19.google.protobuf.DurationR\alatency\x12&\n" +
-	"\x0fprovider_key_id\x18\x04 \x01(\tR\rproviderKeyId*y\n" +
+	"\x0fprovider_key_id\x18\x04 \x01(\tR\rproviderKeyId\x12\x16\n" +
+	"\x06target\x18\x05 \x01(\tR\x06target\x12\x16\n" +
+	"\x06reason\x18\x06 \x01(\tR\x06reason*y\n" +
 	"\aOutcome\x12\x17\n" +
 	"\x13OUTCOME_UNSPECIFIED\x10\x00\x12\x15\n" +
 	"\x11OUTCOME_SUCCEEDED\x10\x01\x12\x13\n" +
