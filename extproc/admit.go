@@ -133,7 +133,7 @@ func (s *Server) find(c *call, alias string, plain []byte) (*bedrock.Model, erro
 		c.goTo(c.plan.order[0])
 		return s.modelAt(c.plan, c.target)
 	}
-	return s.targets.compiled(c.match.Model, c.match.ProviderKey, c.match.UpstreamID)
+	return s.compiled(c.match.Model, c.match.ProviderKey, c.match.UpstreamID)
 }
 
 // encode encodes the request for the model, and counts what came of it.

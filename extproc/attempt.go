@@ -137,6 +137,7 @@ func (s *Server) try(ctx context.Context, c *call, upstream *bedrock.Call, w way
 // forget lets go what only sending took. The answer may take minutes: nothing is
 // kept for it but what it needs.
 func (c *call) forget() {
+	c.forgotten = true
 	c.asked.Forget()
 	if c.plan != nil {
 		c.plan.request, c.plan.verbatim = nil, nil

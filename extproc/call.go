@@ -47,6 +47,8 @@ type call struct {
 	target      *snapshot.Target // where it is asked; nil: at its only one
 	plan        *plan            // nil: once, there
 	counted     bool             // for the limits of its model
+	passed      bool             // the caller's own request has gone on: the next tries go beside it
+	forgotten   bool             // what only sending took
 	prompt      int64            // tokens, as promptEstimate has them
 	reservation *ratelimit.Reservation
 	upstream    *bedrock.Call

@@ -29,7 +29,6 @@ type plan struct {
 	made     int                                 // tries
 	most     int                                 // of them
 	rounds   int                                 // how often each target is asked at most
-	passed   bool                                // the caller's own request has gone on: the next tries go beside it
 	faults   []*fault.Error                      // of the tries, oldest first
 	verbatim map[chat.API]*chat.Verbatim         // what was asked, for targets that understand it as it came
 	request  *chat.Request                       // what was asked, for those that do not; nil before it was needed
@@ -87,11 +86,20 @@ func (s *Server) modelAt(p *plan, t *snapshot.Target) (*bedrock.Model, error) {
 	if m := p.models[t]; m != nil {
 		return m, nil
 	}
-	m, err := s.targets.compiled(t.Model, t.ProviderKey, t.UpstreamID)
+	m, err := s.compiled(t.Model, t.ProviderKey, t.UpstreamID)
 	if err == nil {
 		p.models[t] = m
 	}
 	return m, err
+}
+
+// compiled is a model, in the form in which it is asked now.
+func (s *Server) compiled(of *resource.Model, key *resource.ProviderKey, id string) (*bedrock.Model, error) {
+	m, err := s.targets.compiled(of, key, id)
+	if err != nil {
+		return nil, err
+	}
+	return s.changed.now(m, s.Now()), nil
 }
 
 // goTo makes t the target of the next try.
@@ -179,27 +187,22 @@ func (c *call) asRequest() (*chat.Request, error) {
 // sentOn takes note that the caller's own request has gone on. What only another try would take
 // stays as long as there may be one.
 func (c *call) sentOn() {
-	if c.plan == nil {
-		c.forget()
-		return
-	}
-	c.plan.passed = true
-	if !c.plan.open() {
+	c.passed = true
+	if !c.plan.open() && !c.upstream.Chosen() {
 		c.forget()
 	}
 }
 
 // settled takes note that the upstream's answer has begun: there is no other try.
 func (c *call) settled() {
-	if c.plan != nil && c.plan.order != nil {
-		c.plan.order = nil
+	if !c.forgotten {
 		c.forget()
 	}
 }
 
 // way is the one of the next try.
 func (s *Server) way(ctx context.Context, c *call) way {
-	if c.plan != nil && c.plan.passed {
+	if c.passed {
 		return beside{s.Egress, ctx}
 	}
 	return passage{c.x, c.sentOn}
@@ -234,7 +237,15 @@ func (s *Server) tryAll(ctx context.Context, c *call, once func(context.Context,
 			s.Log.Error("another target can't be asked", "request_id", c.facts.RequestID, "error", err)
 			return best(c.plan.faults)
 		}
-		if err == nil || c.promised || c.isGone(ctx, err) || !c.worthAnother(reason) {
+		switch {
+		case err == nil || c.promised || c.isGone(ctx, err):
+			return err
+		case reason == refused && s.without(ctx, c, err):
+			if c.plan != nil {
+				c.plan.made--
+			}
+			continue
+		case !c.worthAnother(reason):
 			return err
 		}
 		c.plan.faults = append(c.plan.faults, fault.From(err))
@@ -296,7 +307,7 @@ func (c *call) worthAnother(r reason) bool {
 // there is one, and time and a way for it.
 func (s *Server) next(ctx context.Context, c *call) bool {
 	p := c.plan
-	if p.passed && s.Egress == nil {
+	if c.passed && s.Egress == nil {
 		return false
 	}
 	for p.open() {
@@ -310,7 +321,7 @@ func (s *Server) next(ctx context.Context, c *call) bool {
 		t := p.order[at]
 		err := s.encodeAt(ctx, c, t)
 		if err == nil {
-			if p.passed {
+			if c.passed {
 				c.x.Leave(remains)
 			}
 			return true

@@ -106,6 +106,7 @@ type Server struct {
 	table    table
 	board    *routing.Board
 	targets  targets
+	changed  *changed
 	room     room
 	draining atomic.Bool
 	unready  atomic.Bool // what /readyz last said
@@ -113,7 +114,7 @@ type Server struct {
 
 // New builds a server.
 func New(p Parts) *Server {
-	s := &Server{Parts: p, targets: newTargets(), room: newRoom(p.Config)}
+	s := &Server{Parts: p, targets: newTargets(), changed: newChanged(), room: newRoom(p.Config)}
 	s.table = s.operations()
 	if s.Config.TranslationWait <= 0 {
 		s.Config.TranslationWait = translationWait

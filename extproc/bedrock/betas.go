@@ -80,6 +80,13 @@ func (m *Model) betas(flags []string, body jsonedit.Text, gone []string) (kept, 
 	}
 	for _, flag := range flags {
 		row := betaOf(flag)
+		if !m.takesBeta(flag) || row != nil && row.Rename != "" && !m.takesBeta(row.Rename) {
+			dropped = append(dropped, flag)
+			if row != nil && row.Needs != "" {
+				without = add(without, row.Needs)
+			}
+			continue
+		}
 		if row == nil {
 			kept = add(kept, flag)
 			continue

@@ -47,6 +47,7 @@ func (p *prepared) cache() error {
 func (p *prepared) boundCache() {
 	total := 0
 	p.eachCachePoint(func(c chat.CachePoint) *chat.CachePoint { total++; return &c })
+	p.points = min(total, maxCachePoints)
 	seen, short, shortened := 0, false, 0
 	p.eachCachePoint(func(c chat.CachePoint) *chat.CachePoint {
 		switch seen++; {

@@ -25,6 +25,9 @@ type Call struct {
 
 	embeds embedded // of EmbedCalls
 
+	chosen chosen
+	asked  *chat.Verbatim // of Adopt, until Forget
+
 	request *chat.Request     // as the caller sent it; for what a message may quote of it
 	said    []redact.Text     // that alone, after Forget
 	names   map[string]string // tool aliases of this request → the caller's names
@@ -69,6 +72,7 @@ func NewCall(ctx context.Context, req *chat.Request, m *Model, limit int64) (*Ca
 		answer:   schema.Input{Names: p.answer.Names, Inside: p.answer.Inside},
 		fields:   p.fields,
 		notes:    p.notes,
+		chosen:   p.chose(),
 	}, nil
 }
 

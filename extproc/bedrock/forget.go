@@ -15,7 +15,7 @@ import (
 // request has gone out for the last time: it can't be signed again. It must not run
 // beside the Call's other methods, or its replies'.
 func (c *Call) Forget() (kept int64) {
-	c.body = nil
+	c.body, c.asked = nil, nil
 	if c.request != nil {
 		c.said = slices.Collect(said(withoutFiles(c.request), c.names))
 		c.request = nil

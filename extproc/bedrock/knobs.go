@@ -34,6 +34,9 @@ func newKnobs(req *chat.Request, m *Model) (knobs, error) {
 		additional:  m.additional,
 	}
 	if len(req.Extensions) == 0 {
+		if len(m.refused) > 0 {
+			k.beta = slices.DeleteFunc(slices.Clone(k.beta), func(flag string) bool { return !m.takesBeta(flag) })
+		}
 		return k, k.tierOf(req, o)
 	}
 	// In the order of names, so that the same request meets the same error.

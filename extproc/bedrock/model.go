@@ -25,6 +25,8 @@ type Model struct {
 	embedder   *embedder // what is known of it as a model of embeddings; nil where it is none
 	options    resource.Bedrock
 	additional map[string]json.RawMessage // options.AdditionalModelRequestFields by member
+	refused    []string                   // flags of anthropic-beta (Without)
+	origin     *Model                     // nil of one that Compile made
 }
 
 // Compile makes the Model of the resource m with provider key k, once per revision

@@ -29,6 +29,7 @@ type prepared struct {
 	output string            // the tool that stands in for structured output, "" is none
 	object bool              // a text that is the answer is to be a JSON object
 	notes  []string          // for the operator's log
+	points int               // cache points
 
 	properties map[string]map[string]string // by a tool's own name: name of a property → alias
 	fields     map[string]map[string]string // by a tool's name on the wire: alias of a property → name

@@ -32,7 +32,7 @@ func Adopt(v *chat.Verbatim, m *Model) (*Call, error) {
 	if err != nil {
 		return nil, err
 	}
-	c.notes = p.notes
+	c.notes, c.asked, c.chosen = p.notes, v, chosen{betas: p.knobs.beta}
 	return c, nil
 }
 

@@ -37,10 +37,11 @@ func (p *prepared) adopted(v *chat.Verbatim) []byte {
 	var written []string // a list that is none is left to Bedrock
 	_ = json.Unmarshal(p.knobs.additional["anthropic_beta"], &written)
 	for _, flag := range append(slices.Clone(p.knobs.beta), written...) { // the operator's word, whatever we know of the flag
-		if !slices.Contains(kept, flag) {
+		if !slices.Contains(kept, flag) && p.model.takesBeta(flag) {
 			kept = append(kept, flag)
 		}
 	}
+	p.knobs.beta = kept // all that goes out
 
 	top := map[string]json.RawMessage{"anthropic_version": marshal(anthropic.Version)}
 	if len(kept) > 0 {

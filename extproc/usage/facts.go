@@ -56,7 +56,8 @@ type Facts struct {
 	Stream        bool
 
 	// The attempts.
-	Tries []Try // oldest first
+	Tries   []Try    // oldest first
+	Refused []string // fields of our choice that the upstream refused by their names
 
 	// The answer.
 	Status    int       // what the caller got; 0 while nothing was told, or if it left before

@@ -3,6 +3,7 @@ package usage
 import (
 	"net/http"
 	"strconv"
+	"strings"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -20,6 +21,7 @@ type Metrics struct {
 	serverTools *prometheus.CounterVec
 	rejections  *prometheus.CounterVec
 	attempts    *prometheus.CounterVec
+	refused     *prometheus.CounterVec
 	redis       *prometheus.CounterVec
 	away        prometheus.Gauge
 	repaired    prometheus.Counter
@@ -42,6 +44,7 @@ func NewMetrics() *Metrics {
 		serverTools: prometheus.NewCounterVec(prometheus.CounterOpts{Name: "aisix_server_tool_requests_total", Help: "Uses of tools that the provider ran itself (web search and the like)."}, []string{"provider", "model"}),
 		rejections:  prometheus.NewCounterVec(prometheus.CounterOpts{Name: "aisix_rate_limit_rejections_total", Help: "Requests refused by a limit."}, []string{"scope", "limit"}),
 		attempts:    prometheus.NewCounterVec(prometheus.CounterOpts{Name: "aisix_attempts_total", Help: "Upstream calls by the model's target and by what came of them: served, or why not."}, []string{"model", "target", "reason"}),
+		refused:     prometheus.NewCounterVec(prometheus.CounterOpts{Name: "aisix_refused_fields_total", Help: "Fields of the gateway's choice that an upstream refused by name, and that its model is asked without for an hour."}, []string{"model", "field"}),
 		redis:       prometheus.NewCounterVec(prometheus.CounterOpts{Name: "aisix_redis_failures_total", Help: "Calls to Redis that failed, by use: limits, usage."}, []string{"use"}),
 		away:        prometheus.NewGauge(prometheus.GaugeOpts{Name: "aisix_redis_away", Help: "1 while limits follow the failure policy because Redis is away."}),
 		repaired:    prometheus.NewCounter(prometheus.CounterOpts{Name: "aisix_limit_keys_repaired_total", Help: "Keys of limits in Redis that were not as the limiter writes them, and were repaired."}),
@@ -57,7 +60,7 @@ func NewMetrics() *Metrics {
 	for _, use := range []string{"limits", "usage"} {
 		m.redis.WithLabelValues(use) // there from the start, at 0
 	}
-	m.registry.MustRegister(m.requests, m.duration, m.firstToken, m.tokens, m.serverTools, m.rejections, m.attempts, m.redis, m.away, m.repaired, m.panics, m.pending, m.lost,
+	m.registry.MustRegister(m.requests, m.duration, m.firstToken, m.tokens, m.serverTools, m.rejections, m.attempts, m.refused, m.redis, m.away, m.repaired, m.panics, m.pending, m.lost,
 		collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 	return m
 }
@@ -164,6 +167,10 @@ func (m *Metrics) Take(f *Facts) {
 	}
 	for _, t := range f.Tries {
 		m.attempts.WithLabelValues(model, t.Target, t.Reason).Inc()
+	}
+	for _, field := range f.Refused {
+		kind, _, _ := strings.Cut(field, ":") // a flag is a caller's to choose
+		m.refused.WithLabelValues(model, kind).Inc()
 	}
 	if f.Panicked {
 		m.panics.Inc()

@@ -17,6 +17,7 @@ import (
 
 	"github.com/aws/aws-sdk-go-v2/aws/protocol/eventstream"
 
+	"aisix/cmd/internal/stack"
 	usagev1 "aisix/proto/aisix/v1"
 )
 
@@ -397,4 +398,70 @@ func TestConversationsStick(t *testing.T) {
 	if len(seen) != 2 {
 		t.Errorf("not sticky: %v", seen)
 	}
+}
+
+// A field that we chose and the upstream refuses by name costs one more try, once.
+func TestARefusedFieldIsLeftOut(t *testing.T) {
+	t.Parallel()
+	g := shared(t)
+	u := newUpstream(t, func(w http.ResponseWriter, r *http.Request) {
+		body, _ := io.ReadAll(r.Body)
+		if strings.Contains(string(body), "cachePoint") {
+			w.Header().Set("Content-Type", "application/json")
+			w.Header().Set("X-Amzn-Errortype", "ValidationException")
+			w.WriteHeader(400)
+			io.WriteString(w, `{"message":"extraneous key [cachePoint] is not permitted"}`)
+			return
+		}
+		good("plain")(w, r)
+	})
+	c := g.tenant(t, u.URL, settings{})
+	marked := map[string]any{"messages": []any{map[string]any{"role": "user", "content": []any{map[string]any{"type": "text", "text": "Hello", "cache_control": map[string]any{"type": "ephemeral"}}}}}}
+	for i, stream := range []bool{false, true, true} {
+		a := c.askAt(t, t.Context(), stream, marked)
+		want := "1"
+		if i == 0 {
+			want = "2"
+		}
+		if a.status != 200 || !strings.Contains(a.body, "plain") || a.header.Get("X-Aisix-Attempts") != want {
+			t.Errorf("%d: %d %s, attempts %s", i, a.status, a.body, a.header.Get("X-Aisix-Attempts"))
+		}
+	}
+	if u.requests() != 4 {
+		t.Errorf("%d requests", u.requests())
+	}
+}
+
+// Processes share what cools down, and no target is locked out.
+func TestCoolDownIsShared(t *testing.T) {
+	g := shared(t)
+	other := start(t, options{redis: g.Config.Redis.URL, key: g.Config.Secrets.MasterKeyFile, parts: []string{stack.Extproc, stack.Envoy}})
+	first, second := newRegion(t, "east", says(429, "ThrottlingException", "Retry-After", "600")), newRegion(t, "west", good("west"))
+	c := g.over(t, nil, first, second)
+	c.askAt(t, t.Context(), false, nil).is(t, false, "west", 2)
+	there := *c
+	there.gateway = &gateway{Stack: other.Stack, proxy: other.proxy, admin: g.admin, metrics: other.metrics}
+	there.inForce(t)
+	eventually(t, patience, func() error {
+		if names := c.cooling(t); len(names) != 1 || names[0] != "east" {
+			return fmt.Errorf("%v cool down", names)
+		}
+		return nil
+	})
+	eventually(t, patience, func() error {
+		if n := there.askAt(t, t.Context(), true, nil).header.Get("X-Aisix-Attempts"); n != "1" {
+			return fmt.Errorf("%s attempts in the other process", n)
+		}
+		return nil
+	})
+	before := first.requests()
+	there.askAt(t, t.Context(), false, nil).is(t, false, "west", 1)
+	if first.requests() != before {
+		t.Error("the other process asked the target that cools down")
+	}
+	// The other one fails, too: the one that cools down is asked, and is well again.
+	second.behave(says(500, "InternalServerException"))
+	first.behave(good("east"))
+	there.askAt(t, t.Context(), false, nil).is(t, false, "east", 2)
+	c.cooled(t)
 }
