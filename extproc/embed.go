@@ -44,14 +44,14 @@ func (s *Server) embed(d embedder) operation {
 		if err != nil {
 			return err
 		}
-		asked, calls, err := s.prepareEmbedding(ctx, c, d, body)
+		asked, calls, encode, err := s.prepareEmbedding(ctx, c, d, body)
 		if err != nil {
 			return err
 		}
 		if err := s.reserve(ctx, c); err != nil {
 			return err
 		}
-		answer, err := s.vectors(ctx, c, calls)
+		answer, err := s.vectorsOfAny(ctx, c, calls, encode)
 		if err != nil {
 			return err
 		}
@@ -72,45 +72,73 @@ func (s *Server) embed(d embedder) operation {
 
 // prepareEmbedding makes the upstream calls of the body. All that can be wrong with the request is
 // said here, before any limit is touched.
-func (s *Server) prepareEmbedding(ctx context.Context, c *call, d embedder, body *exchange.Body) (embeddings.Asked, []*bedrock.Call, error) {
+func (s *Server) prepareEmbedding(ctx context.Context, c *call, d embedder, body *exchange.Body) (embeddings.Asked, []*bedrock.Call, encoding, error) {
 	plain, leave, err := s.open(ctx, c, body)
 	defer leave()
 	if err != nil {
-		return nil, nil, err
+		return nil, nil, nil, err
 	}
 	asked, err := d.Parse(c.header, plain)
 	if err != nil {
-		return nil, nil, err
+		return nil, nil, nil, err
 	}
 	model, err := s.find(c, asked.Model(), plain)
 	if err != nil {
-		return nil, nil, err
+		return nil, nil, nil, err
 	}
 	if err := model.Embeds(); err != nil {
-		return nil, nil, err
+		return nil, nil, nil, err
 	}
 	request, err := asked.Request(c.match.Model.IgnoreParams)
 	if err != nil {
-		return nil, nil, err
+		return nil, nil, nil, err
 	}
 	c.prompt = textEstimate(request.Texts)
 	if err := s.countModel(c); err != nil {
-		return nil, nil, err
+		return nil, nil, nil, err
 	}
-	calls, err := bedrock.EmbedCalls(request, model)
+	encode := func(model *bedrock.Model) ([]*bedrock.Call, error) { return bedrock.EmbedCalls(request, model) }
+	calls, err := encode(model)
 	if err != nil {
-		return nil, nil, err
+		return nil, nil, nil, err
 	}
 	switch numbers := len(request.Texts) * model.Dimensions(request); {
 	case asked.Most(numbers) > maxVectors:
-		return nil, nil, fault.Invalid("input", "the answer could have more than %d MiB: send fewer texts, ask for fewer dimensions, or set encoding_format to base64", maxVectors>>20)
+		return nil, nil, nil, fault.Invalid("input", "the answer could have more than %d MiB: send fewer texts, ask for fewer dimensions, or set encoding_format to base64", maxVectors>>20)
 	case len(calls) > 1 && s.Egress == nil:
-		return nil, nil, fault.Invalid("input", "this model takes at most %d texts a call, and this gateway has no egress listener to make several: send fewer", model.Batch())
+		return nil, nil, nil, fault.Invalid("input", "this model takes at most %d texts a call, and this gateway has no egress listener to make several: send fewer", model.Batch())
 	}
 	for _, call := range calls {
 		c.held.Add(call.Size())
 	}
-	return asked, calls, nil
+	return asked, calls, encode, nil
+}
+
+// encoding makes the upstream calls of a request for a model.
+type encoding func(*bedrock.Model) ([]*bedrock.Call, error)
+
+// vectorsOfAny is the vectors of the first of the model's targets that makes them all.
+func (s *Server) vectorsOfAny(ctx context.Context, c *call, calls []*bedrock.Call, encode encoding) (*embeddings.Answer, error) {
+	if c.plan == nil {
+		return s.vectors(ctx, c, calls)
+	}
+	c.plan.encode = func(model *bedrock.Model) (err error) {
+		if err = model.Embeds(); err == nil {
+			calls, err = encode(model)
+		}
+		return err
+	}
+	for {
+		c.plan.made++
+		answer, err := s.vectors(ctx, c, calls)
+		if err == nil || c.isGone(ctx, err) || !c.worthAnother(reasonOf(err)) {
+			return answer, err
+		}
+		c.plan.faults = append(c.plan.faults, fault.From(err))
+		if !s.next(ctx, c) {
+			return nil, best(c.plan.faults)
+		}
+	}
 }
 
 // textEstimate is promptEstimate of texts.
@@ -155,7 +183,14 @@ func (s *Server) vectors(ctx context.Context, c *call, calls []*bedrock.Call) (*
 	}
 	var err error
 	if len(calls) == 1 {
-		err = one(ctx, 0, passage{c.x, func() { c.held.Set(c.header.Size() + calls[0].Forget()) }})
+		var w way = beside{s.Egress, ctx}
+		if !c.passed {
+			w = passage{c.x, func() {
+				c.passed = true
+				c.held.Set(c.header.Size() + calls[0].Forget())
+			}}
+		}
+		err = one(ctx, 0, w)
 	} else {
 		group, life := errgroup.WithContext(ctx)
 		group.SetLimit(parallel)
@@ -184,11 +219,11 @@ func (c *call) account(tries []usage.Try, replies []*bedrock.Reply, parts []embe
 		answered = answered || part.Vectors != nil
 	}
 	if answered {
-		none := 0
-		c.facts.Usage.Input, c.facts.Usage.Output = &all.Tokens, &none
+		none, paid := 0, all.Tokens+c.facts.Usage.Prompt() // what another target has made of it, too
+		c.facts.Usage.Input, c.facts.Usage.Output = &paid, &none
 	}
 	// Not made: those that were next when one failed.
-	c.facts.Tries = slices.DeleteFunc(tries, func(t usage.Try) bool { return t.ProviderKeyID == "" })
+	c.facts.Tries = append(c.facts.Tries, slices.DeleteFunc(tries, func(t usage.Try) bool { return t.ProviderKeyID == "" })...)
 	for _, r := range replies {
 		if r != nil {
 			c.replies = append(c.replies, r)

@@ -32,6 +32,7 @@ type plan struct {
 	faults   []*fault.Error                      // of the tries, oldest first
 	verbatim map[chat.API]*chat.Verbatim         // what was asked, for targets that understand it as it came
 	request  *chat.Request                       // what was asked, for those that do not; nil before it was needed
+	encode   func(*bedrock.Model) error          // of what is no conversation
 	models   map[*snapshot.Target]*bedrock.Model // compiled
 }
 
@@ -269,11 +270,12 @@ func (s *Server) judge(ctx context.Context, c *call, err error) reason {
 
 // noted takes note of what came of a try, for those that come after it.
 func (s *Server) noted(ctx context.Context, c *call, try *usage.Try, err error) reason {
-	id := snapshot.TargetID(c.match.ModelID, try.Target)
 	r := served
 	switch {
 	case err == nil && c.facts.ErrorType == "":
-		s.board.Served(id, try.Sent)
+		if !s.board.Quiet() {
+			s.board.Served(snapshot.TargetID(c.match.ModelID, try.Target), try.Sent)
+		}
 		return r
 	case c.isGone(ctx, err):
 		return gone
@@ -282,6 +284,7 @@ func (s *Server) noted(ctx context.Context, c *call, try *usage.Try, err error) 
 	default:
 		r = reasonOf(err)
 	}
+	id := snapshot.TargetID(c.match.ModelID, try.Target)
 	switch {
 	case r == throttled:
 		s.board.Throttled(id, string(r), retryAfter(fault.From(err), s.Now()))
@@ -351,6 +354,12 @@ func (s *Server) pause(ctx context.Context, c *call, d time.Duration) bool {
 func (s *Server) encodeAt(ctx context.Context, c *call, t *snapshot.Target) error {
 	model, err := s.modelAt(c.plan, t)
 	if err != nil {
+		return err
+	}
+	if encode := c.plan.encode; encode != nil {
+		if err = encode(model); err == nil {
+			c.goTo(t)
+		}
 		return err
 	}
 	before := c.upstream

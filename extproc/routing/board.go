@@ -46,9 +46,12 @@ func NewBoard(now func() time.Time) *Board {
 	return &Board{now: now, dirty: make(chan struct{}, 1), entries: map[string]*entry{}}
 }
 
+// Quiet reports whether nothing is known of any target: the usual case.
+func (b *Board) Quiet() bool { return b.busy.Load() == 0 }
+
 // until is when the target's cool-down ends, zero where it is well.
 func (b *Board) until(id string, now time.Time) time.Time {
-	if b.busy.Load() == 0 {
+	if b.Quiet() {
 		return time.Time{}
 	}
 	b.mu.Lock()
@@ -98,7 +101,7 @@ func (b *Board) Failed(id, reason string) {
 // Served takes note that the target answered a call that was sent at that time: it is well,
 // unless that was before it began to cool down.
 func (b *Board) Served(id string, sent time.Time) {
-	if b.busy.Load() == 0 {
+	if b.Quiet() {
 		return
 	}
 	b.mu.Lock()

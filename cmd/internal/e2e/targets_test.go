@@ -465,3 +465,25 @@ func TestCoolDownIsShared(t *testing.T) {
 	there.askAt(t, t.Context(), false, nil).is(t, false, "east", 2)
 	c.cooled(t)
 }
+
+// Embeddings have another target as conversations do, one text or several.
+func TestAnotherTargetEmbeds(t *testing.T) {
+	t.Parallel()
+	g := shared(t)
+	first := newRegion(t, "east", says(429, "ThrottlingException"))
+	second := newRegion(t, "west", func(w http.ResponseWriter, r *http.Request) {
+		w.Header().Set("Content-Type", "application/json")
+		io.WriteString(w, `{"embedding":[1,2],"inputTextTokenCount":3}`)
+	})
+	first.settings, second.settings = map[string]any{"model_name": titan}, map[string]any{"model_name": titan}
+	for _, texts := range []any{"one", []string{"one", "two"}} {
+		c := g.over(t, nil, first, second)
+		a, err := c.embed(t, t.Context(), texts, nil)
+		if err != nil || a.status != http.StatusOK || a.header.Get("X-Aisix-Target") != "west" {
+			t.Errorf("%d %s %v %v", a.status, a.body, a.header, err)
+		}
+		if r := c.recorded(t, 1)[0]; fmt.Sprint(len(r.Tries)) != a.header.Get("X-Aisix-Attempts") || r.Tries[0].Reason != "throttled" || r.Tries[len(r.Tries)-1].Reason != "served" {
+			t.Errorf("%v", r)
+		}
+	}
+}
