@@ -198,7 +198,9 @@ func TestConversation(t *testing.T) {
 func FuzzConversation(f *testing.F) {
 	f.Add([]byte(`{"messages":[{"role":"user","content":[{"text":"a"}]}],"metadata":{"user_id":1}`))
 	f.Fuzz(func(t *testing.T, body []byte) {
-		if h := (http.Header{}); Conversation("k", h, body) != Conversation("k", h, body) {
+		h := http.Header{}
+		first := Conversation("k", h, body)
+		if again := Conversation("k", h, body); again != first {
 			t.Error("not the same twice")
 		}
 	})
