@@ -15,7 +15,7 @@ type reason string
 
 const (
 	served        reason = "served"
-	gone          reason = "caller_left"
+	gone          reason = "cancelled" // by a caller who left, or since one beside it failed
 	brokenOff     reason = "broke_off" // in mid-answer
 	transport     reason = "transport"
 	timeout       reason = "timeout"
