@@ -172,7 +172,7 @@ func TestSmuggledHeaders(t *testing.T) {
 	}
 	for name := range a.header {
 		switch name {
-		case "Content-Type", "Content-Length", "Date", "Connection", "X-Aisix-Request-Id":
+		case "Content-Type", "Content-Length", "Date", "Connection", "X-Aisix-Request-Id", "X-Aisix-Attempts":
 		default:
 			t.Errorf("the caller sees %s: %q", name, a.header[name])
 		}
