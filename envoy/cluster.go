@@ -35,7 +35,7 @@ func bedrockCluster(o Options, name string) *clusterv3.Cluster {
 			}),
 		}},
 		UpstreamConnectionOptions:     &clusterv3.UpstreamConnectionOptions{TcpKeepalive: keepalive()},
-		TypedExtensionProtocolOptions: protocol(toBedrock()),
+		TypedExtensionProtocolOptions: protocol(toBedrock(counters(o)...)),
 	}
 	if name == ClusterTLS {
 		tls := &tlsv3.CommonTlsContext{

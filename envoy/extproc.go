@@ -53,6 +53,9 @@ func processor(o Options) *filterv3.ExternalProcessor {
 		p.ProcessingMode.RequestBodyMode = filterv3.ProcessingMode_BUFFERED
 		p.ProcessingMode.RequestTrailerMode = filterv3.ProcessingMode_SKIP
 	}
+	if o.CountInEnvoy {
+		countInEnvoy(p)
+	}
 	return p
 }
 

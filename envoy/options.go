@@ -64,6 +64,9 @@ type Options struct {
 	// are left out. What `make run` fetches is the newest known, and the default.
 	Version  int
 	BodyMode BodyMode
+	// CountInEnvoy has Envoy count the tokens of server-sent events, whose bodies extproc then
+	// need not see. Needs Envoy 1.40 and FullDuplex.
+	CountInEnvoy bool
 
 	// TLSCertFile and TLSKeyFile (PEM, absolute paths) switch Listen to TLS. Both
 	// or none.
@@ -187,6 +190,9 @@ func (o Options) check() error {
 		bad("envoy version 1.%d: want 1.%d to 1.%d", o.Version, oldest, newest)
 	} else if o.BodyMode == FullDuplex && !o.since(38) {
 		bad("body mode %s: want Envoy 1.38 or newer, or %s", FullDuplex, Buffered)
+	}
+	if o.CountInEnvoy && (!o.since(40) || o.BodyMode != FullDuplex) {
+		bad("count in Envoy: want Envoy 1.40 or newer, and body mode %s", FullDuplex)
 	}
 	if (o.TLSCertFile == "") != (o.TLSKeyFile == "") {
 		bad("tls: certificate and key go together")

@@ -53,6 +53,7 @@ type body interface {
 type passage struct {
 	x    *exchange.Exchange
 	sent func() // called once the attempt has gone out
+	pass bool   // a good answer's body may pass unseen
 }
 
 func (p passage) Do(ctx context.Context, s *bedrock.Signed) (*reply, error) {
@@ -65,11 +66,12 @@ func (p passage) Do(ctx context.Context, s *bedrock.Signed) (*reply, error) {
 		header[i] = exchange.KeyValue(f)
 	}
 	err := p.x.Forward(ctx, exchange.Request{
-		Host:   s.URL.Host,
-		Path:   s.Path,
-		Egress: egress,
-		Header: header,
-		Body:   s.Body(),
+		Host:    s.URL.Host,
+		Path:    s.Path,
+		Egress:  egress,
+		Header:  header,
+		Body:    s.Body(),
+		LetPass: p.pass,
 	})
 	if err != nil {
 		return nil, err

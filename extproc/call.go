@@ -63,6 +63,7 @@ type call struct {
 	seen     int                 // bytes of text in the answer, to estimate by where no usage came
 	sent     int                 // bytes of the stream's body that went to the caller
 	ended    bool                // the upstream's answer came to its good end: facts.Usage is what it cost
+	cut      bool                // of a stream that passed unseen no count came
 	left     bool                // the stream broke before the end (isGone), or nobody seems to read it (stood)
 }
 

@@ -75,7 +75,7 @@ func (s *Server) tokens(ctx context.Context, c *call) (tokens int64, err error) 
 	if c.upstream == nil {
 		return c.estimate(), nil
 	}
-	r, err := s.attempt(ctx, c, passage{c.x, c.forget})
+	r, err := s.attempt(ctx, c, passage{x: c.x, sent: c.forget})
 	defer func() { s.judge(ctx, c, err) }()
 	if bedrock.CannotCount(err) {
 		c.facts.Notes = append(c.facts.Notes, "the upstream does not count tokens for the model: "+err.Error())

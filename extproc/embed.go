@@ -185,7 +185,7 @@ func (s *Server) vectors(ctx context.Context, c *call, calls []*bedrock.Call) (*
 	if len(calls) == 1 {
 		var w way = beside{s.Egress, ctx}
 		if !c.passed {
-			w = passage{c.x, func() {
+			w = passage{x: c.x, sent: func() {
 				c.passed = true
 				c.held.Set(c.header.Size() + calls[0].Forget())
 			}}

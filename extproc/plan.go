@@ -204,7 +204,7 @@ func (s *Server) way(ctx context.Context, c *call) way {
 	if c.passed {
 		return beside{s.Egress, ctx}
 	}
-	return passage{c.x, c.sentOn}
+	return passage{c.x, c.sentOn, c.plan == nil && !c.upstream.Chosen() && c.upstream.Passes()}
 }
 
 // converseOnce makes one try of the call, and answers by what comes of it.

@@ -113,7 +113,7 @@ func (c *call) release() {
 // A call that Bedrock did not answer is charged nothing.
 func (c *call) cost() (u chat.Usage, partial bool) {
 	u = c.facts.Usage
-	if c.ended || !u.Known() && c.seen == 0 && !(c.left && len(c.facts.Tries) > 0) {
+	if c.ended || !u.Known() && c.seen == 0 && !c.cut && !(c.left && len(c.facts.Tries) > 0) {
 		return u, false
 	}
 	if u.Input == nil {

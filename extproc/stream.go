@@ -23,6 +23,9 @@ func (s *Server) stream(ctx context.Context, c *call, r *reply) error {
 	if !r.IsStream() {
 		return c.refusal(r)
 	}
+	if r.body == body(c.x) && c.x.Passes() {
+		return s.letPass(ctx, c)
+	}
 	events := r.Events(r.body)
 	silent := s.Now()
 	y := relay{s: s, c: c, spoke: silent, beside: r.end != nil}

@@ -8,6 +8,7 @@ import (
 	"aisix/extproc/bedrock/schema"
 	"aisix/extproc/chat"
 	"aisix/extproc/fault"
+	"aisix/extproc/jsonedit"
 )
 
 // Call is one request to Bedrock, encoded for one model. Sign makes any number of
@@ -19,6 +20,7 @@ type Call struct {
 	// verbatim tells that the caller speaks the upstream's format: of what comes back it is
 	// given the upstream's own words (chat.Raw).
 	verbatim bool
+	passes   bool // what the caller gets of it may be the upstream's own bytes
 	address  *address
 	header   []Field // what goes out beside host and signature: content-type, InvokeModel's knobs
 	body     []byte
@@ -65,6 +67,7 @@ func NewCall(ctx context.Context, req *chat.Request, m *Model, limit int64) (*Ca
 		header:   w.header,
 		body:     w.body,
 		verbatim: w.asCame,
+		passes:   w.asCame && req.Stream && wantsUsage(req.Came),
 		request:  req,
 		names:    p.names,
 		output:   p.output,
@@ -83,6 +86,19 @@ var encoders = [...]func(context.Context, *prepared) (wireRequest, error){
 	apiMessages:  encodeMessages,
 	apiChat:      encodeChat,
 	apiResponses: encodeResponses,
+}
+
+// Passes reports whether the answer may go to the caller in the upstream's own bytes: a stream of
+// server-sent events, in the caller's format, with nothing in it that was not asked for.
+func (c *Call) Passes() bool { return c.passes }
+
+// wantsUsage reports whether a request in the format of Chat Completions asks for the chunk
+// with the usage, which is always asked for upstream.
+func wantsUsage(came []byte) bool {
+	t := jsonedit.Text(came)
+	options, _ := t.Member(t.Root(), "stream_options")
+	wanted, ok := t.Member(options, "include_usage")
+	return ok && t.Kind(wanted) == 't'
 }
 
 // Size is the length of the encoded body, in bytes.

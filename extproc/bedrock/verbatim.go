@@ -20,7 +20,7 @@ func Adopt(v *chat.Verbatim, m *Model) (*Call, error) {
 	if p.knobs, err = newKnobs(p.req, m); err != nil {
 		return nil, err
 	}
-	c := &Call{model: m, stream: v.Stream, api: m.api, verbatim: true, address: &m.addressed[operationOf(m.api, v.Stream)]}
+	c := &Call{model: m, stream: v.Stream, api: m.api, verbatim: true, passes: v.Stream && m.api.sse(), address: &m.addressed[operationOf(m.api, v.Stream)]}
 	switch m.api {
 	case apiInvoke:
 		c.header, c.body = invokeHeader(p), p.adopted(v)

@@ -20,7 +20,9 @@
 // known) or BUFFERED (the headers are answered without a change, and everything
 // is put into the answer to the body); without protocol_config the former is
 // assumed. Responses must be FULL_DUPLEX_STREAMED: a response that streams can't
-// be had in another mode. Anything else is ErrMode.
+// be had in another mode. Anything else is ErrMode, but for requests STREAMED and responses
+// NONE, of an Envoy that counts tokens: what each call needs is said with it, and a body
+// may pass unseen (LetPass, Counted).
 //
 // In full duplex Envoy runs no message timeout: every wait here ends by the
 // context or the deadline that its caller chose, or because the stream ended.

@@ -47,9 +47,10 @@ func TestEnvoy(t *testing.T) {
 		{"a body that is far too large", sceneFlood},
 		{"a handler that does not read", sceneSlowHandler},
 		{"a caller who does not read", sceneSlowCaller},
+		{"a body passes, where Envoy counts", scenePasses},
 		{"nothing is left of many that broke", sceneLeftovers},
 	}
-	for _, mode := range []string{"FULL_DUPLEX_STREAMED", "BUFFERED"} {
+	for _, mode := range []string{"FULL_DUPLEX_STREAMED", "BUFFERED", "counting"} {
 		for _, sc := range scenes {
 			t.Run(mode+"/"+sc.name, func(t *testing.T) {
 				tr := &http.Transport{}

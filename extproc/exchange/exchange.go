@@ -67,6 +67,9 @@ type Exchange struct {
 	// set by the first message
 	started  bool
 	buffered bool  // the request body is BUFFERED
+	streamed bool  // it is STREAMED, until we say otherwise
+	bodyless bool  // the response's body does not come
+	gathered bool  // it does, whole
 	modeErr  error // a mode that we can't work with
 
 	// the request
@@ -213,6 +216,12 @@ func (x *Exchange) setModes(m *message) {
 	case filterv3.ProcessingMode_FULL_DUPLEX_STREAMED:
 	case filterv3.ProcessingMode_BUFFERED:
 		x.buffered = true
+	case filterv3.ProcessingMode_STREAMED:
+		if filterv3.ProcessingMode_BodySendMode(m.responseMode) == filterv3.ProcessingMode_NONE {
+			x.streamed, x.bodyless = true, true
+			return
+		}
+		fallthrough
 	default:
 		x.modeErr = fmt.Errorf("%w: request_body_mode %v", ErrMode, mode)
 		return

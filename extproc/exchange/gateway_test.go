@@ -53,6 +53,7 @@ func (g *gateway) Process(stream extprocv3.ExternalProcessor_ProcessServer) erro
 var bootstraps = map[string]string{
 	"FULL_DUPLEX_STREAMED": "../../deploy/bootstrap.yaml",
 	"BUFFERED":             "../../envoy/testdata/buffered.yaml",
+	"counting":             "../../envoy/testdata/counting.yaml",
 }
 
 // startGateway runs an Envoy for each mode, in front of one ext_proc server.

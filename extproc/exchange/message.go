@@ -30,6 +30,7 @@ const (
 
 // Other field numbers of ProcessingRequest.
 const (
+	fieldMetadata       = 8
 	fieldAttributes     = 9
 	fieldProtocolConfig = 11
 )
@@ -48,6 +49,8 @@ type message struct {
 
 	modes                     bool // protocol_config is there
 	requestMode, responseMode int32
+
+	counted *Counted // in the metadata
 }
 
 // pseudoFields are HTTP/2's fields with a colon.
@@ -77,6 +80,8 @@ func (m *message) Decode(b []byte) error {
 		case protowire.Number(requestTrailers), protowire.Number(responseTrailers):
 			m.kind = kind(number)
 			return m.headers(value)
+		case fieldMetadata:
+			return m.metadata(value)
 		case fieldAttributes:
 			return m.attributes(value)
 		case fieldProtocolConfig:
@@ -270,6 +275,8 @@ type answer struct {
 	bodyKind bodyKind
 	end      bool // of a streamed body
 
+	modes *modes // from here on; nil leaves them as they are
+
 	status  int // of an immediate response
 	details string
 }
@@ -290,8 +297,13 @@ const overwrite = 2
 
 // Append writes the message as it goes on the wire.
 func (a *answer) Append(b []byte) []byte {
+	if a.modes != nil {
+		b = nested(b, fieldModes, a.modes.append)
+	}
 	number := protowire.Number(a.kind - 1)
 	switch a.kind {
+	case noKind:
+		return b
 	case immediate:
 		return nested(b, number, func(b []byte) []byte {
 			b = nested(b, 1, func(b []byte) []byte { return appendVarint(b, 1, uint64(a.status)) })

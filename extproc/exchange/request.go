@@ -7,6 +7,8 @@ import (
 	"strconv"
 	"strings"
 	"time"
+
+	filterv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/http/ext_proc/v3"
 )
 
 // The headers that lead a request out. EgressHeader picks Envoy's egress cluster,
@@ -175,6 +177,11 @@ func (x *Exchange) ReadBody(ctx context.Context, in Intake) (*Body, error) {
 			return nil, err
 		}
 	}
+	if x.streamed && !x.requestEnded {
+		if err := x.duplex(); err != nil {
+			return nil, err
+		}
+	}
 	p := pace{deadline: &x.deadline, least: in.Least, window: in.Window}
 	if x.buffered {
 		p.least = 0
@@ -236,6 +243,8 @@ type Request struct {
 	// listed is removed. Content-length is made from Body.
 	Header []KeyValue
 	Body   []byte
+	// LetPass: of a good answer the body may pass unseen, where Envoy counts (Passes).
+	LetPass bool
 }
 
 // Forward sends the request to the upstream: it answers the held headers and the
@@ -300,6 +309,10 @@ func (x *Exchange) requestMutation(r Request) *answer {
 	}
 	a := mutation(requestHeaders, set, x.header.Fields)
 	a.clear = true
+	if x.bodyless && !r.LetPass {
+		x.bodyless = false
+		a.modes = &modes{filterv3.ProcessingMode_FULL_DUPLEX_STREAMED}
+	}
 	return a
 }
 

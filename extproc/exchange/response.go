@@ -122,6 +122,9 @@ func (x *Exchange) fill() error {
 	if err := x.order("Read", phaseResponse, phaseWriting); err != nil {
 		return err
 	}
+	if err := x.gather(); err != nil {
+		return err
+	}
 	for len(x.piece) == 0 {
 		if x.responseEnded {
 			return io.EOF
@@ -138,7 +141,7 @@ func (x *Exchange) fill() error {
 		}
 		switch m.kind {
 		case responseBody:
-			x.piece, x.responseEnded = m.body, m.end
+			x.piece, x.responseEnded = m.body, m.end || x.gathered
 			m.body = nil // a stream may stand still for minutes
 		case responseTrailers:
 			x.responseTrailers = &trailers{m.fields}
@@ -169,7 +172,7 @@ func (x *Exchange) Respond(status int, header []KeyValue) error {
 	if x.ctx.Err() != nil {
 		return context.Cause(x.ctx)
 	}
-	held := x.phase == phaseResponse && !x.response.EndOfStream && !x.left
+	held := x.phase == phaseResponse && !x.response.EndOfStream && !x.left && !x.gathered
 	x.phase = phaseWriting
 	if !held {
 		x.responseEnded = true
@@ -185,7 +188,7 @@ func (x *Exchange) Respond(status int, header []KeyValue) error {
 // Held reports whether an answer can be streamed: the upstream's headers are held, and a body
 // follows them.
 func (x *Exchange) Held() bool {
-	return (x.phase == phaseResponse || x.phase == phaseWriting) && x.whole == nil && !x.response.EndOfStream && !x.left
+	return (x.phase == phaseResponse || x.phase == phaseWriting) && x.whole == nil && !x.response.EndOfStream && !x.left && !x.gathered
 }
 
 // Leave is for an answer that is not made of the upstream's, which is read to its end and
@@ -270,7 +273,7 @@ func (x *Exchange) Pass(ctx context.Context, header []KeyValue) error {
 		return err
 	}
 	x.phase = phaseWriting
-	if x.response.EndOfStream {
+	if x.response.EndOfStream || x.bodyless {
 		x.phase = phaseDone
 		return nil
 	}

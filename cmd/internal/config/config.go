@@ -169,7 +169,8 @@ type Timeouts struct {
 
 // Upstream is how Bedrock is reached.
 type Upstream struct {
-	CAFile string `key:"ca_file"` // PEM bundle of CAs beside the system's, for https endpoints
+	CAFile       string `key:"ca_file"`        // PEM bundle of CAs beside the system's, for https endpoints
+	CountInEnvoy bool   `key:"count_in_envoy"` // Envoy counts the tokens of streams that pass as they are
 }
 
 // Credentials is what of extproc's host provider keys may use, and where STS is.
