@@ -1,6 +1,7 @@
 package envoy
 
 import (
+	"strings"
 	"time"
 
 	clusterv3 "github.com/envoyproxy/go-control-plane/envoy/config/cluster/v3"
@@ -69,11 +70,12 @@ func grpcService(o Options, cluster string) *corev3.GrpcService {
 }
 
 // elsewhere tries again what no extproc has seen: one that was killed is not found out
-// before somebody tries. It costs each call a tenth of Envoy's instructions and each open
-// stream 15 kB (what was sent is kept for as long), so it is only where there is another
-// one to try: an extproc that is updated refuses nobody, alone or not.
+// before somebody tries, and a port is nobody's for a moment when it is handed over. It costs
+// each call a tenth of Envoy's instructions and each open stream 15 kB (what was sent is kept
+// for as long), so one alone on a Unix socket goes without: that socket is handed over by a
+// rename, and always somebody's.
 func elsewhere(o Options) *corev3.RetryPolicy {
-	if len(o.MoreExtProcs) == 0 && !o.named() {
+	if len(o.MoreExtProcs) == 0 && strings.HasPrefix(o.ExtProc, "unix:") {
 		return nil
 	}
 	p := &corev3.RetryPolicy{
