@@ -7,7 +7,6 @@ import (
 	"strings"
 	"sync/atomic"
 	"testing"
-	"time"
 
 	"github.com/redis/go-redis/v9"
 
@@ -91,7 +90,7 @@ func TestCorruptedKeys(t *testing.T) {
 func TestCorruptedKeysOffThePath(t *testing.T) {
 	s := redistest.Start(t)
 	c := s.Client()
-	f := newFlapper(t, s.Addr)
+	f := newFlapper(t, s.Addr, nil)
 	a, b := of("apikey:a", resource.RateLimit{TPD: n(1000)}), of("apikey:b", resource.RateLimit{TPD: n(1000)})
 	harm := func() {
 		t.Helper()
@@ -176,8 +175,7 @@ func TestRedisThatCannotCount(t *testing.T) {
 			s := redistest.Start(t)
 			c := s.Client()
 			var repaired atomic.Int64
-			f := &flapper{gate: &gate{addr: s.Addr}, t: t, changed: make(chan bool, 1)}
-			f.Limiter = limiter(t, f.client(t), Options{Probe: 2 * time.Millisecond, Changed: func(away bool) { f.changed <- away }, Repaired: func() { repaired.Add(1) }})
+			f := newFlapper(t, s.Addr, func() { repaired.Add(1) })
 			b := of("apikey:a", resource.RateLimit{RPD: n(4), TPD: n(1000)})
 			r := reserve(t, f.Limiter, 10, b)
 			if err := c.Do(ctx, test.harm...).Err(); err != nil {
