@@ -9,6 +9,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"syscall"
 	"text/template"
 	"time"
@@ -96,8 +97,8 @@ func (b *bench) startEnvoy(ctx context.Context, name, extproc string) (pid int, 
 
 // product is this gateway as `make run` starts it, but for the simulator: the
 // configuration that ships, Valkey, logs in files. It has as many API keys, with
-// limits, and models as stock says.
-func (b *bench) product(ctx context.Context, name string, s stock) (*gateway, error) {
+// limits, and models as stock says; env sets more of its configuration.
+func (b *bench) product(ctx context.Context, name string, s stock, env ...string) (*gateway, error) {
 	addresses := make([]string, 4)
 	for i := range addresses {
 		var err error
@@ -119,17 +120,17 @@ func (b *bench) product(ctx context.Context, name string, s stock) (*gateway, er
 	}
 	gw, err := stack.New(stack.Options{
 		Dir: dir, Bin: b.bin, Envoy: b.envoy, Valkey: b.valkey, ConfigFile: b.config,
-		Env: append(processEnv(),
-			"AISIX_PROXY__ADDRESS="+addresses[0],
-			"AISIX_ADMIN__ADDRESS="+addresses[1],
-			"AISIX_METRICS__ADDRESS="+addresses[2],
-			"AISIX_REDIS__URL=redis://"+addresses[3],
-			"AISIX_EXTPROC__ADDRESS=unix:"+filepath.Join(dir, "extproc.sock"),
-			"AISIX_EXTPROC__SNAPSHOT_FILE="+filepath.Join(dir, "resources.snapshot"),
-			"AISIX_SECRETS__MASTER_KEY_FILE="+key,
-			"AISIX_USAGE__SPOOL_DIR="+spool,
+		Env: slices.Concat(processEnv(), env, []string{
+			"AISIX_PROXY__ADDRESS=" + addresses[0],
+			"AISIX_ADMIN__ADDRESS=" + addresses[1],
+			"AISIX_METRICS__ADDRESS=" + addresses[2],
+			"AISIX_REDIS__URL=redis://" + addresses[3],
+			"AISIX_EXTPROC__ADDRESS=unix:" + filepath.Join(dir, "extproc.sock"),
+			"AISIX_EXTPROC__SNAPSHOT_FILE=" + filepath.Join(dir, "resources.snapshot"),
+			"AISIX_SECRETS__MASTER_KEY_FILE=" + key,
+			"AISIX_USAGE__SPOOL_DIR=" + spool,
 			fmt.Sprintf("AISIX_METRICS__PROFILING=%t", b.profiling),
-		),
+		}),
 	})
 	if err != nil {
 		return nil, err

@@ -17,22 +17,44 @@ const crowd = 1024
 // the gateway is itself again at once.
 var loads = []float64{0.5, 1, 1.5, 3, 0.5}
 
-// overload tells what becomes of requests that come as fast as somebody likes, faster
-// than the gateway answers: how many are answered, how late, and how many are shed.
+// overload tells what becomes of requests that come as fast as somebody likes: faster
+// than the machine answers, and more at a time than there may be calls in flight.
 func (b *bench) overload(ctx context.Context) error {
 	g, err := b.product(ctx, "this gateway", stock{keys: 10, models: 1})
 	if err != nil {
 		return err
 	}
-	m := modes[1] // JSON, 32 connections: the most that it answers
-	most, err := b.measure(ctx, g, &m, b.window)
+	m := &modes[1] // JSON, 32 connections: the most that it answers
+	most, err := b.measure(ctx, g, m, b.window)
 	if err != nil {
 		return err
 	}
 	fmt.Fprintf(b.out, "Capacity: %.0f requests a second over %d connections, p50 %.1f ms, p99 %.1f ms.\n\n", most.perSecond, m.plan.Connections, ms(most.p50), ms(most.p99))
+	if err := b.pressures(ctx, g, m, most.perSecond); err != nil {
+		return err
+	}
+	return b.bound(ctx)
+}
+
+// bound is the same where the calls in flight are what is bounded, and an answer takes
+// its time, as Bedrock's do.
+func (b *bench) bound(ctx context.Context) error {
+	const calls, deltas = 24, 10
+	g, err := b.product(ctx, "this gateway", stock{keys: 10, models: 1}, fmt.Sprintf("AISIX_EXTPROC__MAX_CALLS=%d", calls))
+	if err != nil {
+		return err
+	}
+	m := &mode{name: "bound", plan: load.Plan{Connections: calls}, body: conversation, long: upstream.Settings{Deltas: deltas, Interval: pace}}
+	most := calls / ((deltas - 1) * pace).Seconds() // the first delta comes at once
+	fmt.Fprintf(b.out, "\nAt most %d calls in flight (`extproc.max_calls`), streams of %d ms: %.0f a second.\n\n", calls, ((deltas - 1) * pace).Milliseconds(), most)
+	return b.pressures(ctx, g, m, most)
+}
+
+// pressures asks g as m says at multiples of a rate.
+func (b *bench) pressures(ctx context.Context, g *gateway, m *mode, most float64) error {
 	fmt.Fprint(b.out, "| load | asked/s | answered/s | p50 ms | p99 ms | shed/s | p99 of the shed ms | late /s | extproc: CPU | Envoy: CPU |\n|--:|--:|--:|--:|--:|--:|--:|--:|--:|--:|\n")
 	for _, x := range loads {
-		if err := b.press(ctx, g, x, x*most.perSecond); err != nil {
+		if err := b.press(ctx, g, m, x, x*most); err != nil {
 			return err
 		}
 	}
@@ -40,11 +62,11 @@ func (b *bench) overload(ctx context.Context) error {
 }
 
 // press asks so many times a second, whatever is answered.
-func (b *bench) press(ctx context.Context, g *gateway, x, rate float64) error {
-	if err := b.control(ctx, upstream.SettingsPath, upstream.Settings{Deltas: 1}, nil); err != nil {
+func (b *bench) press(ctx context.Context, g *gateway, m *mode, x, rate float64) error {
+	if err := b.control(ctx, upstream.SettingsPath, upstream.Settings{Deltas: max(1, m.long.Deltas), Interval: m.long.Interval}, nil); err != nil {
 		return err
 	}
-	target := modes[1].target(g)
+	target := m.target(g)
 	target.Sheds = true
 	var used []map[string]time.Duration
 	r, err := load.Run(ctx, target, load.Plan{Connections: crowd, Rate: rate, Warmup: b.warmup, Window: b.window}, func() {
