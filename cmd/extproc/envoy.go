@@ -42,10 +42,9 @@ func runEnvoy(ctx context.Context, c *config.Config, o flagged, stdout, stderr i
 	go bootstrap.Follow(ctx, c, path, log)
 	hurry, stop := secondSignal(ctx)
 	defer stop()
-	args := append([]string{"--config-path", path, "--log-level", "warn", "--component-log-level", "misc:error", "--disable-hot-restart"}, o.envoyArgs...)
 	return envoyrun.Run(ctx, hurry, envoyrun.Options{
 		Socket: strings.TrimPrefix(c.Proxy.EnvoyAdmin, "unix:"), LameDuck: o.lameDuck, For: c.Timeouts.Drain, Log: log,
-	}, o.runEnvoy, args, stdout, stderr)
+	}, o.runEnvoy, bootstrap.Arguments(c, path, o.envoyArgs...), stdout, stderr)
 }
 
 // drainEnvoy is -drain-envoy.

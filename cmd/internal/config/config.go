@@ -59,6 +59,7 @@ type Proxy struct {
 	MaxConnections int    `key:"max_connections"`             // callers' connections at a time
 	MaxPerAddress  int    `key:"max_connections_per_address"` // callers' connections of one address; 0: no limit
 	MaxMemoryBytes int    `key:"max_memory_bytes"`            // of Envoy's heap
+	Workers        int    `key:"workers"`                     // threads of Envoy's that carry calls; 0 goes by the machine
 	TrustedHops    int    `key:"trusted_hops"`                // proxies in front of Envoy whose x-forwarded-for counts
 	EnvoyAdmin     string `key:"envoy_admin"`                 // unix:/path, or empty: off
 	StatsAddress   string `key:"stats_address"`               // host:port of Envoy's own statistics, or empty: off

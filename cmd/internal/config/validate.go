@@ -32,6 +32,7 @@ func (c *Config) problems() []string {
 	check("proxy.max_connections", within(c.Proxy.MaxConnections, 1, 1<<30))
 	check("proxy.max_connections_per_address", c.Proxy.perAddress())
 	check("proxy.max_memory_bytes", within(c.Proxy.MaxMemoryBytes, 64<<20, 1<<40))
+	check("proxy.workers", within(c.Proxy.Workers, 0, 1024))
 	check("proxy.trusted_hops", within(c.Proxy.TrustedHops, 0, 32))
 	if c.Proxy.EnvoyAdmin != "" {
 		check("proxy.envoy_admin", unixSocket(c.Proxy.EnvoyAdmin))

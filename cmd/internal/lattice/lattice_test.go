@@ -22,7 +22,7 @@ var may = map[string][]string{
 	"cmd/local":                     {"..."}, // what make run starts
 	"cmd/internal/config":           {"extproc/sockets"},
 	"cmd/internal/machine":          {},
-	"cmd/internal/bootstrap":        {"cmd/internal/config", "envoy"},
+	"cmd/internal/bootstrap":        {"cmd/internal/config", "cmd/internal/machine", "envoy"},
 	"cmd/internal/envoyrun":         {},
 	"cmd/internal/version":          {},
 	"cmd/internal/stack":            {"cmd/internal/bootstrap", "cmd/internal/config"},

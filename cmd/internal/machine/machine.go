@@ -1,6 +1,7 @@
 // Package machine fits a process to the machine, or to the container, that it runs
 // in: how many threads run Go code, how much memory there is, and how often the
-// collector runs. GOMAXPROCS, GOMEMLIMIT and GOGC in the environment win.
+// collector runs. GOMAXPROCS, GOMEMLIMIT and GOGC in the environment win. An Envoy that
+// runs beside it is told how many threads it should have.
 //
 // It knows Go's runtime and cgroups, and nothing of what the process does.
 package machine
@@ -46,6 +47,23 @@ func fitProcessors() int {
 }
 
 func share(cpus int) int { return (cpus + 1) / 2 }
+
+// processors is how many of them the process may keep busy: all that it may run on, or fewer by its
+// cgroup's CPU limit, as Go's runtime finds it at the start.
+var processors = runtime.GOMAXPROCS(0)
+
+// Workers is how many threads Envoy should have that carry calls: it needs five eighths of what it
+// and extproc need together, and more threads than processors for them wake each other in vain, write to
+// extproc one by one what one of them would have written at once, and find less of what they need in
+// the processor's caches. Where a cgroup's CPU limit makes less of the machine, that is Envoy's own: all of it.
+func Workers() int {
+	if all := runtime.NumCPU(); processors >= all || os.Getenv("GOMAXPROCS") != "" { // which is not for Envoy
+		return workers(all)
+	}
+	return processors
+}
+
+func workers(cpus int) int { return max(1, cpus*5/8) }
 
 const (
 	// roomy is GOGC: the heap may grow to five times what is in use before it is

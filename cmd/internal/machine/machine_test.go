@@ -50,6 +50,24 @@ func TestFit(t *testing.T) {
 	}
 }
 
+func TestWorkers(t *testing.T) {
+	for cpus, want := range map[int]int{1: 1, 2: 1, 3: 1, 4: 2, 8: 5, 64: 40} {
+		if got := workers(cpus); got != want {
+			t.Errorf("%d threads of Envoy's on %d CPUs, want %d", got, cpus, want)
+		}
+	}
+	defer func(n int) { processors = n }(processors)
+	processors = 1
+	t.Setenv("GOMAXPROCS", "") // of this process, and no limit
+	if got := Workers(); got != 1 {
+		t.Errorf("%d threads where the cgroup allows 1 CPU", got)
+	}
+	processors = 1 << 10
+	if got := Workers(); got != workers(runtime.NumCPU()) {
+		t.Errorf("%d threads on %d CPUs", got, runtime.NumCPU())
+	}
+}
+
 func TestShare(t *testing.T) {
 	for cpus, want := range map[int]int{1: 1, 2: 1, 3: 2, 4: 2, 8: 4} {
 		if got := share(cpus); got != want {

@@ -92,9 +92,7 @@ func (s *Stack) envoy(o Options) (*Part, error) {
 	if err := bootstrap.Write(s.Config, path); err != nil {
 		return nil, err
 	}
-	p := s.part(Envoy, o.Envoy, o.Env, "--config-path", path, "--log-level", "warn",
-		"--component-log-level", "misc:error", // else a dozen warnings about xDS messages that are work in progress
-		"--disable-hot-restart")
+	p := s.part(Envoy, o.Envoy, o.Env, bootstrap.Arguments(s.Config, path)...)
 	p.listens = []listen{{"tcp", s.Config.Proxy.Address, elsewhere("proxy.address")}}
 	if s.Config.Proxy.StatsAddress != "" {
 		p.listens = append(p.listens, listen{"tcp", s.Config.Proxy.StatsAddress, elsewhere("proxy.stats_address")})
