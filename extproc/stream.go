@@ -78,7 +78,7 @@ func (y *relay) bound() error {
 		return nil
 	}
 	most := maxBeside
-	if !y.c.x.Held() {
+	if !y.c.x.Streams() {
 		most = maxAtOnce
 	}
 	if y.c.sent+len(y.out) > most {
