@@ -103,7 +103,6 @@ func (s *Server) failedStream(c *call, f *fault.Error) error {
 	if y.writer == nil {
 		y.writer = c.asked.Stream(s.heading(c))
 	}
-	c.began = true
 	y.out = y.writer.Fault(nil, f)
 	return y.finish()
 }
@@ -195,7 +194,7 @@ func (y *relay) promise() error {
 	c := y.c
 	if !c.promised {
 		headers := append(c.headers(""), eventStreamHeader...)
-		if !c.began {
+		if c.waiting != nil && !c.began {
 			headers = slices.DeleteFunc(headers, func(h exchange.KeyValue) bool { return h.Key == attemptsHeader || h.Key == targetHeader })
 		}
 		if err := c.x.Respond(http.StatusOK, headers); err != nil {
