@@ -1,6 +1,7 @@
 package extproc
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"io"
@@ -231,10 +232,13 @@ func (c *call) read(r *reply, limit int64) (body []byte, more bool, err error) {
 	if !r.due.IsZero() {
 		end = r.due
 	}
-	_ = r.body.SetReadDeadline(end)
 	for {
+		_ = r.body.SetReadDeadline(end)
 		piece, err := r.body.Piece()
 		n := int64(len(piece))
+		if !r.due.IsZero() && len(bytes.TrimSpace(piece)) > 0 { // white space says no more than that somebody is there
+			end = c.budget.due(time.Now(), false)
+		}
 		switch {
 		case n == 0:
 		case int64(len(body))+n <= paidFor:
@@ -278,14 +282,15 @@ func (s *Server) newBudget(started time.Time, m *resource.Model) budget {
 	return b
 }
 
-// due is when a try that was sent has to have something for the caller: the first event of a
-// stream, or all of an answer that is none.
-func (b budget) due(sent time.Time, stream bool) time.Time {
+// due is when a try that was sent, or last said something of an answer, has to say something: the
+// first event of a stream; or, of an answer that is none, any part, since the caller has nothing
+// of it before it is whole.
+func (b budget) due(since time.Time, stream bool) time.Time {
 	end := b.end
 	if stream {
-		end = b.silent(sent)
+		end = b.silent(since)
 	}
-	if first := sent.Add(b.first); b.first > 0 && first.Before(end) {
+	if first := since.Add(b.first); b.first > 0 && first.Before(end) {
 		return first
 	}
 	return end

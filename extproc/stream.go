@@ -120,6 +120,9 @@ type relay struct {
 func (y *relay) append(batch []chat.Event) (err error) {
 	for _, e := range batch {
 		if !y.c.began {
+			if raw, ok := e.(*chat.Raw); ok && raw.Idle && y.c.budget.first > 0 {
+				continue // no byte of an answer: another target may be asked
+			}
 			y.c.began = true
 			y.c.settled()
 			y.open()
