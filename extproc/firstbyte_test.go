@@ -5,6 +5,7 @@ import (
 	"cmp"
 	"encoding/json"
 	"fmt"
+	"io"
 	"net/http"
 	"path/filepath"
 	"strings"
@@ -211,4 +212,28 @@ func TestASilentTargetCoolsDown(t *testing.T) {
 	if a := ask(); a.Status != 504 || a.Header.Get("x-aisix-attempts") != "2" || east.Load() != 4 || west.Load() != 5 {
 		t.Errorf("%d and %d requests, %+v", east.Load(), west.Load(), a)
 	}
+}
+
+// Tokens are counted by the next target where one is silent.
+func TestTokensAreCountedByTheNextTarget(t *testing.T) {
+	var n atomic.Int32
+	door := openSideDoor(t, func(_ []byte, w http.ResponseWriter, r *http.Request) {
+		if n.Add(1) == 1 {
+			silent(w, r)
+			return
+		}
+		w.Header().Set("Content-Type", "application/json")
+		io.WriteString(w, `{"inputTokens":42}`)
+	})
+	at := `{"name":%q,"provider_key_id":"` + providerKeyID + `","model_name":%q,"priority":%d}`
+	c := modelled(t, `{"display_name":"m","targets":[`+fmt.Sprintf(at, "east", claude, 0)+`,`+fmt.Sprintf(at, "nova", "amazon.nova-pro-v1:0", 1)+`,`+fmt.Sprintf(at, "west", claude, 2)+`],"routing":{"first_byte_timeout":60}}`,
+		func(p *extproc.Parts) { p.Egress = door.client })
+	a := c.ask("POST", "/v1/messages/count_tokens", `{"model":"m","messages":[{"role":"user","content":"Hi"}]}`)
+	if a.Status != 200 || string(a.Body) != `{"input_tokens":42}` || a.Header.Get("x-aisix-target") != "west" || a.Header.Get("x-aisix-attempts") != "2" {
+		t.Errorf("%+v %s", a, a.Body)
+	}
+	if f := c.one(t); len(f.Tries) != 2 || f.Tries[0].Reason != "timeout" || f.Tries[1].Reason != "served" {
+		t.Errorf("%+v", f)
+	}
+	c.idle()
 }
