@@ -237,3 +237,26 @@ func TestTokensAreCountedByTheNextTarget(t *testing.T) {
 	}
 	c.idle()
 }
+
+// Where the first target was asked by the caller's own request, and refused, the wait for the next one is
+// not silent either. None can follow it: who answers is known.
+func TestTheWaitForTheLastTargetIsNotSilent(t *testing.T) {
+	for _, door := range doors {
+		c, _ := places(t, `"routing":{}`, func(p *extproc.Parts) { p.Config.KeepAlive = 10 * time.Millisecond }, func(w http.ResponseWriter, r *http.Request) {
+			select {
+			case <-time.After(100 * time.Millisecond):
+				speaks(t, true)(w, r)
+			case <-r.Context().Done():
+			}
+		})
+		c.upstream = exchangetest.Reply{Status: 429, Header: http.Header{"Content-Type": {"application/json"}, "X-Amzn-Errortype": {"ThrottlingException"}}, Body: []byte(`{"message":"slow"}`)}
+		a := c.ask("POST", door.path, fmt.Sprintf(door.body, true))
+		if a.Status != 200 || !strings.HasPrefix(string(a.Body), door.waits) || !strings.Contains(string(a.Body), door.ended) || a.Forwarded == nil {
+			t.Errorf("%s: %+v\n%s", door.path, a, a.Body)
+		}
+		if a.Header.Get("x-aisix-attempts") != "2" || a.Header.Get("x-aisix-target") != "west" {
+			t.Errorf("%s: %v", door.path, a.Header)
+		}
+		c.idle()
+	}
+}

@@ -192,12 +192,12 @@ func (y *relay) flush() error {
 var eventStreamHeader = keyValues(sse.Header())
 
 // promise tells the caller the headers, once. Those that tell of the tries are left out
-// while they go on.
+// while others may follow.
 func (y *relay) promise() error {
 	c := y.c
 	if !c.promised {
 		headers := append(c.headers(""), eventStreamHeader...)
-		if c.waiting != nil && !c.began {
+		if c.waiting != nil && !c.began && (c.plan.open() || c.upstream.Chosen()) {
 			headers = slices.DeleteFunc(headers, func(h exchange.KeyValue) bool { return h.Key == attemptsHeader || h.Key == targetHeader })
 		}
 		if err := c.x.Respond(http.StatusOK, headers); err != nil {
