@@ -117,6 +117,16 @@ func modelled(t *testing.T, model string, change func(*extproc.Parts)) *caller {
 	})
 }
 
+// happens waits for what is closed when it does.
+func happens(t *testing.T, closed <-chan struct{}, what string) {
+	t.Helper()
+	select {
+	case <-closed:
+	case <-time.After(20 * time.Second):
+		t.Errorf("there was not %s within 20 s", what)
+	}
+}
+
 // doors are how a question is asked, and how an answer ends.
 var doors = []struct{ path, body, ended, timeout, inStream, waits string }{
 	{"/v1/chat/completions", `{"model":"m","stream":%v,"messages":[{"role":"user","content":"Hi"}]}`, "data: [DONE]\n\n", `"type":"timeout"`, "\ndata: {\"error\":", ": waiting\n"},
@@ -155,7 +165,7 @@ func TestASilentTargetIsFollowedByTheNext(t *testing.T) {
 					if a.Header.Get("x-aisix-attempts") != "2" || a.Header.Get("x-aisix-target") != "west" {
 						t.Errorf("%v", a.Header)
 					}
-					<-left // at once, and not at the end of its upstream
+					happens(t, left, "the end of the silent target's request") // and not at that of its upstream
 					if n := len(side.requests()); n != 2 {
 						t.Errorf("%d requests", n)
 					}
@@ -242,10 +252,13 @@ func TestTheCallerLeavesASilentTarget(t *testing.T) {
 				silent(w, r)
 				close(left)
 			})
-			ctx, leave := context.WithCancel(t.Context())
-			go func() { <-asked; leave() }()
+			ctx, leave := context.WithTimeout(t.Context(), 20*time.Second)
+			go func() {
+				defer leave()
+				happens(t, asked, "a request of the silent target")
+			}()
 			exchangetest.Envoy{Path: doors[0].path, Header: http.Header{"Authorization": {"Bearer " + plaintext}}, Body: fmt.Appendf(nil, doors[0].body, stream)}.Run(ctx, t, c.Process)
-			<-left
+			happens(t, left, "the end of the silent target's request")
 			if n := len(side.requests()); n != 1 {
 				t.Errorf("%d requests", n)
 			}
@@ -335,7 +348,7 @@ func TestADirectAnswerIsBounded(t *testing.T) {
 			}
 		})
 		a := c.ask("POST", doors[0].path, fmt.Sprintf(doors[0].body, true))
-		<-left
+		happens(t, left, "the end of the upstream's answer")
 		if n := int64(len(a.Body)); a.Broken || n > most+1<<16 || n < most/2 || !strings.Contains(string(a.Body[n-400:]), `data: {"error":`) || bytes.Contains(a.Body[n-400:], []byte("[DONE]")) {
 			t.Errorf("%d bytes of %d, %s", n, most, a.Body[max(0, n-400):])
 		}

@@ -9,6 +9,7 @@ import (
 	"net/http"
 	"strings"
 	"testing"
+	"time"
 
 	extprocv3 "github.com/envoyproxy/go-control-plane/envoy/service/ext_proc/v3"
 
@@ -103,7 +104,11 @@ func sceneAlone(s *scene) {
 			return fmt.Errorf("Streams: %v", x.Streams())
 		}
 		if streams {
-			<-on // until the caller has the first piece
+			select {
+			case <-on: // the caller has the first piece
+			case <-x.Context().Done():
+				return context.Cause(x.Context())
+			}
 		}
 		if _, err := x.Write(bytes.Repeat([]byte("x"), 3<<20)); err != nil {
 			return err
@@ -111,7 +116,10 @@ func sceneAlone(s *scene) {
 		return x.Finish([]byte(" end"))
 	}
 	s.handle(says)
-	r, err := s.client.Post(s.url, "application/json", strings.NewReader("body"))
+	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
+	defer cancel()
+	q, _ := http.NewRequestWithContext(ctx, "POST", s.url, strings.NewReader("body"))
+	r, err := s.client.Do(q)
 	if err != nil {
 		s.Fatal(err)
 	}
@@ -145,9 +153,15 @@ func sceneAlone(s *scene) {
 			<-x.Context().Done()
 			return context.Cause(x.Context())
 		})
-		ctx, cancel := context.WithCancel(context.Background())
+		ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
 		req, _ := http.NewRequestWithContext(ctx, "POST", s.url, strings.NewReader("body"))
-		go func() { <-here; cancel() }()
+		go func() {
+			select {
+			case <-here:
+			case <-ctx.Done():
+			}
+			cancel()
+		}()
 		if r, err := s.client.Do(req); err == nil {
 			io.Copy(io.Discard, r.Body)
 			r.Body.Close()

@@ -208,8 +208,14 @@ func (g *gateway) leavesSilence(t *testing.T) {
 		})
 		west := newRegion(t, "west", good("west"))
 		c := g.over(t, map[string]any{"routing": map[string]any{"first_byte_timeout": 60_000}}, east, west)
-		ctx, leave := context.WithCancel(t.Context())
-		go func() { <-asked; leave() }()
+		ctx, leave := context.WithTimeout(t.Context(), patience)
+		go func() {
+			select {
+			case <-asked:
+			case <-ctx.Done():
+			}
+			leave()
+		}()
 		do(ctx, http.MethodPost, c.proxy+"/v1/chat/completions", c.key, c.ask("Hello", stream))
 		select {
 		case <-ended:
