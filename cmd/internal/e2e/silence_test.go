@@ -51,6 +51,25 @@ var silences = map[string]func(w http.ResponseWriter, r *http.Request){
 		}
 		<-r.Context().Done()
 	},
+	"but for what says nothing": func(w http.ResponseWriter, r *http.Request) {
+		nothing := []byte(" \n")
+		w.Header().Set("Content-Type", "application/json")
+		if isStream(r) {
+			w.Header().Set("Content-Type", "application/vnd.amazon.eventstream")
+			nothing = frame("novelEvent", "{}")
+		}
+		pace := time.NewTicker(20 * time.Millisecond)
+		defer pace.Stop()
+		for {
+			w.Write(nothing)
+			w.(http.Flusher).Flush()
+			select {
+			case <-pace.C:
+			case <-r.Context().Done():
+				return
+			}
+		}
+	},
 }
 
 // silenceDoors are the doors of conversations: how a question is asked there, and how a stream ends.
