@@ -141,6 +141,28 @@ func sceneAlone(s *scene) {
 		return
 	}
 
+	// A long request, and one with trailers, are read to their end and answered as well; what the answer's
+	// connection carries next is served.
+	for _, body := range []string{strings.Repeat("x", 3<<20), "short"} {
+		s.handle(func(x *exchange.Exchange) error {
+			if err := alone(x, 200, "one "); err != nil {
+				return err
+			}
+			return x.Finish([]byte("two"))
+		})
+		q, _ := http.NewRequest("POST", s.url, struct{ io.Reader }{strings.NewReader(body)})
+		q.Trailer = http.Header{"X-Trailer": {"t"}}
+		r, err := s.client.Do(q)
+		if err != nil {
+			s.Fatal(err)
+		}
+		b, err := io.ReadAll(r.Body)
+		if r.Body.Close(); err != nil || string(b) != "one two" {
+			s.Errorf("%q %v", b, err)
+		}
+		s.want(nil, nil)
+	}
+
 	// The caller leaves, before anything was said and in mid-answer.
 	for _, pieces := range [][]string{nil, {"half"}} {
 		here := make(chan struct{})
