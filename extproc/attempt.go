@@ -1,6 +1,7 @@
 package extproc
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"io"
@@ -37,7 +38,8 @@ type way interface {
 type reply struct {
 	*bedrock.Reply
 	body body
-	end  func() // lets go of what is not read; nil where the exchange does
+	end  func()    // lets go of what is not read; nil where the exchange does
+	due  time.Time // when there has to be something for the caller; zero: where nothing but the call's own time counts
 }
 
 // body is read within a deadline that may be moved, as a net.Conn is; Piece gives what
@@ -84,7 +86,7 @@ func (p passage) Do(ctx context.Context, s *bedrock.Signed) (*reply, error) {
 	case response.Local:
 		return nil, localFault(response.Status, response.Details)
 	}
-	return &reply{s.Reply(response.Status, response.Header), p.x, nil}, nil
+	return &reply{Reply: s.Reply(response.Status, response.Header), body: p.x}, nil
 }
 
 // attempt is the second act: sign, send, wait for the head of the upstream's reply.
@@ -96,6 +98,9 @@ func (s *Server) attempt(ctx context.Context, c *call, w way) (*reply, error) {
 	}
 	c.replies = append(c.replies, r.Reply)
 	if !r.OK() {
+		if r.end != nil {
+			defer r.end()
+		}
 		return nil, c.refusal(r)
 	}
 	return r, nil
@@ -115,10 +120,7 @@ func (s *Server) try(ctx context.Context, c *call, upstream *bedrock.Call, w way
 	if err != nil {
 		return nil, err
 	}
-	end := c.budget.end
-	if c.facts.Stream {
-		end = c.budget.silent(began)
-	}
+	end := c.budget.due(began, c.facts.Stream)
 	waiting, cancel := context.WithDeadline(ctx, end)
 	defer cancel()
 	r, err := w.Do(waiting, signed)
@@ -128,6 +130,9 @@ func (s *Server) try(ctx context.Context, c *call, upstream *bedrock.Call, w way
 		return nil, timedOut(err)
 	case err != nil:
 		return nil, err
+	}
+	if c.budget.first > 0 {
+		r.due = end
 	}
 	try.RequestID, try.Status = r.RequestID(), r.Status()
 	if r.Expired() {
@@ -220,13 +225,20 @@ func (c *call) readAll(r *reply) ([]byte, error) {
 	return body, nil
 }
 
-// read reads the body of a reply, within the call's time; more tells that it goes
-// on after limit bytes.
+// read reads the body of a reply, within the time of the call and of the try; more tells that it
+// goes on after limit bytes.
 func (c *call) read(r *reply, limit int64) (body []byte, more bool, err error) {
-	_ = r.body.SetReadDeadline(c.budget.end)
+	end := c.budget.end
+	if !r.due.IsZero() {
+		end = r.due
+	}
 	for {
+		_ = r.body.SetReadDeadline(end)
 		piece, err := r.body.Piece()
 		n := int64(len(piece))
+		if !r.due.IsZero() && len(bytes.TrimSpace(piece)) > 0 { // white space says no more than that somebody is there
+			end = c.budget.due(time.Now(), false)
+		}
 		switch {
 		case n == 0:
 		case int64(len(body))+n <= paidFor:
@@ -257,12 +269,31 @@ func (c *call) read(r *reply, limit int64) (body []byte, more bool, err error) {
 
 // budget is the time that a call has: all its attempts, and what comes of them.
 type budget struct {
-	end time.Time     // of the whole call
-	gap time.Duration // the longest silence of a stream, before its first event too
+	end   time.Time     // of the whole call
+	gap   time.Duration // the longest silence of a stream, before its first event too
+	first time.Duration // of a try, before there is something for the caller (routing.first_byte_timeout); 0: as long as the others
 }
 
 func (s *Server) newBudget(started time.Time, m *resource.Model) budget {
-	return budget{started.Add(orDefault(m.Timeout, s.Config.Timeout)), orDefault(m.StreamTimeout, s.Config.StreamTimeout)}
+	b := budget{end: started.Add(orDefault(m.Timeout, s.Config.Timeout)), gap: orDefault(m.StreamTimeout, s.Config.StreamTimeout)}
+	if m.Routing != nil {
+		b.first = time.Duration(m.Routing.FirstByteTimeout) * time.Millisecond
+	}
+	return b
+}
+
+// due is when a try that was sent, or last said something of an answer, has to say something: the
+// first event of a stream; or, of an answer that is none, any part, since the caller has nothing
+// of it before it is whole.
+func (b budget) due(since time.Time, stream bool) time.Time {
+	end := b.end
+	if stream {
+		end = b.silent(since)
+	}
+	if first := since.Add(b.first); b.first > 0 && first.Before(end) {
+		return first
+	}
+	return end
 }
 
 // silent is when a silence that began at since has lasted too long.

@@ -123,7 +123,7 @@ func TestAttemptGoesAnyWay(t *testing.T) {
 				t.Errorf("sent %v %v", signed.URL, signed.Header())
 			}
 			header := http.Header{"X-Amzn-Requestid": {"aws-1"}, "X-Amzn-Errortype": {"ThrottlingException"}}
-			return &reply{signed.Reply(status, header), still{strings.NewReader(body)}, nil}, nil
+			return &reply{signed.Reply(status, header), still{strings.NewReader(body)}, nil, time.Time{}}, nil
 		}
 	}
 

@@ -28,7 +28,7 @@ func (b beside) Do(ctx context.Context, s *bedrock.Signed) (*reply, error) {
 		r.Body.Close()
 		return nil, localFault(r.Status, r.Details)
 	}
-	return &reply{s.Reply(r.Status, r.Header), piecewise{r.Body}, r.Body.Close}, nil
+	return &reply{Reply: s.Reply(r.Status, r.Header), body: piecewise{r.Body}, end: r.Body.Close}, nil
 }
 
 // piecewise is a body whose breaking off is the upstream's fault: the caller is still there.

@@ -16,9 +16,9 @@ func TestTimeoutOfZeroIsTheDefault(t *testing.T) {
 		timeout, gap int64
 		want         budget
 	}{
-		{0, 0, budget{started.Add(30 * time.Minute), 10 * time.Minute}},
-		{5000, 0, budget{started.Add(5 * time.Second), 10 * time.Minute}},
-		{0, 5000, budget{started.Add(30 * time.Minute), 5 * time.Second}},
+		{0, 0, budget{started.Add(30 * time.Minute), 10 * time.Minute, 0}},
+		{5000, 0, budget{started.Add(5 * time.Second), 10 * time.Minute, 0}},
+		{0, 5000, budget{started.Add(30 * time.Minute), 5 * time.Second, 0}},
 	} {
 		if got := s.newBudget(started, &resource.Model{Timeout: test.timeout, StreamTimeout: test.gap}); got != test.want {
 			t.Errorf("%d and %d: %v, want %v", test.timeout, test.gap, got, test.want)

@@ -55,11 +55,15 @@ type call struct {
 	budget      budget
 
 	// attempt
+	direct  bool             // the caller's own request stays: all tries go beside it, and an answer goes out alone
 	replies []*bedrock.Reply // of the tries that got one, oldest first
 
 	// answer
 	marks    []exchange.KeyValue // headers of it beside the usual
 	promised bool                // the caller was told a status
+	began    bool                // an upstream's answer is what it gets: there is no other try
+	waiting  chat.Writer         // of a stream in which nothing but its silence was broken; else nil
+	spoke    time.Time           // when the caller of a stream last got something, or began to wait
 	seen     int                 // bytes of text in the answer, to estimate by where no usage came
 	sent     int                 // bytes of the stream's body that went to the caller
 	ended    bool                // the upstream's answer came to its good end: facts.Usage is what it cost
@@ -155,9 +159,9 @@ func (c *call) isGone(ctx context.Context, err error) bool {
 	return ctx.Err() != nil || errors.Is(err, exchange.ErrReset)
 }
 
-// promise takes note that the caller was told a status.
-func (c *call) promise(status int, now time.Time) {
-	c.promised, c.facts.Status, c.facts.FirstByte = true, status, now
+// promise takes note that the caller was told a status, and got something of an answer at first.
+func (c *call) promise(status int, first time.Time) {
+	c.promised, c.facts.Status, c.facts.FirstByte = true, status, first
 }
 
 // heading is what every part of the answer repeats.

@@ -1,6 +1,7 @@
 package extproc
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"os"
@@ -33,6 +34,7 @@ func (s *Server) countTokens(d counter) operation {
 		if err := s.reserve(ctx, c); err != nil {
 			return err
 		}
+		s.chooseWay(c)
 		tokens, err := s.tokens(ctx, c)
 		if err != nil {
 			return err
@@ -66,23 +68,50 @@ func (s *Server) prepareCount(ctx context.Context, c *call, d counter, body *exc
 	if c.upstream, err = bedrock.CountTokens(v, model); c.upstream != nil {
 		c.held.Add(c.upstream.Size())
 	}
+	if c.plan != nil {
+		c.plan.encode = func(model *bedrock.Model) error {
+			again, err := bedrock.CountTokens(v, model)
+			if again == nil {
+				return cmp.Or(err, errUncounted)
+			}
+			c.held.Add(again.Size() - c.upstream.Size())
+			c.upstream = again
+			return err
+		}
+	}
 	return err
 }
 
-// tokens asks the upstream. One that does not count for the model, or not for this account, leaves
-// it to the estimate.
+var errUncounted = errors.New("the upstream does not count tokens for the model")
+
+// tokens asks the upstream.
 func (s *Server) tokens(ctx context.Context, c *call) (tokens int64, err error) {
 	if c.upstream == nil {
 		return c.estimate(), nil
 	}
-	r, err := s.attempt(ctx, c, passage{x: c.x, sent: c.forget})
-	defer func() { s.judge(ctx, c, err) }()
+	err = s.tryAll(ctx, c, func(ctx context.Context, c *call) (err error) {
+		tokens, err = s.tokensOnce(ctx, c)
+		return err
+	})
+	return tokens, err
+}
+
+// tokensOnce makes one try. An upstream that does not count for the model, or not for this account,
+// leaves it to the estimate.
+func (s *Server) tokensOnce(ctx context.Context, c *call) (int64, error) {
+	if c.plan != nil {
+		c.plan.made++
+	}
+	r, err := s.attempt(ctx, c, s.way(ctx, c))
 	if bedrock.CannotCount(err) {
 		c.facts.Notes = append(c.facts.Notes, "the upstream does not count tokens for the model: "+err.Error())
 		return c.estimate(), nil
 	}
 	if err != nil {
 		return 0, err
+	}
+	if r.end != nil {
+		defer r.end()
 	}
 	body, more, err := c.read(r, maxError)
 	switch {

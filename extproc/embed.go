@@ -51,6 +51,7 @@ func (s *Server) embed(d embedder) operation {
 		if err := s.reserve(ctx, c); err != nil {
 			return err
 		}
+		s.chooseWay(c)
 		answer, err := s.vectorsOfAny(ctx, c, calls, encode)
 		if err != nil {
 			return err
@@ -183,14 +184,19 @@ func (s *Server) vectors(ctx context.Context, c *call, calls []*bedrock.Call) (*
 	}
 	var err error
 	if len(calls) == 1 {
-		var w way = beside{s.Egress, ctx}
-		if !c.passed {
-			w = passage{x: c.x, sent: func() {
+		if c.direct || c.passed {
+			err = one(ctx, 0, beside{s.Egress, ctx})
+		}
+		if c.direct && reasonOf(err) == unreachable { // no upstream was called
+			c.direct, tries[0] = false, usage.Try{}
+			s.lackEgress(c, "Envoy's egress listener cannot be reached")
+		}
+		if !c.direct && !c.passed {
+			err = one(ctx, 0, passage{x: c.x, sent: func() {
 				c.passed = true
 				c.held.Set(c.header.Size() + calls[0].Forget())
-			}}
+			}})
 		}
-		err = one(ctx, 0, w)
 	} else {
 		group, life := errgroup.WithContext(ctx)
 		group.SetLimit(parallel)

@@ -17,6 +17,7 @@ func (s *Server) letPass(ctx context.Context, c *call) error {
 		return err
 	}
 	c.settled()
+	c.began = true
 	c.promise(http.StatusOK, s.Now())
 	waiting, cancel := context.WithDeadline(ctx, c.budget.end)
 	defer cancel()

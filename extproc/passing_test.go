@@ -88,7 +88,7 @@ func passing(tb testing.TB, body, id, api, first, delta string) (step func()) {
 		tb.Fatal(err)
 	}
 	events := signed.Reply(200, nil).Events(&flowing{[]byte(first), []byte(delta)})
-	y := relay{c: &call{}, s: &Server{}}
+	y := relay{c: &call{began: true}, s: &Server{}}
 	y.c.asked = asked
 	y.writer = asked.Stream(chat.Heading{ID: "id", Created: time.Unix(1, 0)})
 	return func() {

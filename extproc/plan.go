@@ -201,10 +201,14 @@ func (c *call) settled() {
 
 // way is the one of the next try.
 func (s *Server) way(ctx context.Context, c *call) way {
-	if c.passed {
-		return beside{s.Egress, ctx}
+	if c.direct || c.passed {
+		b := beside{s.Egress, ctx}
+		if c.facts.Stream && c.x.Streams() {
+			return waiting{b, s, c}
+		}
+		return b
 	}
-	return passage{c.x, c.sentOn, c.plan == nil && !c.upstream.Chosen() && c.upstream.Passes()}
+	return passage{c.x, c.sentOn, c.plan == nil && c.budget.first == 0 && !c.upstream.Chosen() && c.upstream.Passes()}
 }
 
 // converseOnce makes one try of the call, and answers by what comes of it.
@@ -231,13 +235,16 @@ func (s *Server) tryAll(ctx context.Context, c *call, once func(context.Context,
 	for {
 		err := once(ctx, c)
 		reason := s.judge(ctx, c, err)
+		if reason == unreachable && s.backToPassage(c) {
+			continue
+		}
 		if reason == unreachable && c.plan != nil && len(c.plan.faults) > 0 {
 			c.facts.Tries = c.facts.Tries[:len(c.facts.Tries)-1] // no upstream was called
 			s.Log.Error("another target can't be asked", "request_id", c.facts.RequestID, "error", err)
 			return best(c.plan.faults)
 		}
 		switch {
-		case err == nil || c.promised || c.isGone(ctx, err):
+		case err == nil || c.began || c.isGone(ctx, err):
 			return err
 		case reason == refused && s.without(ctx, c, err):
 			if c.plan != nil {

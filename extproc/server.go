@@ -21,6 +21,7 @@ import (
 
 	extprocv3 "github.com/envoyproxy/go-control-plane/envoy/service/ext_proc/v3"
 	"github.com/google/uuid"
+	lru "github.com/hashicorp/golang-lru/v2"
 
 	"aisix/admin/snapshot"
 	"aisix/extproc/chat"
@@ -107,6 +108,7 @@ type Server struct {
 	board    *routing.Board
 	targets  targets
 	changed  *changed
+	lacking  *lru.Cache[string, struct{}] // ids of models that were said to lack the egress listener
 	room     room
 	draining atomic.Bool
 	unready  atomic.Bool // what /readyz last said
@@ -115,6 +117,7 @@ type Server struct {
 // New builds a server.
 func New(p Parts) *Server {
 	s := &Server{Parts: p, targets: newTargets(), changed: newChanged(), room: newRoom(p.Config)}
+	s.lacking, _ = lru.New[string, struct{}](maxCaptured) // fails without a size only
 	s.table = s.operations()
 	if s.Config.TranslationWait <= 0 {
 		s.Config.TranslationWait = translationWait
@@ -229,8 +232,9 @@ func (s *Server) converse(d conversation) operation {
 		if err := s.admit(ctx, c, d); err != nil {
 			return err
 		}
+		s.chooseWay(c)
 		err := s.tryAll(ctx, c, s.converseOnce)
-		if err != nil && !c.promised && c.facts.Stream && !c.isGone(ctx, err) && d.InStream(fault.From(err)) {
+		if err != nil && c.facts.Stream && !c.began && !c.isGone(ctx, err) && (c.promised || d.InStream(fault.From(err))) {
 			return s.failedStream(c, fault.From(err))
 		}
 		return err

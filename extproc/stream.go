@@ -7,9 +7,11 @@ import (
 	"io"
 	"net/http"
 	"os"
+	"slices"
 	"time"
 
 	"aisix/extproc/chat"
+	"aisix/extproc/exchange"
 	"aisix/extproc/fault"
 	"aisix/extproc/sse"
 )
@@ -17,8 +19,8 @@ import (
 // stream answers with server-sent events, each as soon as its frame is whole.
 // Nothing is promised before the first good frame, so that an exception there is
 // still a plain HTTP error. A silence after it is broken by comments; one before
-// it can't be: Envoy takes nothing for the caller's body before the upstream's
-// first byte (ext_proc, full duplex: "spurious message").
+// it can't be where the caller's own request has gone on: Envoy takes nothing for the caller's body before the upstream's
+// first byte (ext_proc, full duplex: "spurious message"). Beside it, it is broken too (waiting).
 func (s *Server) stream(ctx context.Context, c *call, r *reply) error {
 	if !r.IsStream() {
 		return c.refusal(r)
@@ -28,9 +30,15 @@ func (s *Server) stream(ctx context.Context, c *call, r *reply) error {
 	}
 	events := r.Events(r.body)
 	silent := s.Now()
-	y := relay{s: s, c: c, spoke: silent, beside: r.end != nil}
+	y := relay{s: s, c: c, writer: c.waiting, beside: r.end != nil}
+	if !y.beside {
+		c.spoke = silent
+	}
 	for {
 		limit := c.budget.silent(silent)
+		if !c.began && !r.due.IsZero() {
+			limit = r.due
+		}
 		_ = r.body.SetReadDeadline(y.wake(limit))
 		batch, err := events.Next()
 		switch {
@@ -78,12 +86,12 @@ func (y *relay) bound() error {
 		return nil
 	}
 	most := maxBeside
-	if !y.c.x.Held() {
+	if !y.c.x.Streams() {
 		most = maxAtOnce
 	}
 	if y.c.sent+len(y.out) > most {
 		return &fault.Error{Kind: fault.Overloaded, Status: http.StatusServiceUnavailable,
-			Message: fmt.Sprintf("the answer was cut off: another target took the call over, and of such an answer the gateway holds %d MiB at most", most>>20)}
+			Message: fmt.Sprintf("the answer was cut off: the model has other targets, or a first_byte_timeout, and of an answer that comes so the gateway holds %d MiB at most", most>>20)}
 	}
 	return y.c.take(int64(len(y.out)))
 }
@@ -91,7 +99,10 @@ func (y *relay) bound() error {
 // failedStream answers with a stream that holds nothing but a fault.
 func (s *Server) failedStream(c *call, f *fault.Error) error {
 	c.failed(f)
-	y := relay{s: s, c: c, writer: c.asked.Stream(s.heading(c))}
+	y := relay{s: s, c: c, writer: c.waiting}
+	if y.writer == nil {
+		y.writer = c.asked.Stream(s.heading(c))
+	}
 	y.out = y.writer.Fault(nil, f)
 	return y.finish()
 }
@@ -100,18 +111,21 @@ func (s *Server) failedStream(c *call, f *fault.Error) error {
 type relay struct {
 	s      *Server
 	c      *call
-	writer chat.Writer // nil before the first event
+	writer chat.Writer // nil before there was something to write
 	out    []byte      // waits to be sent
-	spoke  time.Time   // when the caller last got something
 	beside bool        // what comes from the upstream comes beside the exchange
 }
 
 // append writes a batch of events, and meters them.
 func (y *relay) append(batch []chat.Event) (err error) {
 	for _, e := range batch {
-		if y.writer == nil {
+		if !y.c.began {
+			if raw, ok := e.(*chat.Raw); ok && raw.Idle && y.c.budget.first > 0 {
+				continue // no byte of an answer: another target may be asked
+			}
+			y.c.began = true
 			y.c.settled()
-			y.writer = y.c.asked.Stream(y.s.heading(y.c))
+			y.open()
 		}
 		y.c.meter(e)
 		if y.out, err = y.writer.Append(y.out, e); err != nil {
@@ -121,12 +135,24 @@ func (y *relay) append(batch []chat.Event) (err error) {
 	return nil
 }
 
-// idle breaks a silence towards the caller that has lasted long enough.
+// open makes the writer, once.
+func (y *relay) open() {
+	if y.writer == nil {
+		y.writer = y.c.asked.Stream(y.s.heading(y.c))
+	}
+}
+
+// idle breaks a silence towards the caller that has lasted long enough: before an answer
+// has begun too, where it can. Then the next try, if there is one, goes on with the writer.
 func (y *relay) idle(now time.Time) {
 	if due := y.due(); due.IsZero() || now.Before(due) {
 		return
 	}
-	y.spoke = now
+	y.c.spoke = now
+	if !y.c.began && y.beside && y.c.x.Streams() {
+		y.open()
+		y.c.waiting = y.writer
+	}
 	if y.writer != nil && len(y.out) == 0 {
 		y.out = y.writer.Idle(y.out)
 	}
@@ -137,7 +163,7 @@ func (y *relay) due() time.Time {
 	if y.s.Config.KeepAlive <= 0 {
 		return time.Time{}
 	}
-	return y.spoke.Add(y.s.Config.KeepAlive)
+	return y.c.spoke.Add(y.s.Config.KeepAlive)
 }
 
 // wake is when to look up from the upstream's silence, which may last until limit.
@@ -158,23 +184,30 @@ func (y *relay) flush() error {
 	}
 	n, err := y.c.x.Write(y.out)
 	y.c.sent += n
-	y.spoke = y.s.Now()
+	y.c.spoke = y.s.Now()
 	y.out = y.out[:0]
 	return err
 }
 
 var eventStreamHeader = keyValues(sse.Header())
 
-// promise tells the caller the headers, once.
+// promise tells the caller the headers, once. Those that tell of the tries are left out
+// while others may follow.
 func (y *relay) promise() error {
 	c := y.c
-	if c.promised {
-		return nil
+	if !c.promised {
+		headers := append(c.headers(""), eventStreamHeader...)
+		if c.waiting != nil && !c.began && (c.plan.open() || c.upstream.Chosen()) {
+			headers = slices.DeleteFunc(headers, func(h exchange.KeyValue) bool { return h.Key == attemptsHeader || h.Key == targetHeader })
+		}
+		if err := c.x.Respond(http.StatusOK, headers); err != nil {
+			return err
+		}
+		c.promise(http.StatusOK, time.Time{})
 	}
-	if err := c.x.Respond(http.StatusOK, append(c.headers(""), eventStreamHeader...)); err != nil {
-		return err
+	if c.began && c.facts.FirstByte.IsZero() {
+		c.facts.FirstByte = y.s.Now()
 	}
-	c.promise(http.StatusOK, y.s.Now())
 	return nil
 }
 
@@ -190,7 +223,7 @@ func (y *relay) finish() error {
 // end ends a stream that has come to its good end. The caller may have left by
 // now: that makes it no failure.
 func (y *relay) end(ctx context.Context) (err error) {
-	if y.writer == nil {
+	if !y.c.began {
 		return undecodable(io.ErrUnexpectedEOF)
 	}
 	if y.out, err = y.writer.Finish(y.out); err != nil {
@@ -207,7 +240,7 @@ func (y *relay) end(ctx context.Context) (err error) {
 // event, else an error event and no [DONE]. What waits to be sent does not
 // matter: the answer must not depend on how the frames were cut on the way.
 func (y *relay) breakOff(ctx context.Context, err error) error {
-	if y.writer == nil || y.c.isGone(ctx, err) {
+	if !y.c.began || y.c.isGone(ctx, err) {
 		return err
 	}
 	f := fault.From(err)

@@ -49,6 +49,11 @@ type Routing struct {
 	MaxAttempts *int `json:"max_attempts,omitempty" min:"1" max:"64"`
 	// How many more times a target is asked, once all have been. Default 0.
 	Retries int `json:"retries,omitempty" min:"0" max:"8"`
+	// The longest wait for the first byte of an answer before the next target is asked, in
+	// milliseconds. Of a stream that is its first event; of an answer that is none each pause counts,
+	// until it is whole. Default 0: as long as timeout and stream_timeout say. Set, the calls go by
+	// Envoy's egress listener from the start.
+	FirstByteTimeout int64 `json:"first_byte_timeout,omitempty" is:"milliseconds" min:"0" max:"86400000"`
 	// After which refusals the next target is asked, too, that are no fault of the moment.
 	AlsoOn []string `json:"also_on,omitempty" of:"access_denied model_not_found"`
 }

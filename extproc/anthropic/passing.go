@@ -163,7 +163,7 @@ func (d *EventDecoder) Raw(payload []byte) (raw chat.Raw, events []chat.Event, e
 	if !isEventName(e.Type) {
 		return chat.Raw{}, nil, errors.New("anthropic: decode event: no type")
 	}
-	return chat.Raw{Name: e.Type, Data: payload}, events, nil
+	return chat.Raw{Name: e.Type, Data: payload, Idle: e.Type == "ping"}, events, nil
 }
 
 func isEventName(s string) bool {

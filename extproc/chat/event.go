@@ -76,6 +76,7 @@ type Raw struct {
 	Name string // of the server-sent event; "" where the format has no names
 	Data []byte // one JSON value without line breaks in a stream
 	Seen int    // bytes of text in it, where no other event tells them: a delta is not taken apart
+	Idle bool   // it says no more than that the upstream is there
 }
 
 func (*Raw) event()          {}

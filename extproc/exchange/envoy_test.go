@@ -48,6 +48,7 @@ func TestEnvoy(t *testing.T) {
 		{"a handler that does not read", sceneSlowHandler},
 		{"a caller who does not read", sceneSlowCaller},
 		{"a body passes, where Envoy counts", scenePasses},
+		{"an answer that no upstream's is under", sceneAlone},
 		{"nothing is left of many that broke", sceneLeftovers},
 	}
 	for _, mode := range []string{"FULL_DUPLEX_STREAMED", "BUFFERED", "counting"} {

@@ -89,6 +89,7 @@ type Exchange struct {
 	left             bool         // by Leave, before it had ended
 	responseTrailers *trailers    // held, answered by the end of our answer
 	whole            *wholeAnswer // ours goes out as an immediate response, by Finish
+	alone            bool         // or, from the first Write on, as one that streams
 	heading          *answer      // the answer to the response's headers, until the first Write or Finish
 	sending          answer       // the piece that goes out: none waits
 	deadline         deadline

@@ -25,7 +25,8 @@ const (
 	responseBody     kind = 5
 	requestTrailers  kind = 6
 	responseTrailers kind = 7
-	immediate        kind = 8 // ours only
+	immediate        kind = 8 // ours only, as the next
+	immediateStream  kind = 12
 )
 
 // Other field numbers of ProcessingRequest.
@@ -311,6 +312,8 @@ func (a *answer) Append(b []byte) []byte {
 			b = appendBytes(b, 3, a.body)
 			return appendText(b, 5, a.details)
 		})
+	case immediateStream:
+		return nested(b, number, a.immediateStream)
 	case requestTrailers, responseTrailers:
 		return nested(b, number, func(b []byte) []byte { return nested(b, 1, a.mutation) })
 	}
@@ -372,7 +375,11 @@ func (a *answer) appendBody(b []byte) []byte {
 	case a.bodyKind == wholeBody:
 		return appendBytes(b, 1, a.body)
 	}
-	b = appendTag(b, 3, protowire.BytesType)
+	return a.appendPiece(appendTag(b, 3, protowire.BytesType))
+}
+
+// appendPiece writes a StreamedBodyResponse, after its tag.
+func (a *answer) appendPiece(b []byte) []byte {
 	b = appendLength(b, uint64(a.pieceSize()))
 	if len(a.body) > 0 {
 		b = appendBytes(b, 1, a.body)

@@ -169,7 +169,7 @@ func TestAnswers(t *testing.T) {
 	r := rand.New(rand.NewPCG(5, 6))
 	for range 5000 {
 		a := &answer{
-			kind: []kind{requestHeaders, responseHeaders, requestBody, responseBody, requestTrailers, responseTrailers, immediate}[r.IntN(7)],
+			kind: []kind{requestHeaders, responseHeaders, requestBody, responseBody, requestTrailers, responseTrailers, immediate, immediateStream}[r.IntN(8)],
 			body: []byte(randomText(r, 1<<uint(r.IntN(18)))), end: r.IntN(2) == 0, clear: r.IntN(2) == 0, bodyKind: bodyKind(r.IntN(3)),
 			status: 200 + r.IntN(400), details: randomText(r, 40),
 		}
@@ -229,6 +229,18 @@ func (a *answer) generated() *extprocv3.ProcessingResponse {
 		p.Response = &extprocv3.ProcessingResponse_ImmediateResponse{ImmediateResponse: &extprocv3.ImmediateResponse{
 			Status: &typev3.HttpStatus{Code: typev3.StatusCode(a.status)}, Headers: mutation, Body: a.body, Details: a.details,
 		}}
+	case immediateStream:
+		r := &extprocv3.StreamedImmediateResponse{}
+		if a.bodyKind == streamedBody {
+			r.Response = &extprocv3.StreamedImmediateResponse_BodyResponse{BodyResponse: &extprocv3.StreamedBodyResponse{Body: a.body, EndOfStream: a.end}}
+		} else {
+			m := &corev3.HeaderMap{}
+			for _, kv := range a.set {
+				m.Headers = append(m.Headers, &corev3.HeaderValue{Key: kv.Key, RawValue: []byte(kv.Value)})
+			}
+			r.Response = &extprocv3.StreamedImmediateResponse_HeadersResponse{HeadersResponse: &extprocv3.HttpHeaders{Headers: m}}
+		}
+		p.Response = &extprocv3.ProcessingResponse_StreamedImmediateResponse{StreamedImmediateResponse: r}
 	}
 	return p
 }

@@ -69,7 +69,7 @@ func (x *Exchange) sendPieces(head *answer, of kind, body []byte, end bool) erro
 		last := n == len(body)
 		x.sending = answer{kind: of, bodyKind: streamedBody, body: body[:n], end: end && last}
 		send := x.sendAfter
-		if x.sending.end && of == responseBody {
+		if x.sending.end && of != requestBody {
 			send = x.sendLast
 		}
 		err := send(head, &x.sending)

@@ -162,7 +162,7 @@ func (x *Exchange) Buffered() int { return len(x.piece) }
 // Respond begins our answer: the caller sees status and the fields of header, and
 // none of the upstream's that is not listed. It picks how: where the upstream's
 // headers are held and a body follows them, they go out with the first Write or Finish,
-// and each Write goes out at once. Else Envoy takes an answer whole only (it has said that the
+// and each Write goes out at once; so it is where nothing was answered yet, in full duplex (Alone). Else Envoy takes an answer whole only (it has said that the
 // upstream's ended, or there is none): then nothing goes out before Finish, as an
 // immediate response. Legal from Header on.
 func (x *Exchange) Respond(status int, header []KeyValue) error {
@@ -173,6 +173,7 @@ func (x *Exchange) Respond(status int, header []KeyValue) error {
 		return context.Cause(x.ctx)
 	}
 	held := x.phase == phaseResponse && !x.response.EndOfStream && !x.left && !x.gathered
+	x.alone = x.Alone()
 	x.phase = phaseWriting
 	if !held {
 		x.responseEnded = true
@@ -185,9 +186,12 @@ func (x *Exchange) Respond(status int, header []KeyValue) error {
 	return nil
 }
 
-// Held reports whether an answer can be streamed: the upstream's headers are held, and a body
-// follows them.
-func (x *Exchange) Held() bool {
+// Streams reports whether an answer goes out as it is written: the upstream's headers are held,
+// and a body follows them, or it goes out alone.
+func (x *Exchange) Streams() bool {
+	if x.alone || x.Alone() {
+		return true
+	}
 	return (x.phase == phaseResponse || x.phase == phaseWriting) && x.whole == nil && !x.response.EndOfStream && !x.left && !x.gathered
 }
 
@@ -218,6 +222,9 @@ func (x *Exchange) Write(p []byte) (int, error) {
 	if len(p) == 0 {
 		return 0, nil
 	}
+	if x.alone {
+		x.beginAlone()
+	}
 	if x.whole != nil {
 		if len(x.whole.body)+len(p) > wholeLimit {
 			return 0, ErrTooLarge
@@ -225,7 +232,7 @@ func (x *Exchange) Write(p []byte) (int, error) {
 		x.whole.body = append(x.whole.body, p...)
 		return len(p), nil
 	}
-	if err := x.sendPieces(x.takeHeading(), responseBody, p, false); err != nil {
+	if err := x.sendPieces(x.takeHeading(), x.bodies(), p, false); err != nil {
 		return 0, err
 	}
 	return len(p), nil
@@ -249,7 +256,7 @@ func (x *Exchange) finish(last []byte) error {
 	if x.whole != nil {
 		return x.immediate(x.whole.status, x.whole.header, append(x.whole.body, last...))
 	}
-	if err := x.sendPieces(x.takeHeading(), responseBody, last, x.responseTrailers == nil); err != nil || x.responseTrailers == nil {
+	if err := x.sendPieces(x.takeHeading(), x.bodies(), last, x.responseTrailers == nil); err != nil || x.responseTrailers == nil {
 		return err
 	}
 	return x.sendLast(nil, x.responseTrailers.emptied(responseTrailers))

@@ -29,7 +29,7 @@ func (d *EventDecoder) Raw(data []byte) (raw chat.Raw, events []chat.Event, err 
 	if !isEventName(name) {
 		name = ""
 	}
-	return chat.Raw{Name: name, Data: data}, events, nil
+	return chat.Raw{Name: name, Data: data, Idle: name == "keepalive"}, events, nil
 }
 
 func isEventName(s string) bool {

@@ -56,8 +56,9 @@ type Facts struct {
 	Stream        bool
 
 	// The attempts.
-	Tries   []Try    // oldest first
-	Refused []string // fields of our choice that the upstream refused by their names
+	Tries    []Try    // oldest first
+	NoEgress bool     // of a model whose calls are to go by the egress listener, which was not there
+	Refused  []string // fields of our choice that the upstream refused by their names
 
 	// The answer.
 	Status    int       // what the caller got; 0 while nothing was told, or if it left before

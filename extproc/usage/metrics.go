@@ -22,6 +22,7 @@ type Metrics struct {
 	rejections  *prometheus.CounterVec
 	attempts    *prometheus.CounterVec
 	refused     *prometheus.CounterVec
+	noEgress    *prometheus.CounterVec
 	redis       *prometheus.CounterVec
 	away        prometheus.Gauge
 	repaired    prometheus.Counter
@@ -45,6 +46,7 @@ func NewMetrics() *Metrics {
 		rejections:  prometheus.NewCounterVec(prometheus.CounterOpts{Name: "aisix_rate_limit_rejections_total", Help: "Requests refused by a limit."}, []string{"scope", "limit"}),
 		attempts:    prometheus.NewCounterVec(prometheus.CounterOpts{Name: "aisix_attempts_total", Help: "Upstream calls by the model's target and by what came of them: served, or why not."}, []string{"model", "target", "reason"}),
 		refused:     prometheus.NewCounterVec(prometheus.CounterOpts{Name: "aisix_refused_fields_total", Help: "Fields of the gateway's choice that an upstream refused by name, and that its model is asked without for an hour."}, []string{"model", "field"}),
+		noEgress:    prometheus.NewCounterVec(prometheus.CounterOpts{Name: "aisix_egress_missing_total", Help: "Calls of models with routing.first_byte_timeout that found no egress listener of Envoy's, and were served without it."}, []string{"model"}),
 		redis:       prometheus.NewCounterVec(prometheus.CounterOpts{Name: "aisix_redis_failures_total", Help: "Calls to Redis that failed, by use: limits, usage."}, []string{"use"}),
 		away:        prometheus.NewGauge(prometheus.GaugeOpts{Name: "aisix_redis_away", Help: "1 while limits follow the failure policy because Redis is away."}),
 		repaired:    prometheus.NewCounter(prometheus.CounterOpts{Name: "aisix_limit_keys_repaired_total", Help: "Keys of limits in Redis that were not as the limiter writes them, and were repaired."}),
@@ -60,7 +62,7 @@ func NewMetrics() *Metrics {
 	for _, use := range []string{"limits", "usage"} {
 		m.redis.WithLabelValues(use) // there from the start, at 0
 	}
-	m.registry.MustRegister(m.requests, m.duration, m.firstToken, m.tokens, m.serverTools, m.rejections, m.attempts, m.refused, m.redis, m.away, m.repaired, m.panics, m.pending, m.lost,
+	m.registry.MustRegister(m.requests, m.duration, m.firstToken, m.tokens, m.serverTools, m.rejections, m.attempts, m.refused, m.noEgress, m.redis, m.away, m.repaired, m.panics, m.pending, m.lost,
 		collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 	return m
 }
@@ -171,6 +173,9 @@ func (m *Metrics) Take(f *Facts) {
 	for _, field := range f.Refused {
 		kind, _, _ := strings.Cut(field, ":") // a flag is a caller's to choose
 		m.refused.WithLabelValues(model, kind).Inc()
+	}
+	if f.NoEgress {
+		m.noEgress.WithLabelValues(model).Inc()
 	}
 	if f.Panicked {
 		m.panics.Inc()

@@ -50,6 +50,8 @@ var vocabulary = []struct {
 		{"json", "", "a stream request gets a whole answer, as JSON"},
 		{"once", "=words", "each of these words once in the session, from its second turn on, one a turn: `once=throttle=1,overloaded,cut`"},
 		{"stall", "[=duration]", "silence before the answer, without a value for ever"},
+		{"stall-head", "[=duration]", "the head of the answer, silence, and then the rest; without a value for ever"},
+		{"drip", "[=duration]", "the head, and every 20 ms something that says nothing, before the answer: white space ahead of JSON, comments, pings, unknown events in a stream; without a value for ever"},
 		{"drop", "", "a TCP reset"},
 	}},
 	{"The answer itself", []word{

@@ -77,6 +77,8 @@ var behaviours = map[string]func(*testing.T, *simulator){
 		}
 		awaitLeft(t, s)
 	},
+	"stall-head": func(t *testing.T, s *simulator) { holds(t, s, "stall-head", 0) },
+	"drip":       func(t *testing.T, s *simulator) { holds(t, s, "drip", 60) },
 	"drop": func(t *testing.T, s *simulator) {
 		if _, err := s.converse(t.Context(), nova, "sim:drop"); err == nil || !strings.Contains(err.Error(), "reset by peer") {
 			t.Errorf("err %v", err)

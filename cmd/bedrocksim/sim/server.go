@@ -296,7 +296,11 @@ func (s *Server) answer(w http.ResponseWriter, r *http.Request, a *ask) *fault {
 			header.Set("X-Amzn-Bedrock-Input-Token-Count", fmt.Sprint(out.input))
 			header.Set("X-Amzn-Bedrock-Output-Token-Count", fmt.Sprint(out.output))
 		}
-		writeJSON(w, http.StatusOK, a.whole(out))
+		header.Set("Content-Type", "application/json")
+		w.WriteHeader(http.StatusOK)
+		if a.hold(ctx, w) {
+			w.Write(wire(a.whole(out)))
+		}
 		return nil
 	}
 	if a.api == apiInvoke {
@@ -304,7 +308,9 @@ func (s *Server) answer(w http.ResponseWriter, r *http.Request, a *ask) *fault {
 	}
 	w.Header().Set("Content-Type", a.streamMedia())
 	w.WriteHeader(http.StatusOK)
-	a.stream(ctx, w, a.frames(out))
+	if a.hold(ctx, w) {
+		a.stream(ctx, w, a.frames(out))
+	}
 	return nil
 }
 

@@ -41,6 +41,7 @@ func plainCells() []cell {
 					quick:    e.version == newest && body == "full duplex" && transport == "unix",
 					start:    func(t *testing.T, a *attachment) { plain(t, a, folder) },
 					removals: map[string]removal{},
+					more:     []check{silentTarget},
 				}
 				for _, gone := range removed {
 					c.removals[strings.Join(gone, " and ")] = removal{
@@ -86,10 +87,14 @@ func plain(t *testing.T, a *attachment, folder string, without ...string) {
 	if limit := filepath.Join(root, "deploy", "attach", folder, "listener.yaml"); exists(limit) {
 		maps.Copy(listener(s), load(t, limit))
 	}
+	if len(without) == 0 {
+		resources := s["static_resources"].(node)
+		resources["listeners"] = append(resources["listeners"].([]any), load(t, filepath.Join(root, "deploy", "attach", folder, "egress.yaml"))["listeners"].([]any)...)
+	}
 	address := a.running
 	if address == "" {
 		address = a.extprocAddress(t)
-		a.process = a.extproc(t, address, "AISIX_UPSTREAM__CA_FILE="+a.caFile)
+		a.process = a.extproc(t, address, "AISIX_UPSTREAM__CA_FILE="+a.caFile, "AISIX_EGRESS__ADDRESS=unix:"+a.egressSocket())
 	}
 	e := envoytest.StartBinary(t, envoyBinary(a.Envoy), a.places(t, s, address))
 	a.address, a.domain, a.owner = e.Address(t, "web"), "ai.example.com", "shop.example.com"
@@ -190,6 +195,9 @@ func (a *attachment) places(t *testing.T, s node, extproc string) []byte {
 				delete(m, "pipe")
 				m["socket_address"] = socketAddress(extproc)
 			}
+		}
+		if isPipe && pipe["path"] == "/run/aisix/egress.sock" {
+			pipe["path"] = a.egressSocket()
 		}
 		switch at, _ := m["socket_address"].(node); at["port_value"] {
 		case 1:

@@ -65,6 +65,8 @@ type Answer struct {
 	Body   []byte
 	// Immediate: an immediate response (exchange.Reject).
 	Immediate bool
+	// Streamed: a streamed immediate response, which needs no upstream's.
+	Streamed bool
 	// Broken: the caller's connection was reset.
 	Broken bool
 	// Forwarded is what the upstream got, nil when it was never called.
@@ -306,9 +308,42 @@ func (p *player) take(m *extprocv3.ProcessingResponse) {
 		p.mutateAnswer(r.ImmediateResponse.GetHeaders())
 		p.answer.Body = r.ImmediateResponse.GetBody()
 		p.done = true
+	case *extprocv3.ProcessingResponse_StreamedImmediateResponse:
+		p.takeStreamedImmediate(r.StreamedImmediateResponse)
 	default:
 		p.t.Errorf("exchangetest: unexpected message %T", r)
 	}
+}
+
+// takeStreamedImmediate is an answer that needs no upstream, which Envoy takes as the first one
+// only: any other is a 500.
+func (p *player) takeStreamedImmediate(r *extprocv3.StreamedImmediateResponse) {
+	if p.asked || p.ended || p.Mode == Buffered {
+		p.t.Errorf("exchangetest: streamed immediate response after another answer: Envoy answers 500")
+	}
+	if h := r.GetHeadersResponse(); h != nil {
+		if p.responded {
+			p.t.Errorf("exchangetest: a second head of a streamed immediate response")
+		}
+		p.responded, p.answer.Streamed = true, true
+		for _, kv := range h.GetHeaders().GetHeaders() {
+			switch value := string(kv.GetRawValue()); kv.GetKey() {
+			case ":status":
+				p.answer.Status, _ = strconv.Atoi(value)
+			case "content-length":
+				p.t.Errorf("exchangetest: a content-length goes to the caller unchecked")
+			default:
+				p.answer.Header.Set(kv.GetKey(), value)
+			}
+		}
+		p.done = h.GetEndOfStream()
+		return
+	}
+	if !p.responded {
+		p.t.Errorf("exchangetest: a streamed immediate response without a head")
+	}
+	p.answer.Body = append(p.answer.Body, r.GetBodyResponse().GetBody()...)
+	p.done = r.GetBodyResponse().GetEndOfStream()
 }
 
 func (p *player) takeRequestHeaders(c *extprocv3.CommonResponse) {
