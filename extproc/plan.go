@@ -381,6 +381,7 @@ func (s *Server) encodeAt(ctx context.Context, c *call, t *snapshot.Target) erro
 		}
 		defer pass.Leave()
 		c.upstream, err = bedrock.NewCall(ctx, request, model, s.Config.MaxBodyBytes)
+		err = c.retold(err)
 	}
 	if err != nil {
 		c.upstream = before
