@@ -89,7 +89,7 @@ func TestCountTokens(t *testing.T) {
 	}
 	const body = `{"model":"claude","messages":[{"role":"user","content":"Twelve bytes"}],"tools":[]}`
 	counted := jsonReply(`{"inputTokens":42}`)
-	for _, id := range []string{claude, "us." + claude, "arn:aws:bedrock:us-west-2:123456789012:inference-profile/us." + claude} {
+	for _, id := range []string{claude, "us." + claude, "arn:aws:bedrock:us-west-2:123456789012:inference-profile/us." + claude, claude + `","api":"converse`} {
 		a, c := count(counted, `{"display_name":"claude","model_name":"`+id+`"}`, body)
 		if a.Status != 200 || string(a.Body) != `{"input_tokens":42}` || a.Header.Get("X-Aisix-Estimated") != "" {
 			t.Fatalf("%d %s %v", a.Status, a.Body, a.Header)
