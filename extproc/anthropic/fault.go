@@ -98,6 +98,9 @@ func errorBody(dst []byte, f *fault.Error, requestID string) []byte {
 // told is a fault's message. Anthropic has no member for what it is about: the message names
 // it, with dots: messages.1.content.0.
 func told(f *fault.Error) string {
+	if f.Code == "context_length_exceeded" && !tooLong.MatchString(f.Message) {
+		return "prompt is too long: " + f.Message // there is no code either: clients compact where they read that
+	}
 	if f.Kind != fault.InvalidRequest || f.Param == "" {
 		return f.Message
 	}
@@ -107,5 +110,8 @@ func told(f *fault.Error) string {
 	}
 	return strings.ReplaceAll(f.Message, f.Param, dotted)
 }
+
+// tooLong are Anthropic's own words for what does not fit.
+var tooLong = regexp.MustCompile(`(?i)prompt is too long|input length and .?max_tokens.? exceed`)
 
 var index = regexp.MustCompile(`\[([0-9]+)\]`)
