@@ -15,6 +15,9 @@ import (
 // CountTokens makes the Call that has the upstream count a prompt's tokens, for free: nil
 // where it counts none for the model. Errors are *fault.Error.
 func CountTokens(v *chat.Verbatim, m *Model) (*Call, error) {
+	if err := m.converses(); err != nil {
+		return nil, err
+	}
 	api := m.api
 	if api == apiConverse { // the same host counts, and takes the caller's own format
 		api = apiInvoke
