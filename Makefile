@@ -98,6 +98,10 @@ bench-scale: build tools ## Measure a request where there are 100,000 API keys, 
 bench-overload: build tools ## Measure what becomes of more requests than the gateway can answer
 	@$(BENCH) -overload
 
+.PHONY: bench-count
+bench-count: build tools ## Measure streams whose tokens Envoy counts (upstream.count_in_envoy), beside those that extproc meters
+	@$(BENCH) -count
+
 .PHONY: pgo
 pgo: build tools ## Take extproc's CPU profile under a mix of requests, by which it is compiled: cmd/extproc/default.pgo
 	@$(BENCH) -profile cmd/extproc/default.pgo && go build -o .bin/ ./cmd/extproc

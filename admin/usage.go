@@ -36,8 +36,14 @@ type usageRow struct {
 	CompletionTokens int64 `json:"completion_tokens" min:"0"`
 	// Of prompt_tokens, those read from a cache.
 	CachedTokens int64 `json:"cached_tokens" min:"0"`
+	// Of prompt_tokens, those written to a cache, for 5 minutes or an hour.
+	CacheWriteTokens int64 `json:"cache_write_tokens" min:"0"`
+	// Of cache_write_tokens, those written for an hour.
+	CacheWrite1hTokens int64 `json:"cache_write_1h_tokens" min:"0"`
 	// Of completion_tokens, those spent on reasoning.
 	ReasoningTokens int64 `json:"reasoning_tokens" min:"0"`
+	// Uses of tools that the provider ran itself (web search and the like). No tokens.
+	ServerToolRequests int64 `json:"server_tool_requests" min:"0"`
 	// prompt_tokens and completion_tokens.
 	TotalTokens int64 `json:"total_tokens" min:"0"`
 }
@@ -109,7 +115,8 @@ func (s *Server) totals(a *answer, r *request) error {
 // row has its group under the name that it was asked by.
 func row(groupBy string, f *ledger.Row) usageRow {
 	r := usageRow{Requests: f.Requests, Succeeded: f.Succeeded, Refused: f.Refused, Failed: f.Failed, PromptTokens: f.PromptTokens,
-		CompletionTokens: f.CompletionTokens, CachedTokens: f.CachedTokens, ReasoningTokens: f.ReasoningTokens, TotalTokens: f.TotalTokens}
+		CompletionTokens: f.CompletionTokens, CachedTokens: f.CachedTokens, CacheWriteTokens: f.CacheWriteTokens, CacheWrite1hTokens: f.CacheWrite1h,
+		ReasoningTokens: f.ReasoningTokens, ServerToolRequests: f.ServerTools, TotalTokens: f.TotalTokens}
 	switch groupBy {
 	case ledger.ByKey:
 		r.Key = &f.Group

@@ -17,7 +17,7 @@ func TestUsage(t *testing.T) {
 	a.server.now = func() time.Time { return now }
 	record := func(at time.Time, key, alias string, outcome usagev1.Outcome) *usagev1.Record {
 		return &usagev1.Record{Time: timestamppb.New(at), KeyId: key, ModelAlias: alias, Outcome: outcome,
-			PromptTokens: proto.Int64(10), CompletionTokens: proto.Int64(5), CachedTokens: proto.Int64(2), ReasoningTokens: proto.Int64(1)}
+			PromptTokens: proto.Int64(10), CompletionTokens: proto.Int64(5), CachedTokens: proto.Int64(2), CacheWriteTokens: proto.Int64(4), CacheWrite_1HTokens: proto.Int64(3), ReasoningTokens: proto.Int64(1), ServerToolRequests: proto.Int64(6)}
 	}
 	a.spend(
 		record(now, "k1", "claude", usagev1.Outcome_OUTCOME_SUCCEEDED),
@@ -28,11 +28,11 @@ func TestUsage(t *testing.T) {
 		record(now, "", "", usagev1.Outcome_OUTCOME_REFUSED),                          // no key, no model
 	)
 	const (
-		none  = `"requests":1,"succeeded":0,"refused":1,"failed":0,"prompt_tokens":10,"completion_tokens":5,"cached_tokens":2,"reasoning_tokens":1,"total_tokens":15}`
-		one   = `"requests":1,"succeeded":1,"refused":0,"failed":0,"prompt_tokens":10,"completion_tokens":5,"cached_tokens":2,"reasoning_tokens":1,"total_tokens":15}`
-		two   = `"requests":2,"succeeded":1,"refused":0,"failed":1,"prompt_tokens":20,"completion_tokens":10,"cached_tokens":4,"reasoning_tokens":2,"total_tokens":30}`
-		other = `"requests":2,"succeeded":0,"refused":1,"failed":1,"prompt_tokens":20,"completion_tokens":10,"cached_tokens":4,"reasoning_tokens":2,"total_tokens":30}`
-		three = `"requests":3,"succeeded":1,"refused":0,"failed":2,"prompt_tokens":30,"completion_tokens":15,"cached_tokens":6,"reasoning_tokens":3,"total_tokens":45}`
+		none  = `"requests":1,"succeeded":0,"refused":1,"failed":0,"prompt_tokens":10,"completion_tokens":5,"cached_tokens":2,"cache_write_tokens":4,"cache_write_1h_tokens":3,"reasoning_tokens":1,"server_tool_requests":6,"total_tokens":15}`
+		one   = `"requests":1,"succeeded":1,"refused":0,"failed":0,"prompt_tokens":10,"completion_tokens":5,"cached_tokens":2,"cache_write_tokens":4,"cache_write_1h_tokens":3,"reasoning_tokens":1,"server_tool_requests":6,"total_tokens":15}`
+		two   = `"requests":2,"succeeded":1,"refused":0,"failed":1,"prompt_tokens":20,"completion_tokens":10,"cached_tokens":4,"cache_write_tokens":8,"cache_write_1h_tokens":6,"reasoning_tokens":2,"server_tool_requests":12,"total_tokens":30}`
+		other = `"requests":2,"succeeded":0,"refused":1,"failed":1,"prompt_tokens":20,"completion_tokens":10,"cached_tokens":4,"cache_write_tokens":8,"cache_write_1h_tokens":6,"reasoning_tokens":2,"server_tool_requests":12,"total_tokens":30}`
+		three = `"requests":3,"succeeded":1,"refused":0,"failed":2,"prompt_tokens":30,"completion_tokens":15,"cached_tokens":6,"cache_write_tokens":12,"cache_write_1h_tokens":9,"reasoning_tokens":3,"server_tool_requests":18,"total_tokens":45}`
 	)
 	today := `[{"key":"",` + none + `,{"key":"k1",` + two + `,{"key":"k2",` + none + `]`
 	for query, want := range map[string]string{

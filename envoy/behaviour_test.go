@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"aisix/envoy"
+	"aisix/envoy/envoytest"
 )
 
 // serve starts Envoy with a processor that decides so.
@@ -197,6 +198,9 @@ func TestPaths(t *testing.T) {
 		"/../../../../etc/passwd":     "/etc/passwd",
 		"/v1/chat/completions/../../": "/v1/",
 	} {
+		if sent == "/v1/..;/models" && envoytest.Version(t) < 39 {
+			want = sent // a name like any, and served by nobody
+		}
 		t.Run(sent, func(t *testing.T) {
 			before := len(p.requests())
 			if a := raw(t, address, "GET "+sent+" HTTP/1.1\r\nHost: x\r\n\r\n"); a.status != 200 {
@@ -334,7 +338,7 @@ func TestUpstreamFails(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			before := len(p.responses())
 			wantError(t, post(t, address, `{}`, "x-test", name), 502, "transport_error")
-			if back := p.responses()[before:]; len(back) != 1 || back[0][envoy.DetailsHeader] == "" {
+			if back := p.responses()[before:]; len(back) != ownAnswers(t) || len(back) == 1 && back[0][envoy.DetailsHeader] == "" {
 				t.Errorf("extproc can't tell Envoy's own answer: %v", back)
 			}
 		})

@@ -41,6 +41,14 @@ const (
 	ClusterConnections = "extproc_connections"
 )
 
+// What extproc tells Envoy's own answers of a request that has gone on, as dynamic metadata.
+const (
+	OwnNamespace  = "aisix"
+	OwnDoor       = "door"
+	OwnRequestID  = "request_id"
+	DoorAnthropic = "anthropic"
+)
+
 // Bootstrap is Envoy's start file as YAML. Errors say which options are wrong,
 // all of them.
 func Bootstrap(o Options) ([]byte, error) {

@@ -131,7 +131,14 @@ func TestVariants(t *testing.T) {
 					}
 				}
 			}
-			if b, err = envoy.Bootstrap(o); err != nil {
+			b, err = envoy.Bootstrap(o)
+			if o.CountInEnvoy && o.Version < 40 {
+				if err == nil || !strings.Contains(err.Error(), "count in Envoy: want Envoy 1.40 or newer") {
+					t.Errorf("%v", err)
+				}
+				return
+			}
+			if err != nil {
 				t.Fatal(err)
 			}
 			envoytest.Validate(t, b)

@@ -110,6 +110,15 @@ func remembered() []*corev3.HeaderValueOption {
 	}
 }
 
+// toAnyPage lets pages of all origins read an answer to what Envoy has not read, and so does
+// not know the origin of: it says nothing of anybody.
+func toAnyPage(o Options) []*corev3.HeaderValueOption {
+	if len(o.AllowOrigins) == 0 {
+		return nil
+	}
+	return []*corev3.HeaderValueOption{overwrite("access-control-allow-origin", "*"), overwrite("access-control-expose-headers", exposed)}
+}
+
 // originsRegex is what the options say of origins as RE2, for the whole of an Origin header:
 // a * behind a scheme is for labels, one behind the last colon for the port, or none.
 func originsRegex(o Options) string {

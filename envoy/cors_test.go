@@ -6,6 +6,7 @@ import (
 	"net/http/httptest"
 	"strings"
 	"testing"
+	"time"
 
 	"aisix/envoy"
 )
@@ -147,7 +148,8 @@ func TestOrigins(t *testing.T) {
 			}
 		})
 	}
-	// What Envoy answers before any filter has seen the request, as far as its headers are known.
+	// What Envoy answers before any filter has seen the request. Where its headers are not known
+	// all pages may read the answer: it holds nothing of anybody's.
 	for name, c := range map[string]struct {
 		request string
 		status  int
@@ -159,16 +161,43 @@ func TestOrigins(t *testing.T) {
 		"many headers": {"GET / HTTP/1.1\r\nOrigin: %s\r\nHost: x\r\n" + strings.Repeat("x-many: a\r\n", 150) + "\r\n", 431},
 	} {
 		t.Run(name, func(t *testing.T) {
+			allowed, strangers := app, ""
+			if c.status == 431 || c.status == 426 {
+				allowed, strangers = "*", "*"
+			}
 			a := raw(t, address, strings.Replace(c.request, "%s", app, 1))
 			wantError(t, a, c.status, "invalid_request_error")
-			if c.status != 431 && c.status != 426 { // headers that were not read, and what no browser speaks
-				wantCORS(t, a, app)
-				wantExposed(t, a)
-			}
-			for _, at := range []string{address, closed} {
-				wantCORS(t, raw(t, at, strings.Replace(c.request, "%s", "https://stranger.example", 1)), "")
-			}
+			wantCORS(t, a, allowed)
+			wantExposed(t, a)
+			wantCORS(t, raw(t, address, strings.Replace(c.request, "%s", "https://stranger.example", 1)), strangers)
+			wantCORS(t, raw(t, closed, strings.Replace(c.request, "%s", "https://stranger.example", 1)), "")
 			wantCORS(t, raw(t, closed, strings.Replace(c.request, "%s", app, 1)), "")
 		})
+	}
+}
+
+// Envoy's own answers to a body are in its pages' reach like any.
+func TestOriginsOfBodies(t *testing.T) {
+	t.Parallel()
+	p := &extProc{decide: func(map[string]string) decision { return decision{hold: true} }, buffered: true}
+	o := options(t)
+	o.ExtProc = p.serve(t, "tcp", "127.0.0.1:0")
+	o.BodyMode, o.MaxRequestBytes, o.RequestTimeout = envoy.Buffered, 64<<10, 300*time.Millisecond
+	o.AllowOrigins = []string{"https://app.example.com"}
+	address := start(t, o)
+	for _, path := range []string{"/v1/chat/completions", "/v1/messages"} {
+		head := "POST " + path + " HTTP/1.1\r\nHost: x\r\nOrigin: %s\r\ncontent-length: 200000\r\n\r\n"
+		for status, request := range map[int]string{413: head + strings.Repeat("x", 200000), 408: head + "{"} {
+			for origin, want := range map[string]string{"https://app.example.com": "https://app.example.com", "https://stranger.example": ""} {
+				a := raw(t, address, strings.Replace(request, "%s", origin, 1))
+				wantCORS(t, a, want)
+				if want != "" {
+					wantExposed(t, a)
+				}
+				if a.status != status || a.header.Get("x-aisix-request-id") == "" {
+					t.Errorf("%s: %d %v, want %d", path, a.status, a.header, status)
+				}
+			}
+		}
 	}
 }

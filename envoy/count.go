@@ -34,6 +34,6 @@ func countInEnvoy(p *filterv3.ExternalProcessor) {
 	p.ProcessingMode.RequestBodyMode = filterv3.ProcessingMode_STREAMED
 	p.ProcessingMode.ResponseBodyMode = filterv3.ProcessingMode_NONE
 	p.AllowModeOverride = true
-	p.MetadataOptions = &filterv3.MetadataOptions{ForwardingNamespaces: &filterv3.MetadataOptions_MetadataNamespaces{Typed: []string{usageNamespace}}}
+	p.MetadataOptions.ForwardingNamespaces = &filterv3.MetadataOptions_MetadataNamespaces{Typed: []string{usageNamespace}}
 	p.MessageTimeout = dur(time.Hour) // every deadline is extproc's, here too
 }

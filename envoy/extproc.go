@@ -49,6 +49,8 @@ func processor(o Options) *filterv3.ExternalProcessor {
 		// Runs in buffered phases only; full duplex has no such clock, and every deadline
 		// there is extproc's. Envoy's default, 200 ms, is one slow Redis call.
 		MessageTimeout: dur(30 * time.Second),
+		// What Envoy's own answers say of a request once its path is the upstream's.
+		MetadataOptions: &filterv3.MetadataOptions{ReceivingNamespaces: &filterv3.MetadataOptions_MetadataNamespaces{Untyped: []string{OwnNamespace}}},
 	}
 	if o.BodyMode == Buffered {
 		p.ProcessingMode.RequestBodyMode = filterv3.ProcessingMode_BUFFERED

@@ -24,6 +24,7 @@ import (
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/keepalive"
 	"google.golang.org/grpc/status"
+	"google.golang.org/protobuf/types/known/structpb"
 )
 
 // options for a test: loopback, a free port.
@@ -37,6 +38,15 @@ func options(t *testing.T) envoy.Options {
 	o.UpstreamCAFile = envoy.SystemCAFile()
 	o.ExtProc = "127.0.0.1:1" // nobody
 	return o
+}
+
+// ownAnswers is how often extproc sees an answer that Envoy has made to a request that had gone
+// on: Envoy 1.36 just ends the stream.
+func ownAnswers(t *testing.T) int {
+	if envoytest.Version(t) < 37 {
+		return 0
+	}
+	return 1
 }
 
 // start runs the real Envoy with o until the test ends, and returns the address
@@ -54,9 +64,11 @@ func start(t *testing.T, o envoy.Options) string {
 type decision struct {
 	set      map[string]string // request headers to set; nothing else of the request changes
 	reject   *extprocv3.ImmediateResponse
-	fail     bool // end the stream with an error
-	leave    bool // end the stream without a word: Envoy goes on alone
-	hold     bool // leave the request unanswered; an answer that Envoy makes passes
+	fail     bool              // end the stream with an error
+	leave    bool              // end the stream without a word: Envoy goes on alone
+	own      map[string]string // what Envoy's own answers say from here on
+	dies     string            // "waiting" for the upstream, or at its "answer": end the stream with an error then
+	hold     bool              // leave the request unanswered; an answer that Envoy makes passes
 	response func(h map[string]string) map[string]string
 }
 
@@ -64,7 +76,8 @@ type decision struct {
 type extProc struct {
 	extprocv3.UnimplementedExternalProcessorServer
 	decide   func(h map[string]string) decision
-	buffered bool // the filter hands request bodies over whole
+	buffered bool          // the filter hands request bodies over whole
+	reached  chan struct{} // has a value for each request that an upstream has and leaves without an answer
 
 	mu   sync.Mutex
 	seen []map[string]string // request headers, and attributes as "attr:<name>"
@@ -162,11 +175,17 @@ func (p *extProc) Process(stream extprocv3.ExternalProcessor_ProcessServer) erro
 			resp.Response = &extprocv3.ProcessingResponse_RequestHeaders{RequestHeaders: &extprocv3.HeadersResponse{
 				Response: &extprocv3.CommonResponse{HeaderMutation: &extprocv3.HeaderMutation{SetHeaders: setHeaders(d.set)}},
 			}}
+			if d.own != nil {
+				resp.DynamicMetadata = ownMetadata(d.own)
+			}
 			if !m.RequestHeaders.EndOfStream && !p.buffered {
 				held = &resp
 				continue
 			}
 		case *extprocv3.ProcessingRequest_ResponseHeaders:
+			if d.dies == "answer" {
+				return status.Error(codes.Internal, "as told")
+			}
 			h := flat(m.ResponseHeaders, attributes)
 			p.mu.Lock()
 			p.back = append(p.back, h)
@@ -184,6 +203,9 @@ func (p *extProc) Process(stream extprocv3.ExternalProcessor_ProcessServer) erro
 				}
 				if err := forwardBody(stream, held, body, true); err != nil {
 					return err
+				}
+				if d.dies == "waiting" {
+					return p.die(stream)
 				}
 				continue
 			}
@@ -209,7 +231,31 @@ func (p *extProc) Process(stream extprocv3.ExternalProcessor_ProcessServer) erro
 		if err := stream.Send(&resp); err != nil {
 			return err
 		}
+		if _, sent := resp.Response.(*extprocv3.ProcessingResponse_RequestBody); sent && d.dies == "waiting" {
+			return p.die(stream)
+		}
 	}
+}
+
+// die ends a stream with an error, once the upstream has the request.
+func (p *extProc) die(stream extprocv3.ExternalProcessor_ProcessServer) error {
+	select {
+	case <-p.reached:
+	case <-stream.Context().Done():
+	}
+	return status.Error(codes.Internal, "as told")
+}
+
+func ownMetadata(own map[string]string) *structpb.Struct {
+	members := map[string]any{}
+	for k, v := range own {
+		members[k] = v
+	}
+	s, err := structpb.NewStruct(map[string]any{envoy.OwnNamespace: members})
+	if err != nil {
+		panic(err)
+	}
+	return s
 }
 
 // forwardBody sends the answer to the headers, and the body in pieces; end tells

@@ -172,7 +172,7 @@ func connectionManager(o Options) *hcmv3.HttpConnectionManager {
 		DrainTimeout:          dur(o.DrainTimeout),
 
 		// No upgrade_configs: upgrades and CONNECT are refused.
-		LocalReplyConfig: localReplies([]*corev3.HeaderValueOption{details()}, len(o.AllowOrigins) > 0),
+		LocalReplyConfig: withUnread(localReplies([]*corev3.HeaderValueOption{details()}, len(o.AllowOrigins) > 0), toAnyPage(o)),
 		AccessLog:        []*accesslogv3.AccessLog{accessLog(o)},
 		RouteSpecifier:   &hcmv3.HttpConnectionManager_RouteConfig{RouteConfig: routes(o)},
 		HttpFilters: append(remember(o), []*hcmv3.HttpFilter{

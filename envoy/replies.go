@@ -2,6 +2,7 @@ package envoy
 
 import (
 	"encoding/json"
+	"slices"
 
 	accesslogv3 "github.com/envoyproxy/go-control-plane/envoy/config/accesslog/v3"
 	corev3 "github.com/envoyproxy/go-control-plane/envoy/config/core/v3"
@@ -71,6 +72,13 @@ func localReplies(more []*corev3.HeaderValueOption, toPages bool) *hcmv3.LocalRe
 	return c
 }
 
+// withUnread has the answers to what nobody has read, too: in an Envoy with other virtual
+// hosts those are not ours.
+func withUnread(c *hcmv3.LocalReplyConfig, more []*corev3.HeaderValueOption) *hcmv3.LocalReplyConfig {
+	c.Mappers = slices.Insert(c.Mappers, 1, unread(more)...)
+	return c
+}
+
 // mappers are one answer in the shape of each door, with more headers than its id.
 func mappers(r reply, more []*corev3.HeaderValueOption) []*hcmv3.ResponseMapper {
 	m := &hcmv3.ResponseMapper{
@@ -89,10 +97,10 @@ func mappers(r reply, more []*corev3.HeaderValueOption) []*hcmv3.ResponseMapper 
 	return []*hcmv3.ResponseMapper{a, m}
 }
 
-// requestID is the contract's rule for the id of an answer, as two headers of
+// requestID is the contract's rule for the id of an answer, as headers of
 // which the last that is not empty stays: a UUID, and over it the caller's
 // x-aisix-request-id, else its x-request-id, if 1 to 256 visible ASCII
-// characters.
+// characters, or what extproc made of them.
 func requestID() []*corev3.HeaderValueOption { return idHeader(RequestIDHeader, `%UNIQUE_ID%`) }
 
 // idHeader is that id under any name; made is where the caller gave none.
@@ -104,6 +112,7 @@ func idHeader(name, made string) []*corev3.HeaderValueOption {
 	return []*corev3.HeaderValueOption{
 		overwrite(name, made),
 		overwrite(name, `%CEL(`+valid(RequestIDHeader)+valid("x-request-id")+`"")%`),
+		overwrite(name, "%DYNAMIC_METADATA("+OwnNamespace+":"+OwnRequestID+")%"), // of a request that has gone on, without the caller's headers
 	}
 }
 

@@ -75,11 +75,11 @@ func (s *Server) translateAt(ctx context.Context, c *call, model *bedrock.Model)
 		return nil, err
 	}
 	if err := model.CheckImages(request); err != nil {
-		return nil, err
+		return nil, c.retold(err)
 	}
 	prepared, err := s.Images.Prepare(request)
 	if err != nil {
-		return nil, err
+		return nil, c.retold(err)
 	}
 	if err := s.encode(ctx, c, prepared, model); err != nil {
 		return nil, err
@@ -140,6 +140,15 @@ func (s *Server) find(c *call, alias string, plain []byte) (*bedrock.Model, erro
 func (s *Server) encode(ctx context.Context, c *call, request *chat.Request, model *bedrock.Model) (err error) {
 	if c.upstream, err = bedrock.NewCall(ctx, request, model, s.Config.MaxBodyBytes); err == nil {
 		c.held.Add(c.upstream.Size())
+	}
+	return c.retold(err)
+}
+
+// retold is what is wrong with a request for its model, in the words of the caller's dialect.
+func (c *call) retold(err error) error {
+	var f *fault.Error
+	if errors.As(err, &f) && f.Kind == fault.InvalidRequest {
+		return c.asked.Retold(f)
 	}
 	return err
 }
@@ -333,7 +342,7 @@ func (s *Server) fetchImages(ctx context.Context, c *call, l *linked) error {
 	}
 	request, err := s.Images.Images(ctx, fetch.Caller{Key: c.key.ID, Take: c.take}, l.request)
 	if err != nil {
-		return err
+		return c.retold(err)
 	}
 	pass, err := s.enter(ctx, c, c.held.Held())
 	if err != nil {

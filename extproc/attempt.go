@@ -56,6 +56,7 @@ type passage struct {
 	x    *exchange.Exchange
 	sent func() // called once the attempt has gone out
 	pass bool   // a good answer's body may pass unseen
+	own  exchange.Own
 }
 
 func (p passage) Do(ctx context.Context, s *bedrock.Signed) (*reply, error) {
@@ -74,6 +75,7 @@ func (p passage) Do(ctx context.Context, s *bedrock.Signed) (*reply, error) {
 		Header:  header,
 		Body:    s.Body(),
 		LetPass: p.pass,
+		Own:     p.own,
 	})
 	if err != nil {
 		return nil, err

@@ -110,6 +110,17 @@ func visibleASCII(s string) bool {
 	return true
 }
 
+// own is what Envoy's own answers say where they can't be ours any more. It is nothing for most
+// calls: OpenAI's shape, and an id that nobody chose, Envoy has without us.
+func (c *call) own() (o exchange.Own) {
+	if c.dialect.IDHeader() != "" {
+		o.Door, o.RequestID = exchange.DoorAnthropic, c.facts.RequestID
+	} else {
+		o.RequestID = requestID(c.header)
+	}
+	return o
+}
+
 // headers are what every answer carries.
 func (c *call) headers(contentType string) []exchange.KeyValue {
 	out := []exchange.KeyValue{{Key: "x-aisix-request-id", Value: c.facts.RequestID}}

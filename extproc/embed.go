@@ -195,7 +195,7 @@ func (s *Server) vectors(ctx context.Context, c *call, calls []*bedrock.Call) (*
 			err = one(ctx, 0, passage{x: c.x, sent: func() {
 				c.passed = true
 				c.held.Set(c.header.Size() + calls[0].Forget())
-			}})
+			}, own: c.own()})
 		}
 	} else {
 		group, life := errgroup.WithContext(ctx)

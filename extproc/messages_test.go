@@ -47,6 +47,9 @@ func TestFaultsInAnthropicsShape(t *testing.T) {
 		{"method", "GET", "/v1/messages", "", nil, c, 405, "invalid_request_error"},
 		{"path", "POST", "/v1/messages/batches", body, nil, c, 404, "not_found_error"},
 		{"path, no key", "POST", "/v1/messages/batches", body, []string{"authorization", ""}, c, 401, "authentication_error"},
+		{"another of Anthropic's paths", "GET", "/v1/files", "", []string{"anthropic-version", "2023-06-01"}, c, 404, "not_found_error"},
+		{"a model of embeddings", "POST", "/v1/messages", strings.Replace(body, "here", "amazon.titan-embed-text-v2:0", 1), nil, free, 400, "invalid_request_error"},
+		{"its tokens", "POST", "/v1/messages/count_tokens", strings.Replace(body, "here", "amazon.titan-embed-text-v2:0", 1), nil, free, 400, "invalid_request_error"},
 		{"not for this family", "POST", "/v1/messages", strings.Replace(nova, `"max_tokens"`, `"container":"c","max_tokens"`, 1), nil, free, 400, "invalid_request_error"},
 		{"our credentials", "POST", "/v1/messages", nova, nil, denied, 403, "permission_error"},
 		{"upstream", "POST", "/v1/messages", nova, nil, broken, 500, "api_error"},
@@ -89,7 +92,7 @@ func TestCountTokens(t *testing.T) {
 	}
 	const body = `{"model":"claude","messages":[{"role":"user","content":"Twelve bytes"}],"tools":[]}`
 	counted := jsonReply(`{"inputTokens":42}`)
-	for _, id := range []string{claude, "us." + claude, "arn:aws:bedrock:us-west-2:123456789012:inference-profile/us." + claude} {
+	for _, id := range []string{claude, "us." + claude, "arn:aws:bedrock:us-west-2:123456789012:inference-profile/us." + claude, claude + `","api":"converse`} {
 		a, c := count(counted, `{"display_name":"claude","model_name":"`+id+`"}`, body)
 		if a.Status != 200 || string(a.Body) != `{"input_tokens":42}` || a.Header.Get("X-Aisix-Estimated") != "" {
 			t.Fatalf("%d %s %v", a.Status, a.Body, a.Header)

@@ -98,12 +98,16 @@ func (s *Server) operations() table {
 // doors are the paths under which every answer is in one API's shape, that of what is not there too.
 var doors = map[string]dialect{"/v1/messages": anthropic.API{}}
 
-// dialectAt is in whose shape a caller is told that there is no operation at a path.
-func dialectAt(path string) dialect {
+// dialectAt is in whose shape a caller is told that there is no operation at a path: its
+// door's, else that of Anthropic's clients, who name their API's version.
+func dialectAt(c *call) dialect {
 	for door, d := range doors {
-		if path == door || strings.HasPrefix(path, door+"/") {
+		if c.facts.Path == door || strings.HasPrefix(c.facts.Path, door+"/") {
 			return d
 		}
+	}
+	if c.header.Get("anthropic-version") != "" {
+		return anthropic.API{}
 	}
 	return elsewhere
 }
@@ -135,7 +139,7 @@ func (s *Server) operation(c *call) (operation, error) {
 		methods, ok = s.table[c.facts.Path[:i+1]]
 	}
 	if !ok {
-		return operation{dialect: dialectAt(c.facts.Path)}, &fault.Error{Kind: fault.InvalidRequest, Status: http.StatusNotFound, Message: "unknown endpoint; this gateway serves " + s.table.String()}
+		return operation{dialect: dialectAt(c)}, &fault.Error{Kind: fault.InvalidRequest, Status: http.StatusNotFound, Message: "unknown endpoint; this gateway serves " + s.table.String()}
 	}
 	op, ok := methods[c.facts.Method]
 	if !ok {

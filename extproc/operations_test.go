@@ -49,6 +49,8 @@ func (m *telegram) Model() string { return m.model }
 
 func (*telegram) Forget() {}
 
+func (*telegram) Retold(f *fault.Error) *fault.Error { return f }
+
 func (*telegram) Verbatim(chat.API) *chat.Verbatim { return nil }
 
 func (m *telegram) Request([]string) (*chat.Request, error) {

@@ -208,7 +208,7 @@ func (s *Server) way(ctx context.Context, c *call) way {
 		}
 		return b
 	}
-	return passage{c.x, c.sentOn, c.plan == nil && c.budget.first == 0 && !c.upstream.Chosen() && c.upstream.Passes()}
+	return passage{c.x, c.sentOn, c.plan == nil && c.budget.first == 0 && !c.upstream.Chosen() && c.upstream.Passes(), c.own()}
 }
 
 // converseOnce makes one try of the call, and answers by what comes of it.
@@ -381,6 +381,7 @@ func (s *Server) encodeAt(ctx context.Context, c *call, t *snapshot.Target) erro
 		}
 		defer pass.Leave()
 		c.upstream, err = bedrock.NewCall(ctx, request, model, s.Config.MaxBodyBytes)
+		err = c.retold(err)
 	}
 	if err != nil {
 		c.upstream = before

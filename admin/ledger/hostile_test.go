@@ -25,7 +25,7 @@ func two(t *testing.T) Batch {
 func exact(t *testing.T, l *Ledger) {
 	t.Helper()
 	rows, err := l.Totals(ctx, march, march.AddDate(0, 0, 1), ByKey)
-	if err != nil || len(rows) != 1 || rows[0] != (Row{"k", 3, 2, 0, 1, 21, 11, 3, 6, 32}) {
+	if err != nil || len(rows) != 1 || rows[0] != (Row{"k", 3, 2, 0, 1, 21, 11, 3, 12, 9, 6, 15, 32}) {
 		t.Errorf("totals %+v, %v", rows, err)
 	}
 	if n, err := l.redis.XLen(ctx, recordsKey).Result(); n != 3 || err != nil {

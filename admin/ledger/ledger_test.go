@@ -21,7 +21,7 @@ func record(day int, key, model string, o usagev1.Outcome, prompt, completion in
 	return &usagev1.Record{
 		Time:  timestamppb.New(time.Date(2026, 3, day, 23, 59, 59, 0, time.UTC)),
 		KeyId: key, ModelAlias: model, Alias: "as sent", Outcome: o,
-		PromptTokens: &prompt, CompletionTokens: &completion, CachedTokens: proto.Int64(1), ReasoningTokens: proto.Int64(2),
+		PromptTokens: &prompt, CompletionTokens: &completion, CachedTokens: proto.Int64(1), CacheWriteTokens: proto.Int64(4), CacheWrite_1HTokens: proto.Int64(3), ReasoningTokens: proto.Int64(2), ServerToolRequests: proto.Int64(5),
 	}
 }
 
@@ -48,12 +48,12 @@ func TestTotals(t *testing.T) {
 		want []Row
 	}{
 		{ByKey, []Row{
-			{"k1", 3, 1, 1, 1, 13, 6, 3, 6, 19},
-			{"k2", 1, 1, 0, 0, 7, 7, 1, 2, 14},
+			{"k1", 3, 1, 1, 1, 13, 6, 3, 12, 9, 6, 15, 19},
+			{"k2", 1, 1, 0, 0, 7, 7, 1, 4, 3, 2, 5, 14},
 		}},
 		{ByModel, []Row{
-			{"claude", 2, 1, 0, 1, 13, 6, 2, 4, 19},
-			{"nova", 2, 1, 1, 0, 7, 7, 2, 4, 14},
+			{"claude", 2, 1, 0, 1, 13, 6, 2, 8, 6, 4, 10, 19},
+			{"nova", 2, 1, 1, 0, 7, 7, 2, 8, 6, 4, 10, 14},
 		}},
 	} {
 		rows, err := l.Totals(ctx, from, from.AddDate(0, 0, 1), test.by)
@@ -150,9 +150,21 @@ func TestSummedRecords(t *testing.T) {
 	for _, by := range []string{ByKey, ByModel} {
 		rows, err := l.Totals(ctx, march, march, by)
 		want := []Row{{Group: map[string]string{ByKey: "k", ByModel: "m"}[by], Requests: 952, Refused: 950, Failed: 2,
-			PromptTokens: maxAmount + 1, CompletionTokens: 1, CachedTokens: 3, ReasoningTokens: 6, TotalTokens: maxAmount + 2}}
+			PromptTokens: maxAmount + 1, CompletionTokens: 1, CachedTokens: 3, CacheWriteTokens: 12, CacheWrite1h: 9, ReasoningTokens: 6, ServerTools: 15, TotalTokens: maxAmount + 2}}
 		if d := cmp.Diff(want, rows); d != "" || err != nil {
 			t.Error(d, err)
 		}
+	}
+}
+
+// Totals of days before a column came are read, and have nothing in it.
+func TestTotalsOfBefore(t *testing.T) {
+	client := redistest.Start(t).Client()
+	if err := client.HSet(ctx, totalsKey("2026-03-01"), "k\nm\nrequests", 2, "k\nm\nprompt_tokens", 7, "k\nm\ncached_tokens", 3).Err(); err != nil {
+		t.Fatal(err)
+	}
+	rows, err := New(client).Totals(ctx, march, march, ByKey)
+	if d := cmp.Diff([]Row{{Group: "k", Requests: 2, PromptTokens: 7, CachedTokens: 3}}, rows); d != "" || err != nil {
+		t.Error(d, err)
 	}
 }

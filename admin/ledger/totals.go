@@ -28,7 +28,10 @@ type Row struct {
 	PromptTokens     int64
 	CompletionTokens int64
 	CachedTokens     int64 // of PromptTokens
+	CacheWriteTokens int64 // of PromptTokens
+	CacheWrite1h     int64 // of CacheWriteTokens
 	ReasoningTokens  int64 // of CompletionTokens
+	ServerTools      int64 // no tokens
 	TotalTokens      int64
 }
 
@@ -46,7 +49,10 @@ var counters = []struct {
 	{"prompt_tokens", (*usagev1.Record).GetPromptTokens, func(r *Row) *int64 { return &r.PromptTokens }},
 	{"completion_tokens", (*usagev1.Record).GetCompletionTokens, func(r *Row) *int64 { return &r.CompletionTokens }},
 	{"cached_tokens", (*usagev1.Record).GetCachedTokens, func(r *Row) *int64 { return &r.CachedTokens }},
+	{"cache_write_tokens", (*usagev1.Record).GetCacheWriteTokens, func(r *Row) *int64 { return &r.CacheWriteTokens }},
+	{"cache_write_1h_tokens", (*usagev1.Record).GetCacheWrite_1HTokens, func(r *Row) *int64 { return &r.CacheWrite1h }},
 	{"reasoning_tokens", (*usagev1.Record).GetReasoningTokens, func(r *Row) *int64 { return &r.ReasoningTokens }},
+	{"server_tool_requests", (*usagev1.Record).GetServerToolRequests, func(r *Row) *int64 { return &r.ServerTools }},
 	{"total_tokens", func(r *usagev1.Record) int64 { return bounded(r.GetPromptTokens()) + bounded(r.GetCompletionTokens()) }, func(r *Row) *int64 { return &r.TotalTokens }},
 }
 

@@ -28,6 +28,9 @@ type Bedrock struct {
 	// Whether callers may have answers stored at AWS, in the region that gives them: store
 	// and previous_response_id of the Responses API. Default false.
 	AllowStore bool `json:"allow_store,omitempty"`
+	// Whether callers of the Responses API may use tools that AWS runs itself, with the
+	// rights of the provider key: mcp with a connector of the caller's naming. Default false.
+	AllowHostedTools bool `json:"allow_hosted_tools,omitempty"`
 	// Which of the members above a request may set for itself.
 	AllowOverride []string `json:"allow_override,omitempty" of:"guardrailConfig performanceConfig serviceTier additionalModelRequestFields requestMetadata anthropic_beta"`
 	// Parameters of OpenAI's to ignore where the model can't honour them, instead of

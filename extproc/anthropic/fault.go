@@ -3,6 +3,7 @@ package anthropic
 import (
 	"cmp"
 	"net/http"
+	"regexp"
 	"strings"
 
 	"aisix/extproc/fault"
@@ -95,10 +96,22 @@ func errorBody(dst []byte, f *fault.Error, requestID string) []byte {
 }
 
 // told is a fault's message. Anthropic has no member for what it is about: the message names
-// it.
+// it, with dots: messages.1.content.0.
 func told(f *fault.Error) string {
-	if f.Kind == fault.InvalidRequest && f.Param != "" && !strings.Contains(f.Message, f.Param) {
-		return f.Param + ": " + f.Message
+	if f.Code == "context_length_exceeded" && !tooLong.MatchString(f.Message) {
+		return "prompt is too long: " + f.Message // there is no code either: clients compact where they read that
 	}
-	return f.Message
+	if f.Kind != fault.InvalidRequest || f.Param == "" {
+		return f.Message
+	}
+	dotted := index.ReplaceAllString(f.Param, ".$1")
+	if !strings.Contains(f.Message, f.Param) {
+		return dotted + ": " + f.Message
+	}
+	return strings.ReplaceAll(f.Message, f.Param, dotted)
 }
+
+// tooLong are Anthropic's own words for what does not fit.
+var tooLong = regexp.MustCompile(`(?i)prompt is too long|input length and .?max_tokens.? exceed`)
+
+var index = regexp.MustCompile(`\[([0-9]+)\]`)

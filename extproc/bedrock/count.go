@@ -15,16 +15,23 @@ import (
 // CountTokens makes the Call that has the upstream count a prompt's tokens, for free: nil
 // where it counts none for the model. Errors are *fault.Error.
 func CountTokens(v *chat.Verbatim, m *Model) (*Call, error) {
-	if !m.family.CountTokens || m.API() != chat.Messages || m.api == apiInvoke && resource.Publisher(m.ID) == "" {
+	if err := m.converses(); err != nil {
+		return nil, err
+	}
+	api := m.api
+	if api == apiConverse { // the same host counts, and takes the caller's own format
+		api = apiInvoke
+	}
+	if !m.family.CountTokens || !api.anthropic() || api == apiInvoke && resource.Publisher(m.ID) == "" {
 		return nil, nil
 	}
-	p := &prepared{req: &chat.Request{}, model: m, family: m.family, api: m.api, invokes: true, notes: v.Notes}
+	p := &prepared{req: &chat.Request{}, model: m, family: m.family, api: api, invokes: true, notes: v.Notes}
 	var err error
 	if p.knobs, err = newKnobs(p.req, m); err != nil {
 		return nil, err
 	}
-	c := &Call{model: m, api: m.api}
-	if m.api == apiMessages { // Anthropic's own operation, whose body says nothing of the answer
+	c := &Call{model: m, api: api}
+	if api == apiMessages { // Anthropic's own operation, whose body says nothing of the answer
 		if err := p.adoptMessages(c, &chat.Verbatim{API: v.API, Body: v.Body, Beta: v.Beta}); err != nil {
 			return nil, err
 		}

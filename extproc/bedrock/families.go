@@ -55,7 +55,10 @@ type family struct {
 	API  string `json:"api,omitempty"`
 	Host string `json:"host,omitempty"`
 	// AsCame tells that it takes, and answers, OpenAI's own format so well that nothing has to be mended:
-	// chat completions go up, and come back, in the words of caller and upstream.
+	// chat completions go up, and come back, in the words of caller and upstream. Not so the open models
+	// that are asked by that format: what callers are promised has to be made of their answers. gpt-oss
+	// puts its reasoning into the text (thinking_tag); of the others AWS does not say in which member it
+	// comes, nor how they end a turn that calls tools.
 	AsCame bool `json:"as_came,omitempty"`
 	// MantlePath is what bedrock-mantle has before chat/completions and responses.
 	MantlePath string `json:"mantle_path,omitempty"`

@@ -96,15 +96,21 @@ func (*openaiStream) decode(any) ([]chat.Event, error) {
 // openaiTypes are AWS's names for OpenAI's errors, by code or else by type; others go by
 // status.
 var openaiTypes = map[string]string{
+	"access_denied":             "AccessDeniedException",
 	"context_length_exceeded":   "ValidationException",
 	"insufficient_quota":        "ServiceQuotaExceededException",
+	"expired_token":             "ExpiredTokenException",
+	"invalid_api_key":           "UnrecognizedClientException",
 	"invalid_encrypted_content": "ValidationException",
 	"invalid_prompt":            "ValidationException",
 	"invalid_request_error":     "ValidationException",
 	"model_not_found":           "ResourceNotFoundException",
+	"overloaded_error":          "ServiceUnavailableException",
+	"permission_denied":         "AccessDeniedException",
 	"rate_limit_error":          "ThrottlingException",
 	"rate_limit_exceeded":       "ThrottlingException",
 	"server_error":              "InternalServerException",
+	"server_is_overloaded":      "ServiceUnavailableException",
 	"server_overloaded":         "ServiceUnavailableException",
 	"slow_down":                 "ServiceUnavailableException",
 	"permission_error":          "AccessDeniedException",
@@ -113,6 +119,7 @@ var openaiTypes = map[string]string{
 	"api_error":                 "InternalServerException",
 	"internal_server_error":     "InternalServerException",
 	"service_unavailable_error": "ServiceUnavailableException",
+	"timeout":                   "ModelTimeoutException",
 	"timeout_error":             "ModelTimeoutException",
 }
 

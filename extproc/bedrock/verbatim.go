@@ -43,8 +43,7 @@ var keeping = []string{"background", "conversation", "previous_response_id", "pr
 // adoptResponses is the body of what was asked in the format of OpenAI's Responses: the model
 // is its upstream's id, nothing is stored where the resource does not allow it, and the
 // operator's fields are over the caller's. What no upstream has a place for goes: Codex's
-// client_metadata; reasoning of another API's; and hosted tools that are only offered, as Codex
-// always does: Bedrock refuses the request for them.
+// client_metadata; reasoning of another API's; and tools that a service runs itself (hosted).
 func (p *prepared) adoptResponses(c *Call, v *chat.Verbatim) error {
 	if err := p.unguarded(); err != nil {
 		return err
@@ -70,6 +69,11 @@ func (p *prepared) adoptResponses(c *Call, v *chat.Verbatim) error {
 			return err
 		}
 	}
+	var e jsonedit.Edits
+	tools := hosted{p, &e, t, map[string]bool{}}
+	if err := tools.leaveOut(members, drop); err != nil {
+		return err
+	}
 	first := append([]byte(`"model":`), marshal(p.model.ID)...)
 	if !stateful {
 		first = append(first, `,"store":false`...)
@@ -87,11 +91,7 @@ func (p *prepared) adoptResponses(c *Call, v *chat.Verbatim) error {
 		first = append(append(append(append(first, ','), marshal(name)...), ':'), raw...)
 		drop[name] = true
 	}
-	var e jsonedit.Edits
 	e.Object(t, t.Root(), first, func(m jsonedit.Member) bool {
-		if m.Name == "tools" && !drop["tools"] {
-			return p.offered(&e, t, m.Value)
-		}
 		if m.Name == "input" && bytes.Contains(t.At(m.Value), []byte(`"reasoning"`)) {
 			p.withoutOurs(&e, t, m.Value, stateful)
 		}
@@ -115,44 +115,6 @@ func referring(t jsonedit.Text, input jsonedit.Span) error {
 		n++
 	}
 	return nil
-}
-
-// offered takes the tools out that a service would run itself, and reports whether any are
-// left. One that is forced stays, for the upstream to refuse.
-func (p *prepared) offered(e *jsonedit.Edits, t jsonedit.Text, tools jsonedit.Span) bool {
-	choice, _ := t.Member(t.Root(), "tool_choice")
-	named, _ := t.Member(choice, "type")
-	forced := t.String(named)
-	kept, gone := 0, map[string]bool{}
-	hosted := func(tool jsonedit.Span) string {
-		kind, _ := t.Member(tool, "type")
-		name := t.String(kind)
-		if oneOf(name, "function", "custom", "local_shell", "namespace", "shell", "apply_patch", "", forced) {
-			return ""
-		}
-		return name
-	}
-	for tool := range t.Items(tools) {
-		if name := hosted(tool); name != "" {
-			gone[name] = true
-		} else {
-			kept++
-		}
-	}
-	if len(gone) == 0 {
-		return true
-	}
-	names := make([]string, 0, len(gone))
-	for name := range gone {
-		names = append(names, quote(name))
-	}
-	slices.Sort(names)
-	p.note("tools that a service runs itself were left out: " + strings.Join(names, ", "))
-	if kept == 0 {
-		return false
-	}
-	e.Array(t, tools, func(tool jsonedit.Span) bool { return hosted(tool) == "" })
-	return true
 }
 
 // withoutOurs takes the items out that hold what a model of another API thought: sealed by us, or

@@ -22,6 +22,9 @@ type Asked interface {
 	Request(ignore []string) (*Request, error)
 	// Forget lets go of what was kept for another target: no more is asked for but the answer.
 	Forget()
+	// Retold is a fault of what Request gave, found by who knows no dialect and told in the
+	// words of chat completions, in those of the caller's.
+	Retold(*fault.Error) *fault.Error
 	// Whole is the answer to a request that is not a stream.
 	Whole(Heading, *Response) ([]byte, error)
 	// Stream begins the answer to one that is.

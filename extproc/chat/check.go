@@ -4,8 +4,6 @@ import (
 	"fmt"
 	"slices"
 	"strings"
-
-	"aisix/extproc/fault"
 )
 
 // Check refuses a conversation that no provider takes, whoever asks in whatever
@@ -19,7 +17,8 @@ import (
 // and after it belongs together.
 //
 // An error is a *fault.Error of status 400 whose Param is where the caller wrote
-// what is wrong. A request in which the user says nothing is not an error here (that is
+// what is wrong, and whose Err is a Mistake. Its words are those of chat completions (see
+// Asked.Retold). A request in which the user says nothing is not an error here (that is
 // for Tidy to say), nor is a first turn by the assistant (Bedrock has words for it).
 func Check(r *Request) error {
 	for i, m := range r.Messages {
@@ -84,22 +83,22 @@ func (m *Message) checkRoles(param string) error {
 		switch b := b.(type) {
 		case ToolUse:
 			if m.Role != Assistant {
-				return fault.Invalid(param, "%s: tool calls are only allowed in assistant messages", param)
+				return CallOutside.at(b.ID, param, "%s: tool calls are only allowed in assistant messages", param)
 			}
 			if b.ID == "" {
-				return fault.Invalid(param, "%s: a tool call must have an id", param)
+				return CallWithoutID.at("", param, "%s: a tool call must have an id", param)
 			}
 		case ToolResult:
 			where := b.place(param)
 			if m.Role != User {
-				return fault.Invalid(where, "%s: tool results are not allowed in assistant messages", where)
+				return ResultOutside.at(b.ID, where, "%s: tool results are not allowed in assistant messages", where)
 			}
 			if b.ID == "" {
-				return fault.Invalid(where, "%s: a tool result must have a call id", where)
+				return ResultWithoutID.at("", where, "%s: a tool result must have a call id", where)
 			}
 		case Thinking, Redacted:
 			if m.Role != Assistant {
-				return fault.Invalid(param, "%s: reasoning is only allowed in assistant messages", param)
+				return ReasoningOutside.at("", param, "%s: reasoning is only allowed in assistant messages", param)
 			}
 		}
 	}
@@ -133,7 +132,7 @@ func pair(calls []openUse, messages []Message, from int) error {
 	answered := make(map[string]bool, len(calls))
 	for _, c := range calls {
 		if _, ok := answered[c.id]; ok {
-			return fault.Invalid(c.param+".tool_calls", "%s: two tool calls have the id %q", c.param, clip(c.id))
+			return CallTwice.at(c.id, c.param+".tool_calls", "%s: two tool calls have the id %q", c.param, clip(c.id))
 		}
 		answered[c.id] = false
 	}
@@ -146,17 +145,17 @@ func pair(calls []openUse, messages []Message, from int) error {
 			}
 			before, ok := answered[r.ID]
 			if !ok {
-				return fault.Invalid(r.place(m.place(i)), "a tool message must respond to a tool call in the preceding assistant message: there is no tool call %q", clip(r.ID))
+				return ResultAlone.at(r.ID, r.place(m.place(i)), "a tool message must respond to a tool call in the preceding assistant message: there is no tool call %q", clip(r.ID))
 			}
 			if before {
-				return fault.Invalid(r.place(m.place(i)), "the tool call %q has two results", clip(r.ID))
+				return ResultTwice.at(r.ID, r.place(m.place(i)), "the tool call %q has two results", clip(r.ID))
 			}
 			answered[r.ID] = true
 		}
 	}
 	for _, c := range calls {
 		if !answered[c.id] {
-			return fault.Invalid(c.param+".tool_calls", "an assistant message with tool_calls must be followed by tool messages responding to each tool_call_id: %q has no response", clip(c.id))
+			return CallAlone.at(c.id, c.param+".tool_calls", "an assistant message with tool_calls must be followed by tool messages responding to each tool_call_id: %q has no response", clip(c.id))
 		}
 	}
 	return nil

@@ -134,6 +134,42 @@ func (s *scene) localReply(host, details string) {
 	}
 }
 
+// What Envoy answers by itself where we have sent a request on, and are gone, is in the shape
+// of the door that it came by, with the call's id.
+func sceneOwn(s *scene) {
+	host := s.upstream(func(w http.ResponseWriter, r *http.Request) { w.WriteHeader(200) })
+	for _, door := range []string{"", exchange.DoorAnthropic} {
+		s.handle(func(x *exchange.Exchange) error {
+			ctx := x.Context()
+			if _, err := x.Header(ctx); err != nil {
+				return err
+			}
+			body, err := x.ReadBody(ctx, exchange.Intake{Limit: limit})
+			if err != nil {
+				return err
+			}
+			err = x.Forward(ctx, exchange.Request{Host: host, Path: "/model/m/invoke", Egress: "plaintext", Body: body.Bytes(), Own: exchange.Own{Door: door, RequestID: "the-call"}})
+			if err != nil {
+				return err
+			}
+			_, err = x.Response(ctx)
+			x.Abort(errAny)
+			return err
+		})
+		r, b, err := s.do("POST", strings.NewReader("body"))
+		if err != nil {
+			s.Fatal(err)
+		}
+		s.want(nil, errAny)
+		if r.StatusCode < 500 || r.Header.Get("x-aisix-request-id") != "the-call" || (r.Header.Get("request-id") == "the-call") != (door != "") {
+			s.Errorf("%q: %v %s", door, r, b)
+		}
+		if strings.Contains(string(b), `"type":"error"`) != (door != "") || strings.Contains(string(b), `"request_id":"the-call"`) != (door != "") {
+			s.Errorf("%q: %s", door, b)
+		}
+	}
+}
+
 func scenePass(s *scene) {
 	s.handle(func(x *exchange.Exchange) error {
 		if err := forward(x, "127.0.0.1:1"); err != nil {

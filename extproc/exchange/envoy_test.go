@@ -41,6 +41,7 @@ func TestEnvoy(t *testing.T) {
 		{"connect refused is a local response", sceneConnectRefused},
 		{"a local response can be passed on", scenePass},
 		{"abort", sceneAbort},
+		{"Envoy's own answer once we are gone", sceneOwn},
 		{"an answer that was not finished is broken", sceneUnfinished},
 		{"Envoy answers while the body is read", sceneEnvoyAnswers},
 		{"a caller who stops in the middle of a body", sceneHalfBody},

@@ -278,6 +278,8 @@ type answer struct {
 
 	modes *modes // from here on; nil leaves them as they are
 
+	own Own // from here on, where it says something
+
 	status  int // of an immediate response
 	details string
 }
@@ -300,6 +302,9 @@ const overwrite = 2
 func (a *answer) Append(b []byte) []byte {
 	if a.modes != nil {
 		b = nested(b, fieldModes, a.modes.append)
+	}
+	if a.own != (Own{}) {
+		b = nested(b, fieldDynamicMetadata, a.own.append)
 	}
 	number := protowire.Number(a.kind - 1)
 	switch a.kind {

@@ -179,6 +179,9 @@ func TestAnswers(t *testing.T) {
 		for range r.IntN(6) {
 			a.remove = append(a.remove, randomText(r, 20))
 		}
+		if r.IntN(2) == 0 {
+			a.own = Own{[]string{"", DoorAnthropic}[r.IntN(2)], randomText(r, 256)}
+		}
 		var got extprocv3.ProcessingResponse
 		if err := proto.Unmarshal(a.Append([]byte("before"))[6:], &got); err != nil {
 			t.Fatal(err)
@@ -212,6 +215,16 @@ func (a *answer) generated() *extprocv3.ProcessingResponse {
 		}}
 	}
 	p := &extprocv3.ProcessingResponse{}
+	if a.own != (Own{}) {
+		says := map[string]any{}
+		if a.own.Door != "" {
+			says["door"] = a.own.Door
+		}
+		if a.own.RequestID != "" {
+			says["request_id"] = a.own.RequestID
+		}
+		p.DynamicMetadata, _ = structpb.NewStruct(map[string]any{"aisix": says})
+	}
 	switch a.kind {
 	case requestHeaders:
 		p.Response = &extprocv3.ProcessingResponse_RequestHeaders{RequestHeaders: &extprocv3.HeadersResponse{Response: common}}

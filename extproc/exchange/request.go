@@ -243,6 +243,7 @@ type Request struct {
 	// listed is removed. Content-length is made from Body.
 	Header []KeyValue
 	Body   []byte
+	Own    Own // of Envoy's own answers to it, should we be gone by then
 	// LetPass: of a good answer the body may pass unseen, where Envoy counts (Passes).
 	LetPass bool
 }
@@ -308,7 +309,7 @@ func (x *Exchange) requestMutation(r Request) *answer {
 		set = append(set, KeyValue{"content-length", strconv.Itoa(len(r.Body))})
 	}
 	a := mutation(requestHeaders, set, x.header.Fields)
-	a.clear = true
+	a.clear, a.own = true, r.Own
 	if x.bodyless && !r.LetPass {
 		x.bodyless = false
 		a.modes = &modes{filterv3.ProcessingMode_FULL_DUPLEX_STREAMED}

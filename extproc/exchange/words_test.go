@@ -16,6 +16,10 @@ func TestWords(t *testing.T) {
 		exchange.HostHeader:        envoy.HostHeader,
 		string(exchange.TLS):       envoy.EgressTLS,
 		string(exchange.Plaintext): envoy.EgressPlaintext,
+		exchange.OwnNamespace:      envoy.OwnNamespace,
+		exchange.OwnDoor:           envoy.OwnDoor,
+		exchange.OwnRequestID:      envoy.OwnRequestID,
+		exchange.DoorAnthropic:     envoy.DoorAnthropic,
 	} {
 		if ours != theirs {
 			t.Errorf("%q here, %q in envoy", ours, theirs)

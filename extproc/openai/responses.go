@@ -2,8 +2,6 @@ package openai
 
 import (
 	"bytes"
-	"net/http"
-	"strings"
 
 	"aisix/admin/strict"
 	"aisix/extproc/chat"
@@ -20,26 +18,6 @@ func (Responses) Name() string { return "openai.responses" }
 // InStream is so of a prompt that is too long: OpenAI's own clients make room for it (they
 // compact the conversation) where response.failed says so, and give up on an error of HTTP.
 func (Responses) InStream(f *fault.Error) bool { return f.Code == "context_length_exceeded" }
-
-// Fault gives an error as an HTTP answer. What is wrong with a conversation stands in input here.
-func (Responses) Fault(f *fault.Error, id string) (status int, header http.Header, body []byte) {
-	return API{}.Fault(inInput(f), id)
-}
-
-// inInput is a fault that names a place in the conversation by this format's word for it.
-func inInput(f *fault.Error) *fault.Error {
-	param := strings.TrimSuffix(f.Param, ".tool_calls") // each call is an item
-	switch {
-	case param == "messages":
-		param = "input"
-	case param == f.Param || !strings.HasPrefix(param, "input"):
-		return f
-	}
-	out := *f
-	out.Message = strings.Replace(f.Message, f.Param, param, 1)
-	out.Param = param
-	return &out
-}
 
 // askedResponse is a body that is good JSON and names a model. What else is wrong with it
 // comes out with Request: an unknown or forbidden model comes before a bad parameter.

@@ -149,7 +149,6 @@ func (s *responseStream) Fault(dst []byte, f *fault.Error) []byte {
 	if !s.verbatim {
 		dst = s.begin(dst)
 	}
-	f = inInput(f)
 	message := f.Message
 	if n, err := strconv.Atoi(f.RetryAfter); err == nil {
 		message += ". Please try again in " + strconv.Itoa(n) + "s." // clients read it there

@@ -129,9 +129,29 @@ func (r *response) end() (out []chat.Event) {
 		out = append(out, chat.Stop{Reason: reason})
 	}
 	if r.Usage != nil {
-		out = append(out, chat.UsageSnapshot{Usage: r.Usage.counts()})
+		counts := r.Usage.counts()
+		counts.ServerTools = r.ran()
+		out = append(out, chat.UsageSnapshot{Usage: counts})
 	}
 	return out
+}
+
+// ran is how many calls of tools the upstream ran itself (mcp_call and the like), nil for none.
+func (r *response) ran() *int {
+	n := 0
+	for i := range r.Output {
+		switch kind := r.Output[i].Type; kind {
+		case "function_call", "custom_tool_call", "local_shell_call", "shell_call", "apply_patch_call":
+		default:
+			if strings.HasSuffix(kind, "_call") {
+				n++
+			}
+		}
+	}
+	if n == 0 {
+		return nil
+	}
+	return &n
 }
 
 // EventDecoder decodes the events of one stream. Not for concurrent use.

@@ -73,10 +73,15 @@ func (b *bench) compare(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	return b.beside(ctx, wanted, nameNoop, b.plain, b.noop, func(ctx context.Context) (*gateway, error) {
+		return b.product(ctx, nameOurs, stock{keys: 10, models: 1})
+	})
+}
+
+// beside is the table of gateways in some modes, as multiples of the one that is named floor.
+func (b *bench) beside(ctx context.Context, modes []mode, floor string, starts ...func(context.Context) (*gateway, error)) error {
 	var all []*gateway
-	for _, start := range []func(context.Context) (*gateway, error){b.plain, b.noop, func(ctx context.Context) (*gateway, error) {
-		return b.product(ctx, "this gateway", stock{keys: 10, models: 1})
-	}} {
+	for _, start := range starts {
 		g, err := start(ctx)
 		if err != nil {
 			return err
@@ -84,10 +89,10 @@ func (b *bench) compare(ctx context.Context) error {
 		all = append(all, g)
 	}
 	t := &table{}
-	if err := b.rounds(ctx, wanted, all, t); err != nil {
+	if err := b.rounds(ctx, modes, all, t); err != nil {
 		return err
 	}
-	fmt.Fprintln(b.out, t.markdown(nameNoop))
+	fmt.Fprintln(b.out, t.markdown(floor))
 	return nil
 }
 

@@ -115,6 +115,16 @@ func TestOnlyNamesModes(t *testing.T) {
 	if _, err := b.wanted(); err == nil || !strings.Contains(err.Error(), `"c2"`) {
 		t.Error(err)
 	}
+	b.only = "mantle,paced"
+	if err := b.counted(t.Context()); err == nil || !strings.Contains(err.Error(), `"paced"`) {
+		t.Error(err)
+	}
+	for _, name := range counting {
+		b.only = name
+		if got, err := b.wanted(); err != nil || len(got) != 1 || !got[0].passes() || !got[0].streams() {
+			t.Error(name, got, err)
+		}
+	}
 }
 
 func TestWrongFlags(t *testing.T) {

@@ -49,7 +49,7 @@ func (b *bench) plain(ctx context.Context) (*gateway, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &gateway{name: "plain Envoy", address: address, parts: []part{{partEnvoy, envoy}}, asks: asksPlain}, nil
+	return &gateway{name: namePlain, address: address, parts: []part{{partEnvoy, envoy}}, asks: asksPlain}, nil
 }
 
 func (b *bench) noop(ctx context.Context) (*gateway, error) {
@@ -65,7 +65,11 @@ func (b *bench) noop(ctx context.Context) (*gateway, error) {
 	return &gateway{name: nameNoop, address: address, parts: []part{{partEnvoy, envoy}, {partExtproc, extproc}}, asks: asksNoop}, nil
 }
 
-const nameNoop = "no-op ext_proc"
+const (
+	namePlain = "plain Envoy"
+	nameNoop  = "no-op ext_proc"
+	nameOurs  = "this gateway"
+)
 
 // startEnvoy runs an Envoy of the template.
 func (b *bench) startEnvoy(ctx context.Context, name, extproc string) (pid int, address string, err error) {

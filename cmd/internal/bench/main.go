@@ -12,9 +12,11 @@
 //	bench -scale    cost by stored API keys and models
 //	bench -profile  extproc's CPU profile under a mix of requests
 //	bench -overload what becomes of more requests than the gateway can answer
+//	bench -count    streams whose tokens Envoy counts (upstream.count_in_envoy)
 package main
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"flag"
@@ -24,6 +26,7 @@ import (
 	"os"
 	"os/signal"
 	"path/filepath"
+	"strings"
 	"syscall"
 	"time"
 
@@ -75,6 +78,7 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) error {
 	scale := flags.Bool("scale", false, "measure cost by stored API keys and models instead")
 	profile := flags.String("profile", "", "write extproc's CPU profile under a mix of requests to this file instead")
 	overload := flags.Bool("overload", false, "measure answers and refusals past capacity instead")
+	counted := flags.Bool("count", false, "measure streams whose tokens Envoy counts instead, against plain Envoy")
 	if err := flags.Parse(args); err != nil {
 		return err
 	}
@@ -91,7 +95,9 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) error {
 		}
 		*path = absolute
 	}
-	o.profiling = *profile != ""
+	if o.profiling = *profile != ""; *counted {
+		o.only = cmp.Or(o.only, strings.Join(counting, ","))
+	}
 	b, err := newBench(ctx, o, stdout, stderr)
 	if err != nil {
 		return err
@@ -106,6 +112,8 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) error {
 		return b.profile(ctx, *profile)
 	case *overload:
 		return b.overload(ctx)
+	case *counted:
+		return b.counted(ctx)
 	}
 	return b.compare(ctx)
 }

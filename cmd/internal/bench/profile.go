@@ -22,7 +22,7 @@ var profileMix = []struct {
 // profile writes extproc's CPU profile under a mix of requests to a file: what
 // cmd/extproc/default.pgo is.
 func (b *bench) profile(ctx context.Context, file string) error {
-	g, err := b.product(ctx, "this gateway", stock{keys: 1000, models: 100})
+	g, err := b.product(ctx, nameOurs, stock{keys: 1000, models: 100})
 	if err != nil {
 		return err
 	}

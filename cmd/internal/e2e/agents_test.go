@@ -51,8 +51,18 @@ func newSession(t *testing.T, env ...string) session {
 	return s
 }
 
-// run runs the agent to its end and gives the JSON lines that it writes.
+// run runs the agent to its good end and gives the JSON lines that it writes.
 func (s session) run(t *testing.T, program string, args ...string) []map[string]any {
+	t.Helper()
+	lines, err := s.try(t, program, args...)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return lines
+}
+
+// try is run to any end.
+func (s session) try(t *testing.T, program string, args ...string) ([]map[string]any, error) {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), agentPatience)
 	defer cancel()
@@ -60,8 +70,9 @@ func (s session) run(t *testing.T, program string, args ...string) []map[string]
 	cmd.Dir, cmd.Env = s.work, s.env
 	var stdout, stderr bytes.Buffer
 	cmd.Stdout, cmd.Stderr = &stdout, &stderr
-	if err := cmd.Run(); err != nil {
-		t.Fatalf("%s: %v\n%s\n%s", filepath.Base(program), err, last(stdout.String(), 4000), last(stderr.String(), 2000))
+	err := cmd.Run()
+	if err != nil {
+		err = fmt.Errorf("%s: %w\n%s\n%s", filepath.Base(program), err, last(stdout.String(), 4000), last(stderr.String(), 2000))
 	}
 	var lines []map[string]any
 	in := bufio.NewScanner(&stdout)
@@ -71,7 +82,7 @@ func (s session) run(t *testing.T, program string, args ...string) []map[string]
 			lines = append(lines, line)
 		}
 	}
-	return lines
+	return lines, err
 }
 
 func last(s string, n int) string { return s[max(0, len(s)-n):] }
@@ -198,9 +209,7 @@ func TestClaudeCode(t *testing.T) {
 		{"claude-nova", map[string]any{"model_name": nova}},
 	} {
 		t.Run(model.name, func(t *testing.T) {
-			key := agentsModel(t, g, model.name, model.as)
-			s := newSession(t, "ANTHROPIC_BASE_URL="+g.proxy, "ANTHROPIC_AUTH_TOKEN="+key, "ANTHROPIC_MODEL="+model.name, "ANTHROPIC_SMALL_FAST_MODEL="+model.name,
-				"CLAUDE_CODE_DISABLE_NONESSENTIAL_TRAFFIC=1", "DISABLE_TELEMETRY=1", "DISABLE_ERROR_REPORTING=1", "DISABLE_AUTOUPDATER=1", "IS_SANDBOX=1", "CLAUDE_CODE_MAX_RETRIES=6")
+			s := claudeSession(t, g, model.name, agentsModel(t, g, model.name, model.as))
 			began := time.Now()
 			args := []string{"--output-format", "stream-json", "--verbose", "--dangerously-skip-permissions"}
 			said, id := claudeSaid(t, s.run(t, claude, append([]string{"-p", "sim:agent=" + s.work + " sim:once=throttle=1,unavailable Do it for " + model.name + "."}, args...)...))
@@ -214,6 +223,34 @@ func TestClaudeCode(t *testing.T) {
 			faultless(t, g, began)
 		})
 	}
+}
+
+// Claude Code compacts a conversation that has become too long for the model, whatever that model's
+// own words for it are. (There is nothing to leave out in one so short, and it says so.)
+func TestClaudeCodeCompacts(t *testing.T) {
+	claude := agent(t, "claude")
+	g := shared(t)
+	for name, model := range map[string]string{"claude-compacts": "anthropic.claude-sonnet-4-5-20250929-v1:0", "nova-compacts": nova} {
+		t.Run(name, func(t *testing.T) {
+			s := claudeSession(t, g, name, agentsModel(t, g, name, map[string]any{"model_name": model}))
+			lines, err := s.try(t, claude, "-p", "sim:agent="+s.work+" sim:once=too-long Do it for "+name+".", "--output-format", "stream-json", "--verbose", "--dangerously-skip-permissions")
+			var said, compacting bool
+			for _, line := range lines {
+				compacting = compacting || line["status"] == "compacting"
+				said = said || line["type"] == "result" && line["result"] == "Prompt is too long"
+			}
+			if !compacting || !said {
+				t.Errorf("compacting %v, said so %v: %v", compacting, said, err)
+			}
+		})
+	}
+}
+
+// claudeSession is a folder for Claude Code, and what tells it to use the gateway.
+func claudeSession(t *testing.T, g *gateway, model, key string) session {
+	t.Helper()
+	return newSession(t, "ANTHROPIC_BASE_URL="+g.proxy, "ANTHROPIC_AUTH_TOKEN="+key, "ANTHROPIC_MODEL="+model, "ANTHROPIC_SMALL_FAST_MODEL="+model,
+		"CLAUDE_CODE_DISABLE_NONESSENTIAL_TRAFFIC=1", "DISABLE_TELEMETRY=1", "DISABLE_ERROR_REPORTING=1", "DISABLE_AUTOUPDATER=1", "IS_SANDBOX=1", "CLAUDE_CODE_MAX_RETRIES=6")
 }
 
 // claudeSaid is the result of a session, which came to a good end, and the session's id.

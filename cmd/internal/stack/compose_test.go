@@ -199,6 +199,41 @@ func TestComposeIsWatched(t *testing.T) {
 	}
 }
 
+// What Prometheus reads without containers are the same jobs, at the addresses that docs/operations.md has.
+func TestWatchedWithoutContainers(t *testing.T) {
+	type job struct {
+		Job    string                       `yaml:"job_name"`
+		Path   string                       `yaml:"metrics_path"`
+		Static []struct{ Targets []string } `yaml:"static_configs"`
+	}
+	jobs := func(name string) (all map[string]job) {
+		var file struct {
+			Scrape []job `yaml:"scrape_configs"`
+		}
+		if err := yaml.Unmarshal([]byte(read(t, name)), &file); err != nil {
+			t.Fatal(err)
+		}
+		all = map[string]job{}
+		for _, j := range file.Scrape {
+			all[j.Job] = j
+		}
+		delete(all, "prometheus")
+		return all
+	}
+	local, page := jobs("deploy/observability/local.yml"), read(t, "docs/operations.md")
+	for name, j := range jobs("deploy/observability/prometheus.yml") {
+		if l, ok := local[name]; !ok || l.Path != j.Path || len(l.Static) != 1 || len(l.Static[0].Targets) != 1 {
+			t.Errorf("%s: %+v", name, l)
+		}
+	}
+	if at := local["extproc"].Static[0].Targets[0]; at != config.Default().Metrics.Address {
+		t.Errorf("extproc at %s", at)
+	}
+	if at := local["envoy"].Static[0].Targets[0]; !strings.Contains(page, config.EnvName("proxy.stats_address")+"="+at+" ") {
+		t.Errorf("Envoy at %s", at)
+	}
+}
+
 func compose(t *testing.T) map[string]service {
 	t.Helper()
 	var file struct{ Services map[string]service }
