@@ -110,13 +110,12 @@ func visibleASCII(s string) bool {
 	return true
 }
 
-// own is what Envoy's own answers say where they can't be ours any more. It is nothing for most
-// calls: OpenAI's shape, and an id that nobody chose, Envoy has without us.
-func (c *call) own() (o exchange.Own) {
+// own is what Envoy's own answers say where they can't be ours any more: an id that is in our log,
+// whoever chose it.
+func (c *call) own() exchange.Own {
+	o := exchange.Own{RequestID: c.facts.RequestID}
 	if c.dialect.IDHeader() != "" {
-		o.Door, o.RequestID = exchange.DoorAnthropic, c.facts.RequestID
-	} else {
-		o.RequestID = requestID(c.header)
+		o.Door = exchange.DoorAnthropic
 	}
 	return o
 }
