@@ -74,6 +74,13 @@ func start(t *testing.T, o options) *gateway {
 	if err != nil {
 		t.Fatal(err)
 	}
+	g.run(t)
+	return g
+}
+
+// run starts a gateway, for one test.
+func (g *gateway) run(t *testing.T) {
+	t.Helper()
 	t.Cleanup(func() {
 		g.Kill()
 		if races := g.races(); races != "" {
@@ -86,7 +93,6 @@ func start(t *testing.T, o options) *gateway {
 	if err := g.Start(t.Context()); err != nil {
 		t.Fatal(err)
 	}
-	return g
 }
 
 // sockets counts them.
