@@ -1,10 +1,14 @@
 package e2e
 
 import (
+	"encoding/hex"
 	"encoding/json"
 	"fmt"
 	"net/http"
+	"strings"
 	"testing"
+
+	usagev1 "aisix/proto/aisix/v1"
 )
 
 // An upstream that breaks off while nothing has gone to the caller yet: the answer is then Envoy's own, in
@@ -60,5 +64,79 @@ func TestBrokenOffBeforeTheAnswerBegan(t *testing.T) {
 				}
 			}
 		}
+	}
+}
+
+// An upstream of any API that breaks off in mid-answer, at each door, whole and streamed: the caller
+// learns of it and takes nothing for the end, and the call is not sent again, although it might be.
+func TestBrokenOffInMidAnswer(t *testing.T) {
+	t.Parallel()
+	g := shared(t)
+	all := regionsThatLie(t, 1)
+	key := &tenant{gateway: g, key: "sk-broken-off", alias: "broken-off-e"}
+	key.keyID = g.create(t, "apikeys", map[string]any{"key_hash": hex.EncodeToString(sum(key.key)), "allowed_models": []string{"broken-off-*"}})
+	for _, l := range all {
+		g.create(t, "models", map[string]any{"display_name": "broken-off-" + l.name, "model_name": l.model, "api": l.api, "host": l.host,
+			"provider_key_id": l.providerKey(t, g, "broken-off"), "routing": map[string]any{"retries": 2}})
+	}
+	key.inForce(t)
+	var cells []*cell
+	for name, d := range deeds {
+		for _, l := range all {
+			for i := range 2 * len(doors) {
+				if stream := i%2 == 0; d.class == breaks && d.of.has(l, stream) {
+					c := &cell{called: called{id: fmt.Sprintf("call-%d-", 20_000+len(cells)), door: doors[i/2], stream: stream}, deed: name, first: l, alias: "broken-off-" + l.name}
+					if l.does[c.id] = name; c.began() {
+						l.read[c.id] = make(chan struct{})
+					}
+					cells = append(cells, c)
+				}
+			}
+		}
+	}
+	each(cells, func(c *cell) {
+		at := *key
+		at.alias = c.alias
+		c.ask(t, &at, c.first.read[c.id])
+	})
+	records := key.recordsByID(t, len(cells))
+	believed(t, all)
+	for _, c := range cells {
+		c.judgeBroken(t, all, records[c.id])
+	}
+	t.Logf("%d cells", len(cells))
+}
+
+// began reports whether the first target begins to answer, so that there are words in it.
+func (c *cell) began() bool { return strings.HasPrefix(c.deed, "half, ") }
+
+// judgeBroken fails unless the caller was told that the answer broke off, after one upstream call.
+func (c *cell) judgeBroken(t *testing.T, all []*liar, r *usagev1.Record) {
+	t.Helper()
+	wrong := func(format string, args ...any) {
+		t.Helper()
+		t.Errorf("%s by %s, at %s, stream %v: %s\n\t%d %s %v\n\t%v", c.deed, c.first.api, c.door.path, c.stream, fmt.Sprintf(format, args...), c.answer.status, c.answer.body, c.err, r)
+	}
+	if _, at := trace(c.id, all); len(at) != 1 || len(r.Tries) != 1 || r.Attempts != 1 {
+		wrong("%d upstream calls", len(at))
+	}
+	told := map[string]string{"chat": `data: {"error":{`, "messages": "event: error\n", "responses": "event: response.failed\n"}[c.door.dialect]
+	switch ok := c.answer.status == http.StatusOK; {
+	case c.began() != ok:
+		wrong("the status")
+	case !ok:
+		c.wantError(wrong)
+	case strings.Contains(c.answer.body, "[DONE]"), c.door.end != "" && strings.Contains(c.answer.body, c.door.end), c.door.end == "" && c.whole():
+		wrong("a good end")
+	case c.err == nil && !strings.Contains(c.answer.body, told):
+		wrong("not told so")
+	case c.err != nil && !strings.Contains(c.deed, "RST") && !strings.Contains(c.deed, "FIN"):
+		wrong("broken off where it could be told")
+	}
+	if got := c.answer.header.Get("X-Aisix-Request-Id"); got != c.id {
+		wrong("answered as %q", got)
+	}
+	if r.Outcome == usagev1.Outcome_OUTCOME_SUCCEEDED || c.began() && (!r.Partial || r.GetPromptTokens() == 0) {
+		wrong("recorded so")
 	}
 }

@@ -9,6 +9,7 @@ import (
 	"net/http"
 	"slices"
 	"strings"
+	"time"
 )
 
 // incoming is a call at a region.
@@ -96,6 +97,8 @@ var deeds = map[string]deed{
 	"bad CRC first":   {refuses, frames, func(c *incoming) { c.begin(true); c.send(flipped(c.at.answer(c.id, true)[0])) }},
 
 	"half a body":     {breaks, wholes, half},
+	"head, and RST":   {breaks, streams, func(c *incoming) { c.begin(true); c.send(nil); c.cut(true) }},
+	"head, and FIN":   {breaks, streams, func(c *incoming) { c.begin(true); c.send(nil); c.cut(false) }},
 	"half, and RST":   {breaks, streams, func(c *incoming) { c.midway(); c.cut(true) }},
 	"half, and FIN":   {breaks, streams, func(c *incoming) { c.midway(); c.cut(false) }},
 	"half, and over":  {breaks, streams, func(c *incoming) { c.midway() }},
@@ -144,11 +147,23 @@ func half(c *incoming) {
 	c.cut(len(c.id)%2 == 0)
 }
 
-// midway begins a stream, with text in it.
+// midway begins a stream, with text in it. Where the test wants that, the caller has read some of it
+// before it ends.
 func (c *incoming) midway() {
 	c.begin(true)
 	parts := c.at.answer(c.id, true)
 	c.send(parts[:len(parts)/2+1]...)
+	c.at.mu.Lock()
+	read := c.at.read[c.id]
+	c.at.mu.Unlock()
+	if read == nil {
+		return
+	}
+	select {
+	case <-read:
+	case <-c.r.Context().Done():
+	case <-time.After(patience):
+	}
 }
 
 // flipped is a part with a bit that is another.

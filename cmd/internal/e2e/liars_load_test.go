@@ -6,6 +6,7 @@ import (
 	"encoding/hex"
 	"encoding/json"
 	"fmt"
+	"io"
 	"math/rand/v2"
 	"net/http"
 	"os"
@@ -84,7 +85,7 @@ func lied(t *testing.T, c *tenant, all []*liar, o load) {
 	for range 12 {
 		group.Go(func() {
 			for i := range next {
-				calls[i].ask(t, c)
+				calls[i].ask(t, c, nil)
 			}
 		})
 	}
@@ -135,8 +136,9 @@ func (c *tenant) recordsByID(t *testing.T, calls int) map[string]*usagev1.Record
 	return records
 }
 
-// ask makes the call, under its id.
-func (k *called) ask(t *testing.T, c *tenant) {
+// ask makes the call, under its id. It says so once some of the answer has come, where somebody waits
+// for that.
+func (k *called) ask(t *testing.T, c *tenant, read chan struct{}) {
 	ctx, cancel := context.WithTimeout(t.Context(), 3*patience)
 	defer cancel()
 	b, err := json.Marshal(k.door.body(c.alias, "Hello, this is "+k.id+" and no other", k.stream))
@@ -144,7 +146,17 @@ func (k *called) ask(t *testing.T, c *tenant) {
 		t.Error(err)
 		return
 	}
-	k.answer, k.err = do(ctx, http.MethodPost, c.proxy+k.door.path, c.key, string(b), "x-aisix-request-id", k.id)
+	response, err := open(ctx, http.MethodPost, c.proxy+k.door.path, c.key, string(b), "x-aisix-request-id", k.id)
+	if k.err = err; err == nil {
+		first := make([]byte, 1)
+		n, _ := io.ReadFull(response.Body, first)
+		if read != nil {
+			close(read)
+		}
+		rest, err := io.ReadAll(response.Body)
+		response.Body.Close()
+		k.answer, k.err = answer{response.StatusCode, response.Header, string(first[:n]) + string(rest)}, err
+	}
 	if ctx.Err() != nil {
 		t.Errorf("%s hung", k.id)
 	}

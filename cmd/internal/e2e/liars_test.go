@@ -33,9 +33,10 @@ type liar struct {
 	number             int
 
 	mu    sync.Mutex
-	does  map[string]string    // by call: a deed that is not left to chance
-	came  map[string][]arrival // by call
-	wrong []string             // with requests
+	does  map[string]string        // by call: a deed that is not left to chance
+	read  map[string]chan struct{} // by call: closed once the caller has read some of the answer
+	came  map[string][]arrival     // by call
+	wrong []string                 // with requests
 }
 
 // arrival is a call that came, and what was done with it.
@@ -65,7 +66,8 @@ var arrivals atomic.Int64
 
 func (l *liar) begin(t *testing.T) {
 	t.Helper()
-	l.secret, l.does, l.came = "secret/of+"+l.name, map[string]string{}, map[string][]arrival{}
+	l.secret = "secret/of+" + l.name
+	l.does, l.read, l.came = map[string]string{}, map[string]chan struct{}{}, map[string][]arrival{}
 	l.Server = httptest.NewUnstartedServer(http.HandlerFunc(l.serve))
 	l.Config.ErrorLog = log.New(io.Discard, "", 0)
 	l.Start()

@@ -58,7 +58,7 @@ func TestEachReasonAtEachDoor(t *testing.T) {
 	each(cells, func(c *cell) {
 		at := *key
 		at.alias = c.alias
-		c.ask(t, &at)
+		c.ask(t, &at, nil)
 	})
 
 	records := key.recordsByID(t, len(cells))
