@@ -258,8 +258,9 @@ func (k *called) judgeTries(wrong func(string, ...any), names []string, deeds []
 		if times[names[i]]++; times[names[i]] > o.rounds {
 			wrong("%d times at %s", times[names[i]], names[i])
 		}
-		// Of a whole answer that breaks off the caller has got nothing.
-		if i < len(deeds)-1 && (d.class == serves || d.class == breaks && d.deed != "half a body") {
+		// Of a whole answer that breaks off, and of a head alone, the caller has got nothing.
+		nothing := d.deed == "half a body" || strings.HasPrefix(d.deed, "head, ")
+		if i < len(deeds)-1 && (d.class == serves || d.class == breaks && !nothing) {
 			wrong("sent on after %s", d.deed)
 		}
 	}
@@ -356,10 +357,15 @@ func TestRegionsThatLieToABufferingEnvoy(t *testing.T) {
 	lied(t, c, all, load{calls: 60, first: 3000, seed: seed, tries: 7, rounds: 1})
 }
 
-// buffering runs a gateway whose Envoy hands request bodies over whole.
+// buffering runs a gateway whose Envoy hands request bodies over whole: the oldest that there is
+// (make mesh-tools has fetched 1.36), else the newest.
 func buffering(t *testing.T) *gateway {
 	t.Helper()
-	g, err := newGateway(options{dir: t.TempDir()})
+	version, old := 36, tool("", "envoy-1.36.4")
+	if _, err := os.Stat(old); err != nil {
+		version, old = 40, ""
+	}
+	g, err := newGateway(options{dir: t.TempDir(), envoy: old})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -367,7 +373,7 @@ func buffering(t *testing.T) *gateway {
 	if err != nil {
 		t.Fatal(err)
 	}
-	o.BodyMode, o.UpstreamCAFile, o.CountInEnvoy = envoy.Buffered, envoy.SystemCAFile(), false
+	o.Version, o.BodyMode, o.UpstreamCAFile, o.CountInEnvoy = version, envoy.Buffered, envoy.SystemCAFile(), false
 	text, err := envoy.Bootstrap(o)
 	if err != nil {
 		t.Fatal(err)
@@ -376,6 +382,7 @@ func buffering(t *testing.T) *gateway {
 		t.Fatal(err)
 	}
 	g.run(t)
+	t.Logf("Envoy 1.%d buffers", version)
 	return g
 }
 
