@@ -192,10 +192,12 @@ func (s *Server) whole(c *call, r *reply) error {
 	}
 	events, err := r.Whole(body)
 	if err != nil {
+		c.paid = c.paid.Plus(chat.UsageOf(events))
 		return err
 	}
 	answer, err := chat.Collect(events)
 	if err != nil {
+		c.paid = c.paid.Plus(answer.Usage)
 		return undecodable(err)
 	}
 	c.facts.Usage, c.ended = answer.Usage, true

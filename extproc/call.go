@@ -57,6 +57,7 @@ type call struct {
 	// attempt
 	direct  bool             // the caller's own request stays: all tries go beside it, and an answer goes out alone
 	replies []*bedrock.Reply // of the tries that got one, oldest first
+	paid    chat.Usage       // what tries cost whose answers were none
 
 	// answer
 	marks    []exchange.KeyValue // headers of it beside the usual

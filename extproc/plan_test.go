@@ -9,6 +9,7 @@ import (
 	"aisix/admin/snapshot"
 	"aisix/extproc"
 	"aisix/extproc/egress"
+	"aisix/extproc/usage"
 )
 
 // modelOf is a snapshot of a model, "here", that has each of the ids for a target.
@@ -60,6 +61,22 @@ func TestNoWayToAnotherTry(t *testing.T) {
 			}
 			if f := c.one(t); len(f.Tries) != 1 || f.Tries[0].Reason != test.reason {
 				t.Errorf("recorded %+v", f.Tries)
+			}
+		})
+	}
+}
+
+// An answer that is none, and says what it cost, is paid for: by the record, and with what the
+// next target's costs.
+func TestAMalformedAnswerIsPaidFor(t *testing.T) {
+	for _, stop := range []string{"malformed_tool_use", "malformed_model_output"} {
+		t.Run(stop, func(t *testing.T) {
+			c := server(t, "", func(*extproc.Parts) {})
+			c.upstream = jsonReply(`{"output":{"message":{"role":"assistant","content":[{"text":"Hi"}]}},"stopReason":"` + stop + `","usage":{"inputTokens":11,"outputTokens":7,"totalTokens":18}}`)
+			a := c.ask(http.MethodPost, "/v1/chat/completions", `{"model":"amazon.nova-pro-v1:0","messages":[{"role":"user","content":"Hi"}]}`)
+			f := c.one(t)
+			if a.Status != http.StatusBadGateway || f.Usage.Prompt() != 11 || f.Usage.Completion() != 7 || f.Partial || f.Outcome != usage.Failed {
+				t.Errorf("%d %s, %d and %d tokens, %+v", a.Status, a.Body, f.Usage.Prompt(), f.Usage.Completion(), f)
 			}
 		})
 	}

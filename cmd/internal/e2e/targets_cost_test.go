@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"net/http"
+	"strings"
 	"testing"
 )
 
@@ -59,6 +60,25 @@ func TestWhatATargetCosts(t *testing.T) {
 	// A record names the target whose price holds, and its tokens.
 	c.askAt(t, t.Context(), false, nil).is(t, false, "west", 2)
 	if r := c.recorded(t, 1)[0]; r.Tries[len(r.Tries)-1].Target != "west" || r.Tries[len(r.Tries)-1].Reason != "served" || r.GetPromptTokens() != 3 || r.GetCompletionTokens() != 2 {
+		t.Errorf("recorded %v", r)
+	}
+}
+
+// A try whose answer is none, and says what it cost, is paid for beside the one that served.
+func TestATryThatCostsIsPaidFor(t *testing.T) {
+	t.Parallel()
+	g := shared(t)
+	malformed := func(w http.ResponseWriter, r *http.Request) {
+		w.Header().Set("Content-Type", "application/json")
+		fmt.Fprint(w, `{"output":{"message":{"role":"assistant","content":[{"text":"?"}]}},"stopReason":"malformed_model_output","usage":{"inputTokens":100,"outputTokens":50,"totalTokens":150}}`)
+	}
+	c := g.over(t, nil, newRegion(t, "east", malformed), newRegion(t, "middle", malformed), newRegion(t, "west", good("west")))
+	a := c.askAt(t, t.Context(), false, nil)
+	a.is(t, false, "west", 3)
+	if !strings.Contains(a.body, `"prompt_tokens":3,"completion_tokens":2,`) { // what the caller reads is what it has got
+		t.Error(a.body)
+	}
+	if r := c.recorded(t, 1)[0]; r.GetPromptTokens() != 203 || r.GetCompletionTokens() != 102 || r.Partial {
 		t.Errorf("recorded %v", r)
 	}
 }
