@@ -48,7 +48,7 @@ func (s *Server) planned(c *call, plain []byte) *plan {
 	if m.Targets == nil && (r == nil || r.Retries == 0) {
 		return nil
 	}
-	p := &plan{models: map[*snapshot.Target]*bedrock.Model{}}
+	p := &plan{models: make(map[*snapshot.Target]*bedrock.Model, max(1, len(m.Targets)))}
 	switch {
 	case m.Targets == nil:
 		p.order = []*snapshot.Target{{ID: snapshot.TargetID(m.ModelID, ""), Model: m.Model, UpstreamID: m.UpstreamID, ProviderKeyID: m.ProviderKeyID, ProviderKey: m.ProviderKey}}
@@ -63,6 +63,7 @@ func (s *Server) planned(c *call, plain []byte) *plan {
 		if r.IsSticky() {
 			conversation = routing.Conversation(c.key.ID, c.header, plain)
 		}
+		p.order = make([]*snapshot.Target, 0, len(m.Targets))
 		for _, i := range s.board.Order(of, conversation) {
 			p.order = append(p.order, m.Targets[i])
 		}
