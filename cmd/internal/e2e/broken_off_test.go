@@ -120,7 +120,6 @@ func (c *cell) judgeBroken(t *testing.T, all []*liar, r *usagev1.Record) {
 	if _, at := trace(c.id, all); len(at) != 1 || len(r.Tries) != 1 || r.Attempts != 1 {
 		wrong("%d upstream calls", len(at))
 	}
-	told := map[string]string{"chat": `data: {"error":{`, "messages": "event: error\n", "responses": "event: response.failed\n"}[c.door.dialect]
 	switch ok := c.answer.status == http.StatusOK; {
 	case c.began() != ok:
 		wrong("the status")
@@ -128,7 +127,7 @@ func (c *cell) judgeBroken(t *testing.T, all []*liar, r *usagev1.Record) {
 		c.wantError(wrong)
 	case strings.Contains(c.answer.body, "[DONE]"), c.door.end != "" && strings.Contains(c.answer.body, c.door.end), c.door.end == "" && c.whole():
 		wrong("a good end")
-	case c.err == nil && !strings.Contains(c.answer.body, told):
+	case c.err == nil && !strings.Contains(c.answer.body, c.door.fault):
 		wrong("not told so")
 	case c.err != nil && !strings.Contains(c.deed, "RST") && !strings.Contains(c.deed, "FIN"):
 		wrong("broken off where it could be told")

@@ -46,6 +46,12 @@ type arrival struct {
 	class class
 }
 
+// saysNothing reports whether the caller has got nothing of what began: a whole answer that breaks
+// off, a head alone.
+func (a arrival) saysNothing() bool {
+	return a.deed == "half a body" || strings.HasPrefix(a.deed, "head, ")
+}
+
 // class is what a deed means for the call.
 type class int
 
