@@ -276,10 +276,10 @@ func (k *called) judgeServed(wrong func(string, ...any), l *liar, r *usagev1.Rec
 	}
 }
 
-// early reports whether the stream began before there was an answer, by a comment in a silence that
-// lasted: then its head does not know who will give it, and a fault is an event.
+// early reports whether the stream began before there was an answer, by a comment or a ping in a
+// silence that lasted: then its head does not know who will give it, and a fault is an event.
 func (k *called) early() bool {
-	return k.stream && k.answer.status == http.StatusOK && k.answer.header.Get("X-Aisix-Attempts") == ""
+	return k.stream && k.answer.status == http.StatusOK && (strings.HasPrefix(k.answer.body, ":") || strings.HasPrefix(k.answer.body, "event: ping\n"))
 }
 
 // whole reports whether the answer came to its good end.
