@@ -70,6 +70,9 @@ func attachment(o Options, domain string) map[string]proto.Message {
 	if o.BodyMode == Buffered && !ownBufferLimit(o) {
 		fragments["listener.yaml"] = &listenerv3.Listener{PerConnectionBufferLimitBytes: bufferLimit(o)}
 	}
+	if runtime := runtimeLayer(o); runtime != nil {
+		fragments["runtime.yaml"] = &bootstrapv3.Bootstrap{LayeredRuntime: runtime}
+	}
 	return fragments
 }
 

@@ -66,6 +66,7 @@ func bootstrap(o Options) *bootstrapv3.Bootstrap {
 		},
 		OverloadManager: overload(o),
 		Watchdogs:       watchdogs(),
+		LayeredRuntime:  runtimeLayer(o),
 	}
 	if o.hasSecrets() {
 		b.Node = &corev3.Node{Id: "aisix", Cluster: "aisix"} // Envoy has to have a name to ask for secrets, of files too

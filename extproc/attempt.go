@@ -19,12 +19,14 @@ import (
 	"aisix/extproc/usage"
 )
 
-// The longest whole answer and the longest error body, in bytes; and how much of
-// one is read whether there is room for it or not, since it is paid for.
+// The longest whole answer and the longest error body, in bytes; how much of one is read
+// whether there is room for it or not, since it is paid for; and how long an error's body
+// is waited for: the head has said that the call is not served here.
 const (
-	maxReply = 16 << 20
-	maxError = 1 << 20
-	paidFor  = 64 << 10
+	maxReply  = 16 << 20
+	maxError  = 1 << 20
+	paidFor   = 64 << 10
+	errorTime = 2 * time.Second
 )
 
 // way takes an attempt to its upstream, and waits for the head of the reply. Its
@@ -103,7 +105,7 @@ func (s *Server) attempt(ctx context.Context, c *call, w way) (*reply, error) {
 		if r.end != nil {
 			defer r.end()
 		}
-		return nil, c.refusal(r)
+		return nil, s.refusal(c, r)
 	}
 	return r, nil
 }
@@ -138,7 +140,7 @@ func (s *Server) try(ctx context.Context, c *call, upstream *bedrock.Call, w way
 	}
 	try.RequestID, try.Status = r.RequestID(), r.Status()
 	if r.Expired() {
-		s.Identities.Refused(c.match.ProviderKey, token)
+		s.Identities.Refused(key, token)
 	}
 	return r, nil
 }
@@ -155,9 +157,9 @@ func (c *call) forget() {
 }
 
 // refusal is the fault of a reply that is not the answer asked for. Of a body that
-// is too long or breaks off, what came has to do.
-func (c *call) refusal(r *reply) error {
-	body, _, err := c.read(r, maxError)
+// is too long, does not end or breaks off, what came has to do.
+func (s *Server) refusal(c *call, r *reply) error {
+	body, _, err := c.read(r, maxError, earlier(s.Now().Add(errorTime), c.budget.end))
 	if errors.Is(err, exchange.ErrReset) {
 		return err
 	}
@@ -190,10 +192,12 @@ func (s *Server) whole(c *call, r *reply) error {
 	}
 	events, err := r.Whole(body)
 	if err != nil {
+		c.paid = c.paid.Plus(chat.UsageOf(events))
 		return err
 	}
 	answer, err := chat.Collect(events)
 	if err != nil {
+		c.paid = c.paid.Plus(answer.Usage)
 		return undecodable(err)
 	}
 	c.facts.Usage, c.ended = answer.Usage, true
@@ -215,7 +219,7 @@ func undecodable(err error) error {
 
 // readAll is the whole body of a reply that is an answer.
 func (c *call) readAll(r *reply) ([]byte, error) {
-	body, more, err := c.read(r, maxReply)
+	body, more, err := c.read(r, maxReply, c.budget.end)
 	switch {
 	case errors.Is(err, os.ErrDeadlineExceeded):
 		return nil, timedOut(err)
@@ -227,19 +231,19 @@ func (c *call) readAll(r *reply) ([]byte, error) {
 	return body, nil
 }
 
-// read reads the body of a reply, within the time of the call and of the try; more tells that it
-// goes on after limit bytes.
-func (c *call) read(r *reply, limit int64) (body []byte, more bool, err error) {
-	end := c.budget.end
+// read reads the body of a reply, until a time at the latest, and within the time of the try; more
+// tells that it goes on after limit bytes.
+func (c *call) read(r *reply, limit int64, until time.Time) (body []byte, more bool, err error) {
+	end := until
 	if !r.due.IsZero() {
-		end = r.due
+		end = earlier(r.due, until)
 	}
 	for {
 		_ = r.body.SetReadDeadline(end)
 		piece, err := r.body.Piece()
 		n := int64(len(piece))
 		if !r.due.IsZero() && len(bytes.TrimSpace(piece)) > 0 { // white space says no more than that somebody is there
-			end = c.budget.due(time.Now(), false)
+			end = earlier(c.budget.due(time.Now(), false), until)
 		}
 		switch {
 		case n == 0:
@@ -267,6 +271,13 @@ func (c *call) read(r *reply, limit int64) (body []byte, more bool, err error) {
 			return body, false, err
 		}
 	}
+}
+
+func earlier(a, b time.Time) time.Time {
+	if a.Before(b) {
+		return a
+	}
+	return b
 }
 
 // budget is the time that a call has: all its attempts, and what comes of them.

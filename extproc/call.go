@@ -57,6 +57,7 @@ type call struct {
 	// attempt
 	direct  bool             // the caller's own request stays: all tries go beside it, and an answer goes out alone
 	replies []*bedrock.Reply // of the tries that got one, oldest first
+	paid    chat.Usage       // what tries cost whose answers were none
 
 	// answer
 	marks    []exchange.KeyValue // headers of it beside the usual
@@ -110,13 +111,12 @@ func visibleASCII(s string) bool {
 	return true
 }
 
-// own is what Envoy's own answers say where they can't be ours any more. It is nothing for most
-// calls: OpenAI's shape, and an id that nobody chose, Envoy has without us.
-func (c *call) own() (o exchange.Own) {
+// own is what Envoy's own answers say where they can't be ours any more: an id that is in our log,
+// whoever chose it.
+func (c *call) own() exchange.Own {
+	o := exchange.Own{RequestID: c.facts.RequestID}
 	if c.dialect.IDHeader() != "" {
-		o.Door, o.RequestID = exchange.DoorAnthropic, c.facts.RequestID
-	} else {
-		o.RequestID = requestID(c.header)
+		o.Door = exchange.DoorAnthropic
 	}
 	return o
 }

@@ -132,6 +132,10 @@ func (s *Server) vectorsOfAny(ctx context.Context, c *call, calls []*bedrock.Cal
 	for {
 		c.plan.made++
 		answer, err := s.vectors(ctx, c, calls)
+		if len(c.plan.faults) > 0 && reasonOf(err) == unreachable {
+			s.notCalled(c, err)
+			return nil, best(c.plan.faults)
+		}
 		if err == nil || c.isGone(ctx, err) || !c.worthAnother(reasonOf(err)) {
 			return answer, err
 		}
@@ -172,7 +176,7 @@ func (s *Server) vectors(ctx context.Context, c *call, calls []*bedrock.Call) (*
 		}
 		replies[i] = r.Reply
 		if !r.OK() {
-			return c.refusal(r)
+			return s.refusal(c, r)
 		}
 		body, err := c.readAll(r)
 		if err != nil {

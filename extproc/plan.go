@@ -48,7 +48,7 @@ func (s *Server) planned(c *call, plain []byte) *plan {
 	if m.Targets == nil && (r == nil || r.Retries == 0) {
 		return nil
 	}
-	p := &plan{models: map[*snapshot.Target]*bedrock.Model{}}
+	p := &plan{models: make(map[*snapshot.Target]*bedrock.Model, max(1, len(m.Targets)))}
 	switch {
 	case m.Targets == nil:
 		p.order = []*snapshot.Target{{ID: snapshot.TargetID(m.ModelID, ""), Model: m.Model, UpstreamID: m.UpstreamID, ProviderKeyID: m.ProviderKeyID, ProviderKey: m.ProviderKey}}
@@ -63,6 +63,7 @@ func (s *Server) planned(c *call, plain []byte) *plan {
 		if r.IsSticky() {
 			conversation = routing.Conversation(c.key.ID, c.header, plain)
 		}
+		p.order = make([]*snapshot.Target, 0, len(m.Targets))
 		for _, i := range s.board.Order(of, conversation) {
 			p.order = append(p.order, m.Targets[i])
 		}
@@ -232,22 +233,22 @@ func (s *Server) converseOnce(ctx context.Context, c *call) error {
 // tryAll asks one target after the other until one answers, or none is left. The error is then
 // what says most.
 func (s *Server) tryAll(ctx context.Context, c *call, once func(context.Context, *call) error) error {
+	var before error // what was to be told before the try under way
 	for {
 		err := once(ctx, c)
 		reason := s.judge(ctx, c, err)
 		if reason == unreachable && s.backToPassage(c) {
 			continue
 		}
-		if reason == unreachable && c.plan != nil && len(c.plan.faults) > 0 {
-			c.facts.Tries = c.facts.Tries[:len(c.facts.Tries)-1] // no upstream was called
-			s.Log.Error("another target can't be asked", "request_id", c.facts.RequestID, "error", err)
-			return best(c.plan.faults)
+		if reason == unreachable && before != nil {
+			s.notCalled(c, err)
+			return before
 		}
 		switch {
 		case err == nil || c.began || c.isGone(ctx, err):
 			return err
 		case reason == refused && s.without(ctx, c, err):
-			if c.plan != nil {
+			if before = err; c.plan != nil {
 				c.plan.made--
 			}
 			continue
@@ -255,11 +256,19 @@ func (s *Server) tryAll(ctx context.Context, c *call, once func(context.Context,
 			return err
 		}
 		c.plan.faults = append(c.plan.faults, fault.From(err))
+		before = best(c.plan.faults)
 		if !s.next(ctx, c) {
-			return best(c.plan.faults)
+			return before
 		}
 		c.facts.Notes = append(c.facts.Notes, fmt.Sprintf("target %q did not serve the call (%s), %q was asked: %v", c.facts.Tries[len(c.facts.Tries)-1].Target, reason, c.facts.Target, err))
 	}
+}
+
+// notCalled takes out the tries that reached no upstream, for there was no way out: what the
+// tries before them said holds.
+func (s *Server) notCalled(c *call, err error) {
+	c.facts.Tries = slices.DeleteFunc(c.facts.Tries, func(t usage.Try) bool { return t.Reason == string(unreachable) })
+	s.Log.Error("no other try can be made", "request_id", c.facts.RequestID, "error", err)
 }
 
 // judge takes note of what came of the last try.

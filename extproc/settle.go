@@ -110,8 +110,15 @@ func (c *call) release() {
 // cost is what the call is charged for: the upstream's count, or for an answer
 // that broke off what was seen of it, and the prompt. (To read on for the count
 // once the caller has left is not to be had: Envoy resets the upstream at once.)
-// A call that Bedrock did not answer is charged nothing.
+// A call that Bedrock did not answer is charged nothing, and one that it answered to no use
+// what it says.
 func (c *call) cost() (u chat.Usage, partial bool) {
+	u, partial = c.lastCost()
+	return u.Plus(c.paid), partial
+}
+
+// lastCost is the cost of the last try.
+func (c *call) lastCost() (u chat.Usage, partial bool) {
 	u = c.facts.Usage
 	if c.ended || !u.Known() && c.seen == 0 && !c.cut && !(c.left && len(c.facts.Tries) > 0) {
 		return u, false

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"io"
 	"net/http"
+	"slices"
 	"strings"
 
 	"aisix/admin/resource"
@@ -70,7 +71,8 @@ func (r *Reply) IsStream() bool {
 }
 
 // Whole decodes the body of a whole reply. A status other than 200, an exception in
-// a 200, and an answer that lacks message, stop reason or usage are a *fault.Error.
+// a 200, and an answer that lacks message, stop reason or usage are a *fault.Error. Beside
+// one of these are the events of what it says to have cost, if it does.
 func (r *Reply) Whole(body []byte) ([]chat.Event, error) {
 	if err := r.answered(body); err != nil {
 		return nil, err
@@ -84,9 +86,10 @@ func (r *Reply) Whole(body []byte) ([]chat.Event, error) {
 	}
 	ids, tagged, restore := callIDs{answer: r.RequestID()}, newTagged(r.call.model.family.ThinkingTag), r.restorer()
 	r.call.model.attribute(events)
-	events, notes, err := new(stops).whole(restore.events(tagged.events(ids.events(r.call.model.counted(events)))))
+	told := restore.events(tagged.events(ids.events(r.call.model.counted(events))))
+	events, notes, err := new(stops).whole(told)
 	if err != nil {
-		return nil, r.decodeFault(err)
+		return slices.DeleteFunc(told, func(e chat.Event) bool { return !isUsage(e) }), r.decodeFault(err)
 	}
 	r.notes = append(r.notes, notes...)
 	if tier := headerTier(r.header); len(tier) > 0 {

@@ -58,6 +58,31 @@ func (u Usage) Update(later Usage) Usage {
 	return u
 }
 
+// Plus adds up what two answers cost.
+func (u Usage) Plus(more Usage) Usage {
+	for _, c := range []struct{ to, from **int }{
+		{&u.Input, &more.Input}, {&u.Output, &more.Output}, {&u.CacheRead, &more.CacheRead},
+		{&u.CacheWrite, &more.CacheWrite}, {&u.CacheWrite1h, &more.CacheWrite1h}, {&u.Reasoning, &more.Reasoning},
+		{&u.ServerTools, &more.ServerTools},
+	} {
+		if *c.from != nil {
+			sum := count(*c.to) + **c.from
+			*c.to = &sum
+		}
+	}
+	return u
+}
+
+// UsageOf is what events tell of it.
+func UsageOf(events []Event) (u Usage) {
+	for _, e := range events {
+		if e, ok := e.(UsageSnapshot); ok {
+			u = u.Update(e.Usage)
+		}
+	}
+	return u
+}
+
 type fold struct {
 	response Response
 	parts    []*part

@@ -13,8 +13,6 @@ package routing
 
 import (
 	"cmp"
-	"hash/fnv"
-	"io"
 	"math"
 	"slices"
 	"time"
@@ -66,10 +64,17 @@ func score(conversation uint64, t Target) float64 {
 	if t.Weight <= 0 {
 		return math.Inf(1)
 	}
-	h := fnv.New64a()
-	_, _ = io.WriteString(h, t.ID)
-	u := (float64(mix(h.Sum64()^mix(conversation))>>11) + 0.5) / (1 << 53)
+	u := (float64(mix(hash(t.ID)^mix(conversation))>>11) + 0.5) / (1 << 53)
 	return -math.Log(u) / float64(t.Weight)
+}
+
+// hash is FNV-1a's of 64 bits, as hash/fnv has it, without an allocation for each target.
+func hash(text string) uint64 {
+	h := uint64(14695981039346656037)
+	for i := range len(text) {
+		h = (h ^ uint64(text[i])) * 1099511628211
+	}
+	return h
 }
 
 // mix spreads what differs in a few bits over all of them (SplitMix64's last step).

@@ -3,6 +3,7 @@ package routing
 import (
 	"context"
 	"fmt"
+	"hash/fnv"
 	"io"
 	"log/slog"
 	"net/http"
@@ -204,4 +205,27 @@ func FuzzConversation(f *testing.F) {
 			t.Error("not the same twice")
 		}
 	})
+}
+
+// Orders stay as they are from version to version, and cost two allocations, however many targets
+// there are: a conversation would change its target on an update otherwise.
+func TestOrdersStay(t *testing.T) {
+	b := NewBoard(nil)
+	var targets []Target
+	for i := range 16 {
+		targets = append(targets, Target{ID: fmt.Sprint("target-", i), Weight: 1 + i%3})
+	}
+	if got, want := fmt.Sprint(b.Order(targets, 7)), "[2 15 12 5 4 11 14 1 13 8 10 6 7 9 3 0]"; got != want {
+		t.Errorf("%s, want %s", got, want)
+	}
+	if n := testing.AllocsPerRun(100, func() { b.Order(targets, 7) }); n > 2 {
+		t.Errorf("%v allocations", n)
+	}
+	for _, text := range []string{"", "a", "0198c1de-7a10-7000-8000-000000000001/west"} {
+		h := fnv.New64a()
+		h.Write([]byte(text))
+		if hash(text) != h.Sum64() {
+			t.Errorf("the hash of %q", text)
+		}
+	}
 }

@@ -251,4 +251,22 @@ func TestCredentialsNotGranted(t *testing.T) {
 		}
 		return nil
 	})
+
+	// Another target may have what this one lacks.
+	east := newRegion(t, "east", good("east"))
+	west := newRegion(t, "west", good("west"))
+	east.secret = `{"type":"ambient","region":"us-west-2"}`
+	for _, d := range doors {
+		for _, stream := range []bool{false, true} {
+			c := both.over(t, nil, east, west)
+			k := &called{id: "no-credentials", door: d, stream: stream}
+			k.ask(t, c, nil)
+			if k.err != nil || k.answer.status != http.StatusOK || !k.whole() || k.answer.header.Get("X-Aisix-Target") != "west" || east.requests() != 0 {
+				t.Errorf("%s, stream %v: %d %s %v", d.path, stream, k.answer.status, k.answer.body, k.err)
+			}
+			if tries := c.recorded(t, 1)[0].Tries; len(tries) != 2 || tries[0].Reason != "credentials_unavailable" || tries[0].Status != 0 || tries[1].Reason != "served" {
+				t.Errorf("recorded %v", tries)
+			}
+		}
+	}
 }

@@ -2,6 +2,7 @@ package e2e
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"fmt"
 	"net"
@@ -37,6 +38,7 @@ type options struct {
 	redis string // a Valkey that runs already; "" starts one
 	dir   string // where it lives; "" makes one
 	key   string // the master key's file; "" makes one
+	envoy string // the binary; "" is the newest
 }
 
 // common is the gateway that most tests share.
@@ -74,6 +76,13 @@ func start(t *testing.T, o options) *gateway {
 	if err != nil {
 		t.Fatal(err)
 	}
+	g.run(t)
+	return g
+}
+
+// run starts a gateway, for one test.
+func (g *gateway) run(t *testing.T) {
+	t.Helper()
 	t.Cleanup(func() {
 		g.Kill()
 		if races := g.races(); races != "" {
@@ -86,7 +95,6 @@ func start(t *testing.T, o options) *gateway {
 	if err := g.Start(t.Context()); err != nil {
 		t.Fatal(err)
 	}
-	return g
 }
 
 // sockets counts them.
@@ -114,7 +122,7 @@ func newGateway(o options) (*gateway, error) {
 		o.redis, valkey = "redis://"+addresses[3], tool("VALKEY_SERVER", "valkey-server")
 	}
 	s, err := stack.New(stack.Options{
-		Dir: o.dir, Bin: bin, Envoy: tool("ENVOY", "envoy"), Valkey: valkey, SimAddress: addresses[4], Parts: o.parts,
+		Dir: o.dir, Bin: bin, Envoy: cmp.Or(o.envoy, tool("ENVOY", "envoy")), Valkey: valkey, SimAddress: addresses[4], Parts: o.parts,
 		Env: append([]string{
 			"AISIX_PROXY__ADDRESS=" + addresses[0],
 			"AISIX_ADMIN__ADDRESS=" + addresses[1],

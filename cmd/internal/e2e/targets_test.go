@@ -2,6 +2,7 @@ package e2e
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"encoding/hex"
 	"encoding/json"
@@ -28,6 +29,7 @@ type region struct {
 	name     string
 	does     atomic.Pointer[func(w http.ResponseWriter, r *http.Request)]
 	settings map[string]any // further members of its target
+	secret   string         // of its provider key; "" is the page's
 }
 
 // behave is what a region does from now on.
@@ -91,7 +93,7 @@ func (g *gateway) over(t *testing.T, members map[string]any, regions ...*region)
 			base = r.URL
 		}
 		key := g.create(t, "provider_keys", map[string]any{"display_name": name + r.name, "api_base": base,
-			"secret": `{"access_key_id":"YOUR_AWS_ACCESS_KEY_ID","secret_access_key":"YOUR_AWS_SECRET_ACCESS_KEY","region":"us-west-2"}`})
+			"secret": cmp.Or(r.secret, `{"access_key_id":"YOUR_AWS_ACCESS_KEY_ID","secret_access_key":"YOUR_AWS_SECRET_ACCESS_KEY","region":"us-west-2"}`)})
 		targets = append(targets, merge(map[string]any{"name": r.name, "provider_key_id": key, "model_name": nova, "priority": i}, r.settings))
 	}
 	c.modelID = g.create(t, "models", merge(map[string]any{"display_name": name, "targets": targets}, members))

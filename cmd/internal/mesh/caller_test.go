@@ -50,10 +50,10 @@ func (a answer) wantError(t *testing.T, status int, kind string) {
 }
 
 // caller is someone with an API key and models: "plain" goes to the recorder of Bedrock, "tls" to the
-// same over TLS, "dead" to where nobody listens.
+// same over TLS, "dead" to where nobody listens; of the targets of "two" the first is dead.
 type caller struct {
 	*attachment
-	key, plain, tls, dead string
+	key, plain, tls, dead, two string
 }
 
 var tenants atomic.Int32
@@ -62,15 +62,20 @@ var tenants atomic.Int32
 func (a *attachment) tenant(t *testing.T) *caller {
 	t.Helper()
 	name := fmt.Sprintf("t%d", tenants.Add(1))
-	c := &caller{attachment: a, key: "sk-caller-" + name, plain: name + "-plain", tls: name + "-tls", dead: name + "-dead"}
-	models := []string{c.plain, c.tls, c.dead}
+	c := &caller{attachment: a, key: "sk-caller-" + name, plain: name + "-plain", tls: name + "-tls", dead: name + "-dead", two: name + "-two"}
+	models, providers := []string{c.plain, c.tls, c.dead}, map[string]string{}
 	for i, base := range []string{a.bedrock.URL, a.attachmentTLS(), "http://" + cmp.Or(a.loopback, "127.0.0.1") + ":9"} {
 		provider := a.create(t, "provider_keys", map[string]any{"display_name": models[i], "api_base": base,
 			"secret": `{"access_key_id":"YOUR_AWS_ACCESS_KEY_ID","secret_access_key":"YOUR_AWS_SECRET_ACCESS_KEY","region":"us-west-2"}`})
 		a.create(t, "models", map[string]any{"display_name": models[i], "model_name": "amazon.nova-pro-v1:0", "provider_key_id": provider})
+		providers[models[i]] = provider
 	}
+	a.create(t, "models", map[string]any{"display_name": c.two, "targets": []any{
+		map[string]any{"name": "dead", "model_name": "amazon.nova-pro-v1:0", "provider_key_id": providers[c.dead]},
+		map[string]any{"name": "well", "model_name": "amazon.nova-pro-v1:0", "provider_key_id": providers[c.plain], "priority": 1},
+	}})
 	hash := sha256.Sum256([]byte(c.key))
-	a.create(t, "apikeys", map[string]any{"key_hash": hex.EncodeToString(hash[:]), "allowed_models": models})
+	a.create(t, "apikeys", map[string]any{"key_hash": hex.EncodeToString(hash[:]), "allowed_models": append(models, c.two)})
 	return c
 }
 

@@ -80,6 +80,7 @@ type attachment struct {
 	log     func() string // the owner's access log; nil: none
 	control *controlPlane // of xDS
 	guarded bool          // the owner's filters refuse whoever does not bring what his users have
+	egress  bool          // there is a listener for extproc's own calls
 
 	ownerToken        string // what the owner's callers authorize themselves by; "" is "theirs"
 	extprocAt         string // where extproc listens

@@ -128,6 +128,20 @@ var checks = []check{
 	{"an upstream that is gone", func(t *testing.T, a *attachment, c *caller) {
 		c.chat(t, c.dead, "Hello").wantError(t, 502, "transport_error")
 	}},
+	{"another target", func(t *testing.T, a *attachment, c *caller) {
+		for _, stream := range []bool{false, true} {
+			a.bedrock.take()
+			got := c.call(t, http.MethodPost, "/v1/chat/completions", ask(c.two, "Hello", stream))
+			if !a.egress { // then a call has one try
+				got.wantError(t, 502, "transport_error")
+				continue
+			}
+			if got.status != 200 || stream != strings.HasSuffix(got.body, "data: [DONE]\n\n") || got.header.Get("x-aisix-target") != "well" || got.header.Get("x-aisix-attempts") != "2" {
+				t.Error(got)
+			}
+			wentUp(t, a, a.bedrock, c)
+		}
+	}},
 	{"callers open no way out", func(t *testing.T, a *attachment, c *caller) {
 		a.bedrock.take()
 		for _, host := range []string{a.domain, a.owner, "elsewhere.example.com"} {

@@ -84,12 +84,17 @@ func plain(t *testing.T, a *attachment, folder string, without ...string) {
 	if slices.Contains(without, "clusters.yaml") {
 		manager(s)["route_config"].(node)["validate_clusters"] = false // as where routes come by xDS
 	}
-	if limit := filepath.Join(root, "deploy", "attach", folder, "listener.yaml"); exists(limit) {
+	fragments := filepath.Join(root, "deploy", "attach", folder)
+	if limit := filepath.Join(fragments, "listener.yaml"); exists(limit) {
 		maps.Copy(listener(s), load(t, limit))
+	}
+	if runtime := filepath.Join(fragments, "runtime.yaml"); exists(runtime) {
+		maps.Copy(s, load(t, runtime))
 	}
 	if len(without) == 0 {
 		resources := s["static_resources"].(node)
-		resources["listeners"] = append(resources["listeners"].([]any), load(t, filepath.Join(root, "deploy", "attach", folder, "egress.yaml"))["listeners"].([]any)...)
+		resources["listeners"] = append(resources["listeners"].([]any), load(t, filepath.Join(fragments, "egress.yaml"))["listeners"].([]any)...)
+		a.egress = true
 	}
 	address := a.running
 	if address == "" {

@@ -102,6 +102,9 @@ func xds(t *testing.T, a *attachment, folder string, without ...string) {
 	if limit := filepath.Join(root, "deploy", "attach", folder, "listener.yaml"); exists(limit) {
 		maps.Copy(listener(site), load(t, limit))
 	}
+	if runtime := filepath.Join(root, "deploy", "attach", folder, "runtime.yaml"); exists(runtime) {
+		maps.Copy(site, load(t, runtime))
+	}
 	e := envoytest.StartBinary(t, envoyBinary(a.Envoy), a.places(t, site, address))
 	a.control.envoy = e
 	a.address, a.domain, a.owner = e.Address(t, "web"), "ai.example.com", "shop.example.com"
