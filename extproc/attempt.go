@@ -138,7 +138,7 @@ func (s *Server) try(ctx context.Context, c *call, upstream *bedrock.Call, w way
 	}
 	try.RequestID, try.Status = r.RequestID(), r.Status()
 	if r.Expired() {
-		s.Identities.Refused(c.match.ProviderKey, token)
+		s.Identities.Refused(key, token)
 	}
 	return r, nil
 }
