@@ -27,6 +27,10 @@ const (
 	paidFor  = 64 << 10
 )
 
+// errorWait is how long the body of a reply that is no answer is waited for, where the Config
+// does not say.
+const errorWait = 10 * time.Second
+
 // way takes an attempt to its upstream, and waits for the head of the reply. Its
 // errors are the context's, exchange.ErrReset, and a fault where the upstream was
 // not reached.
@@ -103,7 +107,7 @@ func (s *Server) attempt(ctx context.Context, c *call, w way) (*reply, error) {
 		if r.end != nil {
 			defer r.end()
 		}
-		return nil, c.refusal(r)
+		return nil, s.refusal(c, r)
 	}
 	return r, nil
 }
@@ -155,11 +159,15 @@ func (c *call) forget() {
 }
 
 // refusal is the fault of a reply that is not the answer asked for. Of a body that
-// is too long or breaks off, what came has to do.
-func (c *call) refusal(r *reply) error {
-	body, _, err := c.read(r, maxError)
-	if errors.Is(err, exchange.ErrReset) {
+// is too long, late or breaks off, what came has to do, since the status tells the most;
+// but where that is a good one, the upstream has said nothing at all.
+func (s *Server) refusal(c *call, r *reply) error {
+	body, _, err := c.read(r, maxError, time.Now().Add(s.Config.ErrorWait))
+	switch late := errors.Is(err, os.ErrDeadlineExceeded); {
+	case errors.Is(err, exchange.ErrReset):
 		return err
+	case late && r.Status() == http.StatusOK:
+		return timedOut(err)
 	}
 	return r.Fault(body)
 }
@@ -215,7 +223,7 @@ func undecodable(err error) error {
 
 // readAll is the whole body of a reply that is an answer.
 func (c *call) readAll(r *reply) ([]byte, error) {
-	body, more, err := c.read(r, maxReply)
+	body, more, err := c.read(r, maxReply, c.budget.end)
 	switch {
 	case errors.Is(err, os.ErrDeadlineExceeded):
 		return nil, timedOut(err)
@@ -227,14 +235,17 @@ func (c *call) readAll(r *reply) ([]byte, error) {
 	return body, nil
 }
 
-// read reads the body of a reply, within the time of the call and of the try; more tells that it
-// goes on after limit bytes.
-func (c *call) read(r *reply, limit int64) (body []byte, more bool, err error) {
+// read reads the body of a reply, until last and within the time of the call and of the try; more
+// tells that it goes on after limit bytes.
+func (c *call) read(r *reply, limit int64, last time.Time) (body []byte, more bool, err error) {
 	end := c.budget.end
 	if !r.due.IsZero() {
 		end = r.due
 	}
 	for {
+		if last.Before(end) {
+			end = last
+		}
 		_ = r.body.SetReadDeadline(end)
 		piece, err := r.body.Piece()
 		n := int64(len(piece))

@@ -113,7 +113,7 @@ func (s *Server) tokensOnce(ctx context.Context, c *call) (int64, error) {
 	if r.end != nil {
 		defer r.end()
 	}
-	body, more, err := c.read(r, maxError)
+	body, more, err := c.read(r, maxError, c.budget.end)
 	switch {
 	case errors.Is(err, os.ErrDeadlineExceeded):
 		return 0, timedOut(err)

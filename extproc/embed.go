@@ -172,7 +172,7 @@ func (s *Server) vectors(ctx context.Context, c *call, calls []*bedrock.Call) (*
 		}
 		replies[i] = r.Reply
 		if !r.OK() {
-			return c.refusal(r)
+			return s.refusal(c, r)
 		}
 		body, err := c.readAll(r)
 		if err != nil {

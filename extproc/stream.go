@@ -23,7 +23,7 @@ import (
 // first byte (ext_proc, full duplex: "spurious message"). Beside it, it is broken too (waiting).
 func (s *Server) stream(ctx context.Context, c *call, r *reply) error {
 	if !r.IsStream() {
-		return c.refusal(r)
+		return s.refusal(c, r)
 	}
 	if r.body == body(c.x) && c.x.Passes() {
 		return s.letPass(ctx, c)
