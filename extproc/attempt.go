@@ -116,7 +116,8 @@ func (s *Server) attempt(ctx context.Context, c *call, w way) (*reply, error) {
 // nothing of c, so that several may go on at a time.
 func (s *Server) try(ctx context.Context, c *call, upstream *bedrock.Call, w way, try *usage.Try) (*reply, error) {
 	_, key := c.providerKey()
-	token, err := s.token(ctx, key, c.budget.end)
+	end := c.budget.due(s.Now(), c.facts.Stream) // of waiting for the token, too
+	token, err := s.token(ctx, key, end)
 	if err != nil {
 		return nil, tokenError{err}
 	}
@@ -126,7 +127,6 @@ func (s *Server) try(ctx context.Context, c *call, upstream *bedrock.Call, w way
 	if err != nil {
 		return nil, err
 	}
-	end := c.budget.due(began, c.facts.Stream)
 	waiting, cancel := context.WithDeadline(ctx, end)
 	defer cancel()
 	r, err := w.Do(waiting, signed)

@@ -50,6 +50,18 @@ func TestTheFirstTokenIsWaitedForInTheCallsTime(t *testing.T) {
 	if n := len(asked); n != 0 {
 		t.Errorf("STS was asked %d more times", n)
 	}
+
+	// A try's time is less where it has a bound of its own, and then the next one has its.
+	for _, test := range []struct {
+		budget budget
+		stream bool
+	}{{budget{first: 10 * time.Millisecond, gap: time.Minute}, false}, {budget{first: 10 * time.Millisecond, gap: time.Minute}, true}, {budget{gap: 10 * time.Millisecond}, true}} {
+		test.budget.end = time.Now().Add(time.Minute)
+		c := &call{match: &snapshot.Match{ProviderKey: k}, budget: test.budget, facts: usage.Facts{Stream: test.stream}}
+		if _, err := s.try(t.Context(), c, nil, nil, new(usage.Try)); !errors.As(err, &f) || f.Kind != fault.Timeout || reasonOf(err) != credentials {
+			t.Errorf("%+v: %v", test, err)
+		}
+	}
 }
 
 // What AWS refuses as expired ahead of its time is got anew for the provider key that it was refused
