@@ -19,15 +19,17 @@ import (
 	"aisix/extproc/usage"
 )
 
-// The longest whole answer and the longest error body, in bytes; how much of one is read
-// whether there is room for it or not, since it is paid for; and how long an error's body
-// is waited for: the head has said that the call is not served here.
+// The longest whole answer and the longest error body, in bytes; and how much of one is read
+// whether there is room for it or not, since it is paid for.
 const (
-	maxReply  = 16 << 20
-	maxError  = 1 << 20
-	paidFor   = 64 << 10
-	errorTime = 2 * time.Second
+	maxReply = 16 << 20
+	maxError = 1 << 20
+	paidFor  = 64 << 10
 )
+
+// errorWait is how long the body of a reply that is no answer is waited for, where the Config
+// does not say: the head has said that the call is not served here.
+const errorWait = 2 * time.Second
 
 // way takes an attempt to its upstream, and waits for the head of the reply. Its
 // errors are the context's, exchange.ErrReset, and a fault where the upstream was
@@ -114,7 +116,8 @@ func (s *Server) attempt(ctx context.Context, c *call, w way) (*reply, error) {
 // nothing of c, so that several may go on at a time.
 func (s *Server) try(ctx context.Context, c *call, upstream *bedrock.Call, w way, try *usage.Try) (*reply, error) {
 	_, key := c.providerKey()
-	token, err := s.token(ctx, key, c.budget.end)
+	end := c.budget.due(s.Now(), c.facts.Stream) // of waiting for the token, too
+	token, err := s.token(ctx, key, end)
 	if err != nil {
 		return nil, tokenError{err}
 	}
@@ -124,7 +127,6 @@ func (s *Server) try(ctx context.Context, c *call, upstream *bedrock.Call, w way
 	if err != nil {
 		return nil, err
 	}
-	end := c.budget.due(began, c.facts.Stream)
 	waiting, cancel := context.WithDeadline(ctx, end)
 	defer cancel()
 	r, err := w.Do(waiting, signed)
@@ -157,11 +159,15 @@ func (c *call) forget() {
 }
 
 // refusal is the fault of a reply that is not the answer asked for. Of a body that
-// is too long, does not end or breaks off, what came has to do.
+// is too long, late or breaks off, what came has to do, since the status tells the most;
+// but where that is a good one, the upstream has said nothing at all.
 func (s *Server) refusal(c *call, r *reply) error {
-	body, _, err := c.read(r, maxError, earlier(s.Now().Add(errorTime), c.budget.end))
-	if errors.Is(err, exchange.ErrReset) {
+	body, _, err := c.read(r, maxError, earlier(s.Now().Add(s.Config.ErrorWait), c.budget.end))
+	switch late := errors.Is(err, os.ErrDeadlineExceeded); {
+	case errors.Is(err, exchange.ErrReset):
 		return err
+	case late && r.Status() == http.StatusOK:
+		return timedOut(err)
 	}
 	return r.Fault(body)
 }

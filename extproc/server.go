@@ -54,6 +54,7 @@ type Config struct {
 	MaxDelay time.Duration
 
 	TranslationWait time.Duration // longest wait for a body's turn; 0 is 10 s
+	ErrorWait       time.Duration // longest wait for the body of a reply that is no answer; 0 is 2 s
 	// A body must bring MinBodyRate bytes a second, on the average of each BodyWindow;
 	// 0 asks for nothing.
 	MinBodyRate int64
@@ -121,6 +122,9 @@ func New(p Parts) *Server {
 	s.table = s.operations()
 	if s.Config.TranslationWait <= 0 {
 		s.Config.TranslationWait = translationWait
+	}
+	if s.Config.ErrorWait <= 0 {
+		s.Config.ErrorWait = errorWait
 	}
 	if s.Now == nil {
 		s.Now = time.Now

@@ -18,7 +18,7 @@ func (s *Server) token(ctx context.Context, k *resource.ProviderKey, end time.Ti
 	waiting, cancel := context.WithDeadline(ctx, end)
 	defer cancel()
 	token, err := s.Identities.Token(waiting, k)
-	if errors.Is(err, context.DeadlineExceeded) && ctx.Err() == nil {
+	if errors.Is(err, context.DeadlineExceeded) && waiting.Err() != nil && ctx.Err() == nil { // not STS's time
 		err = timedOut(err)
 	}
 	return token, err
