@@ -146,8 +146,11 @@ func (s *responseStream) Finish(dst []byte) ([]byte, error) {
 
 // Fault appends response.failed, the last event of a broken stream.
 func (s *responseStream) Fault(dst []byte, f *fault.Error) []byte {
-	if !s.verbatim {
+	switch {
+	case !s.verbatim:
 		dst = s.begin(dst)
+	case len(s.asked.echo) == 0: // the body was not taken apart
+		s.asked.echo = echoOf([]byte("{}"))
 	}
 	message := f.Message
 	if n, err := strconv.Atoi(f.RetryAfter); err == nil {
