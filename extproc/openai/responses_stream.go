@@ -146,11 +146,8 @@ func (s *responseStream) Finish(dst []byte) ([]byte, error) {
 
 // Fault appends response.failed, the last event of a broken stream.
 func (s *responseStream) Fault(dst []byte, f *fault.Error) []byte {
-	switch {
-	case !s.verbatim:
+	if !s.verbatim {
 		dst = s.begin(dst)
-	case len(s.asked.echo) == 0: // the body was not taken apart
-		s.asked.echo = echoOf([]byte("{}"))
 	}
 	message := f.Message
 	if n, err := strconv.Atoi(f.RetryAfter); err == nil {
