@@ -118,8 +118,11 @@ func idHeader(name, made string) []*corev3.HeaderValueOption {
 
 // details tells extproc that an answer is Envoy's own, and why, where it was asked about
 // the request: such an answer passes the filters, and so loses the header again.
+//
+// It would not lose it where the head of an upstream's answer came before: what breaks off
+// behind it is answered past all filters.
 func details() *corev3.HeaderValueOption {
-	return overwrite(DetailsHeader, `%CEL("route_name" in xds && (xds.route_name == "`+routeAsk+`" || xds.route_name.startsWith("`+routeEgress+`")) ? response.code_details : "")%`)
+	return overwrite(DetailsHeader, `%CEL("route_name" in xds && (xds.route_name == "`+routeAsk+`" || xds.route_name.startsWith("`+routeEgress+`")) && !response.code_details.startsWith("upstream_reset_after_response_started") && !response.code_details.startsWith("ext_proc") ? response.code_details : "")%`)
 }
 
 func overwrite(name, value string) *corev3.HeaderValueOption {

@@ -118,6 +118,9 @@ func TestRepliesOfRequestsThatWentOn(t *testing.T) {
 			if status := map[string]int{"/v1/messages": 529, "/v1/chat/completions": 503}[path]; a.status != status {
 				t.Errorf("%s %s: %d, want %d", path, moment, a.status, status)
 			}
+			if v := a.header.Values(envoy.DetailsHeader); len(v) > 0 {
+				t.Errorf("%s %s: details go out: %q", path, moment, v)
+			}
 		}
 	}
 }

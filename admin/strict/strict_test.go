@@ -251,6 +251,11 @@ func TestNumber(t *testing.T) {
 		{Number("4").IntWithin("/n", 1, 3), "/n: must be between 1 and 3"},
 		{Number("0").IntWithin("/n", 1, 1<<31-1), "/n: must be at least 1"},
 		{Number("1.5").IntWithin("/n", 1, 3), "/n: must be an integer"},
+		{Number("3000000000").IntWithin("/n", 1, 1<<31-1), "/n: must be at most 2147483647"},
+		{Number("1e30").IntWithin("/n", 1, 1<<31-1), "/n: must be at most 2147483647"},
+		{Number("1e999").IntWithin("/n", 1, 1<<31-1), "/n: must be at most 2147483647"},
+		{Number("-1e30").IntWithin("/n", 1, 1<<31-1), "/n: must be at least 1"},
+		{Number("1e30").IntWithin("/n", 1, 3), "/n: must be between 1 and 3"},
 	} {
 		if got := ""; test.err != nil {
 			got = test.err.Error()

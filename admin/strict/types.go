@@ -126,6 +126,17 @@ func (n Number) Int() (i int64, ok bool) {
 	return int64(f), ok && f == math.Trunc(f) && math.Abs(f) <= 1<<53
 }
 
+// beyond reports whether the number is larger than Int knows integers, either way.
+func (n Number) beyond() bool {
+	f, err := strconv.ParseFloat(string(n), 64)
+	return math.Abs(f) > 1<<53 || err != nil
+}
+
+func (n Number) above(most int64) bool {
+	f, _ := strconv.ParseFloat(string(n), 64) // infinite where it is too large for one
+	return f > float64(most)
+}
+
 // Within is the Error of a number out of bounds, nil where there is none.
 func (n Number) Within(pointer string, least, most float64) *Error {
 	if f, ok := n.Float(); n == "" || ok && f >= least && f <= most {
@@ -141,8 +152,10 @@ func (n Number) IntWithin(pointer string, least, most int64) *Error {
 	switch {
 	case n == "" || ok && i >= least && i <= most:
 		return nil
-	case !ok:
+	case !ok && !n.beyond(): // of which Int can't tell
 		return Errorf(pointer, "must be an integer")
+	case most >= math.MaxInt32 && n.above(most):
+		return Errorf(pointer, "must be at most %d", most)
 	case most >= math.MaxInt32: // as good as none
 		return Errorf(pointer, "must be at least %d", least)
 	}

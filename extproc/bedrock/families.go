@@ -67,6 +67,8 @@ type family struct {
 	SystemMessages bool `json:"system_messages,omitempty"`
 	// EffortBesideBudget tells that it takes output_config.effort, though it thinks by a budget.
 	EffortBesideBudget bool `json:"effort_beside_budget,omitempty"`
+	// ResultStatus: Converse takes of it that a tool failed.
+	ResultStatus bool `json:"result_status,omitempty"`
 	// CountTokens tells that CountTokens counts for it.
 	CountTokens bool `json:"count_tokens,omitempty"`
 	// StrictLimits are Bedrock's bounds on strict tools and natively structured output.

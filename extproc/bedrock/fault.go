@@ -87,7 +87,7 @@ func exceptionOf(status int, header Header, body []byte) *Exception {
 	for _, raw := range [][]byte{body, []byte(e.Message)} {
 		if a := anthropic.DecodeError(raw); a != nil {
 			e.Message = a.Message
-			if e.Type == "" {
+			if e.Type == "" && !anyFailure(a.Type) {
 				e.Type = anthropicTypes[a.Type]
 			}
 			continue

@@ -239,6 +239,43 @@ func TestAnthropicsErrors(t *testing.T) {
 	}
 }
 
+// What says no more than that a call failed is not what came of it: its status is.
+func TestAnyFailureIsWhatItsStatusSays(t *testing.T) {
+	for _, body := range []string{
+		`{"error":{"message":"no","type":"server_error","code":"server_error","param":null}}`,
+		`{"error":{"message":"no","type":"server_error","code":null,"param":null}}`,
+		`{"error":{"message":"no","type":"x","code":"internal_server_error"}}`,
+		`{"type":"error","error":{"type":"api_error","message":"no"},"request_id":"req_1"}`,
+	} {
+		for _, tt := range []struct {
+			status, want int
+			code         string
+		}{
+			{400, 400, ""},
+			{401, 401, ""},
+			{403, 403, ""},
+			{404, 404, "model_not_found"},
+			{408, 504, ""},
+			{429, 429, "rate_limit_exceeded"},
+			{500, 502, ""},
+			{502, 502, ""},
+			{503, 503, "overloaded"},
+			{504, 504, ""},
+			{529, 503, "overloaded"},
+		} {
+			c := newCall(t, userSays("hi"), target("openai.gpt-oss-120b"))
+			f := c.reply(tt.status, http.Header{"Content-Type": {"application/json"}}).Fault([]byte(body))
+			code := f.Code
+			if code == "server_error" || code == "internal_server_error" {
+				code = ""
+			}
+			if f.Status != tt.want || code != tt.code {
+				t.Errorf("%d %s: %d %q; want %d %q", tt.status, body, f.Status, f.Code, tt.want, tt.code)
+			}
+		}
+	}
+}
+
 func TestTooLongPrompt(t *testing.T) {
 	for _, message := range []string{
 		"Input is too long for requested model.",

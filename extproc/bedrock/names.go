@@ -18,6 +18,9 @@ func legal(s string) bool {
 	return s != "" && len(s) <= maxName && strings.IndexFunc(s, notInName) < 0
 }
 
+// notInID is of what Converse takes as an id, which is more than a name.
+func notInID(c rune) bool { return notInName(c) && c != '.' && c != ':' }
+
 func notInName(c rune) bool { return !alphanumeric(c) && c != '_' && c != '-' }
 
 func alphanumeric(c rune) bool {
@@ -130,7 +133,7 @@ func callID(id string, c *resource.Capabilities) string {
 		return id
 	case length != nil:
 		return digest(id)[:*length]
-	case c.CallIDs == "any" && len(id) <= maxName, legal(id):
+	case c.CallIDs == "any" && id != "" && len(id) <= maxName && strings.IndexFunc(id, notInID) < 0, legal(id):
 		return id
 	}
 	return "call_" + digest(id)[:32]

@@ -1,6 +1,7 @@
 package bedrock
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"net/http"
@@ -123,11 +124,20 @@ var openaiTypes = map[string]string{
 	"timeout_error":             "ModelTimeoutException",
 }
 
+// anyFailure are words that say no more than that a call failed: an HTTP status says more.
+func anyFailure(word string) bool {
+	return word == "api_error" || word == "server_error" || word == "internal_server_error"
+}
+
 // openaiException is the name at AWS of an error of OpenAI's, which came with an HTTP status
-// or inside a stream (0). Where there is a status, a type alone says no more than it.
-func openaiException(o *completions.Error, status int) (name string) {
-	if name = openaiTypes[o.Code]; name == "" && (status == 0 || status == http.StatusOK) {
-		name = openaiTypes[o.Type]
+// or inside a stream (0). Where there is a status, a type alone says no more than it, and
+// neither does a code that is any failure's.
+func openaiException(o *completions.Error, status int) string {
+	if alone := status == 0 || status == http.StatusOK; alone {
+		return cmp.Or(openaiTypes[o.Code], openaiTypes[o.Type])
 	}
-	return name
+	if anyFailure(o.Code) {
+		return ""
+	}
+	return openaiTypes[o.Code]
 }

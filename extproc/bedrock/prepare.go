@@ -87,7 +87,8 @@ func prepare(ctx context.Context, req *chat.Request, m *Model, limit int64) (*pr
 		p.effortExcludes,
 		func() error { return p.plainSchemas(ctx, limit) }, // all tools are there, ours too
 		p.separateTools, // moves blocks into results
-		p.rename,        // all names are there; until here they are the caller's
+		p.resultStatus,
+		p.rename, // all names are there; until here they are the caller's
 		p.anthropicMembers,
 		p.cache, // last: a mark stands after the block that it came with
 	} {

@@ -90,9 +90,9 @@ func TestCallIDsOfMistral(t *testing.T) {
 }
 
 // Kimi reads in its ids which call was which, and so gets all as they are, those that
-// other models wrote too, but for what is longer than Converse takes.
+// other models wrote too, but for what Converse's pattern of them does not take.
 func TestCallIDsOfKimi(t *testing.T) {
-	ids := []string{"functions.f:0", "functions.f:1", "call_1", "<é> " + strings.Repeat("x", 59), "functions.f:" + strings.Repeat("1", 53)}
+	ids := []string{"functions.f:0", "functions.f:1", "call_1", "a.b:c-" + strings.Repeat("x", 58), "<é>", "two words", "functions.f:" + strings.Repeat("1", 53)}
 	r := asks(chat.ToolChoice{}, chat.Tool{Name: "f"})
 	var calls, results []chat.Block
 	for _, id := range ids {

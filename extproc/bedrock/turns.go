@@ -78,6 +78,28 @@ func (p *prepared) separateTools() error {
 	return nil
 }
 
+// resultStatus leaves out that a tool failed where nothing takes it: what it said of that stays.
+func (p *prepared) resultStatus() error {
+	if p.invokes || p.api == apiConverse && p.family.ResultStatus {
+		return nil
+	}
+	var left []string
+	for i := range p.req.Messages {
+		m := &p.req.Messages[i]
+		for j, b := range m.Blocks {
+			if r, ok := b.(chat.ToolResult); ok && r.IsError {
+				left = append(left, or(r.Param, m.Param))
+				r.IsError = false
+				m.Blocks[j] = r
+			}
+		}
+	}
+	if len(left) > 0 {
+		p.note("the model does not take that a tool failed: is_error of " + some(left) + " was left out")
+	}
+	return nil
+}
+
 // some names the first few of many places.
 func some(places []string) string {
 	const few = 8

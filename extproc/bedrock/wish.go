@@ -1,6 +1,7 @@
 package bedrock
 
 import (
+	"encoding/json"
 	"strconv"
 
 	"aisix/extproc/chat"
@@ -29,8 +30,8 @@ func (p *prepared) wished(r *chat.Reasoning) *chat.Reasoning {
 	case "": // Bedrock knows what it is
 		return r
 	case "anthropic":
-		if r.Thinking != nil || p.family.Capabilities.Reasoning != "none" {
-			return r // Claude's own words, or as good as
+		if out := p.wishedOfClaude(r); out != nil {
+			return out
 		}
 	}
 	effort := r.Effort
@@ -47,6 +48,26 @@ func (p *prepared) wished(r *chat.Reasoning) *chat.Reasoning {
 		return nil // it thinks as much as it does unasked
 	}
 	return &chat.Reasoning{Effort: effort}
+}
+
+// wishedOfClaude is a wish in the words of this one of Claude's models: those of the newest,
+// which agents use with a name that they do not know, the older refuse, and those of the older
+// the newest. nil is what it has no words for.
+func (p *prepared) wishedOfClaude(r *chat.Reasoning) *chat.Reasoning {
+	kind, control := thinkingType(r.Thinking), p.family.Capabilities.Reasoning
+	switch {
+	case control == "none" && kind != "disabled":
+		return nil
+	case kind == "adaptive" && control == "budget":
+		p.note("the model thinks by a budget: adaptive thinking was made one")
+		return &chat.Reasoning{Effort: or(r.Effort, "low")}
+	case kind == "enabled" && control == "adaptive": // the later ones know no budget
+		p.note("the model thinks adaptively: a budget was made that")
+		out := *r
+		out.Thinking = json.RawMessage(`{"type":"adaptive"}`)
+		return &out
+	}
+	return r // its own words, or as good as
 }
 
 // effortOf is the effort that is worth a thinking budget, "" of none.

@@ -82,7 +82,11 @@ func (w *answering) appendResponse(dst []byte, status string, output []byte, usa
 	dst = appendMember(dst, `,"status":`, status)
 	dst = append(dst, `,"background":false,"store":false,"conversation":null,`...)
 	dst = append(dst, cmp.Or(ended, `"error":null,"incomplete_details":null`)...)
-	dst = append(append(dst, ','), w.asked.echo...)
+	echo := w.asked.echo
+	if len(echo) == 0 { // the body was not taken apart
+		echo = echoOf([]byte("{}"))
+	}
+	dst = append(append(dst, ','), echo...)
 	dst = appendMember(dst, `"service_tier":`, cmp.Or(w.tier, "default"))
 	dst = appendMember(dst, `,"model":`, w.asked.model)
 	dst = append(append(append(dst, `,"output":[`...), output...), `],"usage":`...)

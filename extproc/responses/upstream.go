@@ -44,6 +44,7 @@ type upPart struct {
 	Type     string  `json:"type"` // input_text, input_image, input_file, output_text
 	Text     *string `json:"text,omitempty"`
 	ImageURL string  `json:"image_url,omitempty"`
+	Detail   string  `json:"detail,omitempty"` // of an image, where OpenAI's reference requires it
 	FileName string  `json:"filename,omitempty"`
 	FileData string  `json:"file_data,omitempty"`
 }
@@ -185,7 +186,7 @@ func inputParts(blocks []chat.Block, param string) ([]upPart, error) {
 			if err != nil {
 				return nil, err
 			}
-			out = append(out, upPart{Type: "input_image", ImageURL: url})
+			out = append(out, upPart{Type: "input_image", ImageURL: url, Detail: "auto"})
 		case chat.Document:
 			file, err := completions.FileURL(b, param)
 			if err != nil {
