@@ -197,7 +197,10 @@ func (x *Exchange) ReadBody(ctx context.Context, in Intake) (*Body, error) {
 			x.body = Body{} // the caller's now; a stream may last for minutes
 			return &whole, nil
 		}
-		m, err := x.next(ctx, p.wait(x.body.size))
+		m, err := x.here()
+		if m == nil && err == nil {
+			m, err = x.next(ctx, p.wait(x.body.size))
+		}
 		if err == errDeadline {
 			if p.slow(x.body.size) {
 				return nil, ErrSlow
@@ -298,17 +301,19 @@ func (x *Exchange) answerRequestTrailers() error {
 
 // requestMutation is the answer to the request's headers.
 func (x *Exchange) requestMutation(r Request) *answer {
-	set := make([]KeyValue, 0, len(r.Header)+4)
-	set = append(set, r.Header...)
+	a := x.head.begin(requestHeaders)
+	for _, kv := range r.Header {
+		a.put(kv)
+	}
 	for _, kv := range []KeyValue{{":path", r.Path}, {EgressHeader, string(r.Egress)}, {HostHeader, r.Host}} {
 		if kv.Value != "" {
-			set = append(set, kv)
+			a.put(kv)
 		}
 	}
 	if !x.header.EndOfStream {
-		set = append(set, KeyValue{"content-length", strconv.Itoa(len(r.Body))})
+		a.put(KeyValue{"content-length", strconv.Itoa(len(r.Body))})
 	}
-	a := mutation(requestHeaders, set, x.header.Fields)
+	a.removeOthers(x.header.Fields)
 	a.clear, a.own = true, r.Own
 	if x.bodyless && !r.LetPass {
 		x.bodyless = false

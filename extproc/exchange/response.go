@@ -50,8 +50,8 @@ func (x *Exchange) holdResponse(m *message) {
 	}
 }
 
-// Response waits for the head of the answer. Legal after Forward, and at any time
-// after ErrAnswered. Errors: ErrReset, the context's.
+// Response waits for the head of the answer, until the deadline of reads. Legal after Forward,
+// and at any time after ErrAnswered. Errors: ErrReset, the context's, os.ErrDeadlineExceeded.
 func (x *Exchange) Response(ctx context.Context) (*Response, error) {
 	if x.phase == phaseResponse {
 		return &x.response, nil
@@ -62,7 +62,7 @@ func (x *Exchange) Response(ctx context.Context) (*Response, error) {
 		}
 	}
 	for x.pending == nil {
-		m, err := x.next(ctx, nil)
+		m, err := x.nextWithin(ctx)
 		if err != nil {
 			return nil, err
 		}
@@ -83,7 +83,7 @@ func (x *Exchange) Response(ctx context.Context) (*Response, error) {
 	return &x.response, x.modeErr
 }
 
-// SetReadDeadline bounds Read, as a net.Conn's does: the zero time is no bound,
+// SetReadDeadline bounds Read, and Response, as a net.Conn's does: the zero time is no bound,
 // and a Read that waits notices. A passed deadline harms nothing: set another and
 // read on.
 func (x *Exchange) SetReadDeadline(t time.Time) error {
@@ -129,13 +129,10 @@ func (x *Exchange) fill() error {
 		if x.responseEnded {
 			return io.EOF
 		}
-		expired := x.deadline.wait()
-		select {
-		case <-expired:
+		if x.deadline.passed() {
 			return errDeadline
-		default:
 		}
-		m, err := x.next(x.ctx, expired)
+		m, err := x.nextWithin(x.ctx)
 		if err != nil {
 			return err
 		}
@@ -180,9 +177,12 @@ func (x *Exchange) Respond(status int, header []KeyValue) error {
 		x.whole = &wholeAnswer{status: status, header: header}
 		return nil
 	}
-	set := make([]KeyValue, 0, len(header)+1)
-	set = append(append(set, header...), KeyValue{":status", strconv.Itoa(status)})
-	x.heading = mutation(responseHeaders, set, x.response.Header)
+	x.heading = x.head.begin(responseHeaders)
+	for _, kv := range header {
+		x.heading.put(kv)
+	}
+	x.heading.put(KeyValue{":status", strconv.Itoa(status)})
+	x.heading.removeOthers(x.response.Header)
 	return nil
 }
 
