@@ -77,11 +77,11 @@ type Exchange struct {
 	header          Header
 	headersAnswered bool      // BUFFERED: the headers were answered to get the body
 	bodySeen        bool      // there was at least one body message
-	body            Body      // of the request, as far as it has come
+	body            *Body     // of the request, as far as it has come
 	requestEnded    bool      // end of stream or trailers were seen
 	requestTrailers *trailers // held, answered by Forward; nil when there are none to answer
 	forwarded       bool      // Forward has answered the request
-	pending         *Response // response headers that came before they were asked for
+	pending         bool      // response headers came, perhaps before they were asked for
 
 	// the response
 	response         Response
@@ -93,14 +93,22 @@ type Exchange struct {
 	alone            bool         // or, from the first Write on, as one that streams
 	heading          *answer      // the answer to the response's headers, until the first Write or Finish
 	head             answer       // of the request, then of the response
+	room             answerRoom   // head's
 	sending          answer       // the piece that goes out: none waits
 	deadline         deadline
+}
+
+// answerRoom is what most answers to headers take: no room of their own.
+type answerRoom struct {
+	set    [16]KeyValue
+	remove [16]string
 }
 
 // New starts the exchange of a stream, which package rpc serves. Close must be called
 // before the stream's handler returns.
 func New(stream extprocv3.ExternalProcessor_ProcessServer) *Exchange {
-	x := &Exchange{stream: below(stream)}
+	x := &Exchange{stream: below(stream), body: newBody()}
+	x.head.set, x.head.remove = x.room.set[:0], x.room.remove[:0]
 	// The stream's own context ends only when nothing can be sent any more; this one as
 	// soon as Envoy has nothing more to say.
 	x.ctx, x.cancel = context.WithCancelCause(context.Background())

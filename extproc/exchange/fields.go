@@ -60,7 +60,7 @@ func (t *trailers) emptied(of kind) *answer { return mutation(of, nil, t.fields)
 // mutation is the answer that sets fields and removes every one of old that is not among
 // them, so that nothing passes that was not listed.
 func mutation(of kind, set []KeyValue, old Fields) *answer {
-	a := new(answer).begin(of)
+	a := (&answer{set: make([]KeyValue, 0, len(set)), remove: make([]string, 0, len(old))}).begin(of)
 	for _, kv := range set {
 		a.put(kv)
 	}
@@ -85,9 +85,6 @@ func (a *answer) put(kv KeyValue) {
 			return
 		}
 	}
-	if a.set == nil {
-		a.set = make([]KeyValue, 0, 16)
-	}
 	a.set = append(a.set, kv)
 }
 
@@ -98,9 +95,6 @@ func (a *answer) removeOthers(old Fields) {
 		// request without x-forwarded-proto: that one is its routes' to remove.
 		if kv.Key == "host" || kv.Key == "x-forwarded-proto" || has(a.set, kv.Key) || has(old[:i], kv.Key) {
 			continue
-		}
-		if a.remove == nil {
-			a.remove = make([]string, 0, 16)
 		}
 		a.remove = append(a.remove, kv.Key)
 	}

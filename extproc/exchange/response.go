@@ -44,10 +44,11 @@ func (x *Exchange) holdResponse(m *message) {
 	if details == "" { // the attribute, which no upstream can set, comes first
 		details = m.fields.Get(DetailsHeader)
 	}
-	x.pending = &Response{
+	x.response = Response{
 		Status: statusOf(m.pseudo.status), Header: m.fields, EndOfStream: m.end,
 		Local: details != "" && details != viaUpstream, Details: details,
 	}
+	x.pending = true
 }
 
 // Response waits for the head of the answer, until the deadline of reads. Legal after Forward,
@@ -56,12 +57,12 @@ func (x *Exchange) Response(ctx context.Context) (*Response, error) {
 	if x.phase == phaseResponse {
 		return &x.response, nil
 	}
-	if early := x.phase < phaseForwarded && x.pending != nil; !early {
+	if early := x.phase < phaseForwarded && x.pending; !early {
 		if err := x.order("Response", phaseForwarded); err != nil {
 			return nil, err
 		}
 	}
-	for x.pending == nil {
+	for !x.pending {
 		m, err := x.nextWithin(ctx)
 		if err != nil {
 			return nil, err
@@ -77,7 +78,6 @@ func (x *Exchange) Response(ctx context.Context) (*Response, error) {
 		default: // the end of the request said once more
 		}
 	}
-	x.response = *x.pending
 	x.responseEnded = x.response.EndOfStream
 	x.phase = phaseResponse
 	return &x.response, x.modeErr
