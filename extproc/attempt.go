@@ -31,11 +31,11 @@ const (
 // does not say: the head has said that the call is not served here.
 const errorWait = 2 * time.Second
 
-// way takes an attempt to its upstream, and waits for the head of the reply. Its
-// errors are the context's, exchange.ErrReset, and a fault where the upstream was
-// not reached.
+// way takes an attempt to its upstream, and waits for the head of the reply, no longer than
+// end. Its errors are the context's, os.ErrDeadlineExceeded or context.DeadlineExceeded,
+// exchange.ErrReset, and a fault where the upstream was not reached.
 type way interface {
-	Do(context.Context, *bedrock.Signed) (*reply, error)
+	Do(ctx context.Context, end time.Time, s *bedrock.Signed) (*reply, error)
 }
 
 // reply is what an upstream says to one attempt: its head, and the body to come.
@@ -63,7 +63,7 @@ type passage struct {
 	own  exchange.Own
 }
 
-func (p passage) Do(ctx context.Context, s *bedrock.Signed) (*reply, error) {
+func (p passage) Do(ctx context.Context, end time.Time, s *bedrock.Signed) (*reply, error) {
 	egress := exchange.Plaintext
 	if s.URL.Scheme == "https" {
 		egress = exchange.TLS
@@ -85,6 +85,7 @@ func (p passage) Do(ctx context.Context, s *bedrock.Signed) (*reply, error) {
 		return nil, err
 	}
 	p.sent()
+	_ = p.x.SetReadDeadline(end)
 	response, err := p.x.Response(ctx)
 	switch {
 	case err != nil:
@@ -127,13 +128,11 @@ func (s *Server) try(ctx context.Context, c *call, upstream *bedrock.Call, w way
 	if err != nil {
 		return nil, err
 	}
-	waiting, cancel := context.WithDeadline(ctx, end)
-	defer cancel()
-	r, err := w.Do(waiting, signed)
+	r, err := w.Do(ctx, end, signed)
 	try.Latency = s.Now().Sub(began)
 	switch {
-	case errors.Is(err, context.DeadlineExceeded) && ctx.Err() == nil:
-		return nil, timedOut(err)
+	case (errors.Is(err, context.DeadlineExceeded) || errors.Is(err, os.ErrDeadlineExceeded)) && ctx.Err() == nil:
+		return nil, timedOut(context.DeadlineExceeded) // in the one's words, whichever it was: an operator reads them
 	case err != nil:
 		return nil, err
 	}

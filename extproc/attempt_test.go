@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"os"
 	"slices"
 	"strings"
 	"testing"
@@ -88,9 +89,11 @@ func TestCompiledOnce(t *testing.T) {
 }
 
 // otherWay is a way that is no exchange: it says what it is told to.
-type otherWay func(context.Context, *bedrock.Signed) (*reply, error)
+type otherWay func(end time.Time, s *bedrock.Signed) (*reply, error)
 
-func (w otherWay) Do(ctx context.Context, s *bedrock.Signed) (*reply, error) { return w(ctx, s) }
+func (w otherWay) Do(_ context.Context, end time.Time, s *bedrock.Signed) (*reply, error) {
+	return w(end, s)
+}
 
 // still is a body without a clock.
 type still struct{ io.Reader }
@@ -118,7 +121,7 @@ func TestAttemptGoesAnyWay(t *testing.T) {
 		return &call{facts: usage.Facts{Time: now, Stream: stream}, match: m, upstream: upstream, budget: s.newBudget(now, m.Model), held: admission.NewShared(0).Account("")}
 	}
 	says := func(status int, body string) otherWay {
-		return func(ctx context.Context, signed *bedrock.Signed) (*reply, error) {
+		return func(_ time.Time, signed *bedrock.Signed) (*reply, error) {
 			if signed.URL.Host != "bedrock-runtime.us-west-2.amazonaws.com" || signed.Header().Get("Authorization") == "" || len(signed.Body()) == 0 {
 				t.Errorf("sent %v %v", signed.URL, signed.Header())
 			}
@@ -140,14 +143,17 @@ func TestAttemptGoesAnyWay(t *testing.T) {
 	// One budget: the head of a stream has to come within its gap, that of a whole
 	// answer within the call's time.
 	for stream, most := range map[bool]time.Duration{false: time.Minute, true: 10 * time.Second} {
-		c := start(stream)
-		_, err := s.attempt(t.Context(), c, otherWay(func(ctx context.Context, _ *bedrock.Signed) (*reply, error) {
-			if end, ok := ctx.Deadline(); !ok || !end.Equal(now.Add(most)) {
+		c, late := start(stream), context.DeadlineExceeded
+		if stream {
+			late = os.ErrDeadlineExceeded
+		}
+		_, err := s.attempt(t.Context(), c, otherWay(func(end time.Time, _ *bedrock.Signed) (*reply, error) {
+			if !end.Equal(now.Add(most)) {
 				t.Errorf("stream %v: waits until %v after the start", stream, end.Sub(now))
 			}
-			return nil, context.DeadlineExceeded
+			return nil, late
 		}))
-		if !errors.As(err, &f) || f.Kind != fault.Timeout || c.facts.Tries[0] != (usage.Try{ProviderKeyID: "p", Sent: now}) {
+		if !errors.As(err, &f) || f.Kind != fault.Timeout || f.Err != context.DeadlineExceeded || c.facts.Tries[0] != (usage.Try{ProviderKeyID: "p", Sent: now}) {
 			t.Errorf("stream %v: %v", stream, err)
 		}
 	}

@@ -3,6 +3,7 @@ package extproc
 import (
 	"context"
 	"errors"
+	"time"
 
 	"aisix/extproc/bedrock"
 	"aisix/extproc/egress"
@@ -16,8 +17,7 @@ type beside struct {
 	life   context.Context
 }
 
-func (b beside) Do(ctx context.Context, s *bedrock.Signed) (*reply, error) {
-	end, _ := ctx.Deadline()
+func (b beside) Do(_ context.Context, end time.Time, s *bedrock.Signed) (*reply, error) {
 	r, err := b.egress.Post(b.life, egress.Request{URL: s.URL, Header: s.Header(), Body: s.Body()}, end)
 	switch {
 	case errors.Is(err, egress.ErrBroken), errors.Is(err, egress.ErrUnreachable):

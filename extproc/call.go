@@ -123,7 +123,7 @@ func (c *call) own() exchange.Own {
 
 // headers are what every answer carries.
 func (c *call) headers(contentType string) []exchange.KeyValue {
-	out := []exchange.KeyValue{{Key: "x-aisix-request-id", Value: c.facts.RequestID}}
+	out := append(make([]exchange.KeyValue, 0, 12), exchange.KeyValue{Key: "x-aisix-request-id", Value: c.facts.RequestID})
 	if name := c.dialect.IDHeader(); name != "" {
 		out = append(out, exchange.KeyValue{Key: name, Value: c.facts.RequestID})
 	}

@@ -55,11 +55,10 @@ type waiting struct {
 	c *call
 }
 
-func (w waiting) Do(ctx context.Context, signed *bedrock.Signed) (*reply, error) {
+func (w waiting) Do(ctx context.Context, end time.Time, signed *bedrock.Signed) (*reply, error) {
 	y := relay{s: w.s, c: w.c, writer: w.c.waiting, beside: true}
-	end, _ := ctx.Deadline()
 	if due := y.due(); due.IsZero() || !due.Before(end) {
-		return w.beside.Do(ctx, signed)
+		return w.beside.Do(ctx, end, signed)
 	}
 	type came struct {
 		r   *reply
@@ -70,7 +69,7 @@ func (w waiting) Do(ctx context.Context, signed *bedrock.Signed) (*reply, error)
 		var a came
 		defer func() { head <- a }()
 		defer recovered(&a.err)
-		a.r, a.err = w.beside.Do(ctx, signed)
+		a.r, a.err = w.beside.Do(ctx, end, signed)
 	}()
 	for {
 		timer := time.NewTimer(y.due().Sub(w.s.Now()))

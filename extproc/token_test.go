@@ -89,7 +89,7 @@ func TestARefusedTokenIsItsOwnTargets(t *testing.T) {
 			t.Fatal(err)
 		}
 		var tokens []string
-		refuses := otherWay(func(_ context.Context, signed *bedrock.Signed) (*reply, error) {
+		refuses := otherWay(func(_ time.Time, signed *bedrock.Signed) (*reply, error) {
 			tokens = append(tokens, signed.Header().Get("Authorization"))
 			return &reply{Reply: signed.Reply(http.StatusForbidden, http.Header{"X-Amzn-Errortype": {"ExpiredTokenException"}})}, nil
 		})

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"strings"
+	"time"
 
 	"github.com/google/uuid"
 	"github.com/redis/go-redis/v9"
@@ -73,39 +74,48 @@ func (l *Ledger) AppendBatch(ctx context.Context, b Batch) error {
 // script is what append.lua takes. Its steps come in the order of the records, the
 // same each time that a batch is sent.
 func (b Batch) script() (keys []string, args []any) {
-	type cell struct {
-		key   int
-		field string
+	type group struct {
+		day        int // its place among the keys
+		key, alias string
 	}
 	keys = []string{recordsKey, batchKey(b.ID), asideKey(b.ID, "records")}
-	index := map[string]int{}
-	sums := map[cell]int64{}
-	var order []cell
+	days := map[time.Time]int{}
+	known := map[group]int{}
+	var groups []group
+	var sums []int64 // of each counter, group by group
+	var order []int  // of those that are not 0
 	args = make([]any, 0, 4+8*len(b.Entries))
 	args = append(args, maxRecords, int(markLife.Seconds()), int(totalsLife.Seconds()), len(b.Entries))
 	for _, e := range b.Entries {
 		r := e.Record
 		args = append(args, e.Bytes)
-		day := dayOf(r.GetTime().AsTime())
-		if index[day] == 0 {
-			index[day] = len(keys) + 1
+		at := r.GetTime().AsTime().Truncate(24 * time.Hour)
+		if days[at] == 0 {
+			day := dayOf(at)
+			days[at] = len(keys) + 1
 			keys = append(keys, totalsKey(day), asideKey(b.ID, "totals:"+day))
 		}
-		group := field(r.GetKeyId()) + "\n" + field(r.GetModelAlias()) + "\n"
-		for _, counter := range counters {
+		g := group{days[at], field(r.GetKeyId()), field(r.GetModelAlias())}
+		place, ok := known[g]
+		if !ok {
+			place = len(sums)
+			known[g] = place
+			groups, sums = append(groups, g), append(sums, make([]int64, len(counters))...)
+		}
+		for i, counter := range counters {
 			amount := bounded(counter.of(r))
 			if amount == 0 {
 				continue
 			}
-			c := cell{index[day], group + counter.name}
-			if _, known := sums[c]; !known {
-				order = append(order, c)
+			if sums[place+i] == 0 {
+				order = append(order, place+i)
 			}
-			sums[c] += amount
+			sums[place+i] += amount
 		}
 	}
-	for _, c := range order {
-		args = append(args, c.key, c.field, sums[c])
+	for _, at := range order {
+		g := groups[at/len(counters)]
+		args = append(args, g.day, g.key+"\n"+g.alias+"\n"+counters[at%len(counters)].name, sums[at])
 	}
 	return keys, args
 }

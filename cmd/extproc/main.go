@@ -87,11 +87,15 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) error {
 	defer out.Close()
 	log := c.Logging.Logger(out)
 	slog.SetDefault(log) // of packages that are not given one
-	return serve(ctx, c, log, c.Logging.Logger(out.ofCalls()))
+	var calls io.Writer  // nil where such lines are not logged
+	if log.Enabled(ctx, slog.LevelInfo) {
+		calls = out.ofCalls()
+	}
+	return serve(ctx, c, log, calls)
 }
 
 // serve is the life of the data plane (calls is the log of those): wire, listen, wait for the end of ctx, drain, flush.
-func serve(ctx context.Context, c *config.Config, log, calls *slog.Logger) error {
+func serve(ctx context.Context, c *config.Config, log *slog.Logger, calls io.Writer) error {
 	client, err := c.Redis.Client(log)
 	if err != nil {
 		return err

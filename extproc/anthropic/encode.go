@@ -56,12 +56,18 @@ func EncodeRequest(req *chat.Request, o Options) ([]byte, error) {
 	if o.Model != "" {
 		r.Model, r.Stream, r.Version, r.Beta = o.Model, req.Stream, "", nil
 	}
+	n := len(req.System)
+	for i := range req.Messages {
+		n += len(req.Messages[i].Blocks)
+	}
+	e := encoder{make([]block, 0, n), make([]string, 0, n)}
 	var err error
-	if r.System, err = encodeBlocks(req.System, "messages"); err != nil {
+	if r.System, err = e.blocks(req.System, "messages"); err != nil {
 		return nil, err
 	}
-	for _, m := range req.Messages {
-		content, err := encodeBlocks(m.Blocks, m.Param)
+	for i := range req.Messages {
+		m := &req.Messages[i]
+		content, err := e.blocks(m.Blocks, m.Param)
 		if err != nil {
 			return nil, err
 		}
@@ -75,22 +81,47 @@ func EncodeRequest(req *chat.Request, o Options) ([]byte, error) {
 	return marshal(&r, o.Extra, req.Room())
 }
 
-// encodeBlocks encodes one turn. A cache point becomes the cache_control of the
+// encoder has the room for the blocks of a request, and for the texts in them.
+type encoder struct {
+	room  []block
+	texts []string
+}
+
+// some is room for n blocks, without room behind it.
+func (e *encoder) some(n int) []block {
+	if cap(e.room)-len(e.room) < n {
+		e.room = make([]block, 0, n)
+	}
+	from := len(e.room)
+	e.room = e.room[:from+n]
+	return e.room[from : from : from+n]
+}
+
+// text is where s stays.
+func (e *encoder) text(s string) *string {
+	if len(e.texts) == cap(e.texts) {
+		e.texts = make([]string, 0, 8) // those before stay where they are
+	}
+	e.texts = append(e.texts, s)
+	return &e.texts[len(e.texts)-1]
+}
+
+// blocks encodes one turn. A cache point becomes the cache_control of the
 // block before it; behind a reasoning block, which can't carry one, it moves to
 // the block before that. param is where the caller wrote the turn.
-func encodeBlocks(blocks []chat.Block, param string) ([]block, error) {
-	out := make([]block, 0, len(blocks))
+func (e *encoder) blocks(blocks []chat.Block, param string) ([]block, error) {
+	out := e.some(len(blocks))
 	for _, b := range blocks {
 		if p, ok := b.(chat.CachePoint); ok {
 			markLast(out, p)
 			continue
 		}
-		e, err := encodeBlock(b, param)
+		encoded, err := e.block(b, param)
 		if err != nil {
 			return nil, err
 		}
-		if e.Type != "" {
-			out = append(out, e)
+		if encoded.Type != "" {
+			out = append(out, encoded)
 		}
 	}
 	return out, nil
@@ -106,12 +137,12 @@ func markLast(blocks []block, p chat.CachePoint) {
 	}
 }
 
-// encodeBlock gives a block without a type for one that is left out: unsigned
+// block gives a block without a type for one that is left out: unsigned
 // thinking, which Claude would refuse.
-func encodeBlock(b chat.Block, param string) (block, error) {
+func (e *encoder) block(b chat.Block, param string) (block, error) {
 	switch b := b.(type) {
 	case chat.Text:
-		return block{Type: "text", Text: &b.Text}, nil
+		return block{Type: "text", Text: e.text(b.Text)}, nil
 	case chat.Image:
 		return encodeImage(b, param)
 	case chat.Document:
@@ -123,7 +154,7 @@ func encodeBlock(b chat.Block, param string) (block, error) {
 		}
 		return block{Type: "tool_use", ID: b.ID, Name: b.Name, Input: input}, nil
 	case chat.ToolResult:
-		content, err := encodeBlocks(b.Blocks, or(b.Param, param))
+		content, err := e.blocks(b.Blocks, or(b.Param, param))
 		if err != nil {
 			return block{}, err
 		}

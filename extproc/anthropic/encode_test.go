@@ -222,7 +222,7 @@ func FuzzRedactedRoundTrip(f *testing.F) {
 				got = d
 			}
 		}
-		sent, err := encodeBlock(chat.Redacted{Data: got.Data}, "")
+		sent, err := new(encoder).block(chat.Redacted{Data: got.Data}, "")
 		if err != nil || *sent.Data != data {
 			t.Errorf("%q came back as %q, %v", data, *sent.Data, err)
 		}

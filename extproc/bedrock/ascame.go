@@ -26,7 +26,46 @@ func (p *prepared) asCame() bool {
 	}
 	return slices.EqualFunc(is.Tools, was.Tools, func(a, b chat.Tool) bool {
 		return a.Name == b.Name && a.Strict == b.Strict && a.Cache == nil && bytes.Equal(a.Schema, b.Schema)
-	})
+	}) && spelledOut(was.Came)
+}
+
+// spelledOut reports whether the body's messages and tools have no member that is null, as clients
+// write what they do not say, nor an empty list of calls: a service may refuse either.
+func spelledOut(body []byte) bool {
+	t := jsonedit.Text(body)
+	for m := range t.Members(t.Root()) {
+		if (m.Name == "messages" || m.Name == "tools") && !spelledIn(t, m.Value) {
+			return false
+		}
+	}
+	return true
+}
+
+func spelledIn(t jsonedit.Text, value jsonedit.Span) bool {
+	for item := range t.Items(value) {
+		if !spelledIn(t, item) {
+			return false
+		}
+	}
+	for m := range t.Members(value) {
+		switch {
+		case m.Name == "parameters": // a schema, which may well have a null
+		case t.Kind(m.Value) == 'n':
+			if m.Name != "content" {
+				return false
+			}
+		case m.Name == "tool_calls" && empty(t, m.Value), !spelledIn(t, m.Value):
+			return false
+		}
+	}
+	return true
+}
+
+func empty(t jsonedit.Text, list jsonedit.Span) bool {
+	for range t.Items(list) {
+		return false
+	}
+	return true
 }
 
 // ownWords are the members that go up as they came, hints are those that do where they say something.

@@ -17,7 +17,8 @@ import (
 func (c *Call) Forget() (kept int64) {
 	c.body, c.asked = nil, nil
 	if c.request != nil {
-		c.said = slices.Collect(said(withoutFiles(c.request), c.names))
+		r := withoutFiles(c.request)
+		c.said = slices.AppendSeq(make([]redact.Text, 0, len(r.System)+len(r.Messages)+2*len(r.Tools)), said(r, c.names))
 		c.request = nil
 	}
 	for _, text := range c.said {
@@ -72,6 +73,9 @@ func appendDocuments(names []string, blocks []chat.Block) []string {
 // withoutFiles is r without the content of documents that are no text: nobody
 // quotes the bytes of a PDF.
 func withoutFiles(r *chat.Request) *chat.Request {
+	if !slices.ContainsFunc(r.Messages, func(m chat.Message) bool { return slices.ContainsFunc(m.Blocks, hasFile) }) {
+		return r
+	}
 	out := *r
 	out.Messages = slices.Clone(r.Messages)
 	for i := range out.Messages {
@@ -80,12 +84,23 @@ func withoutFiles(r *chat.Request) *chat.Request {
 	return &out
 }
 
+// hasFile reports whether a block is, or holds, a document that is no text.
+func hasFile(b chat.Block) bool {
+	switch b := b.(type) {
+	case chat.Document:
+		return !slices.Contains([]string{"txt", "md", "csv", "html"}, b.Format)
+	case chat.ToolResult:
+		return slices.ContainsFunc(b.Blocks, hasFile)
+	}
+	return false
+}
+
 func dropFiles(blocks []chat.Block) []chat.Block {
 	out := slices.Clone(blocks)
 	for i, b := range out {
 		switch b := b.(type) {
 		case chat.Document:
-			if !slices.Contains([]string{"txt", "md", "csv", "html"}, b.Format) {
+			if hasFile(b) {
 				b.Data = nil
 				out[i] = b
 			}

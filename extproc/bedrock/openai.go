@@ -17,7 +17,9 @@ import (
 
 func encodeChat(_ context.Context, p *prepared) (wireRequest, error) {
 	if p.asCame() {
-		return p.openai(p.withOwnWords)
+		w, err := p.openai(p.withOwnWords)
+		w.asCame = true
+		return w, err
 	}
 	return p.openai(completions.EncodeRequest)
 }
@@ -44,7 +46,7 @@ func (p *prepared) openai(encode func(*chat.Request, completions.Upstream) ([]by
 		o.Tier = t.Type
 	}
 	body, err := encode(&req, o)
-	return wireRequest{header: header, body: body, asCame: p.api == apiChat && p.asCame()}, err
+	return wireRequest{header: header, body: body}, err
 }
 
 // unplaced notes what the model's configuration says that the API has no place for.

@@ -43,7 +43,7 @@ type Request struct {
 
 	// Came is the body as it came, where its conversation and tools say nothing that is not
 	// here: an upstream that speaks the caller's format (completions) may have them in the
-	// caller's own bytes, if nothing has to change. nil where the dialect is in doubt.
+	// caller's own bytes, if nothing has to change and it likes how they are written. nil where the dialect is in doubt.
 	Came []byte
 }
 

@@ -12,7 +12,7 @@ import (
 
 // Alone reports whether an answer can go out so: nothing was answered yet, and the request is here.
 func (x *Exchange) Alone() bool {
-	return (x.phase == phaseHeader && x.requestEnded || x.phase == phaseBody) && !x.buffered && !x.streamed && x.modeErr == nil && x.pending == nil
+	return (x.phase == phaseHeader && x.requestEnded || x.phase == phaseBody) && !x.buffered && !x.streamed && x.modeErr == nil && !x.pending
 }
 
 // beginAlone has an answer that was to go out whole go out piece by piece.

@@ -16,16 +16,28 @@ type deadline struct {
 	until   time.Time     // zero is none
 	timer   *time.Timer   // calls ring; nil before the first deadline
 	due     time.Time     // when it does, not after until; zero is never
-	expired chan struct{} // closed once the deadline is past; replaced when it is moved on
+	past    bool          // the deadline has passed
+	expired chan struct{} // closed once it has, for those who wait; nil where nobody does
 }
-
-func (d *deadline) init() { d.expired = make(chan struct{}) }
 
 // wait is closed when the deadline has passed.
 func (d *deadline) wait() <-chan struct{} {
 	d.mu.Lock()
 	defer d.mu.Unlock()
+	if d.expired == nil {
+		d.expired = make(chan struct{})
+		if d.past {
+			close(d.expired)
+		}
+	}
 	return d.expired
+}
+
+// passed reports whether the deadline has.
+func (d *deadline) passed() bool {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return d.past
 }
 
 // move sets the deadline; the zero time is none.
@@ -33,10 +45,8 @@ func (d *deadline) move(t time.Time) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	d.until = t
-	select {
-	case <-d.expired:
-		d.expired = make(chan struct{})
-	default:
+	if d.past {
+		d.past, d.expired = false, nil
 	}
 	if t.IsZero() || !d.due.IsZero() && !t.Before(d.due) {
 		return // ring sees what has become of it
@@ -44,13 +54,15 @@ func (d *deadline) move(t time.Time) {
 	d.arm()
 }
 
-// arm has the timer ring at the deadline, or closes expired where that is past.
+// arm has the timer ring at the deadline, or tells where that is past.
 func (d *deadline) arm() {
 	after := time.Until(d.until)
 	switch {
 	case after <= 0:
-		d.due = time.Time{}
-		close(d.expired)
+		d.due, d.past = time.Time{}, true
+		if d.expired != nil {
+			close(d.expired)
+		}
 		return
 	case d.timer == nil:
 		d.timer = time.AfterFunc(after, d.ring)
@@ -65,16 +77,12 @@ func (d *deadline) ring() {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	d.due = time.Time{}
-	if d.until.IsZero() {
-		return
-	}
-	select {
-	case <-d.expired:
-	default:
+	if !d.until.IsZero() && !d.past {
 		d.arm()
 	}
 }
 
+// stop is for a deadline that is moved no more: no timer is left.
 func (d *deadline) stop() {
 	d.move(time.Time{})
 	d.mu.Lock()
@@ -115,6 +123,6 @@ func (p *pace) slow(size int64) bool {
 
 func (p *pace) stop() {
 	if p.running {
-		p.deadline.stop()
+		p.deadline.move(time.Time{})
 	}
 }

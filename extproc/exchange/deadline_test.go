@@ -21,7 +21,7 @@ func passed(d *deadline) bool {
 func TestDeadlineMoves(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var d deadline
-		d.init()
+
 		begun := time.Now()
 		at := func(s time.Duration) time.Time { return begun.Add(s * time.Second) }
 		after := func(s time.Duration, want bool) {
@@ -63,7 +63,7 @@ func TestDeadlineMoves(t *testing.T) {
 func TestDeadlineMovesUnderAWaiter(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var d deadline
-		d.init()
+
 		begun := time.Now()
 		d.move(begun.Add(time.Hour))
 		expired := d.wait()
@@ -78,7 +78,7 @@ func TestDeadlineMovesUnderAWaiter(t *testing.T) {
 // An event's deadline costs nothing: it moves on.
 func TestDeadlineMovesOnForNothing(t *testing.T) {
 	var d deadline
-	d.init()
+
 	defer d.stop()
 	due := time.Now().Add(time.Hour)
 	d.move(due)

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"sync/atomic"
 
 	filterv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/http/ext_proc/v3"
 	extprocv3 "github.com/envoyproxy/go-control-plane/envoy/service/ext_proc/v3"
@@ -58,7 +59,7 @@ type Exchange struct {
 	ctx    context.Context // done when the stream ended, or by Close
 	cancel context.CancelCauseFunc
 	stream stream
-	closed chan struct{} // closed by Close
+	closed atomic.Bool // by Close
 
 	phase   phase
 	aborted error
@@ -76,11 +77,11 @@ type Exchange struct {
 	header          Header
 	headersAnswered bool      // BUFFERED: the headers were answered to get the body
 	bodySeen        bool      // there was at least one body message
-	body            Body      // of the request, as far as it has come
+	body            *Body     // of the request, as far as it has come
 	requestEnded    bool      // end of stream or trailers were seen
 	requestTrailers *trailers // held, answered by Forward; nil when there are none to answer
 	forwarded       bool      // Forward has answered the request
-	pending         *Response // response headers that came before they were asked for
+	pending         bool      // response headers came, perhaps before they were asked for
 
 	// the response
 	response         Response
@@ -91,18 +92,26 @@ type Exchange struct {
 	whole            *wholeAnswer // ours goes out as an immediate response, by Finish
 	alone            bool         // or, from the first Write on, as one that streams
 	heading          *answer      // the answer to the response's headers, until the first Write or Finish
+	head             answer       // of the request, then of the response
+	room             answerRoom   // head's
 	sending          answer       // the piece that goes out: none waits
 	deadline         deadline
+}
+
+// answerRoom is what most answers to headers take: no room of their own.
+type answerRoom struct {
+	set    [16]KeyValue
+	remove [16]string
 }
 
 // New starts the exchange of a stream, which package rpc serves. Close must be called
 // before the stream's handler returns.
 func New(stream extprocv3.ExternalProcessor_ProcessServer) *Exchange {
-	x := &Exchange{stream: below(stream), closed: make(chan struct{})}
+	x := &Exchange{stream: below(stream), body: newBody()}
+	x.head.set, x.head.remove = x.room.set[:0], x.room.remove[:0]
 	// The stream's own context ends only when nothing can be sent any more; this one as
 	// soon as Envoy has nothing more to say.
-	x.ctx, x.cancel = context.WithCancelCause(context.WithoutCancel(stream.Context()))
-	x.deadline.init()
+	x.ctx, x.cancel = context.WithCancelCause(context.Background())
 	x.stream.OnEnd(func(err error) { x.cancel(reset(err)) })
 	return x
 }
@@ -141,13 +150,10 @@ func (x *Exchange) Context() context.Context { return x.ctx }
 // answers a 500 where no header went out, so that an answer cut short never looks
 // whole. Close may be called again; only the first call counts.
 func (x *Exchange) Close() error {
-	select {
-	case <-x.closed:
+	if x.closed.Swap(true) {
 		return nil
-	default:
 	}
 	gone := x.ctx.Err() != nil
-	close(x.closed)
 	x.cancel(errClosed)
 	x.deadline.stop()
 	switch {
@@ -174,38 +180,58 @@ func (x *Exchange) Abort(err error) {
 	x.phase = phaseDone
 }
 
-// next waits for a message, which is valid until the following call. A message that is already here wins over an ended
-// context. expired may be nil.
-func (x *Exchange) next(ctx context.Context, expired <-chan struct{}) (*message, error) {
+// here is the message that is here already, nil where none is. It is valid until the next one.
+func (x *Exchange) here() (*message, error) {
 	m := &x.message
-	for {
-		ok, err := x.stream.Poll(m)
-		if err != nil {
-			err = reset(err)
-			x.cancel(err) // OnEnd may be about to
-			return nil, err
-		}
-		if ok {
-			break
-		}
-		select {
-		case <-x.stream.Ready():
-		case <-expired:
-			return nil, errDeadline
-		case <-ctx.Done():
-			if x.ctx.Err() != nil {
-				return nil, context.Cause(x.ctx)
-			}
-			return nil, context.Cause(ctx)
-		case <-x.closed:
-			return nil, errClosed
-		}
+	ok, err := x.stream.Poll(m)
+	if err != nil {
+		err = reset(err)
+		x.cancel(err) // OnEnd may be about to
+		return nil, err
+	}
+	if !ok {
+		return nil, nil
 	}
 	if !x.started {
 		x.started = true
 		x.setModes(m)
 	}
 	return m, nil
+}
+
+// next waits for a message, which is valid until the following one. A message that is here
+// wins over an ended context. expired may be nil.
+func (x *Exchange) next(ctx context.Context, expired <-chan struct{}) (*message, error) {
+	for {
+		if m, err := x.here(); m != nil || err != nil {
+			return m, err
+		}
+		select {
+		case <-x.stream.Ready():
+			continue
+		case <-expired:
+			return nil, errDeadline
+		case <-ctx.Done():
+		case <-x.ctx.Done():
+		}
+		m, err := x.here()
+		switch {
+		case m != nil || err != nil:
+			return m, err
+		case x.ctx.Err() != nil:
+			return nil, context.Cause(x.ctx)
+		}
+		return nil, context.Cause(ctx)
+	}
+}
+
+// nextWithin is next before the deadline of reads, which is not looked at where a message is
+// here.
+func (x *Exchange) nextWithin(ctx context.Context) (*message, error) {
+	if m, err := x.here(); m != nil || err != nil {
+		return m, err
+	}
+	return x.next(ctx, x.deadline.wait())
 }
 
 // setModes takes the body modes from the stream's first message.

@@ -58,31 +58,46 @@ type trailers struct{ fields Fields }
 func (t *trailers) emptied(of kind) *answer { return mutation(of, nil, t.fields) }
 
 // mutation is the answer that sets fields and removes every one of old that is not among
-// them, so that nothing passes that was not listed. A name that is set twice keeps its
-// last value.
+// them, so that nothing passes that was not listed.
 func mutation(of kind, set []KeyValue, old Fields) *answer {
-	a := &answer{kind: of, set: make([]KeyValue, 0, len(set))}
-	for i := len(set) - 1; i >= 0; i-- { // backwards, so that the last value is the one kept
-		key := strings.ToLower(set[i].Key)
-		if !has(a.set, key) {
-			a.set = append(a.set, KeyValue{key, set[i].Value})
+	a := (&answer{set: make([]KeyValue, 0, len(set)), remove: make([]string, 0, len(old))}).begin(of)
+	for _, kv := range set {
+		a.put(kv)
+	}
+	a.removeOthers(old)
+	return a
+}
+
+// begin makes a an answer that changes nothing yet, in the room that it has.
+func (a *answer) begin(of kind) *answer {
+	clear(a.set) // what it holds is somebody's to free
+	clear(a.remove)
+	*a = answer{kind: of, set: a.set[:0], remove: a.remove[:0]}
+	return a
+}
+
+// put sets a field. A name that is set twice keeps its last value.
+func (a *answer) put(kv KeyValue) {
+	kv.Key = strings.ToLower(kv.Key)
+	for i := range a.set {
+		if a.set[i].Key == kv.Key {
+			a.set[i].Value = kv.Value
+			return
 		}
 	}
-	if len(old) > 0 {
-		a.remove = make([]string, 0, len(old))
-	}
+	a.set = append(a.set, kv)
+}
+
+// removeOthers removes every field of old that is not set.
+func (a *answer) removeOthers(old Fields) {
 	for i, kv := range old {
 		// Envoy refuses to remove host and pseudo-headers, and finds no route for a
 		// request without x-forwarded-proto: that one is its routes' to remove.
 		if kv.Key == "host" || kv.Key == "x-forwarded-proto" || has(a.set, kv.Key) || has(old[:i], kv.Key) {
 			continue
 		}
-		if a.remove == nil {
-			a.remove = make([]string, 0, len(old)-i)
-		}
 		a.remove = append(a.remove, kv.Key)
 	}
-	return a
 }
 
 // has reports whether one of fields has the name.

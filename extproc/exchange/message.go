@@ -322,13 +322,12 @@ func (a *answer) Append(b []byte) []byte {
 	case requestTrailers, responseTrailers:
 		return nested(b, number, func(b []byte) []byte { return nested(b, 1, a.mutation) })
 	}
-	// The body first, since what it weighs has to be known before what holds it.
-	body := a.bodySize()
-	var common []byte
-	if len(a.set)+len(a.remove) > 0 {
-		common = nested(make([]byte, 0, 512), 2, a.mutation)
+	// What all of it weighs has to be known before what holds it.
+	body, mutation := a.bodySize(), a.mutationSize()
+	size := 0
+	if mutation > 0 {
+		size = protowire.SizeTag(2) + protowire.SizeBytes(mutation)
 	}
-	size := len(common)
 	if a.bodyKind != sameBody {
 		size += protowire.SizeTag(3) + protowire.SizeBytes(body)
 	}
@@ -339,7 +338,11 @@ func (a *answer) Append(b []byte) []byte {
 	b = appendLength(b, uint64(protowire.SizeTag(1)+protowire.SizeBytes(size)))
 	b = appendTag(b, 1, protowire.BytesType)
 	b = appendLength(b, uint64(size))
-	b = append(b, common...)
+	if mutation > 0 {
+		b = appendTag(b, 2, protowire.BytesType)
+		b = appendLength(b, uint64(mutation))
+		b = a.mutation(b)
+	}
 	if a.bodyKind != sameBody {
 		b = appendTag(b, 3, protowire.BytesType)
 		b = appendLength(b, uint64(body))
@@ -395,12 +398,29 @@ func (a *answer) appendPiece(b []byte) []byte {
 	return b
 }
 
+// headerSize is the length of the HeaderValue of a field.
+func (kv *KeyValue) headerSize() int {
+	return 2 + protowire.SizeBytes(len(kv.Key)) + protowire.SizeBytes(len(kv.Value))
+}
+
+// mutationSize is the length of the HeaderMutation that mutation writes.
+func (a *answer) mutationSize() (n int) {
+	for i := range a.set {
+		n += 1 + protowire.SizeBytes(3+protowire.SizeBytes(a.set[i].headerSize()))
+	}
+	for _, key := range a.remove {
+		n += 1 + protowire.SizeBytes(len(key))
+	}
+	return n
+}
+
 // mutation writes a HeaderMutation.
 func (a *answer) mutation(b []byte) []byte {
-	for _, kv := range a.set {
-		header := protowire.SizeTag(1) + protowire.SizeBytes(len(kv.Key)) + protowire.SizeTag(3) + protowire.SizeBytes(len(kv.Value))
+	for i := range a.set {
+		kv := &a.set[i]
+		header := kv.headerSize()
 		b = appendTag(b, 1, protowire.BytesType)
-		b = appendLength(b, uint64(protowire.SizeTag(1)+protowire.SizeBytes(header)+2))
+		b = appendLength(b, uint64(3+protowire.SizeBytes(header)))
 		b = appendTag(b, 1, protowire.BytesType)
 		b = appendLength(b, uint64(header))
 		b = appendText(b, 1, kv.Key)

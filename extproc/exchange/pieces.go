@@ -17,6 +17,13 @@ const smallPiece = 4 << 10
 type Body struct {
 	list [][]byte
 	size int64
+	room [2][]byte // the list of most
+}
+
+func newBody() *Body {
+	b := new(Body)
+	b.list = b.room[:0]
+	return b
 }
 
 // Size is the length in bytes.

@@ -65,7 +65,11 @@ type Header struct {
 
 // ContentLength is the length that the caller announced, 0 where it did not.
 func (h *Header) ContentLength() int64 {
-	n, err := strconv.ParseInt(h.Get("content-length"), 10, 64)
+	text := h.Get("content-length")
+	if text == "" { // which would cost an error
+		return 0
+	}
+	n, err := strconv.ParseInt(text, 10, 64)
 	if err != nil {
 		return 0
 	}
@@ -78,7 +82,7 @@ func (x *Exchange) Header(ctx context.Context) (*Header, error) {
 	if x.phase > phaseStart {
 		return &x.header, nil
 	}
-	if x.pending != nil {
+	if x.pending {
 		return nil, ErrAnswered
 	}
 	for {
@@ -111,10 +115,15 @@ func (x *Exchange) setHeader(m *message) {
 }
 
 func clientAddress(source, external string, forwarded []string) netip.Addr {
-	if ap, err := netip.ParseAddrPort(source); err == nil {
-		return ap.Addr().Unmap()
+	if source != "" {
+		if ap, err := netip.ParseAddrPort(source); err == nil {
+			return ap.Addr().Unmap()
+		}
 	}
 	for _, s := range []string{source, external} {
+		if s == "" { // which would cost an error
+			continue
+		}
 		if a, err := netip.ParseAddr(s); err == nil {
 			return a.Unmap()
 		}
@@ -154,7 +163,7 @@ func (x *Exchange) ReadBody(ctx context.Context, in Intake) (*Body, error) {
 	if err := x.order("ReadBody", phaseHeader); err != nil {
 		return nil, err
 	}
-	if x.pending != nil {
+	if x.pending {
 		return nil, ErrAnswered
 	}
 	if x.header.ContentLength() > in.Limit {
@@ -194,10 +203,13 @@ func (x *Exchange) ReadBody(ctx context.Context, in Intake) (*Body, error) {
 		if x.requestEnded {
 			x.phase = phaseBody
 			whole := x.body
-			x.body = Body{} // the caller's now; a stream may last for minutes
-			return &whole, nil
+			x.body = nil // the caller's now; a stream may last for minutes
+			return whole, nil
 		}
-		m, err := x.next(ctx, p.wait(x.body.size))
+		m, err := x.here()
+		if m == nil && err == nil {
+			m, err = x.next(ctx, p.wait(x.body.size))
+		}
 		if err == errDeadline {
 			if p.slow(x.body.size) {
 				return nil, ErrSlow
@@ -298,17 +310,19 @@ func (x *Exchange) answerRequestTrailers() error {
 
 // requestMutation is the answer to the request's headers.
 func (x *Exchange) requestMutation(r Request) *answer {
-	set := make([]KeyValue, 0, len(r.Header)+4)
-	set = append(set, r.Header...)
+	a := x.head.begin(requestHeaders)
+	for _, kv := range r.Header {
+		a.put(kv)
+	}
 	for _, kv := range []KeyValue{{":path", r.Path}, {EgressHeader, string(r.Egress)}, {HostHeader, r.Host}} {
 		if kv.Value != "" {
-			set = append(set, kv)
+			a.put(kv)
 		}
 	}
 	if !x.header.EndOfStream {
-		set = append(set, KeyValue{"content-length", strconv.Itoa(len(r.Body))})
+		a.put(KeyValue{"content-length", strconv.Itoa(len(r.Body))})
 	}
-	a := mutation(requestHeaders, set, x.header.Fields)
+	a.removeOthers(x.header.Fields)
 	a.clear, a.own = true, r.Own
 	if x.bodyless && !r.LetPass {
 		x.bodyless = false

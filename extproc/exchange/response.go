@@ -44,25 +44,26 @@ func (x *Exchange) holdResponse(m *message) {
 	if details == "" { // the attribute, which no upstream can set, comes first
 		details = m.fields.Get(DetailsHeader)
 	}
-	x.pending = &Response{
+	x.response = Response{
 		Status: statusOf(m.pseudo.status), Header: m.fields, EndOfStream: m.end,
 		Local: details != "" && details != viaUpstream, Details: details,
 	}
+	x.pending = true
 }
 
-// Response waits for the head of the answer. Legal after Forward, and at any time
-// after ErrAnswered. Errors: ErrReset, the context's.
+// Response waits for the head of the answer, until the deadline of reads. Legal after Forward,
+// and at any time after ErrAnswered. Errors: ErrReset, the context's, os.ErrDeadlineExceeded.
 func (x *Exchange) Response(ctx context.Context) (*Response, error) {
 	if x.phase == phaseResponse {
 		return &x.response, nil
 	}
-	if early := x.phase < phaseForwarded && x.pending != nil; !early {
+	if early := x.phase < phaseForwarded && x.pending; !early {
 		if err := x.order("Response", phaseForwarded); err != nil {
 			return nil, err
 		}
 	}
-	for x.pending == nil {
-		m, err := x.next(ctx, nil)
+	for !x.pending {
+		m, err := x.nextWithin(ctx)
 		if err != nil {
 			return nil, err
 		}
@@ -77,13 +78,12 @@ func (x *Exchange) Response(ctx context.Context) (*Response, error) {
 		default: // the end of the request said once more
 		}
 	}
-	x.response = *x.pending
 	x.responseEnded = x.response.EndOfStream
 	x.phase = phaseResponse
 	return &x.response, x.modeErr
 }
 
-// SetReadDeadline bounds Read, as a net.Conn's does: the zero time is no bound,
+// SetReadDeadline bounds Read, and Response, as a net.Conn's does: the zero time is no bound,
 // and a Read that waits notices. A passed deadline harms nothing: set another and
 // read on.
 func (x *Exchange) SetReadDeadline(t time.Time) error {
@@ -129,13 +129,10 @@ func (x *Exchange) fill() error {
 		if x.responseEnded {
 			return io.EOF
 		}
-		expired := x.deadline.wait()
-		select {
-		case <-expired:
+		if x.deadline.passed() {
 			return errDeadline
-		default:
 		}
-		m, err := x.next(x.ctx, expired)
+		m, err := x.nextWithin(x.ctx)
 		if err != nil {
 			return err
 		}
@@ -180,9 +177,12 @@ func (x *Exchange) Respond(status int, header []KeyValue) error {
 		x.whole = &wholeAnswer{status: status, header: header}
 		return nil
 	}
-	set := make([]KeyValue, 0, len(header)+1)
-	set = append(append(set, header...), KeyValue{":status", strconv.Itoa(status)})
-	x.heading = mutation(responseHeaders, set, x.response.Header)
+	x.heading = x.head.begin(responseHeaders)
+	for _, kv := range header {
+		x.heading.put(kv)
+	}
+	x.heading.put(KeyValue{":status", strconv.Itoa(status)})
+	x.heading.removeOthers(x.response.Header)
 	return nil
 }
 

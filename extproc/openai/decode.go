@@ -99,7 +99,7 @@ func (a *asked) Request(ignore []string) (*chat.Request, error) {
 	}
 	a.usage = r.StreamOptions != nil && r.StreamOptions.IncludeUsage
 	out, err := r.toChat(ignore)
-	if err == nil && len(ignore) == 0 && r.plain() && written(text) {
+	if err == nil && len(ignore) == 0 && r.plain() {
 		out.Came = text
 	}
 	return out, err

@@ -143,18 +143,36 @@ type conversation struct {
 	anonymous  bool // names are ignored
 	anyDetail  bool // so is the detail of images
 	foreign    foreign
+	texts      []chat.Block // room for messages of one text
 }
 
 func (c *conversation) add(messages []message) error {
 	c.request.Messages = make([]chat.Message, 0, len(messages))
+	c.texts = make([]chat.Block, 0, len(messages))
 	for i := range messages {
-		if err := c.message(&messages[i], "messages["+strconv.Itoa(i)+"]"); err != nil {
+		if err := c.message(&messages[i], placeOf(i)); err != nil {
 			return err
 		}
 	}
 	c.nameAssistants()
 	c.request.Notes = c.foreign.notes()
 	return nil
+}
+
+// places are those of the messages of most requests.
+var places = func() (p [64]string) {
+	for i := range p {
+		p[i] = "messages[" + strconv.Itoa(i) + "]"
+	}
+	return p
+}()
+
+// placeOf is where the caller wrote a message.
+func placeOf(i int) string {
+	if i < len(places) {
+		return places[i]
+	}
+	return "messages[" + strconv.Itoa(i) + "]"
 }
 
 func (c *conversation) message(m *message, param string) error {

@@ -146,7 +146,9 @@ func (p *part) reasoning() chat.Block {
 // blocks are a message's content; param is where the message stands.
 func (c *conversation) blocks(from content, param string) ([]chat.Block, error) {
 	if from.kind == '"' {
-		return []chat.Block{chat.Text{Text: from.text}}, nil
+		c.texts = append(c.texts, chat.Text{Text: from.text})
+		n := len(c.texts)
+		return c.texts[n-1 : n : n], nil // what is appended goes elsewhere
 	}
 	var blocks []chat.Block
 	for i := range from.parts {

@@ -3,6 +3,8 @@ package ratelimit
 import (
 	"context"
 	"errors"
+	"runtime"
+	"sync"
 	"time"
 
 	"github.com/redis/go-redis/v9"
@@ -18,8 +20,8 @@ type errand struct {
 	sent  time.Time
 	err   error
 
-	wake chan struct{} // of one that waits for company
-	crew []*errand     // that it brings then, itself among them; nil: it has its answer
+	away sync.WaitGroup // until it has its answer, or a crew to bring
+	crew []*errand      // itself among them; nil: it has its answer
 }
 
 // most is how many round trips reserve at a time. Calls that come while so many are
@@ -29,20 +31,41 @@ const most = 2
 
 // fly gets e its answer: at once, or with others.
 func (l *Limiter) fly(e *errand) {
+	e.away.Add(1)
 	l.flights.Lock()
-	if l.flying < most {
+	leads := len(l.queue) == 0 && l.flying < most
+	l.queue = append(l.queue, e)
+	if leads {
 		l.flying++
 		l.flights.Unlock()
-		l.bring([]*errand{e})
-		return
+		runtime.Gosched() // who else is about to ask comes along; where nobody is, that costs nothing
+		l.flights.Lock()
+		if crew := l.queue; len(crew) > 0 && crew[0] == e {
+			l.queue = nil
+			l.flights.Unlock()
+			l.bring(crew)
+			return
+		}
+		l.depart() // one that has come back took e along
 	}
-	e.wake = make(chan struct{}, 1)
-	l.queue = append(l.queue, e)
 	l.flights.Unlock()
-	<-e.wake // within two timeouts: each flight has one
+	e.away.Wait() // within two timeouts: each flight has one
 	if e.crew != nil {
 		l.bring(e.crew)
 	}
+}
+
+// depart sends those who wait on their way in a place that is free, which nobody takes
+// where none do. flights is held.
+func (l *Limiter) depart() {
+	next := l.queue
+	l.queue = nil
+	if len(next) == 0 {
+		l.flying--
+		return
+	}
+	next[0].crew = next
+	next[0].away.Done()
 }
 
 var errFlight = errors.New("ratelimit: a round trip to Redis did not end")
@@ -52,24 +75,21 @@ var errFlight = errors.New("ratelimit: a round trip to Redis did not end")
 func (l *Limiter) bring(crew []*errand) {
 	err := errFlight // of a panic
 	defer func() {
+		var stranded []*errand
 		l.flights.Lock()
-		next := l.queue
-		l.queue = nil
-		if len(next) == 0 || err != nil {
+		if err == nil {
+			l.depart()
+		} else {
+			stranded, l.queue = l.queue, nil
 			l.flying--
 		}
 		l.flights.Unlock()
-		if len(next) > 0 && err == nil {
-			next[0].crew = next
-			next[0].wake <- struct{}{}
-			next = nil
-		}
-		for _, e := range next {
+		for _, e := range stranded {
 			e.err = err
-			e.wake <- struct{}{}
+			e.away.Done()
 		}
 		for _, e := range crew[1:] {
-			e.wake <- struct{}{}
+			e.away.Done()
 		}
 	}()
 	for _, e := range crew {

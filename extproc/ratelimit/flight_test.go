@@ -3,6 +3,7 @@ package ratelimit
 import (
 	"context"
 	"errors"
+	"runtime"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -99,6 +100,43 @@ func TestCallsGoTogether(t *testing.T) {
 	}
 	if admitted[0].Load() != 11 || refused[0].Load() != 20+most-11 || admitted[1].Load() != 20 {
 		t.Errorf("admitted %d and %d, refused %d", admitted[0].Load(), admitted[1].Load(), refused[0].Load())
+	}
+	if l.flying != 0 || len(l.queue) != 0 {
+		t.Errorf("%d fly and %d wait at the end", l.flying, len(l.queue))
+	}
+}
+
+// Calls that come at the same time go together from the start: who leads lets those first who
+// are about to ask.
+func TestCallsLeaveTogether(t *testing.T) {
+	defer runtime.GOMAXPROCS(runtime.GOMAXPROCS(1)) // so that they come one after the other
+	c := redistest.Start(t).Client()
+	calm(t, c)
+	l := limiter(t, c, Options{Linger: time.Hour, Probe: time.Hour, Timeout: time.Minute})
+	b := of("apikey:a", resource.RateLimit{RPD: n(1 << 40)})
+	reserve(t, l, 0, b).Settle(Amount{}) // the script is there
+	h := newBarrier(t)
+	c.AddHook(h)
+	var wg sync.WaitGroup
+	for range 20 {
+		wg.Go(func() {
+			if _, err := l.Reserve(ctx, []Bucket{b}, Amount{}); err != nil {
+				t.Error(err)
+			}
+		})
+	}
+	ended := make(chan struct{})
+	go func() { wg.Wait(); close(ended) }()
+	for done := false; !done; {
+		select {
+		case h.pass <- nil:
+		case <-ended:
+			done = true
+		}
+	}
+	// Two where the scheduler, once in 61 times, looks first at who has stood back.
+	if got := h.trips.Load(); got > 2 {
+		t.Errorf("20 calls took %d round trips", got)
 	}
 	if l.flying != 0 || len(l.queue) != 0 {
 		t.Errorf("%d fly and %d wait at the end", l.flying, len(l.queue))

@@ -131,20 +131,32 @@ var headerNames = [3][2]string{
 	{"x-ratelimit-reset-requests", "x-ratelimit-reset-tokens"},
 }
 
-// each calls f with each header of the rows.
+// each calls f with each header of the rows. Their values are one text.
 func each(rows [2]row, f func(name, value string)) {
-	for what, names := range headerNames {
-		for unit, name := range names {
-			r := rows[unit]
-			switch {
+	var ends [len(headerNames)][2]int
+	all := make([]byte, 0, 128)
+	for what := range headerNames {
+		for unit := range rows {
+			switch r := &rows[unit]; {
 			case !r.told:
 			case what == 0:
-				f(name, strconv.FormatInt(r.limit, 10))
+				all = strconv.AppendInt(all, r.limit, 10)
 			case what == 1:
-				f(name, strconv.FormatInt(r.remaining, 10))
+				all = strconv.AppendInt(all, r.remaining, 10)
 			default:
-				f(name, r.reset.String())
+				all = append(all, r.reset.String()...)
 			}
+			ends[what][unit] = len(all)
+		}
+	}
+	text, from := string(all), 0
+	for what, names := range headerNames {
+		for unit, name := range names {
+			end := ends[what][unit]
+			if rows[unit].told {
+				f(name, text[from:end])
+			}
+			from = end
 		}
 	}
 }

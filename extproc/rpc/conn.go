@@ -126,6 +126,9 @@ func (c *conn) frame() error {
 	if err == nil {
 		err = c.onFrame(f)
 	}
+	if err == nil {
+		return nil
+	}
 	var one http2.StreamError
 	if errors.As(err, &one) {
 		c.reset(one.StreamID, one.Code)

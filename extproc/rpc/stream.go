@@ -65,6 +65,7 @@ type stream struct {
 	want int    // its length
 
 	mu     sync.Mutex // after conn's, never before
+	first  [4][]byte  // room for the queue of most
 	queue  [][]byte   // whole messages, of which taken are
 	taken  int        // by the handler
 	over   error      // why no more will come
@@ -76,9 +77,9 @@ type stream struct {
 	ready  chan struct{}
 
 	// under conn's mu
-	window int64 // what the peer still takes
-	room   chan struct{}
-	closed bool // the trailers are written
+	window int64         // what the peer still takes
+	room   chan struct{} // nil where no Send has waited for that
+	closed bool          // the trailers are written
 
 	begun bool // response headers are written; the handler's
 }
@@ -87,8 +88,9 @@ func newStream(c *conn, h *headerReader) *stream {
 	st := &stream{
 		c: c, id: h.id, path: h.path, encoding: h.encoding, timeout: h.timeout,
 		credit: c.server.options.StreamWindow,
-		ready:  make(chan struct{}, 1), room: make(chan struct{}, 1),
+		ready:  make(chan struct{}, 1),
 	}
+	st.queue = st.first[:0]
 	st.ctx, st.cancel = context.WithCancelCause(context.Background())
 	return st
 }
@@ -108,8 +110,7 @@ func (st *stream) finish(err error, reset bool) {
 	end := st.onEnd
 	st.mu.Unlock()
 	if reset {
-		st.cancel(err)
-		st.wake()
+		st.cancel(err) // which wakes who waits for room, too
 	}
 	if first && end != nil {
 		end(err)
@@ -124,11 +125,11 @@ func (st *stream) signal() {
 	}
 }
 
-// wake has a Send that waits for the peer's window look again.
+// wake has a Send that waits for the peer's window look again; conn's mu is held.
 func (st *stream) wake() {
 	select {
 	case st.room <- struct{}{}:
-	default:
+	default: // full, or nobody waits
 	}
 }
 
@@ -387,6 +388,9 @@ func (st *stream) write(b []byte, last bool) error {
 		}
 		n := int(min(int64(len(b)), c.window, st.window, int64(c.maxFrame)))
 		if n <= 0 {
+			if st.room == nil { // before c.mu is let go of: the peer may make room at once
+				st.room = make(chan struct{}, 1)
+			}
 			c.flush()
 			if err := st.waitForRoom(); err != nil {
 				return err

@@ -12,6 +12,11 @@ import (
 
 // Conn is nc with quick reads and writes, or nc itself where it is no socket (TLS, say).
 func Conn(nc net.Conn) net.Conn {
+	if u, ok := nc.(*net.UnixConn); ok && u.LocalAddr().Network() == "unix" {
+		if c, err := newUnix(u); err == nil {
+			return c
+		}
+	}
 	s, ok := nc.(syscall.Conn)
 	if !ok {
 		return nc

@@ -33,6 +33,18 @@ func pair(t *testing.T, network, address string) (quick, plain net.Conn) {
 	return sockets.Conn(dialled), plain
 }
 
+// within is what comes from a channel, in bearable time.
+func within[T any](t *testing.T, from <-chan T, what string) T {
+	t.Helper()
+	select {
+	case v := <-from:
+		return v
+	case <-time.After(30 * time.Second):
+		t.Fatalf("waited for 30 s until %s", what)
+		panic("unreachable")
+	}
+}
+
 func each(t *testing.T, test func(t *testing.T, quick, plain net.Conn)) {
 	for network, address := range map[string]string{"tcp": "127.0.0.1:0", "unix": filepath.Join(t.TempDir(), "s")} {
 		t.Run(network, func(t *testing.T) {
@@ -59,7 +71,7 @@ func TestAllArrives(t *testing.T) {
 		if _, err := io.ReadFull(quick, got); err != nil || !bytes.Equal(got, big) {
 			t.Fatal("other bytes came back", err)
 		}
-		if err := <-wrote; err != nil {
+		if err := within(t, wrote, "all was written"); err != nil {
 			t.Error(err)
 		}
 		if n, err := quick.Write(nil); n != 0 || err != nil {
@@ -107,7 +119,50 @@ func TestCloseWakes(t *testing.T) {
 		read := make(chan error, 1)
 		go func() { _, err := quick.Read(make([]byte, 1)); read <- err }()
 		quick.Close()
-		if err := <-read; !errors.Is(err, net.ErrClosed) {
+		if err := within(t, read, "the read ended"); !errors.Is(err, net.ErrClosed) {
+			t.Errorf("%v, want net.ErrClosed", err)
+		}
+	})
+}
+
+// A write that finds no room waits for it, up to its deadline, and goes on when there is some.
+func TestWriteWaits(t *testing.T) {
+	each(t, func(t *testing.T, quick, plain net.Conn) {
+		b := make([]byte, 16<<20)
+		quick.SetWriteDeadline(time.Now().Add(10 * time.Millisecond))
+		n, err := quick.Write(b)
+		if !errors.Is(err, os.ErrDeadlineExceeded) || n == 0 || n == len(b) {
+			t.Fatalf("%d of %d bytes, %v, want a deadline", n, len(b), err)
+		}
+		quick.SetWriteDeadline(time.Time{})
+		read := make(chan int64, 1)
+		go func() { n, _ := io.Copy(io.Discard, plain); read <- n }()
+		if m, err := quick.Write(b[n:]); n+m != len(b) || err != nil {
+			t.Errorf("%d bytes more, %v", m, err)
+		}
+		if err := quick.(interface{ CloseWrite() error }).CloseWrite(); err != nil {
+			t.Error(err)
+		}
+		if n := within(t, read, "all was read"); n != int64(len(b)) {
+			t.Errorf("%d bytes came", n)
+		}
+		plain.Write([]byte("x"))
+		if n, err := quick.Read(b); n != 1 || err != nil {
+			t.Errorf("%d bytes, %v, of who may still write", n, err)
+		}
+	})
+}
+
+// Close ends a write that waits.
+func TestCloseWakesWriter(t *testing.T) {
+	each(t, func(t *testing.T, quick, plain net.Conn) {
+		wrote := make(chan error, 1)
+		go func() { _, err := quick.Write(make([]byte, 16<<20)); wrote <- err }()
+		if _, err := io.ReadFull(plain, make([]byte, 1)); err != nil { // it is at it
+			t.Fatal(err)
+		}
+		quick.Close()
+		if err := within(t, wrote, "the write ended"); !errors.Is(err, net.ErrClosed) {
 			t.Errorf("%v, want net.ErrClosed", err)
 		}
 	})

@@ -64,7 +64,7 @@ func checkHostile(t *testing.T, c *Facts) {
 	var out bytes.Buffer
 	log := slog.New(slog.NewJSONHandler(&out, nil))
 	m := NewMetrics()
-	NewRecorder(log, log, m, nil).Record(c)
+	NewRecorder(&out, log, m, nil).Record(c)
 	for line := range strings.Lines(out.String()) {
 		if !json.Valid([]byte(line)) || len(line) > 64<<10 {
 			t.Errorf("a line of %d bytes: %.300s", len(line), line)
@@ -150,7 +150,7 @@ func TestSecretsAreHidden(t *testing.T) {
 			log := slog.New(slog.NewJSONHandler(&out, nil))
 			c := test.call
 			c.KeyID, c.IsKey = "k", isKey
-			NewRecorder(log, log, NewMetrics(), nil).Record(&c)
+			NewRecorder(&out, log, NewMetrics(), nil).Record(&c)
 			r := c.record()
 			if r.Alias != test.alias || r.UpstreamModel != test.upstream || c.Path != test.path {
 				t.Errorf("alias %q, upstream model %q, path %q", r.Alias, r.UpstreamModel, c.Path)

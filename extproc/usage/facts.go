@@ -1,6 +1,7 @@
 package usage
 
 import (
+	"iter"
 	"time"
 
 	"google.golang.org/protobuf/types/known/durationpb"
@@ -100,13 +101,17 @@ func (f *Facts) Try(target, providerKeyID string) *Try {
 const maxLogged = 32
 
 // upstreamRequestIDs are AWS's ids of the tries that got an answer, for a line.
-func (f *Facts) upstreamRequestIDs() (ids []string) {
-	for _, t := range f.Tries {
-		if t.RequestID != "" && len(ids) < maxLogged {
-			ids = append(ids, t.RequestID)
+func (f *Facts) upstreamRequestIDs() iter.Seq[string] {
+	return func(yield func(string) bool) {
+		left := maxLogged
+		for i := range f.Tries {
+			if id := f.Tries[i].RequestID; id != "" {
+				if left--; left < 0 || !yield(id) {
+					return
+				}
+			}
 		}
 	}
-	return ids
 }
 
 // firstByte is how long the first byte of the answer took; 0 if there was none.

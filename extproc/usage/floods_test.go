@@ -8,6 +8,7 @@ import (
 	"io"
 	"log/slog"
 	"strings"
+	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -19,15 +20,27 @@ type flooded struct {
 	t       *testing.T
 	book    *book
 	writer  *Writer
-	out     bytes.Buffer
+	out     shared
 	metrics *Metrics
+}
+
+// shared is a log that is written to from several goroutines.
+type shared struct {
+	mu sync.Mutex
+	bytes.Buffer
+}
+
+func (s *shared) Write(line []byte) (int, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.Buffer.Write(line)
 }
 
 func flood(t *testing.T, away bool) *flooded {
 	f := &flooded{t: t, book: newBook(away), metrics: NewMetrics()}
 	f.writer = writer(t, f.book, WriterOptions{Memory: 1000, Metrics: f.metrics})
 	log := slog.New(slog.NewJSONHandler(&f.out, nil))
-	f.Recorder = NewRecorder(log, log, f.metrics, f.writer)
+	f.Recorder = NewRecorder(&f.out, log, f.metrics, f.writer)
 	return f
 }
 
@@ -207,7 +220,7 @@ func TestFloodAfterTheEnd(t *testing.T) {
 // A call that the sums have room for costs the same few allocations as any other.
 func BenchmarkFlood(b *testing.B) {
 	quiet := slog.New(slog.DiscardHandler)
-	r := NewRecorder(quiet, quiet, NewMetrics(), nil)
+	r := NewRecorder(io.Discard, quiet, NewMetrics(), nil)
 	f := new(Facts) // it is part of the call
 	b.ReportAllocs()
 	for b.Loop() {
@@ -218,13 +231,13 @@ func BenchmarkFlood(b *testing.B) {
 
 // What every call costs: cleaned, counted, its line and its record.
 func BenchmarkRecord(b *testing.B) {
-	log := slog.New(slog.NewJSONHandler(io.Discard, nil))
+	log := slog.New(slog.DiscardHandler)
 	w, err := NewWriter(newBook(false), WriterOptions{Memory: 1, Log: slog.New(slog.DiscardHandler)})
 	if err != nil {
 		b.Fatal(err)
 	}
 	defer w.Close(b.Context())
-	r := NewRecorder(log, log, NewMetrics(), w)
+	r := NewRecorder(io.Discard, log, NewMetrics(), w)
 	f := new(Facts) // it is part of the call
 	b.ReportAllocs()
 	for b.Loop() {

@@ -4,6 +4,7 @@ import (
 	"net/http"
 	"strconv"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -30,6 +31,11 @@ type Metrics struct {
 	pending     prometheus.Gauge
 	lost        prometheus.Counter
 	credentials *prometheus.CounterVec
+
+	// What every call counts in.
+	requestsOf           func([4]string) prometheus.Counter
+	durationOf, firstOf  func([3]string) prometheus.Observer
+	tokensOf, attemptsOf func([3]string) prometheus.Counter
 }
 
 var seconds = []float64{.05, .1, .25, .5, 1, 2.5, 5, 10, 30, 60, 120, 300, 600}
@@ -59,6 +65,11 @@ func NewMetrics() *Metrics {
 	for _, kind := range []string{"assume_role", "web_identity", "ambient"} {
 		m.credentials.WithLabelValues(kind)
 	}
+	m.requestsOf = once(func(l [4]string) prometheus.Counter { return m.requests.WithLabelValues(l[:]...) })
+	m.durationOf = once(func(l [3]string) prometheus.Observer { return m.duration.WithLabelValues(l[:]...) })
+	m.firstOf = once(func(l [3]string) prometheus.Observer { return m.firstToken.WithLabelValues(l[:]...) })
+	m.tokensOf = once(func(l [3]string) prometheus.Counter { return m.tokens.WithLabelValues(l[:]...) })
+	m.attemptsOf = once(func(l [3]string) prometheus.Counter { return m.attempts.WithLabelValues(l[:]...) })
 	for _, use := range []string{"limits", "usage"} {
 		m.redis.WithLabelValues(use) // there from the start, at 0
 	}
@@ -162,13 +173,14 @@ func (m *Metrics) Take(f *Facts) {
 		model = "unknown" // callers choose these: one label for all of them
 	}
 	provider, stream := f.Provider, strconv.FormatBool(f.Stream)
-	m.requests.WithLabelValues(provider, model, strconv.Itoa(f.Status), f.Outcome.String()).Inc()
-	m.duration.WithLabelValues(provider, model, stream).Observe(f.Latency.Seconds())
+	m.requestsOf([4]string{provider, model, strconv.Itoa(f.Status), f.Outcome.String()}).Inc()
+	m.durationOf([3]string{provider, model, stream}).Observe(f.Latency.Seconds())
 	if d := f.firstByte(); d > 0 && f.ErrorType == "" {
-		m.firstToken.WithLabelValues(provider, model, stream).Observe(d.Seconds())
+		m.firstOf([3]string{provider, model, stream}).Observe(d.Seconds())
 	}
-	for _, t := range f.Tries {
-		m.attempts.WithLabelValues(model, t.Target, t.Reason).Inc()
+	for i := range f.Tries {
+		t := &f.Tries[i]
+		m.attemptsOf([3]string{model, t.Target, t.Reason}).Inc()
 	}
 	for _, field := range f.Refused {
 		kind, _, _ := strings.Cut(field, ":") // a flag is a caller's to choose
@@ -185,7 +197,7 @@ func (m *Metrics) Take(f *Facts) {
 	}
 	count := func(kind string, n *int) {
 		if n != nil && *n > 0 {
-			m.tokens.WithLabelValues(provider, model, kind).Add(float64(*n))
+			m.tokensOf([3]string{provider, model, kind}).Add(float64(*n))
 		}
 	}
 	prompt, completion := f.Usage.Prompt(), f.Usage.Completion()
@@ -197,5 +209,19 @@ func (m *Metrics) Take(f *Facts) {
 	count("reasoning", f.Usage.Reasoning)
 	if n := f.Usage.ServerTools; n != nil && *n > 0 {
 		m.serverTools.WithLabelValues(provider, model).Add(float64(*n))
+	}
+}
+
+// once remembers what of gives: to look a series up by its labels costs several times as much
+// as to count in it. There are as many as the vector has, which forgets none either.
+func once[labels comparable, series any](of func(labels) series) func(labels) series {
+	var known sync.Map
+	return func(l labels) series {
+		if s, ok := known.Load(l); ok {
+			return s.(series)
+		}
+		s := of(l)
+		known.Store(l, s)
+		return s
 	}
 }

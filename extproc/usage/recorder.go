@@ -15,7 +15,9 @@ package usage
 
 import (
 	"context"
+	"io"
 	"log/slog"
+	"slices"
 	"time"
 )
 
@@ -29,10 +31,15 @@ type Recorder struct {
 	floods *floods
 }
 
-// NewRecorder records to all four; access gets the lines of calls, log the
-// operator's error lines. writer may be nil: then no usage records are kept.
-func NewRecorder(access, log *slog.Logger, m *Metrics, writer *Writer) *Recorder {
-	floods := newFloods(access, writer, errorLog{log}, accessLog{access})
+// NewRecorder records to all four; access gets the lines of calls, which come from many
+// goroutines at once, log the operator's error lines. access may be nil: then no lines are
+// written; and writer: then no usage records are kept.
+func NewRecorder(access io.Writer, log *slog.Logger, m *Metrics, writer *Writer) *Recorder {
+	sums, logs := slog.New(slog.DiscardHandler), []Sink{errorLog{log}}
+	if access != nil {
+		sums, logs = slog.New(slog.NewJSONHandler(access, nil)), append(logs, accessLog{access})
+	}
+	floods := newFloods(sums, writer, logs...)
 	return &Recorder{sinks: []Sink{m, floods}, floods: floods}
 }
 
@@ -59,13 +66,6 @@ func (l errorLog) Take(f *Facts) {
 	}
 }
 
-// accessLog has a line for each call, after what the operator should know of it.
-type accessLog struct{ *slog.Logger }
-
-func (l accessLog) Take(f *Facts) {
-	tell(l.Logger, slog.LevelInfo, "request", accessLine(f))
-}
-
 // tell is LogAttrs of a logger, which would also find out where it was called from.
 func tell(l *slog.Logger, level slog.Level, message string, attrs []slog.Attr) {
 	if ctx, h := context.Background(), l.Handler(); h.Enabled(ctx, level) {
@@ -89,7 +89,7 @@ func errorLevel(f *Facts) slog.Level {
 func errorLine(f *Facts) []slog.Attr {
 	line := line{}
 	line.text("request_id", f.RequestID)
-	line.list("upstream_request_ids", f.upstreamRequestIDs())
+	line.list("upstream_request_ids", slices.Collect(f.upstreamRequestIDs()))
 	line.number("status", int64(f.Status))
 	line.text("error_type", f.ErrorType)
 	line.text("error_code", f.ErrorCode)
@@ -104,59 +104,9 @@ func errorLine(f *Facts) []slog.Attr {
 func noteLine(f *Facts, note string) []slog.Attr {
 	line := line{}
 	line.text("request_id", f.RequestID)
-	line.list("upstream_request_ids", f.upstreamRequestIDs())
+	line.list("upstream_request_ids", slices.Collect(f.upstreamRequestIDs()))
 	line.text("note", f.redact(note))
 	line.text("upstream_model", f.UpstreamModel)
-	return line
-}
-
-func accessLine(f *Facts) []slog.Attr {
-	line := make(line, 0, 32)
-	line.text("request_id", f.RequestID)
-	line.text("method", f.Method)
-	line.text("path", f.Path)
-	line.number("status", int64(f.Status))
-	line.text("outcome", f.Outcome.String())
-	line.number("latency_ms", f.Latency.Milliseconds())
-	line.text("operation", f.Operation)
-	line.text("error_type", f.ErrorType)
-	line.text("error_code", f.ErrorCode)
-	line.text("limit", f.Limit)
-	line.text("client_address", f.ClientAddress)
-	line.text("key_id", f.KeyID)
-	line.text("model", f.Alias)
-	line.text("model_id", f.ModelID)
-	line.text("upstream_model", f.UpstreamModel)
-	line.text("provider_key_id", f.ProviderKeyID)
-	line.text("target", f.Target)
-	line.list("upstream_request_ids", f.upstreamRequestIDs())
-	line = append(line, slog.Bool("stream", f.Stream))
-	line.number("attempts", int64(len(f.Tries)))
-	if d := f.firstByte(); d > 0 {
-		line.number("time_to_first_token_ms", d.Milliseconds())
-	}
-	if f.Usage.Known() {
-		line.number("prompt_tokens", int64(f.Usage.Prompt()))
-		line.number("completion_tokens", int64(f.Usage.Completion()))
-	}
-	if n := f.Usage.CacheRead; n != nil {
-		line.number("cached_tokens", int64(*n))
-	}
-	if n := f.Usage.CacheWrite; n != nil && *n > 0 {
-		line.number("cache_write_tokens", int64(*n))
-	}
-	if n := f.Usage.CacheWrite1h; n != nil && *n > 0 {
-		line.number("cache_write_1h_tokens", int64(*n))
-	}
-	if n := f.Usage.Reasoning; n != nil {
-		line.number("reasoning_tokens", int64(*n))
-	}
-	if n := f.Usage.ServerTools; n != nil && *n > 0 {
-		line.number("server_tool_requests", int64(*n))
-	}
-	if f.Partial {
-		line = append(line, slog.Bool("partial", true))
-	}
 	return line
 }
 

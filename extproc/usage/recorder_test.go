@@ -5,9 +5,12 @@ import (
 	"encoding/json"
 	"errors"
 	"flag"
+	"io"
 	"log/slog"
+	"maps"
 	"net/http/httptest"
 	"os"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -61,7 +64,7 @@ func TestLines(t *testing.T) {
 				}
 				return a
 			}}))
-			NewRecorder(log, log, NewMetrics(), nil).Record(c)
+			NewRecorder(untimed{&out}, log, NewMetrics(), nil).Record(c)
 			for line := range strings.Lines(out.String()) {
 				if !json.Valid([]byte(line)) {
 					t.Errorf("not JSON: %s", line)
@@ -77,11 +80,60 @@ func TestLines(t *testing.T) {
 	}
 }
 
+// untimed takes out when a line was written.
+type untimed struct{ out *bytes.Buffer }
+
+func (u untimed) Write(line []byte) (int, error) {
+	_, after, _ := bytes.Cut(line, []byte(`",`))
+	u.out.WriteString("{")
+	u.out.Write(after)
+	return len(line), nil
+}
+
+// The line of a call is what slog makes of the same attributes.
+func TestAccessLine(t *testing.T) {
+	now := time.Date(2026, 11, 26, 5, 0, 0, 123_456_700, time.FixedZone("", 3600))
+	all := maps.Clone(calls)
+	all["hostile"] = hostile()
+	all["hostile"].clean() // as all that is told
+	for name, c := range all {
+		line := c.appendAccess(nil, now)
+		var members map[string]json.RawMessage
+		if err := json.Unmarshal(line, &members); err != nil {
+			t.Fatalf("%s: %v in %s", name, err, line)
+		}
+		record, rest := slog.NewRecord(now, slog.LevelInfo, "request", 0), json.NewDecoder(bytes.NewReader(line))
+		rest.UseNumber()
+		for {
+			token, err := rest.Token()
+			if err == io.EOF {
+				break
+			}
+			if name, ok := token.(string); ok {
+				var value any
+				if err := rest.Decode(&value); err != nil {
+					t.Fatal(err)
+				}
+				if !slices.Contains([]string{slog.TimeKey, slog.LevelKey, slog.MessageKey}, name) {
+					record.AddAttrs(slog.Any(name, value))
+				}
+			}
+		}
+		var want bytes.Buffer
+		if err := slog.NewJSONHandler(&want, nil).Handle(t.Context(), record); err != nil {
+			t.Fatal(err)
+		}
+		if d := cmp.Diff(want.String(), string(line)); d != "" {
+			t.Errorf("%s: %s", name, d)
+		}
+	}
+}
+
 func TestMetrics(t *testing.T) {
 	m := NewMetrics()
 	quiet := slog.New(slog.DiscardHandler)
 	for _, c := range calls {
-		NewRecorder(quiet, quiet, m, nil).Record(c)
+		NewRecorder(nil, quiet, m, nil).Record(c)
 	}
 	m.RedisFailed("limits")
 	m.RedisAway(true)

@@ -1,6 +1,9 @@
 package usage
 
-import "testing"
+import (
+	"slices"
+	"testing"
+)
 
 // A call of thousands of upstream calls has a line of bearable length, and a record of all.
 func TestManyTries(t *testing.T) {
@@ -8,7 +11,7 @@ func TestManyTries(t *testing.T) {
 	for range 2048 {
 		*f.Try("", "p") = Try{ProviderKeyID: "p", RequestID: "aws", Status: 200}
 	}
-	if ids := f.upstreamRequestIDs(); len(ids) != maxLogged {
+	if ids := slices.Collect(f.upstreamRequestIDs()); len(ids) != maxLogged {
 		t.Errorf("%d ids in a line", len(ids))
 	}
 	if r := f.record(); len(r.Tries) != 2048 || r.Attempts != 2048 || r.Tries[2047].UpstreamRequestId != "aws" {

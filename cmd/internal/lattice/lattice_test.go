@@ -59,7 +59,7 @@ var may = map[string][]string{
 	"extproc/bedrock/schema":        {"extproc/chat", "admin/strict"},
 	"extproc/identity":              {"admin/resource", "extproc/fault"},
 	"extproc/ratelimit":             {"extproc/fault", "admin/resource"},
-	"extproc/usage":                 {"extproc/chat", "admin/ledger", "proto/..."},
+	"extproc/usage":                 {"extproc/chat", "extproc/jsonappend", "admin/ledger", "proto/..."},
 	"extproc/fault":                 {"admin/strict"},
 	"extproc/sse":                   {},
 	"admin":                         {"admin/...", "!admin"},

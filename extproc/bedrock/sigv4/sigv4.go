@@ -58,7 +58,7 @@ const (
 func (s *Signer) Sign(fields []Field, r Request, c Credentials, now time.Time) []Field {
 	date := now.UTC().Format(second)
 	body := sha256.Sum256(r.Body)
-	hash := hex.EncodeToString(body[:])
+	hash := string(hex.AppendEncode(make([]byte, 0, 2*sha256.Size), body[:]))
 	fields = append(fields, Field{"x-amz-content-sha256", hash}, Field{"x-amz-date", date})
 	if c.SessionToken != "" {
 		fields = append(fields, Field{"x-amz-security-token", c.SessionToken})
