@@ -136,5 +136,5 @@ func TestTargetsCostAFewAllocations(t *testing.T) {
 }
 
 // wholeCall is the most that a plain call may allocate, its answer included, in this rig: 134 before
-// there were targets, 135 with them.
-const wholeCall = 140
+// there were targets, 136 with them; the race detector makes a few more.
+const wholeCall = 155

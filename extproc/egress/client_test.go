@@ -165,22 +165,53 @@ func TestAnswersAreNotActedOn(t *testing.T) {
 
 // A silence before the head ends at its deadline, or with the caller; each is told.
 func TestNoHead(t *testing.T) {
-	gone := make(chan struct{}, 2)
+	came, gone := make(chan struct{}, 16), make(chan struct{}, 16)
 	l := listen(t, "", func(w http.ResponseWriter, r *http.Request) {
+		came <- struct{}{}
 		<-r.Context().Done()
 		gone <- struct{}{}
 	})
-	if _, err := l.client.Post(t.Context(), to("http://u/", "{}"), time.Now().Add(20*time.Millisecond)); !errors.Is(err, context.DeadlineExceeded) {
-		t.Error(err)
+	heard := func() { // and Envoy hears of it
+		t.Helper()
+		select {
+		case <-gone:
+		case <-time.After(10 * time.Second):
+			t.Fatal("the listener did not hear within 10 s that the request has ended")
+		}
 	}
-	<-gone // and Envoy hears of it
+	arrived := false
+	for wait := 20 * time.Millisecond; !arrived && wait < 10*time.Second; wait *= 2 { // a slow machine may end it before it is sent
+		if _, err := l.client.Post(t.Context(), to("http://u/", "{}"), time.Now().Add(wait)); !errors.Is(err, context.DeadlineExceeded) {
+			t.Error(err)
+		}
+		select {
+		case <-came:
+			arrived = true
+		default:
+		}
+	}
+	if !arrived {
+		t.Fatal("no request arrived")
+	}
+	heard()
+	for len(came) > 0 { // one that arrived after it had ended
+		<-came
+		heard()
+	}
 	left := errors.New("the caller left")
 	ctx, cancel := context.WithCancelCause(t.Context())
-	time.AfterFunc(20*time.Millisecond, func() { cancel(left) })
-	if _, err := l.client.Post(ctx, to("http://u/", "{}"), soon()); !errors.Is(err, left) {
+	defer cancel(nil)
+	go func() {
+		select {
+		case <-came:
+		case <-time.After(10 * time.Second):
+		}
+		cancel(left)
+	}()
+	if _, err := l.client.Post(ctx, to("http://u/", "{}"), time.Now().Add(time.Minute)); !errors.Is(err, left) {
 		t.Error(err)
 	}
-	<-gone
+	heard()
 }
 
 // A body is read within a deadline that may be moved, and a passed one loses nothing.
