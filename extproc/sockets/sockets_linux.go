@@ -71,47 +71,47 @@ func (q quiet) Read(look func(fd uintptr) bool) error {
 }
 
 func (c *conn) Read(b []byte) (int, error) {
-	if len(b) == 0 {
-		return 0, nil
-	}
-	t := &c.read
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	t.b, t.n, t.err = b, 0, nil
-	err := c.raw.Read(t.call)
-	t.b = nil
-	switch {
-	case err != nil: // closed, or its deadline has passed
-		return 0, err
-	case t.err != nil:
-		return 0, c.failed("read", t.err)
-	case t.n == 0:
-		return 0, io.EOF
-	}
-	return t.n, nil
+	n, err := c.read.take(b, c.raw.Read)
+	return n, c.failed("read", err)
 }
 
 func (c *conn) Write(b []byte) (int, error) {
+	n, err := c.write.run(b, c.raw.Write)
+	return n, c.failed("write", err)
+}
+
+// failed says what a call failed of; what ended the waiting for it has said that itself.
+func (c *conn) failed(op string, err error) error {
+	if errno, ok := err.(syscall.Errno); ok { // nothing wraps it
+		return &net.OpError{Op: op, Net: c.LocalAddr().Network(), Source: c.LocalAddr(), Addr: c.RemoteAddr(), Err: os.NewSyscallError(op, errno)}
+	}
+	return err
+}
+
+// run does what there is to do with b; wait has call tried until it is done. Its error is a
+// syscall.Errno, or wait's: the socket was closed, or its deadline has passed.
+func (t *transfer) run(b []byte, wait func(call func(fd uintptr) bool) error) (int, error) {
 	if len(b) == 0 {
 		return 0, nil
 	}
-	t := &c.write
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	t.b, t.n, t.err = b, 0, nil
-	err := c.raw.Write(t.call)
+	err := wait(t.call)
 	t.b = nil
-	switch {
-	case err != nil:
-		return t.n, err
-	case t.err != nil:
-		return t.n, c.failed("write", t.err)
+	if err == nil {
+		err = t.err
 	}
-	return t.n, nil
+	return t.n, err
 }
 
-func (c *conn) failed(op string, err error) error {
-	return &net.OpError{Op: op, Net: c.LocalAddr().Network(), Source: c.LocalAddr(), Addr: c.RemoteAddr(), Err: os.NewSyscallError(op, err)}
+// take is run for reading: nothing is the end.
+func (t *transfer) take(b []byte, wait func(call func(fd uintptr) bool) error) (int, error) {
+	n, err := t.run(b, wait)
+	if n == 0 && err == nil && len(b) > 0 {
+		err = io.EOF
+	}
+	return n, err
 }
 
 // doRead reports whether there is an answer; the socket waits for its next byte where not.

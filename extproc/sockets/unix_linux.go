@@ -104,48 +104,24 @@ func (c *unixConn) awaitRoom(ep uintptr) bool {
 }
 
 func (c *unixConn) Read(b []byte) (int, error) {
-	if len(b) == 0 {
-		return 0, nil
-	}
-	t := &c.read
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	t.b, t.n, t.err = b, 0, nil
-	err := c.in.wait(t.call)
-	t.b = nil
-	switch {
-	case err != nil: // closed, or its deadline has passed
-		return 0, c.failed("read", err)
-	case t.err != nil:
-		return 0, c.failed("read", os.NewSyscallError("read", t.err))
-	case t.n == 0:
-		return 0, io.EOF
-	}
-	return t.n, nil
+	n, err := c.read.take(b, c.in.wait)
+	return n, c.failed("read", err)
 }
 
 func (c *unixConn) Write(b []byte) (int, error) {
-	if len(b) == 0 {
-		return 0, nil
-	}
-	t := &c.write
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	t.b, t.n, t.err = b, 0, nil
-	err := c.out.wait(t.call)
-	t.b = nil
-	switch {
-	case err != nil:
-		return t.n, c.failed("write", err)
-	case t.err != nil:
-		return t.n, c.failed("write", os.NewSyscallError("write", t.err))
-	}
-	return t.n, nil
+	n, err := c.write.run(b, c.out.wait)
+	return n, c.failed("write", err)
 }
 
+// failed says what op failed of; the gates know nothing of the socket.
 func (c *unixConn) failed(op string, err error) error {
-	if c.closed.Load() {
+	switch errno, ok := err.(syscall.Errno); { // nothing wraps it
+	case err == nil || err == io.EOF:
+		return err
+	case c.closed.Load():
 		err = net.ErrClosed
+	case ok:
+		err = os.NewSyscallError(op, errno)
 	}
 	return &net.OpError{Op: op, Net: c.local.Network(), Source: c.local, Addr: c.remote, Err: err}
 }
