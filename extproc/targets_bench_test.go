@@ -130,11 +130,12 @@ func TestTargetsCostAFewAllocations(t *testing.T) {
 		play() // compiles the model
 		count[name] = testing.AllocsPerRun(200, play)
 	}
-	if count["none"] > wholeCall || count["one"]-count["none"] > 6 || count["two"]-count["one"] > 9 || count["sixteen"]-count["two"] > 4 {
+	if count["none"] > wholeCall || count["one"]-count["none"] > 6 || count["two"]-count["one"] > 14 || count["sixteen"]-count["two"] > 4 {
 		t.Errorf("allocations by targets: %v", count)
 	}
 }
 
 // wholeCall is the most that a plain call may allocate, its answer included, in this rig: 134 before
-// there were targets, 136 with them; the race detector makes a few more.
-const wholeCall = 155
+// there were targets, 136 with them, 95 since calls have got cheaper; the race detector makes a few
+// more. What may be asked of a second target is kept, and copied where a lone call's is not: 12.
+const wholeCall = 110
