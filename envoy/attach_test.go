@@ -32,6 +32,9 @@ func TestZeroOptionsAttachNothing(t *testing.T) {
 			t.Errorf("%s of the zero Options: %s, %v", name, b, err)
 		}
 	}
+	if b, err := envoy.EnvoyPatchPolicyEgress(envoy.Options{}); err == nil || b != nil {
+		t.Errorf("EnvoyPatchPolicyEgress of the zero Options: %s, %v", b, err)
+	}
 }
 
 // An Envoy with routes, filters and error pages of its own, and the fragments

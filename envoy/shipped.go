@@ -14,6 +14,10 @@ const (
 	origin = "https://app.example.com"
 )
 
+// egressSocket is where these have the egress listener: beside extproc's socket, where extproc
+// looks for it by itself.
+const egressSocket = "unix:/run/aisix/egress.sock"
+
 // attachments are the folders below deploy/attach: for each, the oldest Envoy that
 // takes it.
 var attachments = map[string]Options{
@@ -66,7 +70,7 @@ func Shipped() (map[string][]byte, error) {
 	files := map[string][]byte{"bootstrap.yaml": bootstrap}
 	for folder, of := range attachments {
 		o := Defaults()
-		o.Version, o.BodyMode, o.Egress = of.Version, of.BodyMode, "unix:/run/aisix/egress.sock"
+		o.Version, o.BodyMode, o.Egress = of.Version, of.BodyMode, egressSocket
 		fragments, err := Attachment(o, domain)
 		if err != nil {
 			return nil, err
@@ -85,6 +89,11 @@ func Shipped() (map[string][]byte, error) {
 		}
 	}
 	if files["attach/envoy-gateway/patches.yaml"], err = EnvoyPatchPolicy(Defaults()); err != nil {
+		return nil, err
+	}
+	o = Defaults()
+	o.Egress = egressSocket
+	if files["attach/envoy-gateway/egress.yaml"], err = EnvoyPatchPolicyEgress(o); err != nil {
 		return nil, err
 	}
 	for folder, p := range istioProxies {
