@@ -32,6 +32,9 @@ func TestZeroOptionsAttachNothing(t *testing.T) {
 			t.Errorf("%s of the zero Options: %s, %v", name, b, err)
 		}
 	}
+	if b, err := envoy.EnvoyFilterEgress(envoy.Options{}, envoy.IstioProxy{}); err == nil || b != nil {
+		t.Errorf("EnvoyFilterEgress of the zero Options: %s, %v", b, err)
+	}
 	if b, err := envoy.EnvoyPatchPolicyEgress(envoy.Options{}); err == nil || b != nil {
 		t.Errorf("EnvoyPatchPolicyEgress of the zero Options: %s, %v", b, err)
 	}

@@ -52,6 +52,9 @@ func istio(p IstioProxy) (map[string][]byte, error) {
 	add("extproc-unix.yaml", b, err)
 	b, err = EnvoyFilterExtProc(newer, service, p)
 	add("extproc-mtls.yaml", b, err)
+	older.Egress = egressSocket
+	b, err = EnvoyFilterEgress(older, p) // with either of the two
+	add("egress.yaml", b, err)
 	newer.AllowOrigins = []string{origin}
 	b, err = EnvoyFilterBrowsers(newer, domain, p)
 	add("browsers.yaml", b, err)
