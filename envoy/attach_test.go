@@ -32,11 +32,13 @@ func TestZeroOptionsAttachNothing(t *testing.T) {
 			t.Errorf("%s of the zero Options: %s, %v", name, b, err)
 		}
 	}
-	if b, err := envoy.EnvoyFilterEgress(envoy.Options{}, envoy.IstioProxy{}); err == nil || b != nil {
-		t.Errorf("EnvoyFilterEgress of the zero Options: %s, %v", b, err)
-	}
-	if b, err := envoy.EnvoyPatchPolicyEgress(envoy.Options{}); err == nil || b != nil {
-		t.Errorf("EnvoyPatchPolicyEgress of the zero Options: %s, %v", b, err)
+	for _, o := range []envoy.Options{{}, envoy.Defaults()} { // which have no egress
+		if b, err := envoy.EnvoyFilterEgress(o, envoy.IstioProxy{}); err == nil || b != nil {
+			t.Errorf("EnvoyFilterEgress without one: %s, %v", b, err)
+		}
+		if b, err := envoy.EnvoyPatchPolicyEgress(o); err == nil || b != nil {
+			t.Errorf("EnvoyPatchPolicyEgress without one: %s, %v", b, err)
+		}
 	}
 }
 

@@ -1,6 +1,7 @@
 package envoy
 
 import (
+	"errors"
 	"fmt"
 	"net/netip"
 	"path/filepath"
@@ -132,6 +133,14 @@ func meshEgressListener(o Options, clusterTLS, clusterPlaintext string, before .
 
 // secrets are those that a header carries as they are, and nobody guesses.
 var secrets = regexp.MustCompile(`^[!-~]{16,512}$`)
+
+// checkMeshEgress is check, where a listener is to be made.
+func (o Options) checkMeshEgress() error {
+	if o.Egress == "" {
+		return errors.Join(o.check(), errors.New("no egress: want unix:/absolute/path"))
+	}
+	return o.check()
+}
 
 func (o Options) checkEgress() (errs []error) {
 	if o.EgressSecret != "" && !secrets.MatchString(o.EgressSecret) {

@@ -85,7 +85,7 @@ HTTPRoute and the EnvoyExtensionPolicy.`)
 // EnvoyPatchPolicyEgress adds a whole listener, for what extproc calls itself, where it shares a
 // machine or a pod with Envoy.
 func EnvoyPatchPolicyEgress(o Options) ([]byte, error) {
-	if err := o.check(); err != nil {
+	if err := o.checkMeshEgress(); err != nil {
 		return nil, fmt.Errorf("envoy patch policy: %w", err)
 	}
 	// Envoy Gateway's own rule of what its ways out do not lead to: Envoy's machine.

@@ -125,7 +125,7 @@ func EnvoyFilterExtProc(o Options, service string, p IstioProxy) ([]byte, error)
 // EnvoyFilterEgress adds a listener to such a proxy for what extproc calls itself, where they share
 // a pod. Its clusters are EnvoyFilter's.
 func EnvoyFilterEgress(o Options, p IstioProxy) ([]byte, error) {
-	if err := o.check(); err != nil {
+	if err := o.checkMeshEgress(); err != nil {
 		return nil, fmt.Errorf("envoy filter: %w", err)
 	}
 	return p.render(attached+"-egress", 0, []patch{{applyTo: "LISTENER", operation: "ADD", value: meshEgressListener(o, ClusterTLS, ClusterPlaintext)}})
