@@ -32,6 +32,14 @@ func TestZeroOptionsAttachNothing(t *testing.T) {
 			t.Errorf("%s of the zero Options: %s, %v", name, b, err)
 		}
 	}
+	for _, o := range []envoy.Options{{}, envoy.Defaults()} { // which have no egress
+		if b, err := envoy.EnvoyFilterEgress(o, envoy.IstioProxy{}); err == nil || b != nil {
+			t.Errorf("EnvoyFilterEgress without one: %s, %v", b, err)
+		}
+		if b, err := envoy.EnvoyPatchPolicyEgress(o); err == nil || b != nil {
+			t.Errorf("EnvoyPatchPolicyEgress without one: %s, %v", b, err)
+		}
+	}
 }
 
 // An Envoy with routes, filters and error pages of its own, and the fragments

@@ -1,10 +1,12 @@
 package envoy
 
 import (
+	"errors"
 	"fmt"
 	"net/netip"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strings"
 	"time"
 
@@ -20,8 +22,11 @@ import (
 	"google.golang.org/protobuf/types/known/wrapperspb"
 )
 
-// egressName is the listener's, in statistics too.
-const egressName = "egress"
+// The listener's name, in statistics too. In a mesh there are others' listeners.
+const (
+	egressName     = "egress"
+	meshEgressName = "aisix_egress"
+)
 
 // egressIdle is longer than extproc keeps a connection: which of the two lets go of one must
 // not depend on who is faster.
@@ -98,8 +103,44 @@ func ownEgresses(o Options) []*routev3.Route {
 	return append(routes, &routev3.Route{Name: "nothing", Match: anyPath(), Action: directResponse(404)})
 }
 
+// meshEgressListener is the same in a mesh, by clusters that may have other names there and come
+// and go apart from the listener. It has no forward proxy's filter: that one must agree with the
+// clusters on how hosts are looked up, which others choose there. The clusters look up the
+// request's own host, which is the one that extproc has signed.
+//
+// What routes of before match goes no further.
+func meshEgressListener(o Options, clusterTLS, clusterPlaintext string, before ...*routev3.Route) *listenerv3.Listener {
+	l := egressListener(o)
+	l.Name = meshEgressName
+	m := egressManager(o)
+	m.StatPrefix = meshEgressName
+	m.HttpFilters = slices.DeleteFunc(m.HttpFilters, func(f *hcmv3.HttpFilter) bool { return f.Name == forwardProxyName })
+	routes := m.GetRouteConfig()
+	routes.Name, routes.ValidateClusters = meshEgressName, wrapperspb.Bool(false)
+	names := map[string]string{ClusterTLS: clusterTLS, ClusterPlaintext: clusterPlaintext}
+	host := routes.VirtualHosts[0]
+	host.Name = meshEgressName
+	for _, r := range host.Routes {
+		r.TypedPerFilterConfig = nil
+		if out := r.GetRoute(); out != nil {
+			out.ClusterSpecifier = &routev3.RouteAction_Cluster{Cluster: names[out.GetCluster()]}
+		}
+	}
+	host.Routes = append(before, host.Routes...)
+	l.FilterChains[0].Filters[0].ConfigType = &listenerv3.Filter_TypedConfig{TypedConfig: pack(m)}
+	return l
+}
+
 // secrets are those that a header carries as they are, and nobody guesses.
 var secrets = regexp.MustCompile(`^[!-~]{16,512}$`)
+
+// checkMeshEgress is check, where a listener is to be made.
+func (o Options) checkMeshEgress() error {
+	if o.Egress == "" {
+		return errors.Join(o.check(), errors.New("no egress: want unix:/absolute/path"))
+	}
+	return o.check()
+}
 
 func (o Options) checkEgress() (errs []error) {
 	if o.EgressSecret != "" && !secrets.MatchString(o.EgressSecret) {

@@ -122,6 +122,15 @@ func EnvoyFilterExtProc(o Options, service string, p IstioProxy) ([]byte, error)
 	return p.render(attached+"-extproc", 0, patches)
 }
 
+// EnvoyFilterEgress adds a listener to such a proxy for what extproc calls itself, where they share
+// a pod. Its clusters are EnvoyFilter's.
+func EnvoyFilterEgress(o Options, p IstioProxy) ([]byte, error) {
+	if err := o.checkMeshEgress(); err != nil {
+		return nil, fmt.Errorf("envoy filter: %w", err)
+	}
+	return p.render(attached+"-egress", 0, []patch{{applyTo: "LISTENER", operation: "ADD", value: meshEgressListener(o, ClusterTLS, ClusterPlaintext)}})
+}
+
 func isExtProc(c *clusterv3.Cluster) bool { return c.Name == ClusterExtProc || c.Name == ClusterProbe }
 
 // mutualTLS is how Envoy proves to extproc that it is its Envoy, with the files of a

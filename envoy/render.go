@@ -24,6 +24,7 @@ var remarks = map[string]string{
 	"preflight":                          "The questions of browsers, for the origins that may call: answered without a key.",
 	"connect":                            "Never an open proxy, never a tunnel.",
 	"egress_tls":                         "Only what extproc has signed goes out: callers can't set these headers (early_header_mutation_extensions).",
+	"loopback":                           "Not Envoy's own machine, as Envoy Gateway has it for its own routes.",
 	"nothing":                            "What extproc gave no way out.",
 	statistics:                           "Envoy's own statistics for Prometheus; nothing else of its admin interface.",
 	attached:                             "The gateway, for its callers. The domain is yours to choose.",

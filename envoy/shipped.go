@@ -14,6 +14,10 @@ const (
 	origin = "https://app.example.com"
 )
 
+// egressSocket is where these have the egress listener: beside extproc's socket, where extproc
+// looks for it by itself.
+const egressSocket = "unix:/run/aisix/egress.sock"
+
 // attachments are the folders below deploy/attach: for each, the oldest Envoy that
 // takes it.
 var attachments = map[string]Options{
@@ -48,6 +52,9 @@ func istio(p IstioProxy) (map[string][]byte, error) {
 	add("extproc-unix.yaml", b, err)
 	b, err = EnvoyFilterExtProc(newer, service, p)
 	add("extproc-mtls.yaml", b, err)
+	older.Egress = egressSocket
+	b, err = EnvoyFilterEgress(older, p) // with either of the two
+	add("egress.yaml", b, err)
 	newer.AllowOrigins = []string{origin}
 	b, err = EnvoyFilterBrowsers(newer, domain, p)
 	add("browsers.yaml", b, err)
@@ -66,7 +73,7 @@ func Shipped() (map[string][]byte, error) {
 	files := map[string][]byte{"bootstrap.yaml": bootstrap}
 	for folder, of := range attachments {
 		o := Defaults()
-		o.Version, o.BodyMode, o.Egress = of.Version, of.BodyMode, "unix:/run/aisix/egress.sock"
+		o.Version, o.BodyMode, o.Egress = of.Version, of.BodyMode, egressSocket
 		fragments, err := Attachment(o, domain)
 		if err != nil {
 			return nil, err
@@ -85,6 +92,11 @@ func Shipped() (map[string][]byte, error) {
 		}
 	}
 	if files["attach/envoy-gateway/patches.yaml"], err = EnvoyPatchPolicy(Defaults()); err != nil {
+		return nil, err
+	}
+	o = Defaults()
+	o.Egress = egressSocket
+	if files["attach/envoy-gateway/egress.yaml"], err = EnvoyPatchPolicyEgress(o); err != nil {
 		return nil, err
 	}
 	for folder, p := range istioProxies {

@@ -40,6 +40,9 @@ type removal struct {
 	serves bool // what is left serves callers still: then nothing goes up but what extproc has signed
 }
 
+// nearby reports whether extproc shares a machine with Envoy, so that it can have an egress listener.
+func (c cell) nearby() bool { return c.Transport != "mtls" }
+
 func (c cell) name() string {
 	return strings.ReplaceAll(fmt.Sprintf("%s/%s/%s/%s", c.Mesh, c.Envoy, c.Body, c.Transport), " ", "-")
 }

@@ -40,12 +40,13 @@ func istioCells() []cell {
 					start: func(t *testing.T, a *attachment) { istio(t, a, proxy) },
 				}
 				if transport == "unix" {
+					c.more = []check{silentTarget}
 					c.removals = map[string]removal{}
-					for _, gone := range []string{"EnvoyFilter/aisix", "EnvoyFilter/aisix-extproc", "VirtualService/aisix"} {
+					for _, gone := range []string{"EnvoyFilter/aisix", "EnvoyFilter/aisix-extproc", "EnvoyFilter/aisix-egress", "VirtualService/aisix"} {
 						c.removals[gone] = removal{
 							start: func(t *testing.T, a *attachment) { istio(t, a, proxy, gone) },
 							// The ServiceEntry has the host too.
-							serves: proxy == "sidecar" && gone == "VirtualService/aisix",
+							serves: proxy == "sidecar" && gone == "VirtualService/aisix" || gone == "EnvoyFilter/aisix-egress",
 						}
 					}
 				}
@@ -69,6 +70,11 @@ func istio(t *testing.T, a *attachment, proxy string, without ...string) {
 		filepath.Join(folder, "browsers.yaml"),
 	}
 	var env []string
+	if a.nearby() {
+		files = append(files, filepath.Join(folder, "egress.yaml"))
+		env = []string{"AISIX_EGRESS__ADDRESS=unix:" + a.egressSocket()}
+		a.egress = !slices.Contains(without, "EnvoyFilter/aisix-egress")
+	}
 	if a.Transport == "mtls" {
 		a.certFile, a.keyFile = certtest.New(t)
 		env = []string{"AISIX_EXTPROC__TLS_CERT_FILE=" + a.certFile, "AISIX_EXTPROC__TLS_KEY_FILE=" + a.keyFile, "AISIX_EXTPROC__CLIENT_CA_FILE=" + a.certFile}
@@ -105,7 +111,8 @@ func istio(t *testing.T, a *attachment, proxy string, without ...string) {
 	}
 	bootstrap := istioBootstrap(t, proxy, resources)
 	bootstrap["static_resources"].(node)["listeners"] = slices.DeleteFunc(bootstrap["static_resources"].(node)["listeners"].([]any), func(l any) bool {
-		return l.(node)["name"] != istioListeners[proxy]
+		name := l.(node)["name"]
+		return name != istioListeners[proxy] && name != "aisix_egress"
 	})
 	l := listener(bootstrap)
 	l["address"] = node{"socket_address": node{"address": "127.0.0.1", "port_value": 0}}

@@ -33,8 +33,9 @@ func xdsCells() []cell {
 			"both filters' resources":        {start: func(t *testing.T, a *attachment) { xds(t, a, folder, "aisix.ext_proc", "aisix.forward_proxy") }},
 			"virtual_hosts.yaml":             {start: func(t *testing.T, a *attachment) { xds(t, a, folder, "virtual_hosts.yaml") }},
 			"clusters.yaml":                  {start: func(t *testing.T, a *attachment) { xds(t, a, folder, "clusters.yaml") }},
+			"egress.yaml":                    {start: func(t *testing.T, a *attachment) { xds(t, a, folder, "egress.yaml") }, serves: true},
 		}
-		c.more = []check{{"the filter changes and goes under a stream", changesUnderStream}}
+		c.more = []check{silentTarget, {"the filter changes and goes under a stream", changesUnderStream}}
 		all = append(all, c)
 	}
 	return all
@@ -54,7 +55,7 @@ func xds(t *testing.T, a *attachment, folder string, without ...string) {
 	site := load(t, filepath.Join("testdata", "site.yaml"))
 	m, resources := manager(site), site["static_resources"].(node)
 	address := a.extprocAddress(t)
-	a.process = a.extproc(t, address, "AISIX_UPSTREAM__CA_FILE="+a.caFile)
+	a.process = a.extproc(t, address, "AISIX_UPSTREAM__CA_FILE="+a.caFile, "AISIX_EGRESS__ADDRESS=unix:"+a.egressSocket())
 
 	// The owner's own resources, and ours.
 	own, ours := filepath.Join(a.dir, "theirs"), filepath.Join(a.dir, "ours")
@@ -63,7 +64,7 @@ func xds(t *testing.T, a *attachment, folder string, without ...string) {
 	a.file(t, own, "clusters.yaml", node{"clusters": slices.DeleteFunc(slices.Clone(clusters), isAuthz)}, address)
 	a.file(t, own, "virtual_hosts.yaml", node{"virtual_hosts": m["route_config"].(node)["virtual_hosts"]}, address)
 	fragment := func(name string) node { return load(t, filepath.Join(root, "deploy", "attach", folder, name)) }
-	for _, name := range []string{"clusters.yaml", "virtual_hosts.yaml", "http_filters.yaml"} {
+	for _, name := range []string{"clusters.yaml", "virtual_hosts.yaml", "http_filters.yaml", "egress.yaml"} {
 		file := fragment(name)
 		if name == "http_filters.yaml" {
 			file["http_filters"] = slices.DeleteFunc(file["http_filters"].([]any), func(f any) bool { return slices.Contains(without, f.(node)["name"].(string)) })
@@ -89,6 +90,7 @@ func xds(t *testing.T, a *attachment, folder string, without ...string) {
 	site["node"] = node{"id": "edge", "cluster": "edge"}
 	site["dynamic_resources"] = node{
 		"cds_config": ads,
+		"lds_config": ads,
 		"ads_config": node{"api_type": "DELTA_GRPC", "transport_api_version": "V3", "grpc_services": []any{node{"envoy_grpc": node{"cluster_name": "xds"}}}},
 	}
 	parts["connection_manager.yaml"](site, func(file string) node { return fragment(file + ".yaml") })
@@ -108,7 +110,10 @@ func xds(t *testing.T, a *attachment, folder string, without ...string) {
 	e := envoytest.StartBinary(t, envoyBinary(a.Envoy), a.places(t, site, address))
 	a.control.envoy = e
 	a.address, a.domain, a.owner = e.Address(t, "web"), "ai.example.com", "shop.example.com"
-	a.log, a.guarded = e.Stdout, true
+	a.log, a.guarded, a.egress = e.Stdout, true, true
+	if len(without) == 0 {
+		a.awaitEgress(t)
+	}
 	eventually(t, func() error { // clusters and routes have come
 		response, err := client.Do(a.request(t, t.Context(), http.MethodGet, a.owner, "/", "", theirs()...))
 		if err != nil {

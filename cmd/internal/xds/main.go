@@ -1,11 +1,12 @@
 // Command xds is an example of a control plane that attaches the gateway: it serves the fragments of
 // deploy/attach as resources, beside the owner's own, from folders of files, and serves them anew
-// when it is sent SIGHUP. Of each folder it reads the three files that hold resources; what is not
+// when it is sent SIGHUP. Of each folder it reads the four files that hold resources; what is not
 // there is not served.
 //
 //	virtual_hosts.yaml  into the one route configuration (RDS)
 //	clusters.yaml       clusters (CDS)
 //	http_filters.yaml   each filter by its name, for config_discovery (ECDS)
+//	egress.yaml         the listener for extproc's own calls (LDS)
 //
 // A control plane of one's own does the same with the same messages; docs/attach.md says what its
 // Envoys need. It knows no node from another, and speaks without TLS: it is for one machine.

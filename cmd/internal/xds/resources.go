@@ -31,9 +31,9 @@ func snapshot(routes string, folders []string) (*cachev3.Snapshot, error) {
 	version := sha256.New()
 	for _, folder := range folders {
 		var hosts routev3.RouteConfiguration
-		var clusters bootstrapv3.Bootstrap_StaticResources
+		var clusters, listeners bootstrapv3.Bootstrap_StaticResources
 		var filters hcmv3.HttpConnectionManager
-		for name, into := range map[string]proto.Message{"virtual_hosts.yaml": &hosts, "clusters.yaml": &clusters, "http_filters.yaml": &filters} {
+		for name, into := range map[string]proto.Message{"virtual_hosts.yaml": &hosts, "clusters.yaml": &clusters, "http_filters.yaml": &filters, "egress.yaml": &listeners} {
 			if err := read(filepath.Join(folder, name), into); err != nil {
 				return nil, err
 			}
@@ -42,12 +42,15 @@ func snapshot(routes string, folders []string) (*cachev3.Snapshot, error) {
 		for _, c := range clusters.Clusters {
 			all[resourcev3.ClusterType] = append(all[resourcev3.ClusterType], c)
 		}
+		for _, l := range listeners.Listeners {
+			all[resourcev3.ListenerType] = append(all[resourcev3.ListenerType], l)
+		}
 		for _, f := range filters.HttpFilters {
 			all[resourcev3.ExtensionConfigType] = append(all[resourcev3.ExtensionConfigType], &corev3.TypedExtensionConfig{Name: f.Name, TypedConfig: f.GetTypedConfig()})
 		}
 	}
 	all[resourcev3.RouteType] = []types.Resource{table}
-	for _, kind := range []resourcev3.Type{resourcev3.ClusterType, resourcev3.RouteType, resourcev3.ExtensionConfigType} {
+	for _, kind := range []resourcev3.Type{resourcev3.ClusterType, resourcev3.ListenerType, resourcev3.RouteType, resourcev3.ExtensionConfigType} {
 		for _, r := range all[kind] {
 			b, err := proto.MarshalOptions{Deterministic: true}.Marshal(r)
 			if err != nil {
