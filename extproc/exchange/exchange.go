@@ -200,16 +200,21 @@ func (x *Exchange) here() (*message, error) {
 }
 
 // next waits for a message, which is valid until the following one. A message that is here
-// wins over an ended context. expired may be nil.
-func (x *Exchange) next(ctx context.Context, expired <-chan struct{}) (*message, error) {
+// wins over an ended context. expired, which may be nil, gives what is closed when it is too late;
+// it is not asked where a message is here.
+func (x *Exchange) next(ctx context.Context, expired func() <-chan struct{}) (*message, error) {
+	var late <-chan struct{}
 	for {
 		if m, err := x.here(); m != nil || err != nil {
 			return m, err
 		}
+		if late == nil && expired != nil {
+			late = expired()
+		}
 		select {
 		case <-x.stream.Ready():
 			continue
-		case <-expired:
+		case <-late:
 			return nil, errDeadline
 		case <-ctx.Done():
 		case <-x.ctx.Done():
@@ -223,15 +228,6 @@ func (x *Exchange) next(ctx context.Context, expired <-chan struct{}) (*message,
 		}
 		return nil, context.Cause(ctx)
 	}
-}
-
-// nextWithin is next before the deadline of reads, which is not looked at where a message is
-// here.
-func (x *Exchange) nextWithin(ctx context.Context) (*message, error) {
-	if m, err := x.here(); m != nil || err != nil {
-		return m, err
-	}
-	return x.next(ctx, x.deadline.wait())
 }
 
 // setModes takes the body modes from the stream's first message.

@@ -206,10 +206,7 @@ func (x *Exchange) ReadBody(ctx context.Context, in Intake) (*Body, error) {
 			x.body = nil // the caller's now; a stream may last for minutes
 			return whole, nil
 		}
-		m, err := x.here()
-		if m == nil && err == nil {
-			m, err = x.next(ctx, p.wait(x.body.size))
-		}
+		m, err := x.next(ctx, func() <-chan struct{} { return p.wait(x.body.size) })
 		if err == errDeadline {
 			if p.slow(x.body.size) {
 				return nil, ErrSlow

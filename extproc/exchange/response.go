@@ -63,7 +63,7 @@ func (x *Exchange) Response(ctx context.Context) (*Response, error) {
 		}
 	}
 	for !x.pending {
-		m, err := x.nextWithin(ctx)
+		m, err := x.next(ctx, x.deadline.wait)
 		if err != nil {
 			return nil, err
 		}
@@ -132,7 +132,7 @@ func (x *Exchange) fill() error {
 		if x.deadline.passed() {
 			return errDeadline
 		}
-		m, err := x.nextWithin(x.ctx)
+		m, err := x.next(x.ctx, x.deadline.wait)
 		if err != nil {
 			return err
 		}
@@ -169,7 +169,7 @@ func (x *Exchange) Respond(status int, header []KeyValue) error {
 	if x.ctx.Err() != nil {
 		return context.Cause(x.ctx)
 	}
-	held := x.phase == phaseResponse && !x.response.EndOfStream && !x.left && !x.gathered
+	held := x.phase == phaseResponse && x.bodyFollows()
 	x.alone = x.Alone()
 	x.phase = phaseWriting
 	if !held {
@@ -192,8 +192,12 @@ func (x *Exchange) Streams() bool {
 	if x.alone || x.Alone() {
 		return true
 	}
-	return (x.phase == phaseResponse || x.phase == phaseWriting) && x.whole == nil && !x.response.EndOfStream && !x.left && !x.gathered
+	return (x.phase == phaseResponse || x.phase == phaseWriting) && x.whole == nil && x.bodyFollows()
 }
+
+// bodyFollows reports whether the upstream's headers, once they are here, are followed by a body
+// piece by piece, so that an answer may be made of it.
+func (x *Exchange) bodyFollows() bool { return !x.response.EndOfStream && !x.left && !x.gathered }
 
 // Leave is for an answer that is not made of the upstream's, which is read to its end and
 // dropped. One that does not end within d stands in the way of ours: Envoy would break the
