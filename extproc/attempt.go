@@ -42,8 +42,15 @@ type way interface {
 type reply struct {
 	*bedrock.Reply
 	body body
-	end  func()    // lets go of what is not read; nil where the exchange does
+	end  func()    // lets go of what is not read (close); nil where the exchange does
 	due  time.Time // when there has to be something for the caller; zero: where nothing but the call's own time counts
+}
+
+// close lets go of what is not read.
+func (r *reply) close() {
+	if r.end != nil {
+		r.end()
+	}
 }
 
 // body is read within a deadline that may be moved, as a net.Conn is; Piece gives what
@@ -105,9 +112,7 @@ func (s *Server) attempt(ctx context.Context, c *call, w way) (*reply, error) {
 	}
 	c.replies = append(c.replies, r.Reply)
 	if !r.OK() {
-		if r.end != nil {
-			defer r.end()
-		}
+		defer r.close()
 		return nil, s.refusal(c, r)
 	}
 	return r, nil

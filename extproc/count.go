@@ -99,9 +99,6 @@ func (s *Server) tokens(ctx context.Context, c *call) (tokens int64, err error) 
 // tokensOnce makes one try. An upstream that does not count for the model, or not for this account,
 // leaves it to the estimate.
 func (s *Server) tokensOnce(ctx context.Context, c *call) (int64, error) {
-	if c.plan != nil {
-		c.plan.made++
-	}
 	r, err := s.attempt(ctx, c, s.way(ctx, c))
 	if bedrock.CannotCount(err) {
 		c.facts.Notes = append(c.facts.Notes, "the upstream does not count tokens for the model: "+err.Error())
@@ -110,9 +107,7 @@ func (s *Server) tokensOnce(ctx context.Context, c *call) (int64, error) {
 	if err != nil {
 		return 0, err
 	}
-	if r.end != nil {
-		defer r.end()
-	}
+	defer r.close()
 	body, more, err := c.read(r, maxError, c.budget.end)
 	switch {
 	case errors.Is(err, os.ErrDeadlineExceeded):

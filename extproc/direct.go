@@ -30,13 +30,18 @@ func (s *Server) backToPassage(c *call) bool {
 	if !c.direct || c.promised {
 		return false
 	}
-	c.direct = false
 	c.facts.Tries = c.facts.Tries[:len(c.facts.Tries)-1] // no upstream was called
 	if c.plan != nil {
 		c.plan.made--
 	}
-	s.lackEgress(c, "Envoy's egress listener cannot be reached")
+	s.passInstead(c)
 	return true
+}
+
+// passInstead has the caller's request go on, for there is no egress listener.
+func (s *Server) passInstead(c *call) {
+	c.direct = false
+	s.lackEgress(c, "Envoy's egress listener cannot be reached")
 }
 
 // lackEgress tells, once a model, that its first_byte_timeout can't have its full effect.
@@ -83,7 +88,7 @@ func (w waiting) Do(ctx context.Context, end time.Time, signed *bedrock.Signed) 
 		if err := y.flush(); err != nil { // the caller has left: the try ends with the exchange
 			a := <-head
 			if a.r != nil {
-				a.r.end()
+				a.r.close()
 			}
 			return nil, err
 		}

@@ -171,9 +171,7 @@ func (s *Server) vectors(ctx context.Context, c *call, calls []*bedrock.Call) (*
 		if err != nil {
 			return err
 		}
-		if r.end != nil {
-			defer r.end()
-		}
+		defer r.close()
 		replies[i] = r.Reply
 		if !r.OK() {
 			return s.refusal(c, r)
@@ -192,8 +190,8 @@ func (s *Server) vectors(ctx context.Context, c *call, calls []*bedrock.Call) (*
 			err = one(ctx, 0, beside{s.Egress, ctx})
 		}
 		if c.direct && reasonOf(err) == unreachable { // no upstream was called
-			c.direct, tries[0] = false, usage.Try{}
-			s.lackEgress(c, "Envoy's egress listener cannot be reached")
+			tries[0] = usage.Try{}
+			s.passInstead(c)
 		}
 		if !c.direct && !c.passed {
 			err = one(ctx, 0, passage{x: c.x, sent: func() {

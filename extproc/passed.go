@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"net/http"
+	"os"
 
 	"aisix/extproc/chat"
 	"aisix/extproc/exchange"
@@ -19,13 +20,12 @@ func (s *Server) letPass(ctx context.Context, c *call) error {
 	c.settled()
 	c.began = true
 	c.promise(http.StatusOK, s.Now())
-	waiting, cancel := context.WithDeadline(ctx, c.budget.end)
-	defer cancel()
-	counted, err := c.x.Counted(waiting)
+	_ = c.x.SetReadDeadline(c.budget.end)
+	counted, err := c.x.Counted(ctx)
 	switch {
-	case errors.Is(err, context.DeadlineExceeded) && ctx.Err() == nil:
+	case errors.Is(err, os.ErrDeadlineExceeded):
 		c.cut = true
-		return timedOut(err)
+		return timedOut(context.DeadlineExceeded) // in the words of every call's time
 	case err != nil:
 		return err
 	}

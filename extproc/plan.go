@@ -214,16 +214,11 @@ func (s *Server) way(ctx context.Context, c *call) way {
 
 // converseOnce makes one try of the call, and answers by what comes of it.
 func (s *Server) converseOnce(ctx context.Context, c *call) error {
-	if c.plan != nil {
-		c.plan.made++
-	}
 	r, err := s.attempt(ctx, c, s.way(ctx, c))
 	if err != nil {
 		return err
 	}
-	if r.end != nil {
-		defer r.end()
-	}
+	defer r.close()
 	if c.facts.Stream {
 		return s.stream(ctx, c, r)
 	}
@@ -235,6 +230,9 @@ func (s *Server) converseOnce(ctx context.Context, c *call) error {
 func (s *Server) tryAll(ctx context.Context, c *call, once func(context.Context, *call) error) error {
 	var before error // what was to be told before the try under way
 	for {
+		if c.plan != nil {
+			c.plan.made++
+		}
 		err := once(ctx, c)
 		reason := s.judge(ctx, c, err)
 		if reason == unreachable && s.backToPassage(c) {

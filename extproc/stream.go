@@ -100,9 +100,7 @@ func (y *relay) bound() error {
 func (s *Server) failedStream(c *call, f *fault.Error) error {
 	c.failed(f)
 	y := relay{s: s, c: c, writer: c.waiting}
-	if y.writer == nil {
-		y.writer = c.asked.Stream(s.heading(c))
-	}
+	y.open()
 	y.out = y.writer.Fault(nil, f)
 	return y.finish()
 }

@@ -74,14 +74,15 @@ func (x *Exchange) LetPass(status int, header []KeyValue) error {
 	return x.send(x.takeHeading())
 }
 
-// Counted waits for the end of a body that passes. The caller sees that end after Finish. An
-// answer that Envoy could not count ends in ErrReset, as one that is cut does.
+// Counted waits for the end of a body that passes, until the deadline of reads. The caller sees
+// that end after Finish. An answer that Envoy could not count ends in ErrReset, as one that is cut
+// does. Other errors: the context's, os.ErrDeadlineExceeded.
 func (x *Exchange) Counted(ctx context.Context) (Counted, error) {
 	if err := x.order("Counted", phaseWriting); err != nil {
 		return Counted{}, err
 	}
 	for {
-		m, err := x.next(ctx, nil)
+		m, err := x.next(ctx, x.deadline.wait)
 		if err != nil {
 			return Counted{}, err
 		}

@@ -83,7 +83,7 @@ func (x *Exchange) Response(ctx context.Context) (*Response, error) {
 	return &x.response, x.modeErr
 }
 
-// SetReadDeadline bounds Read, and Response, as a net.Conn's does: the zero time is no bound,
+// SetReadDeadline bounds Read, Response and Counted, as a net.Conn's does: the zero time is no bound,
 // and a Read that waits notices. A passed deadline harms nothing: set another and
 // read on.
 func (x *Exchange) SetReadDeadline(t time.Time) error {
