@@ -32,7 +32,7 @@ func (b *bench) memory(ctx context.Context) error {
 	for _, streams := range openStreams {
 		// Started anew for each figure: what a process once had, it keeps for a while.
 		for _, start := range []func(context.Context) (*gateway, error){b.noop, func(ctx context.Context) (*gateway, error) {
-			return b.product(ctx, "this gateway", stock{keys: 10, models: 1})
+			return b.product(ctx, nameOurs, stock{keys: 10, models: 1})
 		}} {
 			mark := len(b.kill)
 			g, err := start(ctx)

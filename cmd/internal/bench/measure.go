@@ -36,7 +36,7 @@ type figure struct {
 // measure asks g as the mode says and reads what it cost. The upstream must have
 // answered as often as was asked.
 func (b *bench) measure(ctx context.Context, g *gateway, m *mode, window time.Duration) (*figure, error) {
-	if err := b.control(ctx, upstream.SettingsPath, upstream.Settings{Deltas: max(1, m.long.Deltas), Interval: m.long.Interval}, nil); err != nil {
+	if err := b.set(ctx, m); err != nil {
 		return nil, err
 	}
 	before, err := b.count(ctx)
@@ -148,6 +148,11 @@ func (p *peak) end() map[string]int64 {
 	close(p.stop)
 	p.done.Wait()
 	return p.most
+}
+
+// set has the upstream answer as the mode wants.
+func (b *bench) set(ctx context.Context, m *mode) error {
+	return b.control(ctx, upstream.SettingsPath, upstream.Settings{Deltas: max(1, m.long.Deltas), Interval: m.long.Interval}, nil)
 }
 
 // control asks the upstream's own paths; in is posted, out is read.

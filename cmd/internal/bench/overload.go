@@ -20,7 +20,7 @@ var loads = []float64{0.5, 1, 1.5, 3, 0.5}
 // overload tells what becomes of requests that come as fast as somebody likes: faster
 // than the machine answers, and more at a time than there may be calls in flight.
 func (b *bench) overload(ctx context.Context) error {
-	g, err := b.product(ctx, "this gateway", stock{keys: 10, models: 1})
+	g, err := b.product(ctx, nameOurs, stock{keys: 10, models: 1})
 	if err != nil {
 		return err
 	}
@@ -40,7 +40,7 @@ func (b *bench) overload(ctx context.Context) error {
 // its time, as Bedrock's do.
 func (b *bench) bound(ctx context.Context) error {
 	const calls, deltas = 24, 10
-	g, err := b.product(ctx, "this gateway", stock{keys: 10, models: 1}, fmt.Sprintf("AISIX_EXTPROC__MAX_CALLS=%d", calls))
+	g, err := b.product(ctx, nameOurs, stock{keys: 10, models: 1}, fmt.Sprintf("AISIX_EXTPROC__MAX_CALLS=%d", calls))
 	if err != nil {
 		return err
 	}
@@ -63,7 +63,7 @@ func (b *bench) pressures(ctx context.Context, g *gateway, m *mode, most float64
 
 // press asks so many times a second, whatever is answered.
 func (b *bench) press(ctx context.Context, g *gateway, m *mode, x, rate float64) error {
-	if err := b.control(ctx, upstream.SettingsPath, upstream.Settings{Deltas: max(1, m.long.Deltas), Interval: m.long.Interval}, nil); err != nil {
+	if err := b.set(ctx, m); err != nil {
 		return err
 	}
 	target := m.target(g)
