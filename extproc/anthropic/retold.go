@@ -1,7 +1,7 @@
 package anthropic
 
 import (
-	"errors"
+	"cmp"
 	"strings"
 
 	"aisix/extproc/chat"
@@ -11,24 +11,16 @@ import (
 // Retold names a place of the conversation and a parameter by this format's words for them,
 // and says in Anthropic's words what clients act on.
 func (a *asked) Retold(f *fault.Error) *fault.Error {
-	out := *f
-	out.Param = strings.TrimSuffix(out.Param, ".tool_calls") // there are blocks
-	if place, ok := strings.CutSuffix(out.Param, ".image_url.url"); ok {
-		out.Param = place + ".source.url"
+	param := strings.TrimSuffix(f.Param, ".tool_calls") // there are blocks
+	if place, ok := strings.CutSuffix(param, ".image_url.url"); ok {
+		param = place + ".source.url"
 	}
-	if name := names[out.Param]; name != "" {
-		out.Param = name
-	}
-	if f.Param != "" && f.Param != "stop" { // which is a word, too
-		out.Message = strings.Replace(f.Message, f.Param, out.Param, 1)
-	}
-	out.Message = otherWords.Replace(out.Message)
-	var m *chat.Mistake
-	if errors.As(f.Err, &m) {
-		out.Message = strings.ReplaceAll(mistakes[m.Rule], "{id}", m.ID)
-	}
-	return &out
+	advised := *f
+	advised.Message = otherWords.Replace(f.Message)
+	return chat.Retell(&advised, cmp.Or(names[param], param), mistaken)
 }
+
+func mistaken(m *chat.Mistake) string { return strings.ReplaceAll(mistakes[m.Rule], "{id}", m.ID) }
 
 // names are the parameters that this format has by another name.
 var names = map[string]string{

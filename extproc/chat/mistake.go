@@ -1,7 +1,9 @@
 package chat
 
 import (
+	"errors"
 	"fmt"
+	"strings"
 
 	"aisix/extproc/fault"
 )
@@ -41,4 +43,21 @@ func (r Rule) at(id, param, format string, args ...any) *fault.Error {
 	f := fault.Invalid(param, format, args...)
 	f.Err = &Mistake{r, clip(id)}
 	return f
+}
+
+// Retell is f in a dialect that calls its parameter param, in the message too; says is what the
+// dialect has to say of a Mistake, "" where it has no words of its own.
+func Retell(f *fault.Error, param string, says func(*Mistake) string) *fault.Error {
+	out := *f
+	out.Param = param
+	if f.Param != "" && f.Param != "stop" { // which is a word, too
+		out.Message = strings.Replace(f.Message, f.Param, param, 1)
+	}
+	var m *Mistake
+	if errors.As(f.Err, &m) {
+		if said := says(m); said != "" {
+			out.Message = said
+		}
+	}
+	return &out
 }

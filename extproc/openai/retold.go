@@ -1,7 +1,7 @@
 package openai
 
 import (
-	"errors"
+	"cmp"
 	"strings"
 
 	"aisix/extproc/chat"
@@ -13,22 +13,9 @@ func (*asked) Retold(f *fault.Error) *fault.Error { return f }
 
 // Retold names a place of the conversation and a parameter by this format's words for them.
 func (a *askedResponse) Retold(f *fault.Error) *fault.Error {
-	out := *f
-	out.Param = strings.TrimSuffix(out.Param, ".tool_calls") // each call is an item
-	out.Param = strings.TrimSuffix(out.Param, ".url")        // image_url.url is a member of its own here
-	if name := responsesNames[out.Param]; name != "" {
-		out.Param = name
-	}
-	if f.Param != "" {
-		out.Message = strings.Replace(f.Message, f.Param, out.Param, 1)
-	}
-	var m *chat.Mistake
-	if errors.As(f.Err, &m) {
-		if said := unpaired(m); said != "" {
-			out.Message = said
-		}
-	}
-	return &out
+	param := strings.TrimSuffix(f.Param, ".tool_calls") // each call is an item
+	param = strings.TrimSuffix(param, ".url")           // image_url.url is a member of its own here
+	return chat.Retell(f, cmp.Or(responsesNames[param], param), unpaired)
 }
 
 // responsesNames are the parameters that this format has by another name.
