@@ -209,7 +209,8 @@ func (s *Server) way(ctx context.Context, c *call) way {
 		}
 		return b
 	}
-	return passage{c.x, c.sentOn, c.plan == nil && c.budget.first == 0 && !c.upstream.Chosen() && c.upstream.Passes(), c.own()}
+	pass := c.x.Counts() && c.plan == nil && c.budget.first == 0 && !c.upstream.Chosen() && c.upstream.Passes()
+	return passage{c.x, c.sentOn, pass, c.own()}
 }
 
 // converseOnce makes one try of the call, and answers by what comes of it.

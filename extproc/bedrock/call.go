@@ -20,7 +20,7 @@ type Call struct {
 	// verbatim tells that the caller speaks the upstream's format: of what comes back it is
 	// given the upstream's own words (chat.Raw).
 	verbatim bool
-	passes   bool // what the caller gets of it may be the upstream's own bytes
+	passes   bool // what the caller gets of it may be the upstream's own bytes (Passes)
 	address  *address
 	header   []Field // what goes out beside host and signature: content-type, InvokeModel's knobs
 	body     []byte
@@ -67,7 +67,7 @@ func NewCall(ctx context.Context, req *chat.Request, m *Model, limit int64) (*Ca
 		header:   w.header,
 		body:     w.body,
 		verbatim: w.asCame,
-		passes:   w.asCame && req.Stream && wantsUsage(req.Came),
+		passes:   w.asCame && req.Stream,
 		request:  req,
 		names:    p.names,
 		output:   p.output,
@@ -89,8 +89,11 @@ var encoders = [...]func(context.Context, *prepared) (wireRequest, error){
 }
 
 // Passes reports whether the answer may go to the caller in the upstream's own bytes: a stream of
-// server-sent events, in the caller's format, with nothing in it that was not asked for.
-func (c *Call) Passes() bool { return c.passes }
+// server-sent events, in the caller's format, with nothing in it that was not asked for. It looks
+// through the request, and does not know after Forget.
+func (c *Call) Passes() bool {
+	return c.passes && (c.api != apiChat || c.request != nil && wantsUsage(c.request.Came))
+}
 
 // wantsUsage reports whether a request in the format of Chat Completions asks for the chunk
 // with the usage, which is always asked for upstream.

@@ -47,6 +47,9 @@ func (x *Exchange) duplex() error {
 	return x.send(&answer{modes: &modes{filterv3.ProcessingMode_NONE}})
 }
 
+// Counts reports whether Envoy counts, so that the body of an answer may pass.
+func (x *Exchange) Counts() bool { return x.bodyless }
+
 // Passes reports whether the answer's body goes to the caller by itself, once LetPass says so.
 func (x *Exchange) Passes() bool {
 	return x.bodyless && !x.gathered && x.phase == phaseResponse && !x.response.EndOfStream
