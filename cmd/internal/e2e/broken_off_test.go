@@ -73,11 +73,12 @@ func TestBrokenOffInMidAnswer(t *testing.T) {
 	t.Parallel()
 	g := shared(t)
 	all := regionsThatLie(t, 1)
-	key := &tenant{gateway: g, key: "sk-broken-off", alias: "broken-off-e"}
-	key.keyID = g.create(t, "apikeys", map[string]any{"key_hash": hex.EncodeToString(sum(key.key)), "allowed_models": []string{"broken-off-*"}})
+	of := unique("broken-off")
+	key := &tenant{gateway: g, key: "sk-" + of, alias: of + "-e"}
+	key.keyID = g.create(t, "apikeys", map[string]any{"key_hash": hex.EncodeToString(sum(key.key)), "allowed_models": []string{of + "-*"}})
 	for _, l := range all {
-		g.create(t, "models", map[string]any{"display_name": "broken-off-" + l.name, "model_name": l.model, "api": l.api, "host": l.host,
-			"provider_key_id": l.providerKey(t, g, "broken-off"), "routing": map[string]any{"retries": 2}})
+		g.create(t, "models", map[string]any{"display_name": of + "-" + l.name, "model_name": l.model, "api": l.api, "host": l.host,
+			"provider_key_id": l.providerKey(t, g, of), "routing": map[string]any{"retries": 2}})
 	}
 	key.inForce(t)
 	var cells []*cell
@@ -85,7 +86,7 @@ func TestBrokenOffInMidAnswer(t *testing.T) {
 		for _, l := range all {
 			for i := range 2 * len(doors) {
 				if stream := i%2 == 0; d.class == breaks && d.of.has(l, stream) {
-					c := &cell{called: called{id: fmt.Sprintf("call-%d-", 20_000+len(cells)), door: doors[i/2], stream: stream}, deed: name, first: l, alias: "broken-off-" + l.name}
+					c := &cell{called: called{id: fmt.Sprintf("call-%d-", 20_000+len(cells)), door: doors[i/2], stream: stream}, deed: name, first: l, alias: of + "-" + l.name}
 					if l.does[c.id] = name; c.began() {
 						l.read[c.id] = make(chan struct{})
 					}

@@ -133,11 +133,16 @@ type settings struct {
 	key   map[string]any
 }
 
+// unique is a name that begins so and that no other test, nor another run of this one, has made.
+func unique(name string) string {
+	return name + hex.EncodeToString(sum(name + time.Now().String())[:4])
+}
+
 // tenant makes a provider key for the upstream, a model and an API key, and waits until they are in
 // force.
 func (g *gateway) tenant(t *testing.T, upstream string, s settings) *tenant {
 	t.Helper()
-	name := strings.ToLower(strings.ReplaceAll(strings.TrimPrefix(t.Name(), "Test"), "/", "-")) + hex.EncodeToString(sum(upstream + time.Now().String())[:4])
+	name := unique(strings.ToLower(strings.ReplaceAll(strings.TrimPrefix(t.Name(), "Test"), "/", "-")))
 	c := &tenant{gateway: g, key: "sk-" + name, alias: name, upstream: upstream}
 	provider := g.create(t, "provider_keys", map[string]any{"display_name": name, "api_base": upstream,
 		"secret": `{"access_key_id":"YOUR_AWS_ACCESS_KEY_ID","secret_access_key":"YOUR_AWS_SECRET_ACCESS_KEY","region":"us-west-2"}`})

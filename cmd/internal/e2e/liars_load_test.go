@@ -16,7 +16,6 @@ import (
 	"strings"
 	"sync"
 	"testing"
-	"time"
 
 	"aisix/cmd/internal/bootstrap"
 	"aisix/envoy"
@@ -43,7 +42,7 @@ func regionsThatLie(t *testing.T, seed uint64) []*liar {
 // that does not speak TLS as it should.
 func (g *gateway) among(t *testing.T, all []*liar, members, key map[string]any) *tenant {
 	t.Helper()
-	name := "lies" + hex.EncodeToString(sum(t.Name() + time.Now().String())[:4])
+	name := unique("lies")
 	c := &tenant{gateway: g, key: "sk-" + name, alias: name}
 	var targets []any
 	for _, l := range all {

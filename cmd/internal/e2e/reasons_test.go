@@ -38,13 +38,14 @@ func TestEachReasonAtEachDoor(t *testing.T) {
 	t.Parallel()
 	g := shared(t)
 	all := regionsThatLie(t, 1)
-	key := &tenant{gateway: g, key: "sk-cells", alias: "cells"}
+	of := unique("cells")
+	key := &tenant{gateway: g, key: "sk-" + of}
 	ids := map[*liar]string{}
 	for _, l := range all {
-		ids[l] = l.providerKey(t, g, "cells")
+		ids[l] = l.providerKey(t, g, of)
 	}
-	cells := cellsOf(all)
-	key.keyID = g.create(t, "apikeys", map[string]any{"key_hash": hex.EncodeToString(sum(key.key)), "allowed_models": []string{"cells*"}})
+	cells := cellsOf(all, of)
+	key.keyID = g.create(t, "apikeys", map[string]any{"key_hash": hex.EncodeToString(sum(key.key)), "allowed_models": []string{of + "*"}})
 
 	// A model for each, since what a target does wrong puts it at the end of the next call's order.
 	each(cells, func(c *cell) {
@@ -69,8 +70,8 @@ func TestEachReasonAtEachDoor(t *testing.T) {
 	t.Logf("%d cells", len(cells))
 }
 
-// cellsOf are the cells that there are.
-func cellsOf(all []*liar) (cells []*cell) {
+// cellsOf are the cells that there are, of models that begin with a name.
+func cellsOf(all []*liar, of string) (cells []*cell) {
 	for reason, does := range reasons {
 		for _, name := range does {
 			for i, first := range all {
@@ -80,7 +81,7 @@ func cellsOf(all []*liar) (cells []*cell) {
 							continue
 						}
 						n := len(cells)
-						c := &cell{reason: reason, deed: name, first: first, second: all[(i+1+n%(len(all)-1))%len(all)], alias: fmt.Sprint("cells-", n)}
+						c := &cell{reason: reason, deed: name, first: first, second: all[(i+1+n%(len(all)-1))%len(all)], alias: fmt.Sprint(of, "-", n)}
 						c.called = called{id: fmt.Sprintf("call-%d-", 10_000+n), door: at, stream: stream}
 						first.does[c.id], c.second.does[c.id] = name, "good"
 						cells = append(cells, c)

@@ -84,7 +84,7 @@ func resets(w http.ResponseWriter, r *http.Request) { panic(http.ErrAbortHandler
 // over makes a tenant whose model has the regions for targets, each with a provider key of its own.
 func (g *gateway) over(t *testing.T, members map[string]any, regions ...*region) *tenant {
 	t.Helper()
-	name := strings.ToLower(strings.ReplaceAll(strings.TrimPrefix(t.Name(), "Test"), "/", "-")) + hex.EncodeToString(sum(time.Now().String())[:4])
+	name := unique(strings.ToLower(strings.ReplaceAll(strings.TrimPrefix(t.Name(), "Test"), "/", "-")))
 	c := &tenant{gateway: g, key: "sk-" + name, alias: name}
 	var targets []any
 	for i, r := range regions {
