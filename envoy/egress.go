@@ -91,7 +91,7 @@ func tellDetails() *mutationv3.HeaderMutation {
 
 // ownEgresses are the ways out, for extproc alone: no filter asks it.
 func ownEgresses(o Options) []*routev3.Route {
-	routes := []*routev3.Route{egress(EgressTLS, ClusterTLS), egress(EgressPlaintext, ClusterPlaintext)}
+	routes := []*routev3.Route{egress(o, EgressTLS, ClusterTLS), egress(o, EgressPlaintext, ClusterPlaintext)}
 	for _, r := range routes {
 		r.TypedPerFilterConfig = map[string]*anypb.Any{forwardProxyName: toNamedHost()}
 		r.RequestHeadersToRemove = append(r.RequestHeadersToRemove, SecretHeader)
@@ -145,6 +145,9 @@ func (o Options) checkMeshEgress() error {
 func (o Options) checkEgress() (errs []error) {
 	if o.EgressSecret != "" && !secrets.MatchString(o.EgressSecret) {
 		errs = append(errs, fmt.Errorf("egress secret: want 16 to 512 visible ASCII characters"))
+	}
+	if o.Reconnects && (o.Egress == "" || o.CountInEnvoy) {
+		errs = append(errs, errors.New("reconnects: want an egress listener, and answers that extproc sees"))
 	}
 	if o.Egress == "" {
 		return errs

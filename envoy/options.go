@@ -55,6 +55,9 @@ type Options struct {
 	// "unix:/absolute/path", or "ip:port" on loopback with EgressSecret, which each of its
 	// requests must carry then. "" has no such listener.
 	Egress, EgressSecret string
+	// Reconnects leaves it to extproc to try again, by Egress, what found no connection to the upstream:
+	// Envoy then keeps no request for that. It can't where answers pass extproc by (CountInEnvoy).
+	Reconnects bool
 
 	// StatisticsListen is where Envoy's own statistics are served for Prometheus, and
 	// nothing else of its admin interface, which they take; "" serves them nowhere.

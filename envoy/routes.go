@@ -31,7 +31,7 @@ func routes(o Options) *routev3.RouteConfiguration {
 
 // gateway is the routes of the gateway itself, in an Envoy of ours or another's.
 func gateway(o Options) []*routev3.Route {
-	return append(append(append([]*routev3.Route{upgrade()}, egresses()...), preflight(o)...), probe(o), ask())
+	return append(append(append([]*routev3.Route{upgrade()}, egresses(o)...), preflight(o)...), probe(o), ask())
 }
 
 func virtualHost(name string, domains []string, routes ...*routev3.Route) *routev3.VirtualHost {
@@ -94,8 +94,8 @@ func askingBy(o *filterv3.ExtProcOverrides) map[string]*anypb.Any {
 
 // egresses are the ways out. They ask extproc too: should a caller's own headers
 // get this far, extproc's answer still comes first, and replaces them.
-func egresses() []*routev3.Route {
-	return []*routev3.Route{egress(EgressTLS, ClusterTLS), egress(EgressPlaintext, ClusterPlaintext)}
+func egresses(o Options) []*routev3.Route {
+	return []*routev3.Route{egress(o, EgressTLS, ClusterTLS), egress(o, EgressPlaintext, ClusterPlaintext)}
 }
 
 func directResponse(status uint32) *routev3.Route_DirectResponse {
@@ -106,7 +106,7 @@ func anyPath(headers ...*routev3.HeaderMatcher) *routev3.RouteMatch {
 	return &routev3.RouteMatch{PathSpecifier: &routev3.RouteMatch_Prefix{Prefix: "/"}, Headers: headers}
 }
 
-func egress(value, cluster string) *routev3.Route {
+func egress(o Options, value, cluster string) *routev3.Route {
 	return &routev3.Route{
 		Name: routeEgress + value,
 		Match: anyPath(
@@ -117,8 +117,7 @@ func egress(value, cluster string) *routev3.Route {
 		Action: &routev3.Route_Route{Route: &routev3.RouteAction{
 			ClusterSpecifier: &routev3.RouteAction_Cluster{Cluster: cluster},
 			Timeout:          &durationpb.Duration{}, // off: a model's own timeout is extproc's to watch
-			// Only what never reached the upstream: a body that did may not go twice.
-			RetryPolicy: &routev3.RetryPolicy{RetryOn: "connect-failure,refused-stream", NumRetries: wrapperspb.UInt32(1)},
+			RetryPolicy:      unconnected(o),
 		}},
 		// What a caller sent and Envoy added that AWS has no use for; extproc removes the
 		// rest. Never authorization: that is the signature by now.
@@ -131,6 +130,16 @@ func egress(value, cluster string) *routev3.Route {
 		ResponseHeadersToRemove: []string{DetailsHeader},
 		TypedPerFilterConfig:    leaving(),
 	}
+}
+
+// unconnected tries once more what never reached the upstream: a body that did may not go twice.
+// For that Envoy keeps every body, up to 1 MiB, until its answer has ended, however long that
+// streams; extproc, where it can try by itself, until the answer has begun.
+func unconnected(o Options) *routev3.RetryPolicy {
+	if o.Reconnects {
+		return nil
+	}
+	return &routev3.RetryPolicy{RetryOn: "connect-failure,refused-stream", NumRetries: wrapperspb.UInt32(1)}
 }
 
 // leaving asks extproc, and has the forward proxy take its host from extproc's

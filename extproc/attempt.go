@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"fmt"
 	"io"
 	"net/http"
 	"os"
@@ -111,6 +112,7 @@ func (s *Server) attempt(ctx context.Context, c *call, w way) (*reply, error) {
 		return nil, err
 	}
 	c.replies = append(c.replies, r.Reply)
+	c.reached()
 	if !r.OK() {
 		defer r.close()
 		return nil, s.refusal(c, r)
@@ -134,6 +136,9 @@ func (s *Server) try(ctx context.Context, c *call, upstream *bedrock.Call, w way
 		return nil, err
 	}
 	r, err := w.Do(ctx, end, signed)
+	if errors.Is(err, errNoConnection) && s.reconnects(w, upstream) {
+		r, err = s.again(ctx, c, end, signed, w, err)
+	}
 	try.Latency = s.Now().Sub(began)
 	switch {
 	case (errors.Is(err, context.DeadlineExceeded) || errors.Is(err, os.ErrDeadlineExceeded)) && ctx.Err() == nil:
@@ -180,7 +185,10 @@ func (s *Server) refusal(c *call, r *reply) error {
 // not reached, or went away before it answered.
 func localFault(status int, details string) error {
 	cause := errors.New("envoy answered " + http.StatusText(status) + ": " + details)
-	if status == http.StatusGatewayTimeout || strings.Contains(details, "timeout") && !strings.Contains(details, "connection_timeout") {
+	switch {
+	case noConnection(details):
+		return unreached(fmt.Errorf("%w: %w", errNoConnection, cause))
+	case status == http.StatusGatewayTimeout || strings.Contains(details, "timeout"):
 		return timedOut(cause)
 	}
 	return unreached(cause)

@@ -172,6 +172,9 @@ func (s *Server) vectors(ctx context.Context, c *call, calls []*bedrock.Call) (*
 			return err
 		}
 		defer r.close()
+		if c.passed && len(calls) == 1 {
+			c.held.Set(c.header.Size() + calls[0].Forget())
+		}
 		replies[i] = r.Reply
 		if !r.OK() {
 			return s.refusal(c, r)
@@ -196,7 +199,9 @@ func (s *Server) vectors(ctx context.Context, c *call, calls []*bedrock.Call) (*
 		if !c.direct && !c.passed {
 			err = one(ctx, 0, passage{x: c.x, sent: func() {
 				c.passed = true
-				c.held.Set(c.header.Size() + calls[0].Forget())
+				if !s.keepsForAgain(calls[0]) {
+					c.held.Set(c.header.Size() + calls[0].Forget())
+				}
 			}, own: c.own()})
 		}
 	} else {

@@ -186,9 +186,17 @@ func (c *call) asRequest() (*chat.Request, error) {
 
 // sentOn takes note that the caller's own request has gone on. What only another try would take
 // stays as long as there may be one.
-func (c *call) sentOn() {
+func (s *Server) sentOn(c *call) {
 	c.passed = true
-	if !c.plan.open() && !c.upstream.Chosen() {
+	if !s.keepsForAgain(c.upstream) {
+		c.reached()
+	}
+}
+
+// reached takes note that somebody has what was sent: it is not sent again but to another target, or
+// without what was our choice of it.
+func (c *call) reached() {
+	if c.passed && !c.forgotten && !c.plan.open() && !c.upstream.Chosen() {
 		c.forget()
 	}
 }
@@ -210,7 +218,7 @@ func (s *Server) way(ctx context.Context, c *call) way {
 		return b
 	}
 	pass := c.x.Counts() && c.plan == nil && c.budget.first == 0 && !c.upstream.Chosen() && c.upstream.Passes()
-	return passage{c.x, c.sentOn, pass, c.own()}
+	return passage{c.x, func() { s.sentOn(c) }, pass, c.own()}
 }
 
 // converseOnce makes one try of the call, and answers by what comes of it.

@@ -53,6 +53,7 @@ func Options(c *config.Config) (envoy.Options, error) {
 	o.FirstByteTimeout, o.IdleTimeout = c.Timeouts.FirstByte, c.Timeouts.Idle
 	o.RequestTimeout, o.ConnectTimeout = c.Timeouts.Request, c.Timeouts.Connect
 	o.CountInEnvoy = c.Upstream.CountInEnvoy
+	o.Reconnects = o.Egress != "" && !o.CountInEnvoy
 	o.StallTimeout = min(o.StallTimeout, c.Timeouts.StreamGap/2)
 	if runtime.GOOS != "linux" {
 		o.StallTimeout = 0

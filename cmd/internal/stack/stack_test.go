@@ -228,7 +228,7 @@ func TestConfigurationReachesTheBootstrap(t *testing.T) {
 	want := envoy.Defaults()
 	want.Listen, want.ExtProc, want.AdminSocket = "127.0.0.1:3100", "unix:/run/extproc", "/run/envoy"
 	want.TLSCertFile, want.TLSKeyFile, want.StreamIdleTimeout = "/c", "/k", 4*time.Hour
-	want.Egress = "unix:/run/egress" // beside extproc's
+	want.Egress, want.Reconnects = "unix:/run/egress", true // beside extproc's
 	want.MaxPerAddress = 9
 	want.MaxMemoryBytes, want.FirstByteTimeout, want.IdleTimeout = 100_000_000, 5*time.Second, time.Minute
 	want.AllowOrigins = []string{"https://app.example.com", "http://localhost:*"}

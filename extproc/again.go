@@ -1,0 +1,59 @@
+package extproc
+
+import (
+	"context"
+	"errors"
+	"slices"
+	"strings"
+	"time"
+
+	"aisix/extproc/bedrock"
+)
+
+// A try to which no connection could be made, so that nothing of it has reached anybody, is made
+// once more, with the same signature, and counts as one. Envoy could do that by itself (retry_policy:
+// connect-failure), but would keep each prompt for it until its answer has ended, which may be
+// minutes; extproc keeps it until the answer has begun. It takes the egress listener: where an Envoy
+// may be without, its routes have that policy (envoy.unconnected), and this comes after it.
+
+// errNoConnection is that no connection came about.
+var errNoConnection = errors.New("no connection")
+
+// noConnections are how Envoy says so, in what it says of its own answers:
+// https://www.envoyproxy.io/docs → Response Code Details, upstream_reset_before_response_started{…}.
+var noConnections = []string{"local_connection_failure", "remote_connection_failure", "connection_timeout"}
+
+func noConnection(details string) bool {
+	return slices.ContainsFunc(noConnections, func(how string) bool { return strings.Contains(details, how) })
+}
+
+// mostAgain is the longest body, in bytes, that is kept for a connection that may fail.
+const mostAgain = 1 << 20
+
+// keepsForAgain reports whether what was sent stays until somebody has it: where there is a way to
+// send it again, and room.
+func (s *Server) keepsForAgain(upstream *bedrock.Call) bool {
+	most := s.Config.MaxBufferedBytes
+	return s.Egress != nil && upstream.Size() <= mostAgain && (most == 0 || s.room.bytes.Used() < most/2)
+}
+
+// reconnects reports whether a try that went by w can be made once more: not where it is no longer
+// there, nor where Envoy has seen to it itself, since its answer may pass us by.
+func (s *Server) reconnects(w way, upstream *bedrock.Call) bool {
+	p, passed := w.(passage)
+	return s.Egress != nil && upstream.Size() > 0 && !(passed && p.pass)
+}
+
+// again makes the try once more, after before came of the first.
+func (s *Server) again(ctx context.Context, c *call, end time.Time, signed *bedrock.Signed, w way, before error) (*reply, error) {
+	if p, ok := w.(passage); ok {
+		p.x.Leave(remains)
+		w = s.way(ctx, c) // beside it, since it has gone on
+	}
+	r, err := w.Do(ctx, end, signed)
+	if reasonOf(err) == unreachable {
+		return nil, before
+	}
+	s.Log.Info("no connection to the upstream came about, and was made anew", "request_id", c.facts.RequestID, "error", before, "again", err)
+	return r, err
+}
