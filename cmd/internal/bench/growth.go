@@ -10,28 +10,40 @@ import (
 	"aisix/cmd/internal/bench/upstream"
 )
 
-// openStreams are how many streams are open at once when memory is read.
-var openStreams = []int{1000, 5000}
+// openStreams are how many streams are open at once when memory is read, and what their
+// prompts are: a coding agent's are long.
+var openStreams = []struct {
+	streams int
+	prompt  string
+	body    func() message
+}{
+	{1000, "1 kB", conversation},
+	{5000, "1 kB", conversation},
+	{1000, "64 kB", func() message { return text(64_000) }},
+}
 
-// held is a stream that stands still, like one whose model thinks: some deltas have
-// come, the rest does when it is let go.
-var held = mode{
-	name: "held streams", body: conversation,
-	long: upstream.Settings{Deltas: 20, Interval: 50 * time.Millisecond, Hold: 10},
+// standing is a mode whose streams stand still, like one whose model thinks: some deltas
+// have come, the rest does when it is let go.
+func standing(body func() message) *mode {
+	return &mode{
+		name: "held streams", body: body,
+		long: upstream.Settings{Deltas: 20, Interval: 50 * time.Millisecond, Hold: 10},
+	}
 }
 
 // memory tells what an open stream takes, in this gateway and in the others.
 func (b *bench) memory(ctx context.Context) error {
 	type line struct {
 		streams int
+		prompt  string
 		gateway string
 		kB      map[string]float64
 		whole   map[string]int64
 	}
 	var lines []line
-	for _, streams := range openStreams {
+	for _, open := range openStreams {
 		// Started anew for each figure: what a process once had, it keeps for a while.
-		for _, start := range []func(context.Context) (*gateway, error){b.noop, func(ctx context.Context) (*gateway, error) {
+		for _, start := range []func(context.Context) (*gateway, error){b.plain, b.noop, func(ctx context.Context) (*gateway, error) {
 			return b.product(ctx, nameOurs, stock{keys: 10, models: 1})
 		}} {
 			mark := len(b.kill)
@@ -39,16 +51,16 @@ func (b *bench) memory(ctx context.Context) error {
 			if err != nil {
 				return err
 			}
-			before, after, err := b.hold(ctx, g, streams)
+			before, after, err := b.hold(ctx, g, standing(open.body), open.streams)
 			if err != nil {
-				return fmt.Errorf("%s, %d streams: %w", g.name, streams, err)
+				return fmt.Errorf("%s, %d streams: %w", g.name, open.streams, err)
 			}
-			l := line{streams, g.name, map[string]float64{}, after}
+			l := line{open.streams, open.prompt, g.name, map[string]float64{}, after}
 			for part := range after {
-				l.kB[part] = float64(after[part]-before[part]) / 1000 / float64(streams)
+				l.kB[part] = float64(after[part]-before[part]) / 1000 / float64(open.streams)
 			}
 			lines = append(lines, l)
-			b.say("%s, %d streams: %v kB a stream", g.name, streams, l.kB)
+			b.say("%s, %d streams: %v kB a stream", g.name, open.streams, l.kB)
 			for _, kill := range b.kill[mark:] {
 				kill()
 			}
@@ -59,9 +71,9 @@ func (b *bench) memory(ctx context.Context) error {
 			b.stacks = nil
 		}
 	}
-	fmt.Fprint(b.out, "| open streams | | kB a stream: Envoy | extproc | MB in all: Envoy | extproc |\n|--:|---|--:|--:|--:|--:|\n")
+	fmt.Fprint(b.out, "| open streams | prompts | | kB a stream: Envoy | extproc | MB in all: Envoy | extproc |\n|--:|--:|---|--:|--:|--:|--:|\n")
 	for _, l := range lines {
-		fmt.Fprintf(b.out, "| %d | %s | %.1f | %.1f | %.0f | %.0f |\n", l.streams, l.gateway, l.kB[partEnvoy], l.kB[partExtproc],
+		fmt.Fprintf(b.out, "| %d | %s | %s | %.1f | %.1f | %.0f | %.0f |\n", l.streams, l.prompt, l.gateway, l.kB[partEnvoy], l.kB[partExtproc],
 			float64(l.whole[partEnvoy])/(1<<20), float64(l.whole[partExtproc])/(1<<20))
 	}
 	return nil
@@ -69,7 +81,7 @@ func (b *bench) memory(ctx context.Context) error {
 
 // hold reads a gateway's memory before and while so many streams are open. All of
 // them must then end as they should.
-func (b *bench) hold(ctx context.Context, g *gateway, streams int) (before, after map[string]int64, err error) {
+func (b *bench) hold(ctx context.Context, g *gateway, m *mode, streams int) (before, after map[string]int64, err error) {
 	warm := mode{name: "warm-up", plan: load.Plan{Connections: 32}, body: conversation}
 	if _, err := b.measure(ctx, g, &warm, time.Second); err != nil {
 		return nil, nil, err
@@ -77,12 +89,12 @@ func (b *bench) hold(ctx context.Context, g *gateway, streams int) (before, afte
 	if before, err = residents(g); err != nil {
 		return nil, nil, err
 	}
-	if err := b.control(ctx, upstream.SettingsPath, held.long, nil); err != nil {
+	if err := b.control(ctx, upstream.SettingsPath, m.long, nil); err != nil {
 		return nil, nil, err
 	}
-	err = load.Hold(ctx, held.target(g), streams, func() error {
+	err = load.Hold(ctx, m.target(g), streams, func() error {
 		// The last one has its first delta now; the rest of those before the hold are to come.
-		time.Sleep(2 * time.Duration(held.long.Hold) * held.long.Interval)
+		time.Sleep(2 * time.Duration(m.long.Hold) * m.long.Interval)
 		var err error
 		after, err = residents(g)
 		release := b.control(ctx, upstream.ReleasePath, struct{}{}, nil)
