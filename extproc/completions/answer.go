@@ -75,7 +75,7 @@ type delta struct {
 }
 
 type callDelta struct {
-	Index    int    `json:"index"` // of chunks only
+	Index    place  `json:"index"` // of chunks only, and not with every service
 	ID       string `json:"id"`
 	Function struct {
 		Name      string `json:"name"`
@@ -133,12 +133,12 @@ func DecodeCompletion(body []byte) ([]chat.Event, error) {
 // EventDecoder decodes the chunks of one stream. Not for concurrent use.
 type EventDecoder struct {
 	started  bool
-	open     int            // index of the block that grows, of text or reasoning; -1 is none
-	kind     string         // its kind: "text", "reasoning"
-	next     int            // index of the next block
-	calls    map[int]int    // the upstream's index of a call → ours
-	ids      map[int]string // the upstream's index of a call → its id
+	open     int    // index of the block that grows, of text or reasoning; -1 is none
+	kind     string // its kind: "text", "reasoning"
+	next     int    // index of the next block
+	calls    calls
 	finished bool
+	passes   bool // the chunks go to the caller as they came
 	events   []chat.Event
 }
 
@@ -155,24 +155,34 @@ func (d *EventDecoder) Decode(chunk []byte) ([]chat.Event, error) {
 		}
 	}
 	d.events = d.events[:0]
+	if a.Tier != "" && a.Tier != "auto" {
+		d.add(chat.ServedTier{Name: a.Tier}) // ahead of the start: some formats tell it there
+	}
 	if !d.started {
 		d.started, d.open = true, -1
 		d.add(chat.Start{ID: a.ID})
 	}
-	if a.Tier != "" && a.Tier != "auto" {
-		d.add(chat.ServedTier{Name: a.Tier})
-	}
 	if len(a.Choices) > 0 { // there is one
 		c := a.Choices[0]
 		if c.Message != nil {
-			d.delta(c.Message, true)
+			for i := range c.Message.ToolCalls {
+				c.Message.ToolCalls[i].Index = place{at: i, given: true}
+			}
+			if err := d.delta(c.Message); err != nil && !d.passes {
+				return nil, err
+			}
 		}
 		if c.Delta != nil {
-			d.delta(c.Delta, false)
+			if err := d.delta(c.Delta); err != nil && !d.passes {
+				return nil, err
+			}
 		}
 		if c.Finish != nil && *c.Finish != "" && !d.finished {
 			d.finished = true
-			d.add(d.end()...)
+			d.close()
+			if err := d.endCalls(); err != nil && !d.passes {
+				return nil, err
+			}
 			d.add(chat.Stop{Reason: stopReason(*c.Finish)})
 		}
 	}
@@ -182,9 +192,9 @@ func (d *EventDecoder) Decode(chunk []byte) ([]chat.Event, error) {
 	return d.events, nil
 }
 
-func (d *EventDecoder) add(e ...chat.Event) { d.events = append(d.events, e...) }
+func (d *EventDecoder) add(e chat.Event) { d.events = append(d.events, e) }
 
-func (d *EventDecoder) delta(m *delta, whole bool) {
+func (d *EventDecoder) delta(m *delta) error {
 	for _, reasoning := range []*string{m.Reasoning, m.ReasoningContent} {
 		if reasoning != nil && *reasoning != "" {
 			d.add(chat.ThinkingDelta{Index: d.block("reasoning"), Text: *reasoning})
@@ -196,19 +206,20 @@ func (d *EventDecoder) delta(m *delta, whole bool) {
 			d.add(chat.TextDelta{Index: d.block("text"), Text: *text})
 		}
 	}
-	for i, c := range m.ToolCalls {
-		at := c.Index
-		if whole {
-			at = i
+	for i := range m.ToolCalls {
+		if err := d.call(&m.ToolCalls[i]); err != nil {
+			return err
 		}
-		d.call(at, c)
 	}
+	return nil
 }
 
-// block is the index of the block of a kind that grows; another one ends before.
+// block is the index of the block of a kind that grows; another one ends before, and so do
+// calls that are complete.
 func (d *EventDecoder) block(kind string) int {
 	if d.open < 0 || d.kind != kind {
 		d.close()
+		d.settle(1)
 		d.open, d.kind = d.next, kind
 		d.next++
 	}
@@ -220,47 +231,6 @@ func (d *EventDecoder) close() {
 		d.add(chat.BlockStop{Index: d.open})
 		d.open = -1
 	}
-}
-
-func (d *EventDecoder) call(at int, c callDelta) {
-	index, known := d.calls[at]
-	if known && c.ID != "" && c.Function.Name != "" && c.ID != d.ids[at] {
-		d.add(chat.BlockStop{Index: index}) // some services count all calls as the first
-		known = false
-	}
-	if !known {
-		if c.Function.Name == "" && c.ID == "" {
-			return // a fragment without its start belongs to no call
-		}
-		d.close()
-		index = d.next
-		d.next++
-		if d.calls == nil {
-			d.calls, d.ids = map[int]int{}, map[int]string{}
-		}
-		d.calls[at], d.ids[at] = index, c.ID
-		d.add(chat.ToolStart{Index: index, ID: c.ID, Name: c.Function.Name})
-	}
-	if c.Function.Arguments != "" {
-		d.add(chat.ToolDelta{Index: index, JSON: c.Function.Arguments})
-	}
-}
-
-// end closes all blocks.
-func (d *EventDecoder) end() (out []chat.Event) {
-	if d.open >= 0 {
-		out = append(out, chat.BlockStop{Index: d.open})
-		d.open = -1
-	}
-	for i := range d.next {
-		for _, index := range d.calls {
-			if index == i {
-				out = append(out, chat.BlockStop{Index: i})
-			}
-		}
-	}
-	clear(d.calls)
-	return out
 }
 
 // stopReason is Bedrock's word; an unknown one is passed on, to be noted.

@@ -15,6 +15,9 @@ func FuzzDecode(f *testing.F) {
 		`{"id":"a","choices":[{"delta":{"role":"assistant","content":"x","reasoning":"y"}}]}`,
 		`{"choices":[{"delta":{"tool_calls":[{"index":3,"id":"c","function":{"name":"f","arguments":"{"}},{"index":3,"function":{"arguments":"}"}}]},"finish_reason":"tool_calls"}],"usage":{"prompt_tokens":1,"completion_tokens":2,"prompt_tokens_details":{"cached_tokens":9}}}`,
 		`{"choices":[{"message":{"content":null,"refusal":"no","tool_calls":[{"id":"a","function":{"name":"f","arguments":""}},{"id":"b","function":{"name":"f"}}]},"finish_reason":"stop"}]}`,
+		`{"choices":[{"delta":{"content":"x","tool_calls":[{"index":1,"id":"a","function":{"name":"f","arguments":"{"}},{"index":0,"id":"b","function":{"name":"g","arguments":"{\"x\":\"\\\"}\""}},{"index":1,"function":{"arguments":"}"}}]}}]}`,
+		`{"choices":[{"delta":{"tool_calls":[{"function":{"arguments":"{}"}},{"id":"a"},{"index":null,"function":{"name":"f","arguments":""}},{"id":"a","function":{"name":"g","arguments":"{}"}}]}}]}`,
+		`{"choices":[{"delta":{"tool_calls":[{"index":0,"function":{"name":"f","arguments":"{}"}},{"index":0,"id":"c","function":{"name":"g","arguments":"{}"}},{"index":0,"id":"d","function":{"name":"g","arguments":" "}}]},"finish_reason":"stop"}],"service_tier":"flex"}`,
 		`{"error":{"message":"m","code":429}}`, `{"error":"text"}`, `{"choices":[{}]}`, `[]`, `null`,
 	} {
 		f.Add([]byte(seed), []byte(seed))

@@ -13,6 +13,7 @@ import (
 // Raw gives a chunk's own words, and the events in it; one that adds to a text has none, and
 // only tells how much. Both are valid until the following call. Errors are Decode's.
 func (d *EventDecoder) Raw(chunk []byte) (raw chat.Raw, events []chat.Event, err error) {
+	d.passes = true
 	if d.started {
 		if seen := skim(chunk); seen > 0 {
 			return chat.Raw{Data: chunk, Seen: seen}, nil, nil
