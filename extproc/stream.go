@@ -112,10 +112,14 @@ type relay struct {
 	writer chat.Writer // nil before there was something to write
 	out    []byte      // waits to be sent
 	beside bool        // what comes from the upstream comes beside the exchange
+	order  chat.Order  // of what the upstream tells
+	held   int         // bytes that wait for their turn in it, as they were counted
 }
 
 // append writes a batch of events, and meters them.
 func (y *relay) append(batch []chat.Event) (err error) {
+	var room [4]chat.Event
+	told := room[:0]
 	for _, e := range batch {
 		if !y.c.began {
 			if raw, ok := e.(*chat.Raw); ok && raw.Idle && y.c.budget.first > 0 {
@@ -126,11 +130,32 @@ func (y *relay) append(batch []chat.Event) (err error) {
 			y.open()
 		}
 		y.c.meter(e)
-		if y.out, err = y.writer.Append(y.out, e); err != nil {
-			return undecodable(err)
+		told = y.order.Append(told[:0], e)
+		for _, e := range told {
+			if y.out, err = y.writer.Append(y.out, e); err != nil {
+				return undecodable(err)
+			}
 		}
 	}
-	return nil
+	return y.hold()
+}
+
+// hold counts what waits behind a block that is not at its end: no more than a whole answer
+// may have.
+func (y *relay) hold() error {
+	now := y.order.Held()
+	more := int64(now - y.held)
+	y.held = now
+	switch {
+	case more <= 0:
+		if more < 0 {
+			y.c.held.Add(more)
+		}
+		return nil
+	case now > maxReply:
+		return undecodable(errors.New("more waits for the end of a block than the gateway takes"))
+	}
+	return y.c.take(more)
 }
 
 // open makes the writer, once.

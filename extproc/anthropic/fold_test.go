@@ -168,11 +168,20 @@ func anyAnswer(next func(n int) int, length int) []chat.Event {
 	return events
 }
 
+// ordered are the events as a writer gets them.
+func ordered(events []chat.Event) (told []chat.Event) {
+	var o chat.Order
+	for _, e := range events {
+		told = o.Append(told, e)
+	}
+	return told
+}
+
 func compareAnswer(t *testing.T, events []chat.Event) {
 	a, h := &asked{model: "m\"<"}, chat.Heading{ID: "0", Created: time.Unix(1, 0)}
 	w := a.Stream(h)
 	var out []byte
-	for _, e := range events {
+	for _, e := range ordered(events) {
 		var err error
 		if out, err = w.Append(out, e); err != nil {
 			t.Fatal(err)

@@ -10,8 +10,8 @@ import (
 	"aisix/extproc/sse"
 )
 
-// writer writes one answer as Anthropic's events. There is one block on the wire at a time:
-// what comes of another one meanwhile waits.
+// writer writes one answer as Anthropic's events: a block starts, grows and stops before the
+// next one starts.
 type writer struct {
 	asked   *asked
 	heading chat.Heading
@@ -21,10 +21,7 @@ type writer struct {
 	begun bool   // message_start is written
 	next  int    // index of the next block
 
-	blocks  []*blockOut // that are not at their end yet; the first one is on the wire
-	text    *blockOut   // the text that grows, nil is none
-	thought *blockOut   // the reasoning that grows, nil is none
-	tools   map[int]*blockOut
+	block blockOut // the block that grows
 
 	stop     chat.StopReason
 	sequence string
@@ -41,16 +38,11 @@ const (
 	toolBlock
 )
 
-// block is a block in the making.
+// blockOut is a block in the making.
 type blockOut struct {
 	kind    blockKind
-	index   int // the upstream's
-	at      int // ours
-	begun   bool
-	ended   bool
-	waits   strings.Builder // text, or JSON, that is not written yet
-	written bool            // some of it was
-	start   chat.ToolStart
+	begun   bool // content_block_start is written
+	written bool // and some of a tool's input
 
 	signature strings.Builder // or redacted data
 	publisher string
@@ -94,57 +86,49 @@ func (w *writer) pass(dst []byte, e *chat.Raw) []byte {
 func (w *writer) translate(dst []byte, e chat.Event) []byte {
 	switch e := e.(type) {
 	case chat.Start:
-		dst = w.begin(dst, e.ID)
+		return w.begin(dst, e.ID)
 	case chat.TextDelta:
-		dst = w.endThought(w.begin(dst, ""))
-		if w.text == nil || w.text.index != e.Index {
-			dst = w.endText(dst)
-			dst = w.endTool(dst, e.Index) // a new block with an old index ends that one: some services send no stop
-			w.text = w.open(textBlock, e.Index)
-		}
-		w.text.waits.WriteString(e.Text)
-	case chat.ToolStart:
-		dst = w.endTool(w.endText(w.endThought(w.begin(dst, ""))), e.Index)
-		if e.Server { // the model ran it itself: nobody is shown it
-			return w.advance(dst)
-		}
-		b := w.open(toolBlock, e.Index)
-		b.start = e
-		if w.tools == nil {
-			w.tools = map[int]*blockOut{}
-		}
-		w.tools[e.Index] = b
-	case chat.ToolDelta:
-		b := w.tools[e.Index]
-		if b == nil {
+		dst = w.begin(dst, "")
+		if e.Text == "" {
 			return dst
 		}
+		dst = w.start(dst, textBlock, `{"type":"text","text":""}`)
+		return w.delta(dst, `{"type":"text_delta","text":`, e.Text)
+	case chat.ToolStart:
+		start := js.String([]byte(`{"type":"tool_use","id":`), callID(e.ID))
+		start = js.String(append(start, `,"name":`...), e.Name)
+		return w.start(w.begin(dst, ""), toolBlock, string(append(start, `,"input":{}}`...)))
+	case chat.ToolDelta:
 		fragment := e.JSON
-		if !b.written && b.waits.Len() == 0 { // white space before the object would hide that nothing came
+		if !w.block.written { // white space before the object would hide that nothing came
 			fragment = strings.TrimLeft(fragment, " \t\r\n")
 		}
-		b.waits.WriteString(fragment)
+		if fragment == "" {
+			return dst
+		}
+		w.block.written = true
+		return w.delta(dst, `{"type":"input_json_delta","partial_json":`, fragment)
 	case chat.ThinkingDelta:
-		dst = w.think(w.begin(dst, ""), e.Index, thinkingBlock)
-		w.thought.waits.WriteString(e.Text)
-		w.thought.signature.WriteString(e.Signature)
-		w.thought.by(e.Publisher)
-	case chat.RedactedDelta:
-		dst = w.think(w.begin(dst, ""), e.Index, redactedBlock)
-		w.thought.signature.WriteString(e.Data)
-		w.thought.by(e.Publisher)
+		dst = w.begin(dst, "")
+		w.block.by(e.Publisher)
+		if e.Text == "" && e.Signature == "" {
+			return dst
+		}
+		dst = w.start(dst, thinkingBlock, `{"type":"thinking","thinking":"","signature":""}`)
+		w.block.signature.WriteString(e.Signature)
+		if e.Text == "" {
+			return dst
+		}
+		return w.delta(dst, `{"type":"thinking_delta","thinking":`, e.Text)
+	case chat.RedactedDelta: // half of it is of no use to anybody: it is written at its end
+		w.block.kind = redactedBlock
+		w.block.signature.WriteString(e.Data)
+		w.block.by(e.Publisher)
+		return w.begin(dst, "")
 	case chat.BlockStop:
-		if w.thought != nil && w.thought.index == e.Index {
-			dst = w.endThought(dst)
-		}
-		if w.text != nil && w.text.index == e.Index {
-			dst = w.endText(dst)
-		}
-		dst = w.endTool(dst, e.Index)
-	default: // an event of a later version says nothing to this dialect
-		return dst
+		return w.end(dst)
 	}
-	return w.advance(dst)
+	return dst // an event of a later version says nothing to this dialect
 }
 
 func (b *blockOut) by(publisher string) {
@@ -153,125 +137,46 @@ func (b *blockOut) by(publisher string) {
 	}
 }
 
-func (w *writer) open(kind blockKind, index int) *blockOut {
-	b := &blockOut{kind: kind, index: index}
-	w.blocks = append(w.blocks, b)
-	return b
-}
-
-// think makes the block of an index the reasoning that grows. Text behind it is another block.
-func (w *writer) think(dst []byte, index int, kind blockKind) []byte {
-	if t := w.thought; t != nil && t.index == index && t.kind == kind {
+// start writes the start of the block that grows, once.
+func (w *writer) start(dst []byte, kind blockKind, content string) []byte {
+	if w.block.begun {
 		return dst
 	}
-	dst = w.endTool(w.endText(w.endThought(dst)), index)
-	w.thought = w.open(kind, index)
-	return dst
-}
-
-func (w *writer) endThought(dst []byte) []byte {
-	if w.thought != nil {
-		w.thought.ended, w.thought = true, nil
-	}
-	return dst
-}
-
-func (w *writer) endText(dst []byte) []byte {
-	if w.text != nil {
-		w.text.ended, w.text = true, nil
-	}
-	return dst
-}
-
-func (w *writer) endTool(dst []byte, index int) []byte {
-	if b := w.tools[index]; b != nil {
-		b.ended = true
-		delete(w.tools, index)
-	}
-	return dst
-}
-
-// advance writes what may go out now: the first block's, and once that is at its end, the next
-// one's.
-func (w *writer) advance(dst []byte) []byte {
-	for len(w.blocks) > 0 {
-		b := w.blocks[0]
-		dst = w.write(dst, b)
-		if !b.ended {
-			break
-		}
-		if b.begun {
-			dst = w.event(dst, "content_block_stop", b)
-			dst = sse.Close(append(dst, '}'))
-		}
-		w.blocks[0] = nil
-		w.blocks = w.blocks[1:]
-	}
-	return dst
-}
-
-// write writes what there is of the block on the wire.
-func (w *writer) write(dst []byte, b *blockOut) []byte {
-	switch b.kind {
-	case textBlock:
-		if b.waits.Len() > 0 {
-			dst = w.start(dst, b, `{"type":"text","text":""}`)
-		}
-		return w.delta(dst, b, `{"type":"text_delta","text":`)
-	case thinkingBlock:
-		if b.waits.Len() > 0 || b.signature.Len() > 0 {
-			dst = w.start(dst, b, `{"type":"thinking","thinking":"","signature":""}`)
-			dst = w.delta(dst, b, `{"type":"thinking_delta","thinking":`)
-		}
-		if b.ended && b.begun {
-			dst = w.event(dst, "content_block_delta", b)
-			dst = append(dst, `,"delta":{"type":"signature_delta","signature":`...)
-			dst = js.String(dst, sealed(b.publisher, b.signature.String()))
-			dst = sse.Close(append(dst, `}}`...))
-		}
-	case redactedBlock: // half of it is of no use to anybody
-		if b.ended && b.signature.Len() > 0 {
-			start := js.String([]byte(`{"type":"redacted_thinking","data":`), sealed(b.publisher, b.signature.String()))
-			dst = w.start(dst, b, string(append(start, '}')))
-		}
-	case toolBlock:
-		if !b.begun {
-			start := js.String([]byte(`{"type":"tool_use","id":`), callID(b.start.ID))
-			start = js.String(append(start, `,"name":`...), b.start.Name)
-			dst = w.start(dst, b, string(append(start, `,"input":{}}`...)))
-		}
-		return w.delta(dst, b, `{"type":"input_json_delta","partial_json":`)
-	}
-	return dst
-}
-
-// event begins an event of a block.
-func (w *writer) event(dst []byte, name string, b *blockOut) []byte {
-	dst = append(sse.Named(dst, name), `{"type":"`...)
-	dst = append(append(dst, name...), `","index":`...)
-	return strconv.AppendInt(dst, int64(b.at), 10)
-}
-
-func (w *writer) start(dst []byte, b *blockOut, content string) []byte {
-	if b.begun {
-		return dst
-	}
-	b.begun, b.at = true, w.next
-	w.next++
-	dst = append(w.event(dst, "content_block_start", b), `,"content_block":`...)
+	w.block.kind, w.block.begun = kind, true
+	dst = append(w.event(dst, "content_block_start"), `,"content_block":`...)
 	return sse.Close(append(append(dst, content...), '}'))
 }
 
-// delta writes what waits, behind the name of its member.
-func (w *writer) delta(dst []byte, b *blockOut, member string) []byte {
-	if b.waits.Len() == 0 {
-		return dst
-	}
-	dst = append(w.event(dst, "content_block_delta", b), `,"delta":`...)
-	dst = js.String(append(dst, member...), b.waits.String())
-	b.waits.Reset()
-	b.written = true
+// delta writes a fragment, behind the name of its member.
+func (w *writer) delta(dst []byte, member, fragment string) []byte {
+	dst = append(w.event(dst, "content_block_delta"), `,"delta":`...)
+	dst = js.String(append(dst, member...), fragment)
 	return sse.Close(append(dst, `}}`...))
+}
+
+// end writes the end of the block that grows, if there was anything in it.
+func (w *writer) end(dst []byte) []byte {
+	b := &w.block
+	switch {
+	case b.kind == redactedBlock && b.signature.Len() > 0:
+		start := js.String([]byte(`{"type":"redacted_thinking","data":`), sealed(b.publisher, b.signature.String()))
+		dst = w.start(dst, redactedBlock, string(append(start, '}')))
+	case b.kind == thinkingBlock && b.begun:
+		dst = w.delta(dst, `{"type":"signature_delta","signature":`, sealed(b.publisher, b.signature.String()))
+	}
+	if b.begun {
+		dst = sse.Close(append(w.event(dst, "content_block_stop"), '}'))
+		w.next++
+	}
+	w.block = blockOut{}
+	return dst
+}
+
+// event begins an event of the block that grows.
+func (w *writer) event(dst []byte, name string) []byte {
+	dst = append(sse.Named(dst, name), `{"type":"`...)
+	dst = append(append(dst, name...), `","index":`...)
+	return strconv.AppendInt(dst, int64(w.next), 10)
 }
 
 // begin writes message_start, once. Converse counts at the end: until then there is nothing.
@@ -302,11 +207,7 @@ func (w *writer) Finish(dst []byte) ([]byte, error) {
 	case w.raw:
 		return dst, nil
 	}
-	dst = w.endText(w.endThought(w.begin(dst, "")))
-	for _, b := range w.blocks {
-		b.ended = true
-	}
-	dst = w.advance(dst)
+	dst = w.begin(dst, "")
 	dst = append(sse.Named(dst, "message_delta"), `{"type":"message_delta","delta":{`...)
 	dst = appendStop(dst, w.stop, w.sequence)
 	dst = appendUsage(append(dst, `},"usage":`...), w.counts, w.tier)

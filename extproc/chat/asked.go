@@ -40,7 +40,8 @@ type Heading struct {
 
 // Writer writes one stream in a dialect. Its methods append to dst what is to be sent.
 type Writer interface {
-	// Append says what an event means to the caller: nothing, or more than one thing.
+	// Append says what an event, of those that Order tells, means to the caller: nothing, or
+	// more than one thing.
 	Append(dst []byte, e Event) ([]byte, error)
 	// Idle says nothing, so that a silence does not look like the end.
 	Idle(dst []byte) []byte

@@ -6,7 +6,8 @@ package chat
 // Order: Start, then per block ToolStart (of a tool use only), deltas, BlockStop,
 // then Stop and UsageSnapshot in either order; Anthropic counts at the start as
 // well. Text and reasoning have no start: a delta with a new Index opens the
-// block. Index is the upstream's block index, not a dialect's.
+// block. Index is the upstream's block index, not a dialect's. Blocks may grow beside each
+// other, and their stops be left out: Order sets that right.
 type Event interface{ event() }
 
 // Start opens the answer. ID is the upstream's message id, "" where it has none

@@ -173,6 +173,15 @@ func strictly(t *testing.T, data []byte, v any) {
 	}
 }
 
+// ordered are the events as a writer gets them.
+func ordered(events []chat.Event) (told []chat.Event) {
+	var o chat.Order
+	for _, e := range events {
+		told = o.Append(told, e)
+	}
+	return told
+}
+
 // compare writes one answer both ways and fails unless a client reads the same.
 func compare(t *testing.T, events []chat.Event, withUsage bool) {
 	t.Helper()
@@ -181,7 +190,7 @@ func compare(t *testing.T, events []chat.Event, withUsage bool) {
 	answer, collectErr := chat.Collect(events)
 	s := a.Stream(h)
 	var stream []byte
-	for _, e := range events {
+	for _, e := range ordered(events) {
 		var err error
 		if stream, err = s.Append(stream, e); err != nil {
 			t.Fatal(err)
@@ -316,11 +325,11 @@ func TestStreamOrder(t *testing.T) {
 	one := 1
 	s := (&asked{model: "m", usage: true}).Stream(chat.Heading{ID: "x"})
 	var out []byte
-	for _, e := range []chat.Event{
+	for _, e := range ordered([]chat.Event{
 		chat.ThinkingDelta{Index: 0, Text: "h"}, chat.ThinkingDelta{Index: 0, Signature: "s"}, chat.BlockStop{Index: 0}, chat.RedactedDelta{Index: 9, Data: "r"},
 		chat.TextDelta{Index: 1, Text: "a"}, chat.ToolStart{Index: 2, ID: "c", Name: "f"}, chat.ToolDelta{Index: 2, JSON: "{}"}, chat.BlockStop{Index: 2},
 		chat.TextDelta{Index: 3, Text: "b"}, chat.UsageSnapshot{Usage: chat.Usage{Input: &one, Output: &one}}, chat.Stop{Reason: chat.EndTurn},
-	} {
+	}) {
 		out, _ = s.Append(out, e)
 	}
 	out, err := s.Finish(out)

@@ -13,24 +13,24 @@ import (
 )
 
 // responseStream writes one answer as the events of this format, in OpenAI's order: each
-// item is added, grows and is done before the next one of its kind begins; calls may grow
-// beside each other. All that was said is in the last event once more, so it is kept.
+// item is added, grows and is done before the next one begins. All that was said is in the
+// last event once more, so it is kept.
 type responseStream struct {
 	answering
 	started  bool
 	verbatim bool // the upstream's own events pass
 	sequence int  // of the next event
 
-	items  [][]byte          // by output index; nil is one that grows
-	said   *saidItem         // the message or reasoning that grows
-	calls  map[int]*callItem // calls that grow, by the upstream's index
+	items  [][]byte  // by output index; nil is one that grows
+	said   *saidItem // the message or reasoning that grows, nil is none
+	tool   *callItem // the call that grows, nil is none
 	stop   chat.StopReason
 	counts chat.Usage
 }
 
 // saidItem is a message, or reasoning, in the making.
 type saidItem struct {
-	at, index int // the upstream's index; ours
+	index     int // ours
 	thinking  bool
 	redacted  bool
 	shown     bool // a part was added
@@ -49,7 +49,7 @@ type callItem struct {
 
 // Stream begins a stream of events.
 func (a *askedResponse) Stream(h chat.Heading) chat.Writer {
-	return &responseStream{answering: a.answering(h, ""), calls: map[int]*callItem{}}
+	return &responseStream{answering: a.answering(h, "")}
 }
 
 // Append appends what e means as server-sent events to dst: none, one or more.
@@ -83,7 +83,7 @@ func (s *responseStream) Append(dst []byte, e chat.Event) ([]byte, error) {
 		if e.Text == "" {
 			return dst, nil
 		}
-		dst = s.grow(dst, e.Index, false, false)
+		dst = s.grow(dst, false, false)
 		s.said.text.WriteString(e.Text)
 		dst = s.open(dst, "response.output_text.delta")
 		dst = s.inPart(dst, "content_index")
@@ -92,7 +92,7 @@ func (s *responseStream) Append(dst []byte, e chat.Event) ([]byte, error) {
 		if e.Text == "" && e.Signature == "" {
 			return dst, nil
 		}
-		dst = s.grow(dst, e.Index, true, false)
+		dst = s.grow(dst, true, false)
 		if e.Publisher != "" {
 			s.said.publisher = e.Publisher
 		}
@@ -102,22 +102,20 @@ func (s *responseStream) Append(dst []byte, e chat.Event) ([]byte, error) {
 		if e.Data == "" {
 			return dst, nil
 		}
-		dst = s.grow(dst, e.Index, true, true)
+		dst = s.grow(dst, true, true)
 		if e.Publisher != "" {
 			s.said.publisher = e.Publisher
 		}
 		s.said.text.WriteString(e.Data)
 	case chat.ToolStart:
-		if !e.Server {
-			dst = s.beginCall(s.endSaid(dst), e)
-		}
+		dst = s.beginCall(s.endSaid(dst), e)
 	case chat.ToolDelta:
-		dst = s.growCall(dst, e)
+		dst = s.growCall(dst, e.JSON)
 	case chat.BlockStop:
-		if s.said != nil && s.said.at == e.Index && s.said.thinking {
+		if s.said != nil && s.said.thinking { // a message goes on in a text that follows
 			dst = s.endSaid(dst)
 		}
-		dst = s.endCall(dst, e.Index)
+		dst = s.endCall(dst)
 	default: // an event of a later version says nothing to this dialect
 	}
 	return dst, nil
@@ -126,7 +124,7 @@ func (s *responseStream) Append(dst []byte, e chat.Event) ([]byte, error) {
 // Idle appends a comment, which clients do not see.
 func (*responseStream) Idle(dst []byte) []byte { return sse.Comment(dst, "waiting") }
 
-// Finish appends the end of all items, and of the response. The upstream's own events have
+// Finish appends the end of the last item, and of the response. The upstream's own events have
 // theirs.
 func (s *responseStream) Finish(dst []byte) ([]byte, error) {
 	switch {
@@ -137,7 +135,7 @@ func (s *responseStream) Finish(dst []byte) ([]byte, error) {
 	case s.verbatim:
 		return dst, nil
 	}
-	dst = s.endAll(s.begin(dst))
+	dst = s.endSaid(s.begin(dst))
 	status, ended := ending(s.stop)
 	dst = s.open(dst, "response."+status)
 	dst = s.appendResponse(append(dst, `,"response":`...), status, s.output(), &s.counts, ended)
@@ -269,12 +267,12 @@ func (s *responseStream) reserve() int {
 
 // grow makes the block the one that grows, a message or reasoning; another one ends before.
 // Texts that follow each other are one message.
-func (s *responseStream) grow(dst []byte, at int, thinking, redacted bool) []byte {
-	if i := s.said; i != nil && i.thinking == thinking && i.redacted == redacted && (!thinking || i.at == at) {
+func (s *responseStream) grow(dst []byte, thinking, redacted bool) []byte {
+	if i := s.said; i != nil && i.thinking == thinking {
 		return dst
 	}
 	dst = s.endSaid(dst)
-	s.said = &saidItem{at: at, index: s.reserve(), thinking: thinking, redacted: redacted}
+	s.said = &saidItem{index: s.reserve(), thinking: thinking, redacted: redacted}
 	if thinking {
 		return s.item(dst, "response.output_item.added", s.said.index, s.reasoning(s.said.index, chat.Thinking{}, true))
 	}
@@ -340,21 +338,16 @@ func (s *responseStream) endSaid(dst []byte) []byte {
 }
 
 func (s *responseStream) beginCall(dst []byte, e chat.ToolStart) []byte {
-	dst = s.endCall(dst, e.Index) // some services send no stop
 	c := &callItem{index: s.reserve(), start: e, tool: s.asked.tools.of(e.Name)}
-	s.calls[e.Index] = c
+	s.tool = c
 	if c.tool.kind == localShell { // nothing of it can be said before all is known
 		return dst
 	}
 	return s.item(dst, "response.output_item.added", c.index, s.call(c.index, chat.ToolUse{ID: e.ID, Name: e.Name}, "in_progress"))
 }
 
-func (s *responseStream) growCall(dst []byte, e chat.ToolDelta) []byte {
-	c := s.calls[e.Index]
-	if c == nil {
-		return dst
-	}
-	fragment := e.JSON
+func (s *responseStream) growCall(dst []byte, fragment string) []byte {
+	c := s.tool
 	if c.input.Len() == 0 { // white space before the object would hide that nothing came
 		fragment = strings.TrimLeft(fragment, " \t\r\n")
 	}
@@ -369,13 +362,13 @@ func (s *responseStream) growCall(dst []byte, e chat.ToolDelta) []byte {
 	return s.close(appendMember(dst, `,"delta":`, fragment))
 }
 
-// endCall ends the call of a block; arguments that never came are {}.
-func (s *responseStream) endCall(dst []byte, at int) []byte {
-	c := s.calls[at]
-	delete(s.calls, at)
+// endCall ends the call that grows; arguments that never came are {}.
+func (s *responseStream) endCall(dst []byte) []byte {
+	c := s.tool
 	if c == nil {
 		return dst
 	}
+	s.tool = nil
 	input := json.RawMessage(cmp.Or(c.input.String(), "{}"))
 	use := chat.ToolUse{ID: c.start.ID, Name: c.start.Name, Input: input}
 	item := s.call(c.index, use, "completed")
@@ -396,21 +389,6 @@ func (s *responseStream) endCall(dst []byte, at int) []byte {
 	}
 	s.items[c.index] = item
 	return s.item(dst, "response.output_item.done", c.index, item)
-}
-
-// endAll ends all items, calls in their order.
-func (s *responseStream) endAll(dst []byte) []byte {
-	dst = s.endSaid(dst)
-	for len(s.calls) > 0 {
-		first := -1
-		for at, c := range s.calls {
-			if first < 0 || c.index < s.calls[first].index {
-				first = at
-			}
-		}
-		dst = s.endCall(dst, first)
-	}
-	return dst
 }
 
 // output are the items that are done, joined.

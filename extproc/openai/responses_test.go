@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"math/rand/v2"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -70,8 +71,12 @@ func answerEvents(r *rand.Rand) (out []chat.Event) {
 // the next turn takes all of it back.
 func TestResponsesStream(t *testing.T) {
 	h := chat.Heading{ID: "1", Created: time.Unix(7, 0)}
-	for seed := range uint64(400) {
-		events := answerEvents(rand.New(rand.NewPCG(seed, 1)))
+	for seed := range uint64(600) {
+		r := rand.New(rand.NewPCG(seed, 1))
+		events := answerEvents(r)
+		if seed%3 == 0 {
+			events = interleaved(r, events)
+		}
 		whole, err := chat.Collect(events)
 		if err != nil {
 			t.Fatal(err)
@@ -87,7 +92,7 @@ func TestResponsesStream(t *testing.T) {
 		}
 		s := askResponse(t, offering).Stream(h)
 		var stream []byte
-		for _, e := range events {
+		for _, e := range ordered(events) {
 			if stream, err = s.Append(stream, e); err != nil {
 				t.Fatal(err)
 			}
@@ -103,11 +108,47 @@ func TestResponsesStream(t *testing.T) {
 	}
 }
 
-// readResponseStream checks the events of a stream, and gives the response of the last one.
+// interleaved are events whose calls grow beside each other, and beside what is said. The order
+// of what is said stays, and that of one call's.
+func interleaved(r *rand.Rand, events []chat.Event) (out []chat.Event) {
+	end := len(events) - 2 // the stop reason, the counts
+	lines := [][]chat.Event{nil}
+	call := map[int]int{} // a call's index → its line
+	for _, e := range events[:end] {
+		line := 0
+		switch x := e.(type) {
+		case chat.ToolStart:
+			line = len(lines)
+			call[x.Index] = line
+			lines = append(lines, nil)
+		case chat.ToolDelta:
+			line = call[x.Index]
+		case chat.BlockStop:
+			line = call[x.Index]
+			if line > 0 && r.IntN(2) == 0 {
+				continue // some services send none
+			}
+		}
+		lines[line] = append(lines[line], e)
+	}
+	for len(lines) > 0 {
+		i := r.IntN(len(lines))
+		if len(lines[i]) == 0 {
+			lines = slices.Delete(lines, i, i+1)
+			continue
+		}
+		out, lines[i] = append(out, lines[i][0]), lines[i][1:]
+	}
+	return append(out, events[end:]...)
+}
+
+// readResponseStream holds the events of a stream to OpenAI's order, in which an item is done
+// before the next one is added, and gives the response of the last one.
 func readResponseStream(t *testing.T, stream []byte) map[string]any {
 	t.Helper()
 	done := map[float64]any{}
 	deltas := map[float64]string{}
+	open := -1.0
 	for next := 0; ; next++ {
 		if !bytes.HasPrefix(stream, []byte("event: response.")) {
 			t.Fatalf("an event without its name: %.80s", stream)
@@ -121,14 +162,19 @@ func readResponseStream(t *testing.T, stream []byte) map[string]any {
 		if e["sequence_number"] != float64(next) {
 			t.Fatalf("event %d has number %v", next, e["sequence_number"])
 		}
-		at, _ := e["output_index"].(float64)
-		switch kind := e["type"].(string); kind {
+		at, ofItem := e["output_index"].(float64)
+		kind := e["type"].(string)
+		if added := kind == "response.output_item.added"; ofItem && (added != (open < 0) || !added && at != open) {
+			t.Fatalf("%s of item %v while item %v grows", kind, at, open)
+		}
+		switch kind {
 		case "response.output_item.added":
-			if int(at) != len(done) && done[at] != nil {
-				t.Errorf("item %v is added twice", at)
+			if int(at) != len(done) {
+				t.Errorf("item %v is added after %d others", at, len(done))
 			}
-			done[at] = nil
+			open, done[at] = at, nil
 		case "response.output_item.done":
+			open = -1
 			item := e["item"].(map[string]any)
 			done[at] = item
 			for _, text := range []string{"arguments", "input"} {
@@ -141,7 +187,7 @@ func readResponseStream(t *testing.T, stream []byte) map[string]any {
 		case "response.completed", "response.incomplete":
 			response := e["response"].(map[string]any)
 			output := response["output"].([]any)
-			if len(output) != len(done) || len(stream) > 0 {
+			if len(output) != len(done) || len(stream) > 0 || open >= 0 {
 				t.Errorf("%d items done, %d in the answer, %d bytes behind it", len(done), len(output), len(stream))
 			}
 			for i, item := range output {

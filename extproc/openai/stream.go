@@ -1,9 +1,6 @@
 package openai
 
 import (
-	"cmp"
-	"maps"
-	"slices"
 	"strconv"
 	"strings"
 
@@ -20,13 +17,13 @@ type stream struct {
 	asked   *asked
 	heading chat.Heading
 
-	head, tail []byte // of every chunk: before and after the delta
-	tier       string // the service tier that served; "" if nobody told
-	tool       map[int]*toolStream
-	thought    *thoughtStream
-	thoughts   int    // thinking blocks that ended
-	blocks     []byte // these, as JSON
-	said       place  // text, and the calls that began
+	head, tail []byte         // of every chunk: before and after the delta
+	tier       string         // the service tier that served; "" if nobody told
+	tool       toolStream     // the call that grows, or the last one
+	thought    *thoughtStream // the reasoning that grows, nil is none
+	thoughts   int            // thinking blocks that ended
+	blocks     []byte         // these, as JSON
+	said       place          // text, and the calls that began
 	stop       chat.StopReason
 	counts     chat.Usage
 	passing    passing // the upstream's own chunks
@@ -35,13 +32,12 @@ type stream struct {
 // toolStream is a tool call in the making.
 type toolStream struct {
 	index   int // dense over tool calls
-	server  bool
+	open    bool
 	started bool // arguments were written
 }
 
 // thoughtStream is a reasoning block in the making.
 type thoughtStream struct {
-	index     int
 	after     place
 	redacted  bool
 	text      strings.Builder // or redacted data
@@ -52,7 +48,7 @@ type thoughtStream struct {
 // Stream begins a stream of chunks. With stream_options.include_usage the last chunk
 // has the token counts.
 func (a *asked) Stream(h chat.Heading) chat.Writer {
-	return &stream{asked: a, heading: h, tool: map[int]*toolStream{}}
+	return &stream{asked: a, heading: h}
 }
 
 // Append appends what e means as server-sent events to dst: none, one or more.
@@ -80,23 +76,18 @@ func (s *stream) Append(dst []byte, e chat.Event) ([]byte, error) {
 	dst = s.begin(dst, "")
 	switch e := e.(type) {
 	case chat.TextDelta:
-		s.endThought()
 		s.said.text(e.Text)
-		// A new block with an old index ends that one: some services send no stop.
-		dst = s.endTool(dst, e.Index)
 		if e.Text != "" {
 			dst = s.open(dst)
 			dst = append(dst, `"content":`...)
 			dst = s.close(jsonappend.String(dst, e.Text))
 		}
 	case chat.ToolStart:
-		s.endThought()
-		dst = s.endTool(dst, e.Index)
 		dst = s.beginTool(dst, e)
 	case chat.ToolDelta:
-		dst = s.arguments(dst, e)
+		dst = s.arguments(dst, e.JSON)
 	case chat.ThinkingDelta:
-		dst = s.think(dst, e.Index, false)
+		s.think(false)
 		s.thought.text.WriteString(e.Text)
 		s.thought.signature.WriteString(e.Signature)
 		s.thought.by(e.Publisher)
@@ -106,15 +97,13 @@ func (s *stream) Append(dst []byte, e chat.Event) ([]byte, error) {
 			dst = s.close(jsonappend.String(dst, e.Text))
 		}
 	case chat.RedactedDelta:
-		dst = s.think(dst, e.Index, true)
+		s.think(true)
 		// Nothing is written before its block ends: half of it is of no use to anybody.
 		s.thought.text.WriteString(e.Data)
 		s.thought.by(e.Publisher)
 	case chat.BlockStop:
-		if s.thought != nil && s.thought.index == e.Index {
-			s.endThought()
-		}
-		dst = s.endTool(dst, e.Index)
+		s.endThought()
+		dst = s.endTool(dst)
 	// Both wait for Finish: counts come after the reason, and nothing may follow the last chunk.
 	case chat.Stop:
 		s.stop = e.Reason
@@ -139,11 +128,6 @@ func (s *stream) Finish(dst []byte) ([]byte, error) {
 		return sse.Data(dst, []byte("[DONE]")), nil
 	}
 	dst = s.begin(dst, "")
-	s.endThought()
-	// Blocks that never stopped, in the order of the calls.
-	for _, at := range slices.SortedFunc(maps.Keys(s.tool), func(a, b int) int { return cmp.Compare(s.tool[a].index, s.tool[b].index) }) {
-		dst = s.endTool(dst, at)
-	}
 	// All in one: of members that it does not know, openai-node keeps the last delta's.
 	if s.thoughts > 0 {
 		dst = append(s.open(dst), `"thinking_blocks":[`...)
@@ -221,16 +205,11 @@ func (s *stream) close(dst []byte) []byte {
 	return sse.Close(append(dst, s.tail...))
 }
 
-// beginTool writes the frame that has id and name, with empty arguments. A tool that the model ran
-// itself is not shown, and takes no index.
+// beginTool writes the frame that has id and name, with empty arguments.
 func (s *stream) beginTool(dst []byte, e chat.ToolStart) []byte {
-	t := &toolStream{index: s.said.ToolCalls, server: e.Server}
-	s.tool[e.Index] = t
-	if e.Server {
-		return dst
-	}
+	s.tool = toolStream{index: s.said.ToolCalls, open: true}
 	s.said.ToolCalls++
-	dst = s.openTool(dst, t)
+	dst = s.openTool(dst)
 	dst = append(dst, `"id":`...)
 	dst = jsonappend.String(dst, e.ID)
 	dst = append(dst, `,"type":"function","function":{"name":`...)
@@ -238,53 +217,45 @@ func (s *stream) beginTool(dst []byte, e chat.ToolStart) []byte {
 	return s.closeTool(append(dst, `,"arguments":""`...))
 }
 
-// arguments writes a fragment bare: clients join them, and know the call by its index. One
-// whose start never came belongs to no call.
-func (s *stream) arguments(dst []byte, e chat.ToolDelta) []byte {
-	t := s.tool[e.Index]
-	if t == nil || t.server {
-		return dst
-	}
-	fragment := e.JSON
-	if !t.started { // white space before the object would hide that nothing came
+// arguments writes a fragment bare: clients join them, and know the call by its index.
+func (s *stream) arguments(dst []byte, fragment string) []byte {
+	if !s.tool.started { // white space before the object would hide that nothing came
 		fragment = strings.TrimLeft(fragment, " \t\r\n")
 	}
 	if fragment == "" {
 		return dst
 	}
-	t.started = true
-	dst = append(s.openTool(dst, t), `"function":{"arguments":`...)
+	s.tool.started = true
+	dst = append(s.openTool(dst), `"function":{"arguments":`...)
 	return s.closeTool(jsonappend.String(dst, fragment))
 }
 
-// endTool ends the tool call of a block; arguments that never came are {}.
-func (s *stream) endTool(dst []byte, index int) []byte {
-	t := s.tool[index]
-	delete(s.tool, index)
-	if t == nil || t.server || t.started {
+// endTool ends the call that grows; arguments that never came are {}.
+func (s *stream) endTool(dst []byte) []byte {
+	if !s.tool.open {
 		return dst
 	}
-	dst = append(s.openTool(dst, t), `"function":{"arguments":"{}"`...)
+	s.tool.open = false
+	if s.tool.started {
+		return dst
+	}
+	dst = append(s.openTool(dst), `"function":{"arguments":"{}"`...)
 	return s.closeTool(dst)
 }
 
-func (s *stream) openTool(dst []byte, t *toolStream) []byte {
+func (s *stream) openTool(dst []byte) []byte {
 	dst = append(s.open(dst), `"tool_calls":[{"index":`...)
-	return append(strconv.AppendInt(dst, int64(t.index), 10), ',')
+	return append(strconv.AppendInt(dst, int64(s.tool.index), 10), ',')
 }
 
 // closeTool closes function, the call and the list.
 func (s *stream) closeTool(dst []byte) []byte { return s.close(append(dst, `}}]`...)) }
 
-// think makes the block of index the current reasoning block.
-func (s *stream) think(dst []byte, index int, redacted bool) []byte {
-	if t := s.thought; t != nil && t.index == index && t.redacted == redacted {
-		return dst
+// think begins a reasoning block, where none grows.
+func (s *stream) think(redacted bool) {
+	if s.thought == nil {
+		s.thought = &thoughtStream{redacted: redacted, after: s.said}
 	}
-	s.endThought()
-	dst = s.endTool(dst, index)
-	s.thought = &thoughtStream{index: index, redacted: redacted, after: s.said}
-	return dst
 }
 
 func (t *thoughtStream) by(publisher string) {

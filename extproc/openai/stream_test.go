@@ -82,12 +82,12 @@ func unstopped(t testing.TB, n int) string {
 	s := (&asked{model: "m"}).Stream(chat.Heading{ID: "1", Created: time.Unix(7, 0)})
 	var out []byte
 	var err error
+	var events []chat.Event
 	for i := range n {
-		if out, err = s.Append(out, chat.ToolStart{Index: n - i, ID: "c", Name: "f"}); err != nil {
-			t.Fatal(err)
-		}
+		events = append(events, chat.ToolStart{Index: n - i, ID: "c", Name: "f"})
 	}
-	for _, e := range []chat.Event{chat.Stop{Reason: chat.ToolUseStop}, chat.UsageSnapshot{Usage: chat.Usage{Input: count(3), Output: count(4)}}} {
+	events = append(events, chat.Stop{Reason: chat.ToolUseStop}, chat.UsageSnapshot{Usage: chat.Usage{Input: count(3), Output: count(4)}})
+	for _, e := range ordered(events) {
 		if out, err = s.Append(out, e); err != nil {
 			t.Fatal(err)
 		}

@@ -240,7 +240,7 @@ func streamedMessage(t *testing.T, events []chat.Event, style string) map[string
 	t.Helper()
 	s := (&asked{model: "m"}).Stream(chat.Heading{ID: "1"})
 	var stream []byte
-	for _, e := range events {
+	for _, e := range ordered(events) {
 		stream, _ = s.Append(stream, e)
 	}
 	stream, err := s.Finish(stream)
