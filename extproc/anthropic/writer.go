@@ -210,7 +210,7 @@ func (w *writer) Finish(dst []byte) ([]byte, error) {
 	dst = w.begin(dst, "")
 	dst = append(sse.Named(dst, "message_delta"), `{"type":"message_delta","delta":{`...)
 	dst = appendStop(dst, w.stop, w.sequence)
-	dst = appendUsage(append(dst, `},"usage":`...), w.counts, w.tier)
+	dst = appendUsage(append(dst, `},"usage":`...), w.counts, "") // Anthropic tells the tier in message_start alone
 	dst = sse.Close(append(dst, '}'))
 	return sse.Close(append(sse.Named(dst, "message_stop"), `{"type":"message_stop"}`...)), nil
 }
