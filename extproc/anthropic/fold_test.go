@@ -230,6 +230,8 @@ func TestStreamIsWhole(t *testing.T) {
 
 // FuzzStream is TestStreamIsWhole over sequences that a fuzzer finds.
 func FuzzStream(f *testing.F) {
+	// Two calls at once, and text behind them.
+	f.Add([]byte{1, 0, 0, 3, 0, 1, 1, 0, 3, 0, 1, 0, 7, 4, 1, 7, 4, 2, 1, 0, 0, 8, 4, 0, 0, 10, 5, 0, 3})
 	for seed := range uint64(8) {
 		data := make([]byte, 64)
 		r := rand.New(rand.NewPCG(seed, 2))

@@ -4,7 +4,8 @@
 // (Asked, Writer).
 //
 // It knows what a conversation may be (Check), what form every model takes it in
-// (Tidy; Join after what was left out since), and how events add up to an answer (Collect). It knows neither OpenAI's, Anthropic's nor Bedrock's
+// (Tidy; Join after what was left out since), in which order the events of an answer are told
+// (Order), and how they add up to one (Collect). It knows neither OpenAI's, Anthropic's nor Bedrock's
 // JSON: dialects decode into it, bedrock encodes from it, and both meet nowhere
 // else. It is rich enough for Converse and for Anthropic Messages, so that
 // nothing is lost on the way.

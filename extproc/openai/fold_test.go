@@ -302,6 +302,7 @@ func TestStreamIsWhole(t *testing.T) {
 
 // FuzzStream is TestStreamIsWhole over sequences that a fuzzer finds.
 func FuzzStream(f *testing.F) {
+	f.Add(twoCalls)
 	for seed := range uint64(8) {
 		data := make([]byte, 64)
 		r := rand.New(rand.NewPCG(seed, 2))
@@ -317,6 +318,9 @@ func FuzzStream(f *testing.F) {
 		compare(t, answerOf(&bytewise{data}, len(data)/4), len(data)%2 == 0)
 	})
 }
+
+// twoCalls are two calls at once, and text behind them, as answerOf reads it.
+var twoCalls = []byte{1, 0, 0, 3, 1, 1, 0, 3, 1, 0, 7, 4, 1, 7, 4, 2, 1, 0, 0, 8, 4, 0, 0, 10, 5, 3, 0, 0}
 
 // TestStreamOrder pins what the fold does not see: text that follows a tool call
 // stands behind it, all blocks of reasoning in one delta behind the rest, and the counts

@@ -21,11 +21,12 @@ type responseStream struct {
 	verbatim bool // the upstream's own events pass
 	sequence int  // of the next event
 
-	items  [][]byte  // by output index; nil is one that grows
-	said   *saidItem // the message or reasoning that grows, nil is none
-	tool   *callItem // the call that grows, nil is none
-	stop   chat.StopReason
-	counts chat.Usage
+	items     [][]byte  // by output index; nil is one that grows
+	said      *saidItem // the message or reasoning that grows, nil is none
+	tool      *callItem // the call that grows, nil is none
+	publisher string    // of the reasoning that grows, in any of its deltas
+	stop      chat.StopReason
+	counts    chat.Usage
 }
 
 // saidItem is a message, or reasoning, in the making.
@@ -36,7 +37,6 @@ type saidItem struct {
 	shown     bool // a part was added
 	text      strings.Builder
 	signature strings.Builder
-	publisher string
 }
 
 // callItem is a call in the making.
@@ -86,26 +86,22 @@ func (s *responseStream) Append(dst []byte, e chat.Event) ([]byte, error) {
 		dst = s.grow(dst, false, false)
 		s.said.text.WriteString(e.Text)
 		dst = s.open(dst, "response.output_text.delta")
-		dst = s.inPart(dst, "content_index")
+		dst = s.inPart(dst)
 		return s.close(appendMember(dst, `,"logprobs":[],"delta":`, e.Text)), nil
 	case chat.ThinkingDelta:
+		s.publisher = cmp.Or(e.Publisher, s.publisher)
 		if e.Text == "" && e.Signature == "" {
 			return dst, nil
 		}
 		dst = s.grow(dst, true, false)
-		if e.Publisher != "" {
-			s.said.publisher = e.Publisher
-		}
 		s.said.signature.WriteString(e.Signature)
 		return s.think(dst, e.Text), nil
 	case chat.RedactedDelta:
+		s.publisher = cmp.Or(e.Publisher, s.publisher)
 		if e.Data == "" {
 			return dst, nil
 		}
 		dst = s.grow(dst, true, true)
-		if e.Publisher != "" {
-			s.said.publisher = e.Publisher
-		}
 		s.said.text.WriteString(e.Data)
 	case chat.ToolStart:
 		dst = s.beginCall(s.endSaid(dst), e)
@@ -116,6 +112,7 @@ func (s *responseStream) Append(dst []byte, e chat.Event) ([]byte, error) {
 			dst = s.endSaid(dst)
 		}
 		dst = s.endCall(dst)
+		s.publisher = ""
 	default: // an event of a later version says nothing to this dialect
 	}
 	return dst, nil
@@ -228,27 +225,17 @@ func inItem(dst []byte, id string, index int) []byte {
 	return strconv.AppendInt(append(dst, `,"output_index":`...), int64(index), 10)
 }
 
-// inPart appends which part of the item that grows an event is of: there is one.
-func (s *responseStream) inPart(dst []byte, name string) []byte {
-	dst = inItem(dst, s.saidID(), s.said.index)
-	return append(append(append(dst, `,"`...), name...), `":0`...)
+// inPart appends which part of the message that grows an event is of: there is one.
+func (s *responseStream) inPart(dst []byte) []byte {
+	dst = inItem(dst, s.itemID("msg_", s.said.index), s.said.index)
+	return append(dst, `,"content_index":0`...)
 }
 
-func (s *responseStream) saidID() string {
-	if !s.said.thinking {
-		return s.itemID("msg_", s.said.index)
-	}
-	if id, _ := sealed(s.said.block()); id != "" {
-		return id
-	}
-	return s.itemID("rs_", s.said.index)
-}
-
-func (i *saidItem) block() chat.Block {
+func (i *saidItem) block(publisher string) chat.Block {
 	if i.redacted {
-		return chat.Redacted{Data: i.text.String(), Publisher: i.publisher}
+		return chat.Redacted{Data: i.text.String(), Publisher: publisher}
 	}
-	return chat.Thinking{Text: i.text.String(), Signature: i.signature.String(), Publisher: i.publisher}
+	return chat.Thinking{Text: i.text.String(), Signature: i.signature.String(), Publisher: publisher}
 }
 
 // item appends that an item was added, or is done.
@@ -278,7 +265,7 @@ func (s *responseStream) grow(dst []byte, thinking, redacted bool) []byte {
 	}
 	dst = s.item(dst, "response.output_item.added", s.said.index, s.message(s.said.index, "", "in_progress"))
 	dst = s.open(dst, "response.content_part.added")
-	dst = s.inPart(dst, "content_index")
+	dst = s.inPart(dst)
 	return s.close(appendTextPart(append(dst, `,"part":`...), ""))
 }
 
@@ -325,11 +312,11 @@ func (s *responseStream) endSaid(dst []byte) []byte {
 			dst = s.inSummary(s.open(dst, "response.reasoning_summary_part.done"))
 			dst = s.close(append(appendMember(dst, `,"part":{"type":"summary_text","text":`, text), '}'))
 		}
-		item = s.reasoning(i.index, i.block(), false)
+		item = s.reasoning(i.index, i.block(s.publisher), false)
 	default:
-		dst = s.inPart(s.open(dst, "response.output_text.done"), "content_index")
+		dst = s.inPart(s.open(dst, "response.output_text.done"))
 		dst = s.close(appendMember(dst, `,"logprobs":[],"text":`, text))
-		dst = s.inPart(s.open(dst, "response.content_part.done"), "content_index")
+		dst = s.inPart(s.open(dst, "response.content_part.done"))
 		dst = s.close(appendTextPart(append(dst, `,"part":`...), text))
 		item = s.message(i.index, text, "completed")
 	}
@@ -368,8 +355,11 @@ func (s *responseStream) endCall(dst []byte) []byte {
 	if c == nil {
 		return dst
 	}
+	if c.input.Len() == 0 {
+		dst = s.growCall(dst, "{}") // clients add up the fragments
+	}
 	s.tool = nil
-	input := json.RawMessage(cmp.Or(c.input.String(), "{}"))
+	input := json.RawMessage(c.input.String())
 	use := chat.ToolUse{ID: c.start.ID, Name: c.start.Name, Input: input}
 	item := s.call(c.index, use, "completed")
 	switch c.tool.kind {

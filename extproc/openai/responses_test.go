@@ -70,42 +70,70 @@ func answerEvents(r *rand.Rand) (out []chat.Event) {
 // item is added once, in order, and done as it stands there; the fragments add up to it; and
 // the next turn takes all of it back.
 func TestResponsesStream(t *testing.T) {
-	h := chat.Heading{ID: "1", Created: time.Unix(7, 0)}
 	for seed := range uint64(600) {
 		r := rand.New(rand.NewPCG(seed, 1))
 		events := answerEvents(r)
 		if seed%3 == 0 {
 			events = interleaved(r, events)
 		}
-		whole, err := chat.Collect(events)
-		if err != nil {
-			t.Fatal(err)
-		}
-		a := askResponse(t, offering)
-		body, err := a.Whole(h, whole)
-		if err != nil {
-			t.Fatal(err)
-		}
-		var want map[string]any
-		if err := json.Unmarshal(body, &want); err != nil {
-			t.Fatalf("seed %d: %v in %s", seed, err, body)
-		}
-		s := askResponse(t, offering).Stream(h)
-		var stream []byte
-		for _, e := range ordered(events) {
-			if stream, err = s.Append(stream, e); err != nil {
-				t.Fatal(err)
-			}
-		}
-		if stream, err = s.Finish(stream); err != nil {
-			t.Fatal(err)
-		}
-		got := readResponseStream(t, stream)
-		if diff := cmp.Diff(want, got); diff != "" {
-			t.Fatalf("seed %d (-whole +stream):\n%s\n%s", seed, diff, stream)
-		}
+		whole, got := compareResponse(t, events)
 		takenBack(t, seed, whole, got)
 	}
+}
+
+// compareResponse writes one answer both ways and fails unless a client reads the same. It is
+// nil where the answer is not whole.
+func compareResponse(t *testing.T, events []chat.Event) (whole *chat.Response, response map[string]any) {
+	t.Helper()
+	h := chat.Heading{ID: "1", Created: time.Unix(7, 0)}
+	whole, missing := chat.Collect(events)
+	s := askResponse(t, offering).Stream(h)
+	var stream []byte
+	for _, e := range ordered(events) {
+		var err error
+		if stream, err = s.Append(stream, e); err != nil {
+			t.Fatal(err)
+		}
+	}
+	stream, err := s.Finish(stream)
+	if err != missing {
+		t.Fatalf("the stream ends with %v, the whole with %v", err, missing)
+	}
+	if err != nil {
+		return nil, nil
+	}
+	body, err := askResponse(t, offering).Whole(h, whole)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var want map[string]any
+	if err := json.Unmarshal(body, &want); err != nil {
+		t.Fatalf("%v in %s", err, body)
+	}
+	response = readResponseStream(t, stream)
+	if diff := cmp.Diff(want, response); diff != "" {
+		t.Fatalf("%#v\n(-whole +stream):\n%s\n%s", events, diff, stream)
+	}
+	return whole, response
+}
+
+// FuzzResponsesStream: whatever the events, the stream is the whole answer, in order.
+func FuzzResponsesStream(f *testing.F) {
+	f.Add(twoCalls)
+	for seed := range uint64(200) {
+		data := make([]byte, 64)
+		r := rand.New(rand.NewPCG(seed, 2))
+		for i := range data {
+			data[i] = byte(r.Uint32())
+		}
+		f.Add(data)
+	}
+	f.Fuzz(func(t *testing.T, data []byte) {
+		if len(data) > 1<<12 {
+			return
+		}
+		compareResponse(t, answerOf(&bytewise{data}, len(data)/4))
+	})
 }
 
 // interleaved are events whose calls grow beside each other, and beside what is said. The order
