@@ -6,6 +6,7 @@ import (
 	"testing"
 
 	"aisix/extproc/admission"
+	"aisix/extproc/anthropic"
 	"aisix/extproc/chat"
 	"aisix/extproc/fault"
 	"aisix/extproc/openai"
@@ -60,5 +61,43 @@ func TestWhatWaitsIsBounded(t *testing.T) {
 	}
 	if err := y.append(batch); err == nil || fault.From(err).Status != http.StatusBadGateway {
 		t.Errorf("%v", err)
+	}
+}
+
+// A fragment of the block that grows costs no allocation on its way to the caller. (Responses keeps
+// what was said, for its last event.)
+func TestFragmentsAllocateNothing(t *testing.T) {
+	parse := func(asked chat.Asked, err error) chat.Asked {
+		if err != nil {
+			t.Fatal(err)
+		}
+		return asked
+	}
+	for name, x := range map[string]struct {
+		asked chat.Asked
+		most  float64
+	}{
+		"chat completions": {parse(openai.Chat{}.Parse(noHeader{}, []byte(`{"model":"m","messages":[{"role":"user","content":"q"}]}`))), 0},
+		"messages":         {parse(anthropic.Messages{}.Parse(noHeader{}, []byte(`{"model":"m","max_tokens":9,"messages":[{"role":"user","content":"q"}]}`))), 0},
+		"responses":        {parse(openai.Responses{}.Parse(noHeader{}, []byte(`{"model":"m","input":"q"}`))), 1},
+	} {
+		for kind, block := range map[string][]chat.Event{
+			"text": {chat.TextDelta{Index: 1, Text: "a few words"}},
+			"call": {chat.ToolStart{Index: 1, ID: "a", Name: "f"}, chat.ToolDelta{Index: 1, JSON: "a few words"}},
+		} {
+			y := relay{c: &call{began: true}, s: &Server{}, writer: x.asked.Stream(chat.Heading{ID: "1"}), out: make([]byte, 0, 1<<12)}
+			if err := y.append(block); err != nil {
+				t.Fatal(err)
+			}
+			fragment := block[len(block)-1:]
+			if n := testing.AllocsPerRun(100, func() {
+				y.out = y.out[:0]
+				if err := y.append(fragment); err != nil || len(y.out) == 0 {
+					t.Errorf("%d bytes, %v", len(y.out), err)
+				}
+			}); n > x.most {
+				t.Errorf("%s, %s: %.0f allocations a fragment, want at most %.0f", name, kind, n, x.most)
+			}
+		}
 	}
 }
