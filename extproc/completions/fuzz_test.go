@@ -18,6 +18,7 @@ func FuzzDecode(f *testing.F) {
 		`{"choices":[{"delta":{"content":"x","tool_calls":[{"index":1,"id":"a","function":{"name":"f","arguments":"{"}},{"index":0,"id":"b","function":{"name":"g","arguments":"{\"x\":\"\\\"}\""}},{"index":1,"function":{"arguments":"}"}}]}}]}`,
 		`{"choices":[{"delta":{"tool_calls":[{"function":{"arguments":"{}"}},{"id":"a"},{"index":null,"function":{"name":"f","arguments":""}},{"id":"a","function":{"name":"g","arguments":"{}"}}]}}]}`,
 		`{"choices":[{"delta":{"tool_calls":[{"index":0,"function":{"name":"f","arguments":"{}"}},{"index":0,"id":"c","function":{"name":"g","arguments":"{}"}},{"index":0,"id":"d","function":{"name":"g","arguments":" "}}]},"finish_reason":"stop"}],"service_tier":"flex"}`,
+		`{"choices":[{"delta":{"tool_calls":[{"index":0,"id":"c","function":{"arguments":"{}"}},{"index":0,"id":"d","function":{"name":"g","arguments":" "}}]},"finish_reason":"stop"}]}`,
 		`{"error":{"message":"m","code":429}}`, `{"error":"text"}`, `{"choices":[{}]}`, `[]`, `null`,
 	} {
 		f.Add([]byte(seed), []byte(seed))
@@ -30,6 +31,9 @@ func FuzzDecode(f *testing.F) {
 			var e *Error
 			if errors.As(err, &e) && DecodeError(chunk) == nil && json.Valid(chunk) {
 				t.Errorf("%s is an error %v here, and none there", chunk, err)
+			}
+			if err != nil {
+				return // nothing of the stream is read behind it
 			}
 			for _, e := range events {
 				switch e := e.(type) {
