@@ -89,10 +89,12 @@ func tellDetails() *mutationv3.HeaderMutation {
 	return &mutationv3.HeaderMutation{Action: &mutationv3.HeaderMutation_Append{Append: overwrite(DetailsHeader, "%RESPONSE_CODE_DETAILS%")}}
 }
 
-// ownEgresses are the ways out, for extproc alone: no filter asks it.
+// ownEgresses are the ways out, for extproc alone: no filter asks it. What found no connection by them
+// is extproc's to try again.
 func ownEgresses(o Options) []*routev3.Route {
 	routes := []*routev3.Route{egress(o, EgressTLS, ClusterTLS), egress(o, EgressPlaintext, ClusterPlaintext)}
 	for _, r := range routes {
+		r.GetRoute().RetryPolicy = nil
 		r.TypedPerFilterConfig = map[string]*anypb.Any{forwardProxyName: toNamedHost()}
 		r.RequestHeadersToRemove = append(r.RequestHeadersToRemove, SecretHeader)
 		if o.EgressSecret != "" {

@@ -13,8 +13,9 @@ import (
 // A try to which no connection could be made, so that nothing of it has reached anybody, is made
 // once more, with the same signature, and counts as one. Envoy could do that by itself (retry_policy:
 // connect-failure), but would keep each prompt for it until its answer has ended, which may be
-// minutes; extproc keeps it until the answer has begun. It takes the egress listener: where an Envoy
-// may be without, its routes have that policy (envoy.unconnected), and this comes after it.
+// minutes; extproc keeps it until the answer has begun. It takes the egress listener. The routes of an Envoy
+// that may be without have that policy (envoy.unconnected), and this comes after it; so have those by
+// which an answer may pass us unseen, and this is not done then (EnvoyReconnects).
 
 // errNoConnection is that no connection came about.
 var errNoConnection = errors.New("no connection")
@@ -34,14 +35,14 @@ const mostAgain = 1 << 20
 // send it again, and room.
 func (s *Server) keepsForAgain(upstream *bedrock.Call) bool {
 	most := s.Config.MaxBufferedBytes
-	return s.Egress != nil && upstream.Size() <= mostAgain && (most == 0 || s.room.bytes.Used() < most/2)
+	return s.reconnects(passage{}) && upstream.Size() <= mostAgain && (most == 0 || s.room.bytes.Used() < most/2)
 }
 
-// reconnects reports whether a try that went by w can be made once more: not where it is no longer
-// there, nor where Envoy has seen to it itself, since its answer may pass us by.
-func (s *Server) reconnects(w way, upstream *bedrock.Call) bool {
-	p, passed := w.(passage)
-	return s.Egress != nil && upstream.Size() > 0 && !(passed && p.pass)
+// reconnects reports whether a try by w that found no connection is made once more here: always where
+// it went by the egress listener, whose routes try nothing twice.
+func (s *Server) reconnects(w way) bool {
+	_, passed := w.(passage)
+	return s.Egress != nil && !(passed && s.Config.EnvoyReconnects)
 }
 
 // again makes the try once more, after before came of the first.

@@ -136,7 +136,7 @@ func (s *Server) try(ctx context.Context, c *call, upstream *bedrock.Call, w way
 		return nil, err
 	}
 	r, err := w.Do(ctx, end, signed)
-	if errors.Is(err, errNoConnection) && s.reconnects(w, upstream) {
+	if errors.Is(err, errNoConnection) && s.reconnects(w) && upstream.Size() > 0 { // it may not have been kept
 		r, err = s.again(ctx, c, end, signed, w, err)
 	}
 	try.Latency = s.Now().Sub(began)

@@ -49,6 +49,10 @@ type Config struct {
 	MaxBufferedBytes int64 // of bodies, and of what is made of them
 	MaxTranslating   int64 // bytes of bodies in translation at a time
 
+	// EnvoyReconnects: where the caller's own request goes on, Envoy makes a connection that fails anew
+	// by itself.
+	EnvoyReconnects bool
+
 	// MaxDelay is how late the process and Envoy may get to each other's messages before
 	// new calls are refused; 0 is no bound.
 	MaxDelay time.Duration

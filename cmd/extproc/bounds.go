@@ -31,6 +31,8 @@ func boundsOf(c *config.Config, memory int64) extproc.Config {
 		MaxBufferedBytes: int64(c.Extproc.MaxBufferedBytes),
 		MaxTranslating:   max(memory/translation, leastWork),
 
+		EnvoyReconnects: c.Upstream.CountInEnvoy, // see package bootstrap
+
 		MaxDelay: c.Extproc.MaxDelay,
 
 		MinBodyRate: int64(c.Proxy.MinBodyRate),
