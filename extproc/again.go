@@ -3,7 +3,6 @@ package extproc
 import (
 	"context"
 	"errors"
-	"slices"
 	"strings"
 	"time"
 
@@ -20,12 +19,15 @@ import (
 // errNoConnection is that no connection came about.
 var errNoConnection = errors.New("no connection")
 
-// noConnections are how Envoy says so, in what it says of its own answers:
+// noConnection reports whether details, which Envoy gives of an answer of its own, say so: as the router
+// does, and not another filter of a failure of its own.
 // https://www.envoyproxy.io/docs → Response Code Details, upstream_reset_before_response_started{…}.
-var noConnections = []string{"local_connection_failure", "remote_connection_failure", "connection_timeout"}
-
 func noConnection(details string) bool {
-	return slices.ContainsFunc(noConnections, func(how string) bool { return strings.Contains(details, how) })
+	why, reset := strings.CutPrefix(details, "upstream_reset_before_response_started{")
+	if end := strings.IndexAny(why, "|,}"); end >= 0 {
+		why = why[:end]
+	}
+	return reset && (why == "local_connection_failure" || why == "remote_connection_failure" || why == "connection_timeout")
 }
 
 // mostAgain is the longest body, in bytes, that is kept for a connection that may fail.
@@ -55,6 +57,6 @@ func (s *Server) again(ctx context.Context, c *call, end time.Time, signed *bedr
 	if reasonOf(err) == unreachable {
 		return nil, before
 	}
-	s.Log.Info("no connection to the upstream came about, and was made anew", "request_id", c.facts.RequestID, "error", before, "again", err)
+	s.Log.Info("no connection to the upstream came about: one more was tried", "request_id", c.facts.RequestID, "error", before, "again", err)
 	return r, err
 }

@@ -103,3 +103,31 @@ func TestWhoMakesConnectionsAnew(t *testing.T) {
 		c.idle()
 	}
 }
+
+// What may have reached somebody is not sent again: not where a connection came about and broke, nor
+// where another's filter of the same Envoy failed, whatever its own upstream's failure was.
+func TestWhatWasSentIsNotSentAgain(t *testing.T) {
+	for _, details := range []string{
+		"upstream_reset_before_response_started{connection_termination}",
+		"upstream_reset_before_response_started{connection_termination|remote_connection_failure}",
+		"upstream_reset_before_response_started{remote_reset}",
+		"upstream_reset_before_response_started{protocol_error}",
+		"upstream_reset_before_response_started{overflow}",
+		"upstream_reset_after_response_started{remote_connection_failure}",
+		"upstream_per_try_timeout",
+		"upstream_response_timeout",
+		"ext_proc_error_gRPC_error_14{upstream_connect_error_or_disconnect/reset_before_headers._reset_reason:_connection_timeout}",
+		"dns_resolution_failure{remote_connection_failure}",
+		"connection_timeout",
+	} {
+		side := openSideDoor(t, func(_ []byte, w http.ResponseWriter, r *http.Request) { speaks(t, false)(w, r) })
+		c := server(t, "", func(p *extproc.Parts) { p.Egress = side.client })
+		c.upstream = exchangetest.Reply{Status: 503, Body: []byte("no"), Details: details}
+		if a := c.chat(); a.Status != 502 && a.Status != 504 {
+			t.Errorf("%s: %d %s", details, a.Status, a.Body)
+		}
+		if n := len(side.requests()); n != 0 {
+			t.Errorf("%s: sent again", details)
+		}
+	}
+}

@@ -188,7 +188,7 @@ func localFault(status int, details string) error {
 	switch {
 	case noConnection(details):
 		return unreached(fmt.Errorf("%w: %w", errNoConnection, cause))
-	case status == http.StatusGatewayTimeout || strings.Contains(details, "timeout"):
+	case status == http.StatusGatewayTimeout || strings.Contains(details, "timeout") && !strings.Contains(details, "connection_timeout"):
 		return timedOut(cause)
 	}
 	return unreached(cause)

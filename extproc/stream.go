@@ -91,7 +91,7 @@ func (y *relay) bound() error {
 	}
 	if y.c.sent+len(y.out) > most {
 		return &fault.Error{Kind: fault.Overloaded, Status: http.StatusServiceUnavailable,
-			Message: fmt.Sprintf("the answer was cut off: the model has other targets, or a first_byte_timeout, and of an answer that comes so the gateway holds %d MiB at most", most>>20)}
+			Message: fmt.Sprintf("the answer was cut off: the model has other targets, or a first_byte_timeout, or the first connection to the upstream failed, and of an answer that comes so the gateway holds %d MiB at most", most>>20)}
 	}
 	return y.c.take(int64(len(y.out)))
 }
