@@ -33,11 +33,15 @@ func noConnection(details string) bool {
 // mostAgain is the longest body, in bytes, that is kept for a connection that may fail.
 const mostAgain = 1 << 20
 
+// forAgain is the part of the bytes that the process may hold which may be kept so. A key that holds
+// all of that, and is alone, may hold as much again (admission.Shared): no call is refused for it.
+const forAgain = 4
+
 // keepsForAgain reports whether what was sent stays until somebody has it: where there is a way to
 // send it again, and room.
 func (s *Server) keepsForAgain(upstream *bedrock.Call) bool {
 	most := s.Config.MaxBufferedBytes
-	return s.reconnects(passage{}) && upstream.Size() <= mostAgain && (most == 0 || s.room.bytes.Used() < most/2)
+	return s.reconnects(passage{}) && upstream.Size() <= mostAgain && (most == 0 || s.room.bytes.Used() < most/forAgain)
 }
 
 // reconnects reports whether a try by w that found no connection is made once more here: always where

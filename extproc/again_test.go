@@ -1,9 +1,11 @@
 package extproc_test
 
 import (
+	"encoding/base64"
 	"io"
 	"net/http"
 	"path/filepath"
+	"strings"
 	"testing"
 
 	"aisix/extproc"
@@ -11,12 +13,73 @@ import (
 	"aisix/extproc/exchange/exchangetest"
 )
 
+// goneOn begins a call of the golden key, and waits until all of it has gone on; sent is how many
+// bytes.
+func (c *caller) goneOn(t *testing.T, body string) (h *half, sent int64) {
+	t.Helper()
+	h = c.begin(plaintext, []byte(body))
+	h.Put(exchangetest.RequestBody(nil, true))
+	for {
+		m := h.Next()
+		if m == nil || m.GetImmediateResponse() != nil {
+			t.Fatalf("the call was refused: %s", m.GetImmediateResponse().GetBody())
+		}
+		piece := m.GetRequestBody().GetResponse().GetBodyMutation().GetStreamedResponse()
+		if sent += int64(len(piece.GetBody())); piece.GetEndOfStream() {
+			return h, sent
+		}
+	}
+}
+
 // failedToConnect is how Envoy says that no connection came about.
 const failedToConnect = "upstream_reset_before_response_started{remote_connection_failure|delayed_connect_error:_Connection_refused}"
 
 // nowhere is a way out that is not there.
 func nowhere(t *testing.T) *egress.Client {
 	return egress.New(egress.Options{Network: "unix", Address: filepath.Join(t.TempDir(), "none")})
+}
+
+// What is kept for connections that may fail keeps nobody out: a key whose calls all wait for their
+// upstream goes on having room for others, though it is the only one.
+func TestWhatIsKeptKeepsNobodyOut(t *testing.T) {
+	const room = 1 << 20
+	c := server(t, "", func(p *extproc.Parts) {
+		p.Snapshots, p.Config.MaxBufferedBytes, p.Egress = twoKeys(t, nil), room, nowhere(t)
+	})
+	picture := base64.StdEncoding.EncodeToString(append([]byte("\x89PNG\r\n\x1a\n"), make([]byte, 60<<10)...)) // no text, which stays in any case
+	body := `{"model":"amazon.nova-pro-v1:0","messages":[{"role":"user","content":[{"type":"image_url","image_url":{"url":"data:image/png;base64,` + picture + `"}}]}]}`
+	kept := int64(0)
+	for range 20 {
+		h, _ := c.goneOn(t, body)
+		defer h.leave()
+		_, bytes := c.Load()
+		kept = max(kept, bytes)
+	}
+	if kept < room/8 || kept > room/2 {
+		t.Errorf("up to %d bytes of %d were held", kept, room)
+	}
+}
+
+// Of a call that waits for its upstream no more is kept than the body that went there, and after
+// the head of the answer not that; nothing where Envoy makes connections anew itself.
+func TestWhatIsKeptForAConnection(t *testing.T) {
+	const said = "What is this?"
+	body := `{"model":"amazon.nova-pro-v1:0","messages":[{"role":"user","content":"` + said + `"}]` + strings.Repeat(" ", 100<<10) + `}`
+	for _, envoy := range []bool{false, true} {
+		c := server(t, "", func(p *extproc.Parts) {
+			p.Snapshots, p.Config.EnvoyReconnects, p.Egress = twoKeys(t, nil), envoy, nowhere(t)
+		})
+		h, sent := c.goneOn(t, body)
+		if envoy {
+			c.waitFor(1, headerBytes+int64(len(said)))
+		} else {
+			c.waitFor(1, headerBytes+sent+int64(len(said)))
+		}
+		h.Put(exchangetest.Attribute(exchangetest.ResponseHeaders(false, ":status", "200", "content-type", "application/json"), "response.code_details", "via_upstream"))
+		c.waitFor(1, headerBytes+int64(len(said)))
+		h.leave()
+		c.idle()
+	}
 }
 
 // What the second connection comes to is told, as of any try; where there is no way to make it,
@@ -78,32 +141,6 @@ func TestAConnectionIsMadeAnew(t *testing.T) {
 	}
 }
 
-// Where Envoy makes the connections of callers' own requests anew, extproc makes those alone that it
-// asked for by the egress listener: two in any case.
-func TestWhoMakesConnectionsAnew(t *testing.T) {
-	for _, test := range []struct {
-		routing string
-		envoy   bool
-		want    int // requests by the egress listener
-	}{
-		{`{}`, false, 1}, {`{}`, true, 0}, {`{"first_byte_timeout":5000}`, false, 2}, {`{"first_byte_timeout":5000}`, true, 2},
-	} {
-		side := openSideDoor(t, func(_ []byte, w http.ResponseWriter, _ *http.Request) {
-			w.Header().Set("X-Aisix-Details", failedToConnect)
-			w.WriteHeader(http.StatusServiceUnavailable)
-		})
-		c := modelled(t, `{"display_name":"m","model_name":"amazon.nova-pro-v1:0","provider_key_id":"`+providerKeyID+`","routing":`+test.routing+`}`, func(p *extproc.Parts) {
-			p.Egress, p.Config.EnvoyReconnects = side.client, test.envoy
-		})
-		c.upstream = exchangetest.Reply{Status: 503, Body: []byte("no"), Details: failedToConnect}
-		a := c.ask(http.MethodPost, "/v1/chat/completions", `{"model":"m","messages":[{"role":"user","content":"Hi"}]}`)
-		if n := len(side.requests()); a.Status != 502 || a.Header.Get("x-aisix-attempts") != "1" || n != test.want {
-			t.Errorf("%+v: %d %s %v, %d requests", test, a.Status, a.Body, a.Header, n)
-		}
-		c.idle()
-	}
-}
-
 // What may have reached somebody is not sent again: not where a connection came about and broke, nor
 // where another's filter of the same Envoy failed, whatever its own upstream's failure was.
 func TestWhatWasSentIsNotSentAgain(t *testing.T) {
@@ -129,5 +166,31 @@ func TestWhatWasSentIsNotSentAgain(t *testing.T) {
 		if n := len(side.requests()); n != 0 {
 			t.Errorf("%s: sent again", details)
 		}
+	}
+}
+
+// Where Envoy makes the connections of callers' own requests anew, extproc makes those alone that it
+// asked for by the egress listener: two in any case.
+func TestWhoMakesConnectionsAnew(t *testing.T) {
+	for _, test := range []struct {
+		routing string
+		envoy   bool
+		want    int // requests by the egress listener
+	}{
+		{`{}`, false, 1}, {`{}`, true, 0}, {`{"first_byte_timeout":5000}`, false, 2}, {`{"first_byte_timeout":5000}`, true, 2},
+	} {
+		side := openSideDoor(t, func(_ []byte, w http.ResponseWriter, _ *http.Request) {
+			w.Header().Set("X-Aisix-Details", failedToConnect)
+			w.WriteHeader(http.StatusServiceUnavailable)
+		})
+		c := modelled(t, `{"display_name":"m","model_name":"amazon.nova-pro-v1:0","provider_key_id":"`+providerKeyID+`","routing":`+test.routing+`}`, func(p *extproc.Parts) {
+			p.Egress, p.Config.EnvoyReconnects = side.client, test.envoy
+		})
+		c.upstream = exchangetest.Reply{Status: 503, Body: []byte("no"), Details: failedToConnect}
+		a := c.ask(http.MethodPost, "/v1/chat/completions", `{"model":"m","messages":[{"role":"user","content":"Hi"}]}`)
+		if n := len(side.requests()); a.Status != 502 || a.Header.Get("x-aisix-attempts") != "1" || n != test.want {
+			t.Errorf("%+v: %d %s %v, %d requests", test, a.Status, a.Body, a.Header, n)
+		}
+		c.idle()
 	}
 }

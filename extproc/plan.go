@@ -185,21 +185,28 @@ func (c *call) asRequest() (*chat.Request, error) {
 }
 
 // sentOn takes note that the caller's own request has gone on. What only another try would take
-// stays as long as there may be one.
+// stays as long as there may be one; what was sent, as long as it may have reached nobody.
 func (s *Server) sentOn(c *call) {
 	c.passed = true
-	if !s.keepsForAgain(c.upstream) {
-		c.reached()
-	}
-}
-
-// reached takes note that somebody has what was sent: it is not sent again but to another target, or
-// without what was our choice of it.
-func (c *call) reached() {
-	if c.passed && !c.forgotten && !c.plan.open() && !c.upstream.Chosen() {
+	switch {
+	case c.anotherMayFollow():
+	case s.keepsForAgain(c.upstream):
+		c.forgetRequest()
+	default:
 		c.forget()
 	}
 }
+
+// reached takes note that somebody has what was sent.
+func (c *call) reached() {
+	if c.passed && !c.forgotten && !c.anotherMayFollow() {
+		c.forget()
+	}
+}
+
+// anotherMayFollow reports whether the call may be made anew after the try under way: at another
+// target, or without what was our choice of it.
+func (c *call) anotherMayFollow() bool { return c.plan.open() || c.upstream.Chosen() }
 
 // settled takes note that the upstream's answer has begun: there is no other try.
 func (c *call) settled() {

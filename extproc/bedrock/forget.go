@@ -15,12 +15,20 @@ import (
 // request has gone out for the last time: it can't be signed again. It must not run
 // beside the Call's other methods, or its replies'.
 func (c *Call) Forget() (kept int64) {
-	c.body, c.asked = nil, nil
+	c.body = nil
+	return c.ForgetRequest()
+}
+
+// ForgetRequest is Forget of all but the body, which is among the bytes that stay: the call can
+// be signed again, as it is.
+func (c *Call) ForgetRequest() (kept int64) {
+	c.asked = nil
 	if c.request != nil {
 		r := withoutFiles(c.request)
 		c.said = slices.AppendSeq(make([]redact.Text, 0, len(r.System)+len(r.Messages)+2*len(r.Tools)), said(r, c.names))
 		c.request = nil
 	}
+	kept = c.Size()
 	for _, text := range c.said {
 		kept += int64(text.Len())
 	}
