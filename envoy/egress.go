@@ -92,9 +92,8 @@ func tellDetails() *mutationv3.HeaderMutation {
 // ownEgresses are the ways out, for extproc alone: no filter asks it. What found no connection by them
 // is extproc's to try again.
 func ownEgresses(o Options) []*routev3.Route {
-	routes := []*routev3.Route{egress(o, EgressTLS, ClusterTLS), egress(o, EgressPlaintext, ClusterPlaintext)}
+	routes := []*routev3.Route{egress(EgressTLS, ClusterTLS, nil), egress(EgressPlaintext, ClusterPlaintext, nil)}
 	for _, r := range routes {
-		r.GetRoute().RetryPolicy = nil
 		r.TypedPerFilterConfig = map[string]*anypb.Any{forwardProxyName: toNamedHost()}
 		r.RequestHeadersToRemove = append(r.RequestHeadersToRemove, SecretHeader)
 		if o.EgressSecret != "" {

@@ -95,7 +95,8 @@ func askingBy(o *filterv3.ExtProcOverrides) map[string]*anypb.Any {
 // egresses are the ways out. They ask extproc too: should a caller's own headers
 // get this far, extproc's answer still comes first, and replaces them.
 func egresses(o Options) []*routev3.Route {
-	return []*routev3.Route{egress(o, EgressTLS, ClusterTLS), egress(o, EgressPlaintext, ClusterPlaintext)}
+	again := unconnected(o)
+	return []*routev3.Route{egress(EgressTLS, ClusterTLS, again), egress(EgressPlaintext, ClusterPlaintext, again)}
 }
 
 func directResponse(status uint32) *routev3.Route_DirectResponse {
@@ -106,7 +107,7 @@ func anyPath(headers ...*routev3.HeaderMatcher) *routev3.RouteMatch {
 	return &routev3.RouteMatch{PathSpecifier: &routev3.RouteMatch_Prefix{Prefix: "/"}, Headers: headers}
 }
 
-func egress(o Options, value, cluster string) *routev3.Route {
+func egress(value, cluster string, again *routev3.RetryPolicy) *routev3.Route {
 	return &routev3.Route{
 		Name: routeEgress + value,
 		Match: anyPath(
@@ -117,7 +118,7 @@ func egress(o Options, value, cluster string) *routev3.Route {
 		Action: &routev3.Route_Route{Route: &routev3.RouteAction{
 			ClusterSpecifier: &routev3.RouteAction_Cluster{Cluster: cluster},
 			Timeout:          &durationpb.Duration{}, // off: a model's own timeout is extproc's to watch
-			RetryPolicy:      unconnected(o),
+			RetryPolicy:      again,
 		}},
 		// What a caller sent and Envoy added that AWS has no use for; extproc removes the
 		// rest. Never authorization: that is the signature by now.
