@@ -160,17 +160,22 @@ func (s *Server) try(ctx context.Context, c *call, upstream *bedrock.Call, w way
 // kept for it but what it needs.
 func (c *call) forget() {
 	c.forgotten = true
-	c.forgetRequest()
+	c.forgetAsked()
 	c.held.Set(c.header.Size() + c.upstream.Forget())
 }
 
-// forgetRequest lets go what only making the upstream's request took.
+// forgetRequest is forget of all but what was sent: that may be sent again.
 func (c *call) forgetRequest() {
+	c.forgetAsked()
+	c.held.Set(c.header.Size() + c.upstream.ForgetRequest())
+}
+
+// forgetAsked lets go what only making the upstream's request took.
+func (c *call) forgetAsked() {
 	c.asked.Forget()
 	if c.plan != nil {
 		c.plan.request, c.plan.verbatim = nil, nil
 	}
-	c.held.Set(c.header.Size() + c.upstream.ForgetRequest())
 }
 
 // refusal is the fault of a reply that is not the answer asked for. Of a body that

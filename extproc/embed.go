@@ -160,6 +160,7 @@ func (s *Server) vectors(ctx context.Context, c *call, calls []*bedrock.Call) (*
 	tries := make([]usage.Try, len(calls))
 	replies := make([]*bedrock.Reply, len(calls))
 	parts := make([]embeddings.Answer, len(calls))
+	forget := func() { c.held.Set(c.header.Size() + calls[0].Forget()) } // of a caller's own request, which is one call
 	one := func(ctx context.Context, i int, w way) (err error) {
 		if ctx.Err() != nil {
 			return context.Cause(ctx)
@@ -173,7 +174,7 @@ func (s *Server) vectors(ctx context.Context, c *call, calls []*bedrock.Call) (*
 		}
 		defer r.close()
 		if c.passed && len(calls) == 1 {
-			c.held.Set(c.header.Size() + calls[0].Forget())
+			forget()
 		}
 		replies[i] = r.Reply
 		if !r.OK() {
@@ -200,7 +201,7 @@ func (s *Server) vectors(ctx context.Context, c *call, calls []*bedrock.Call) (*
 			err = one(ctx, 0, passage{x: c.x, sent: func() {
 				c.passed = true
 				if !s.keepsForAgain(calls[0]) {
-					c.held.Set(c.header.Size() + calls[0].Forget())
+					forget()
 				}
 			}, own: c.own()})
 		}
