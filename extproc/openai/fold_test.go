@@ -302,8 +302,13 @@ func TestStreamIsWhole(t *testing.T) {
 
 // FuzzStream is TestStreamIsWhole over sequences that a fuzzer finds.
 func FuzzStream(f *testing.F) {
+	fuzzAnswers(f, 8, func(t *testing.T, data []byte, events []chat.Event) { compare(t, events, len(data)%2 == 0) })
+}
+
+// fuzzAnswers has a fuzzer find sequences of events: from two calls at once, and so many seeds.
+func fuzzAnswers(f *testing.F, seeds uint64, check func(t *testing.T, data []byte, events []chat.Event)) {
 	f.Add(twoCalls)
-	for seed := range uint64(8) {
+	for seed := range seeds {
 		data := make([]byte, 64)
 		r := rand.New(rand.NewPCG(seed, 2))
 		for i := range data {
@@ -315,7 +320,7 @@ func FuzzStream(f *testing.F) {
 		if len(data) > 1<<12 {
 			return
 		}
-		compare(t, answerOf(&bytewise{data}, len(data)/4), len(data)%2 == 0)
+		check(t, data, answerOf(&bytewise{data}, len(data)/4))
 	})
 }
 

@@ -119,21 +119,7 @@ func compareResponse(t *testing.T, events []chat.Event) (whole *chat.Response, r
 
 // FuzzResponsesStream: whatever the events, the stream is the whole answer, in order.
 func FuzzResponsesStream(f *testing.F) {
-	f.Add(twoCalls)
-	for seed := range uint64(200) {
-		data := make([]byte, 64)
-		r := rand.New(rand.NewPCG(seed, 2))
-		for i := range data {
-			data[i] = byte(r.Uint32())
-		}
-		f.Add(data)
-	}
-	f.Fuzz(func(t *testing.T, data []byte) {
-		if len(data) > 1<<12 {
-			return
-		}
-		compareResponse(t, answerOf(&bytewise{data}, len(data)/4))
-	})
+	fuzzAnswers(f, 200, func(t *testing.T, _ []byte, events []chat.Event) { compareResponse(t, events) })
 }
 
 // interleaved are events whose calls grow beside each other, and beside what is said. The order
