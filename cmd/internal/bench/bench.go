@@ -118,18 +118,23 @@ func (b *bench) rounds(ctx context.Context, modes []mode, all []*gateway, t *tab
 	return nil
 }
 
-// wanted are the modes that -only names; all without it.
+// wanted are the modes that -only names, all without it, with streams as long as -deltas says.
 func (b *bench) wanted() ([]mode, error) {
-	if b.only == "" {
-		return modes, nil
-	}
-	var some []mode
-	for name := range strings.SplitSeq(b.only, ",") {
-		i := slices.IndexFunc(modes, func(m mode) bool { return m.flag == name })
-		if i < 0 {
-			return nil, fmt.Errorf("-only: no mode %q: want c1, c32, r100, paced, messages, mantle, responses, 64k, 5m, nova", name)
+	wanted := slices.Clone(modes)
+	if b.only != "" {
+		wanted = nil
+		for name := range strings.SplitSeq(b.only, ",") {
+			i := slices.IndexFunc(modes, func(m mode) bool { return m.flag == name })
+			if i < 0 {
+				return nil, fmt.Errorf("-only: no mode %q: want c1, c32, r100, paced, messages, mantle, responses, 64k, 5m, nova", name)
+			}
+			wanted = append(wanted, modes[i])
 		}
-		some = append(some, modes[i])
 	}
-	return some, nil
+	for i, m := range wanted {
+		if m.streams() && b.deltas > 0 {
+			wanted[i] = m.of(b.deltas)
+		}
+	}
+	return wanted, nil
 }

@@ -50,6 +50,7 @@ type options struct {
 	window                     time.Duration
 	warmup                     time.Duration // before each: connections, pools and caches are there then
 	only                       string
+	deltas                     int  // of a stream; 0: as the modes have them
 	profiling                  bool // the gateway serves its CPU profile
 }
 
@@ -74,6 +75,7 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) error {
 	flags.IntVar(&o.rounds, "rounds", 3, "how often each row is measured")
 	flags.DurationVar(&o.window, "window", 3*time.Second, "how long each time")
 	flags.StringVar(&o.only, "only", "", "modes to measure, of c1,c32,r100,paced,messages,mantle,responses,64k,5m,nova; empty: all")
+	flags.IntVar(&o.deltas, "deltas", 0, "how many deltas a stream has, of 10 ms each; 0: 60. Choose -window to hold a few streams")
 	memory := flags.Bool("memory", false, "measure memory by open streams instead")
 	scale := flags.Bool("scale", false, "measure cost by stored API keys and models instead")
 	profile := flags.String("profile", "", "write extproc's CPU profile under a mix of requests to this file instead")
@@ -87,6 +89,9 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) error {
 	}
 	if o.rounds < 1 || o.window <= 0 || o.window > time.Minute {
 		return errors.New("-rounds must be 1 or more, -window above 0 and at most 1m")
+	}
+	if o.deltas < 0 || time.Duration(o.deltas)*pace > o.window {
+		return errors.New("-deltas must be 0 or more, and its streams no longer than -window")
 	}
 	for _, path := range []*string{&o.bin, &o.config, &o.envoy, &o.valkey} {
 		absolute, err := filepath.Abs(*path)

@@ -23,30 +23,31 @@ type mode struct {
 	long upstream.Settings // of streams
 }
 
-// The modes of the table. Streams begin spread over the time that one takes, so that
-// their deltas do not come in step.
+// The modes of the table.
 var modes = []mode{
 	{name: "JSON, 1 connection", flag: "c1", plan: load.Plan{Connections: 1}, body: conversation},
 	{name: "JSON, 32 connections", flag: "c32", plan: load.Plan{Connections: 32}, body: conversation},
 	{name: "JSON, 100 a second", flag: "r100", plan: load.Plan{Connections: 32, Rate: 100}, body: conversation},
-	{
-		name: "16 paced streams", flag: "paced", plan: load.Plan{Connections: 16, Stagger: deltas * pace}, body: conversation,
-		long: upstream.Settings{Deltas: deltas, Interval: pace},
-	},
-	passing("Messages (InvokeModel): 16 paced streams", "messages", kindClaude, doorMessages),
-	passing("Messages (mantle): 16 paced streams", "mantle", kindMantle, doorMessages),
-	passing("Responses: 16 paced streams", "responses", kindGPT, doorResponses),
+	paced("16 paced streams", "paced", "", ""),
+	paced("Messages (InvokeModel): 16 paced streams", "messages", kindClaude, doorMessages),
+	paced("Messages (mantle): 16 paced streams", "mantle", kindMantle, doorMessages),
+	paced("Responses: 16 paced streams", "responses", kindGPT, doorResponses),
 	{name: "64 kB, 1 connection", flag: "64k", plan: load.Plan{Connections: 1}, body: func() message { return text(64_000) }},
 	{name: "5 MB image, 1 connection", flag: "5m", plan: load.Plan{Connections: 1}, body: func() message { return image(5_000_000) }},
 	{name: "Nova: JSON, 32 connections", flag: "nova", plan: load.Plan{Connections: 32}, kind: kindNova, body: conversation},
 }
 
-// passing is a mode whose streams pass as the upstream wrote them.
-func passing(name, flag, kind, door string) mode {
-	return mode{
-		name: name, flag: flag, kind: kind, door: door, plan: load.Plan{Connections: 16, Stagger: deltas * pace}, body: conversation,
-		long: upstream.Settings{Deltas: deltas, Interval: pace},
-	}
+// paced is a mode of streams, which pass as the upstream wrote them where door is its own.
+func paced(name, flag, kind, door string) mode {
+	m := mode{name: name, flag: flag, kind: kind, door: door, plan: load.Plan{Connections: 16}, body: conversation}
+	return m.of(60)
+}
+
+// of is m with so many deltas in each stream. Streams begin spread over the time that one takes, so
+// that their deltas do not come in step.
+func (m mode) of(deltas int) mode {
+	m.long, m.plan.Stagger = upstream.Settings{Deltas: deltas, Interval: pace}, time.Duration(deltas)*pace
+	return m
 }
 
 const (
@@ -55,10 +56,8 @@ const (
 	doorResponses = "/v1/responses"
 )
 
-const (
-	deltas = 60
-	pace   = 10 * time.Millisecond
-)
+// pace is between the deltas of a stream.
+const pace = 10 * time.Millisecond
 
 func (m *mode) streams() bool { return m.long.Deltas > 0 }
 
