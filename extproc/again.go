@@ -40,8 +40,13 @@ const forAgain = 4
 // keepsForAgain reports whether what was sent stays until somebody has it: where there is a way to
 // send it again, and room.
 func (s *Server) keepsForAgain(upstream *bedrock.Call) bool {
+	return s.reconnects(passage{}) && s.keeps(upstream)
+}
+
+// keeps reports whether there is room for what was sent.
+func (s *Server) keeps(upstream *bedrock.Call) bool {
 	most := s.Config.MaxBufferedBytes
-	return s.reconnects(passage{}) && upstream.Size() <= mostAgain && (most == 0 || s.room.bytes.Used() < most/forAgain)
+	return upstream.Size() <= mostAgain && (most == 0 || s.room.bytes.Used() < most/forAgain)
 }
 
 // reconnects reports whether a try by w that found no connection is made once more here: always where

@@ -112,11 +112,12 @@ func (s *Server) attempt(ctx context.Context, c *call, w way) (*reply, error) {
 		return nil, err
 	}
 	c.replies = append(c.replies, r.Reply)
-	c.reached()
 	if !r.OK() {
 		defer r.close()
+		defer c.reached() // the refusal may quote what was sent
 		return nil, s.refusal(c, r)
 	}
+	c.reached()
 	return r, nil
 }
 

@@ -185,12 +185,13 @@ func (c *call) asRequest() (*chat.Request, error) {
 }
 
 // sentOn takes note that the caller's own request has gone on. What only another try would take
-// stays as long as there may be one; what was sent, as long as it may have reached nobody.
+// stays as long as there may be one; what was sent, as long as it may have reached nobody, or may be
+// refused in words that quote it.
 func (s *Server) sentOn(c *call) {
 	c.passed = true
 	switch {
 	case c.anotherMayFollow():
-	case s.keepsForAgain(c.upstream):
+	case s.keepsForAgain(c.upstream), c.upstream.Adopted() && s.keeps(c.upstream):
 		c.forgetRequest()
 	default:
 		c.forget()
@@ -213,6 +214,7 @@ func (c *call) settled() {
 	if !c.forgotten {
 		c.forget()
 	}
+	c.held.Set(c.header.Size() + c.upstream.ForgetTexts())
 }
 
 // way is the one of the next try.

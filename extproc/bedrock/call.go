@@ -30,8 +30,11 @@ type Call struct {
 	chosen chosen
 	asked  *chat.Verbatim // of Adopt, until Forget
 
-	request *chat.Request     // as the caller sent it; for what a message may quote of it
-	said    []redact.Text     // that alone, after Forget
+	// What a message of AWS's may quote: one of these has it, until Forget.
+	request *chat.Request
+	came    came
+	said    []redact.Text     // after Forget, of a request
+	unsaid  bool              // it is gone
 	names   map[string]string // tool aliases of this request → the caller's names
 	output  string            // the tool that stands in for structured output
 	object  bool              // a text that is the answer is to be a JSON object

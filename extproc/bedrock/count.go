@@ -7,6 +7,7 @@ import (
 	"regexp"
 
 	"aisix/admin/resource"
+	"aisix/extproc/bedrock/redact"
 	"aisix/extproc/chat"
 	"aisix/extproc/fault"
 	"aisix/extproc/jsonedit"
@@ -30,7 +31,7 @@ func CountTokens(v *chat.Verbatim, m *Model) (*Call, error) {
 	if p.knobs, err = newKnobs(p.req, m); err != nil {
 		return nil, err
 	}
-	c := &Call{model: m, api: api}
+	c := &Call{model: m, api: api, came: came{body: v.Body, read: redact.Messages}}
 	if api == apiMessages { // Anthropic's own operation, whose body says nothing of the answer
 		if err := p.adoptMessages(c, &chat.Verbatim{API: v.API, Body: v.Body, Beta: v.Beta}); err != nil {
 			return nil, err

@@ -278,7 +278,7 @@ func (r *Reply) fault(e *Exception, header Header) *fault.Error {
 	if key := r.signed.bearer(); key != "" { // an upstream may say what it was sent: that is for no log either
 		e.Message = strings.ReplaceAll(e.Message, key, "[redacted]")
 	}
-	e.Message = redact.Quotes(e.Message, r.call.texts())
+	e.Message = r.call.unquoted(e.Message)
 	return f
 }
 

@@ -10,12 +10,15 @@ import (
 )
 
 // Forget drops what only encoding and sending took: the body, and of the request
-// all but the texts that AWS's messages may quote. An answer may be minutes away,
-// and a request weighs megabytes. It gives the bytes that stay. Call it once the
-// request has gone out for the last time: it can't be signed again. It must not run
-// beside the Call's other methods, or its replies'.
+// all but the texts that AWS's messages may quote; of one that was adopted these too, where
+// they are long. An answer may be minutes away, and a request weighs megabytes. It gives
+// the bytes that stay. Call it once the request has gone out for the last time: it can't be
+// signed again. It must not run beside the Call's other methods, or its replies'.
 func (c *Call) Forget() (kept int64) {
-	c.body = nil
+	c.body, c.came.sent = nil, false
+	if len(c.came.body) > maxSaid {
+		c.came.body, c.unsaid = nil, true
+	}
 	return c.ForgetRequest()
 }
 
@@ -28,19 +31,54 @@ func (c *Call) ForgetRequest() (kept int64) {
 		c.said = slices.AppendSeq(make([]redact.Text, 0, len(r.System)+len(r.Messages)+2*len(r.Tools)), said(r, c.names))
 		c.request = nil
 	}
-	kept = c.Size()
+	return c.kept()
+}
+
+// maxSaid is how many bytes of texts stay while an answer comes.
+const maxSaid = 16 << 10
+
+// ForgetTexts drops the texts too, where they are long: an answer has begun, and what AWS still has to
+// say is told to the log only as far as it is known (redact.Known). It comes after Forget.
+func (c *Call) ForgetTexts() (kept int64) {
+	if c.kept() > maxSaid {
+		c.said, c.unsaid = nil, true
+	}
+	return c.kept()
+}
+
+// kept is how many bytes stay.
+func (c *Call) kept() int64 {
+	kept := c.Size()
+	if !c.came.sent {
+		kept += int64(len(c.came.body))
+	}
 	for _, text := range c.said {
 		kept += int64(text.Len())
 	}
 	return kept
 }
 
-// texts are what a message of AWS's may quote.
-func (c *Call) texts() iter.Seq[redact.Text] {
-	if c.request == nil {
-		return slices.Values(c.said)
+// Adopted reports whether what a message may quote is the body alone.
+func (c *Call) Adopted() bool { return c.came.body != nil }
+
+// came is the body that a caller sent, where it is not taken apart.
+type came struct {
+	body []byte
+	sent bool // it is what goes out, too
+	read func([]byte) redact.Text
+}
+
+// unquoted is AWS's message without what it quotes of the request.
+func (c *Call) unquoted(message string) string {
+	switch {
+	case c.unsaid:
+		return redact.Known(message)
+	case c.came.body != nil:
+		return redact.Quotes(message, func(yield func(redact.Text) bool) { yield(c.came.read(c.came.body)) })
+	case c.request == nil:
+		return redact.Quotes(message, slices.Values(c.said))
 	}
-	return said(c.request, c.names)
+	return redact.Quotes(message, said(c.request, c.names))
 }
 
 // said are the texts of r, and those names that went out otherwise than the caller

@@ -6,6 +6,7 @@ import (
 	"strconv"
 	"strings"
 
+	"aisix/extproc/bedrock/redact"
 	"aisix/extproc/chat"
 	"aisix/extproc/fault"
 	"aisix/extproc/jsonedit"
@@ -33,6 +34,10 @@ func Adopt(v *chat.Verbatim, m *Model) (*Call, error) {
 		return nil, err
 	}
 	c.notes, c.asked, c.chosen = p.notes, v, chosen{betas: p.knobs.beta}
+	c.came = came{body: c.body, sent: true, read: redact.Responses}
+	if m.api.anthropic() {
+		c.came.read = redact.Messages
+	}
 	return c, nil
 }
 

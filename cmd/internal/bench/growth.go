@@ -20,6 +20,7 @@ var openStreams = []struct {
 	{1000, "1 kB", conversation},
 	{5000, "1 kB", conversation},
 	{1000, "64 kB", func() message { return text(64_000) }},
+	{5000, "64 kB", func() message { return text(64_000) }},
 }
 
 // standing is a mode whose streams stand still, like one whose model thinks: some deltas

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"errors"
 	"io"
+	"regexp"
 	"strings"
 
 	"github.com/go-json-experiment/json/jsontext"
@@ -55,6 +56,10 @@ func (q *quotes) readJSON(text Text) {
 				plain, _ = jsontext.AppendUnquote(nil, token) // of a valid one
 			}
 		}
+		if !name && value == enumerated && kinds.Match(token) {
+			written = piece{}
+			continue
+		}
 		if name {
 			var callers bool
 			if value, callers = member(around[len(around)-1], plain); !callers {
@@ -94,9 +99,23 @@ func member(of form, name []byte) (value form, callers bool) {
 		return data, true
 	case parameters:
 		return parameters, !known[string(name)]
+	case messages, responses:
+		if value, known := bodies[of][string(name)]; known {
+			return value, false
+		}
+		return of, false
 	}
 	return of, true
 }
+
+// bodies are the members of requests that are read otherwise than what they are in, wherever they are.
+var bodies = map[form]map[string]form{
+	messages:  {"type": enumerated, "role": enumerated, "input": data, "input_schema": schema, "schema": schema, "metadata": data},
+	responses: {"type": enumerated, "role": enumerated, "include": enumerated, "parameters": schema, "schema": schema, "metadata": data, "client_metadata": data},
+}
+
+// kinds are those that APIs have: anything else is the caller's.
+var kinds = regexp.MustCompile(`^"[a-z_.]{1,40}"$`)
 
 // keywords are those of JSON Schema, all drafts, with what their values are.
 var keywords = func() map[string]form {

@@ -34,6 +34,7 @@ func FuzzQuotes(f *testing.F) {
 	f.Fuzz(func(t *testing.T, message, one, other string) {
 		message = strings.ToValidUTF8(message, "") // as it is once its JSON is read
 		got := Quotes(message, slices.Values([]Text{Words(one), {other, form(len(other) % 2)}}))
+		Quotes(message, slices.Values([]Text{Messages([]byte(one)), Responses([]byte(other))})) // of these names are not the caller's
 		for part := range strings.SplitSeq(got, quoted) {
 			for i := 0; i+quoteSize <= len(part); i++ {
 				if piece := part[i : i+quoteSize]; strings.Contains(one, piece) || strings.Contains(one, strings.ToUpper(piece)) || len(other)%2 == 0 && strings.Contains(other, piece) {
@@ -47,7 +48,7 @@ func FuzzQuotes(f *testing.F) {
 // What AWS quotes of a schema is found wherever it stands in one, and JSON Schema's
 // own words are left to AWS.
 func TestQuotesOfJSON(t *testing.T) {
-	for name, form := range map[string]form{"schema": schema, "parameters": parameters, "data": data} {
+	for name, form := range map[string]form{"schema": schema, "parameters": parameters, "data": data, "messages": messages, "responses": responses} {
 		text, err := os.ReadFile(filepath.Join("testdata", name+".json"))
 		if err != nil {
 			t.Fatal(err)

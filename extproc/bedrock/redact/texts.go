@@ -23,10 +23,19 @@ const (
 	schema          // a JSON Schema: its keywords are nobody's words
 	schemas         // an object of schemas by names that the caller chose
 	parameters      // members of a request: models' names for them are AWS's words too
+	messages        // a body of Anthropic's Messages, or part of it, whose names are not the caller's
+	responses       // the same of OpenAI's Responses
+	enumerated      // one of those that an API knows
 )
 
 // Words is a text that a message quotes as it is.
 func Words(s string) Text { return Text{said: s} }
+
+// Messages is a whole body of Anthropic's Messages, which a message may quote any part of.
+func Messages(body []byte) Text { return Text{string(body), messages} }
+
+// Responses is the same of OpenAI's Responses.
+func Responses(body []byte) Text { return Text{string(body), responses} }
 
 // Len is its length in bytes.
 func (t Text) Len() int { return len(t.said) }
