@@ -2,9 +2,11 @@ package extproc_test
 
 import (
 	"bytes"
+	"encoding/json"
 	"fmt"
 	"log/slog"
 	"net/http"
+	"strconv"
 	"strings"
 	"testing"
 
@@ -51,6 +53,101 @@ func TestNoLogQuotesARequest(t *testing.T) {
 		told := fmt.Sprint(call.Err, call.Notes, log.String())
 		if strings.Contains(told, "submarine") || !strings.Contains(fmt.Sprint(call.Err), test.want) {
 			t.Errorf("%s: %d %s\n told %s\n want %q", test.name, a.Status, a.Body, told, test.want)
+		}
+	}
+}
+
+// Of an answer that can't be decoded no log has a word either, wherever it is not as it should be.
+func TestNoLogQuotesAnAnswer(t *testing.T) {
+	const said = "It sank on Tuesday."
+	for _, test := range []struct{ name, path, model, body, answer string }{
+		{"converse", "/v1/chat/completions", "amazon.nova-pro-v1:0", `"messages":[{"role":"user","content":"hi"}]`,
+			`{"output":{"message":{"role":"assistant","content":[{"text":"` + said + `"},{"toolUse":{"toolUseId":"` + said + `","name":"f","input":{"` + said + `":"` + said + `"}}},{"reasoningContent":{"reasoningText":{"text":"` + said + `","signature":"` + said + `"}}}]}},"stopReason":"end_turn","usage":{"inputTokens":3,"outputTokens":2,"totalTokens":5}}`},
+		{"converse-stream", "/v1/chat/completions", "amazon.nova-pro-v1:0", `"stream":true,"messages":[{"role":"user","content":"hi"}]`,
+			`[{"type":"messageStart","payload":{"role":"assistant"}},{"type":"contentBlockStart","payload":{"contentBlockIndex":0,"start":{"toolUse":{"toolUseId":"` + said + `","name":"f"}}}},{"type":"contentBlockDelta","payload":{"contentBlockIndex":0,"delta":{"toolUse":{"input":"` + said + `"}}}},{"type":"contentBlockStop","payload":{"contentBlockIndex":0}},` +
+				`{"type":"contentBlockDelta","payload":{"contentBlockIndex":1,"delta":{"text":"` + said + `"}}},{"type":"messageStop","payload":{"stopReason":"end_turn"}},{"type":"metadata","payload":{"usage":{"inputTokens":30,"outputTokens":20,"totalTokens":50}}}]`},
+		{"invoke", "/v1/messages", claude, `"max_tokens":5,"messages":[{"role":"user","content":"hi"}]`,
+			`{"id":"msg_1","type":"message","role":"assistant","model":"c","content":[{"type":"text","text":"` + said + `"},{"type":"thinking","thinking":"` + said + `","signature":"` + said + `"},{"type":"tool_use","id":"` + said + `","name":"` + said + `","input":{"` + said + `":"` + said + `"}}],"stop_reason":"end_turn","stop_sequence":null,"usage":{"input_tokens":3,"output_tokens":2}}`},
+		{"invoke-with-response-stream", "/v1/chat/completions", claude, `"stream":true,"messages":[{"role":"user","content":"hi"}]`,
+			`[{"type":"chunk","payload":{"type":"message_start","message":{"id":"msg_1","role":"assistant","content":[],"usage":{"input_tokens":30,"output_tokens":1}}}},{"type":"chunk","payload":{"type":"content_block_start","index":0,"content_block":{"type":"tool_use","id":"` + said + `","name":"f","input":{}}}},` +
+				`{"type":"chunk","payload":{"type":"content_block_delta","index":0,"delta":{"type":"input_json_delta","partial_json":"` + said + `"}}},{"type":"chunk","payload":{"type":"content_block_stop","index":0}},{"type":"chunk","payload":{"type":"message_delta","delta":{"stop_reason":"end_turn"},"usage":{"output_tokens":2}}},{"type":"chunk","payload":{"type":"message_stop"}}]`},
+		{"chat", "/v1/chat/completions", `openai.gpt-oss-120b","api":"chat","host":"mantle`, `"messages":[{"role":"user","content":"hi"}]`,
+			`{"id":"c","object":"chat.completion","created":1,"model":"m","choices":[{"index":0,"finish_reason":"stop","message":{"role":"assistant","content":"` + said + `","reasoning":"` + said + `","tool_calls":[{"id":"` + said + `","type":"function","function":{"name":"` + said + `","arguments":"` + said + `"}}]}}],"usage":{"prompt_tokens":3,"completion_tokens":2,"total_tokens":5}}`},
+		{"responses", "/v1/chat/completions", `openai.gpt-oss-120b","api":"responses","host":"mantle`, `"messages":[{"role":"user","content":"hi"}]`,
+			`{"id":"r","object":"response","status":"completed","model":"m","output":[{"type":"reasoning","id":"x","summary":[{"type":"summary_text","text":"` + said + `"}],"encrypted_content":"` + said + `"},{"type":"message","id":"m","role":"assistant","status":"completed","content":[{"type":"output_text","text":"` + said + `","annotations":[]}]},{"type":"function_call","id":"fc","call_id":"` + said + `","name":"` + said + `","arguments":"` + said + `","status":"completed"}],"usage":{"input_tokens":3,"output_tokens":2,"total_tokens":5}}`},
+	} {
+		c := server(t, `{"display_name":"here","model_name":"`+test.model+`"}`, nil)
+		failed := 0
+		try := func(answer []byte, what string) {
+			c.upstream = jsonReply(string(answer))
+			var events []json.RawMessage
+			if json.Unmarshal(answer, &events) == nil {
+				var lines []string
+				for _, e := range events {
+					lines = append(lines, string(e))
+				}
+				c.upstream.Header = http.Header{"Content-Type": {"application/vnd.amazon.eventstream"}}
+				c.upstream.Body = frames(t, strings.Join(lines, "\n"))
+			}
+			c.calls = nil
+			c.ask("POST", test.path, `{"model":"here",`+test.body+`}`)
+			call := c.one(t)
+			if call.Err != nil {
+				failed++
+			}
+			if told := fmt.Sprint(call.Err); strings.Contains(told, "It sank") {
+				t.Errorf("%s, %s: %s", test.name, what, told)
+			}
+		}
+		for i := range len(test.answer) {
+			if test.answer[0] == '{' {
+				try([]byte(test.answer[:i]), "cut")
+			}
+		}
+		var answer any
+		if err := json.Unmarshal([]byte(test.answer), &answer); err != nil {
+			t.Fatal(err)
+		}
+		spoil(answer, said, func(what string) {
+			text, err := json.Marshal(answer)
+			if err != nil {
+				t.Fatal(err)
+			}
+			try(text, what)
+		})
+		if failed == 0 {
+			t.Errorf("%s: nothing failed", test.name)
+		}
+	}
+}
+
+// spoil puts things that should not be there in the place of each value under v, one at a time: numbers,
+// nothing, and what was said, in several forms. While each is there it tells where.
+func spoil(v any, said string, told func(at string)) {
+	put := func(at string, was any, set func(any)) {
+		for _, other := range []any{7, true, nil, said, []any{said}, map[string]any{said: said}} {
+			set(other)
+			told(at)
+		}
+		set(was)
+		spoil(was, said, told)
+	}
+	switch v := v.(type) {
+	case map[string]any:
+		if _, frame := v["payload"]; frame {
+			spoil(v["payload"], said, told)
+			return
+		}
+		for name, was := range v {
+			put(name, was, func(other any) { v[name] = other })
+		}
+	case []any:
+		for i, was := range v {
+			if e, _ := was.(map[string]any); e["payload"] != nil {
+				spoil(was, said, told)
+				continue
+			}
+			put(strconv.Itoa(i), was, func(other any) { v[i] = other })
 		}
 	}
 }

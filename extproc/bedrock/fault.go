@@ -344,8 +344,14 @@ func saidDelay(message string) string {
 
 // undecodable is an answer that is none.
 func undecodable(err error) *fault.Error {
+	// The SDK tells what it found in place of what it looked for, be it all that a model said.
+	if said := err.Error(); found.MatchString(said) {
+		err = errors.New(found.ReplaceAllString(said, `, got something else`))
+	}
 	return &fault.Error{Kind: fault.Upstream, Status: http.StatusBadGateway, Message: "the upstream's answer could not be decoded", Err: err}
 }
+
+var found = regexp.MustCompile(`(?s), got .*`)
 
 // incomplete is an answer that lacks what.
 func incomplete(what string) *fault.Error {
