@@ -359,7 +359,7 @@ func (s *Server) next(ctx context.Context, c *call) bool {
 			}
 			return true
 		}
-		c.facts.Notes = append(c.facts.Notes, fmt.Sprintf("target %q can't be asked: %v", t.Name, err))
+		c.facts.Notes = append(c.facts.Notes, fmt.Sprintf("target %q can't be asked: %s", t.Name, chat.Unquoted(err.Error())))
 		p.order = slices.Delete(slices.Clone(p.order), at, at+1)
 	}
 	return false

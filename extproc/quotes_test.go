@@ -151,3 +151,49 @@ func spoil(v any, said string, told func(at string)) {
 		}
 	}
 }
+
+// A request that is refused here, or left out in part, is in no log either, wherever it is not as it should be.
+func TestNoLogQuotesABadRequest(t *testing.T) {
+	const said = "Where is my submarine?"
+	const f = `"name":"f","description":"d"`
+	for _, test := range []struct{ name, path, model, body string }{
+		{"chat", "/v1/chat/completions", "amazon.nova-pro-v1:0", `"messages":[{"role":"system","content":"x"},{"role":"user","content":[{"type":"text","text":"x"}],"name":"n"},` +
+			`{"role":"assistant","content":"x","tool_calls":[{"id":"c","type":"function","function":{"name":"f","arguments":"{}"}}]},{"role":"tool","tool_call_id":"c","content":"x"}],` +
+			`"tools":[{"type":"function","function":{` + f + `,"parameters":{"type":"object","properties":{"a":{"type":"string"}}},"strict":false}}],"tool_choice":{"type":"function","function":{"name":"f"}},` +
+			`"temperature":1,"top_p":1,"n":1,"stop":["a"],"max_tokens":5,"stream":false,"response_format":{"type":"json_schema","json_schema":{"name":"x","schema":{"type":"object"}}},"metadata":{"a":"b"},"user":"u","seed":1,"service_tier":"auto"`},
+		{"messages", "/v1/messages", "amazon.nova-pro-v1:0", `"max_tokens":50,"system":[{"type":"text","text":"x","cache_control":{"type":"ephemeral"}}],"messages":[{"role":"user","content":[{"type":"text","text":"x"}]},` +
+			`{"role":"assistant","content":[{"type":"thinking","thinking":"t","signature":"s"},{"type":"tool_use","id":"c","name":"f","input":{"a":1}}]},{"role":"user","content":[{"type":"tool_result","tool_use_id":"c","content":"x","is_error":false}]}],` +
+			`"tools":[{` + f + `,"input_schema":{"type":"object"}}],"tool_choice":{"type":"tool","name":"f"},"metadata":{"user_id":"u"},"stop_sequences":["a"],"temperature":1,"thinking":{"type":"disabled"},"service_tier":"auto"`},
+		{"responses", "/v1/responses", "amazon.nova-pro-v1:0", `"instructions":"x","input":[{"type":"message","role":"user","content":[{"type":"input_text","text":"x"}]},{"type":"function_call","call_id":"c","name":"f","arguments":"{}"},{"type":"function_call_output","call_id":"c","output":"x"}],` +
+			`"tools":[{"type":"function",` + f + `,"parameters":{"type":"object"}},{"type":"custom","name":"g","format":{"type":"text"}},{"type":"web_search"}],"tool_choice":"auto","text":{"format":{"type":"text"},"verbosity":"low"},` +
+			`"reasoning":{"effort":"low","summary":"auto"},"store":false,"include":[],"prompt_cache_key":"k","metadata":{"a":"b"},"truncation":"disabled"`},
+		{"responses, as they came", "/v1/responses", `openai.gpt-oss-120b","api":"responses","host":"mantle`, `"input":[{"type":"message","role":"user","content":"x"}],"tools":[{"type":"web_search"}],"store":false,"conversation":null,"tool_choice":"auto","metadata":{"a":"b"}`},
+		{"messages, as they came", "/v1/messages", claude, `"max_tokens":50,"messages":[{"role":"user","content":"x"}],"tools":[{"name":"f","input_schema":{"type":"object"}}],"stream":false,"anthropic_beta":["x"],"metadata":{"user_id":"u"}`},
+	} {
+		var log bytes.Buffer
+		c := server(t, `{"display_name":"here","model_name":"`+test.model+`"}`, func(p *extproc.Parts) {
+			p.Log = slog.New(slog.NewTextHandler(&log, &slog.HandlerOptions{Level: slog.LevelDebug}))
+		})
+		if strings.HasSuffix(test.name, "came") {
+			c.upstream = exchangetest.Reply{Status: 429, Body: []byte("{}")}
+		} else if a := c.ask("POST", test.path, `{"model":"here",`+test.body+`}`); a.Status != 200 {
+			t.Errorf("%s: %d %s", test.name, a.Status, a.Body)
+		}
+		var body any
+		if err := json.Unmarshal([]byte(`{`+test.body+`}`), &body); err != nil {
+			t.Fatal(err)
+		}
+		spoil(body, said, func(at string) {
+			text, err := json.Marshal(body)
+			if err != nil {
+				t.Fatal(err)
+			}
+			c.calls = nil
+			c.ask("POST", test.path, `{"model":"here",`+string(text[1:]))
+			call := c.one(t)
+			if told := fmt.Sprint(call.Err, call.Notes, log.String()); strings.Contains(told, "submarine") {
+				t.Errorf("%s, %s: %s", test.name, at, told)
+			}
+		})
+	}
+}

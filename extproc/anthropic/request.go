@@ -330,7 +330,7 @@ func (a *asked) Request(ignore []string) (*chat.Request, error) {
 	}
 	out := r.toChat()
 	if len(a.beta) > 0 {
-		out.Notes = append(out.Notes, "anthropic-beta has no meaning for this model and was left out: "+strict.Clip(strings.Join(a.beta, ","), 512))
+		out.Notes = append(out.Notes, "anthropic-beta has no meaning for this model and was left out: "+chat.AllNamed(a.beta))
 	}
 	return out, nil
 }
@@ -429,7 +429,7 @@ func (r *body) notes() (notes []string) {
 	}
 	if r.Metadata != nil {
 		for _, name := range r.Metadata.Others.Names() {
-			names = append(names, "metadata."+strict.Clip(name, 64))
+			names = append(names, "metadata."+chat.Named(name))
 		}
 	}
 	if len(names) > 0 {

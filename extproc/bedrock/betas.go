@@ -9,6 +9,7 @@ import (
 	"slices"
 	"strings"
 
+	"aisix/extproc/chat"
 	"aisix/extproc/jsonedit"
 )
 
@@ -109,7 +110,7 @@ func (m *Model) betas(flags []string, body jsonedit.Text, gone []string) (kept, 
 		}
 	}
 	if len(dropped) > 0 {
-		notes = append(notes, "flags of anthropic-beta that Bedrock does not take were left out: "+strings.Join(dropped, ","))
+		notes = append(notes, "flags of anthropic-beta that Bedrock does not take were left out: "+chat.AllNamed(dropped))
 	}
 	return kept, without, notes
 }

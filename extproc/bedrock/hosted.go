@@ -1,9 +1,10 @@
 package bedrock
 
 import (
+	"maps"
 	"slices"
-	"strings"
 
+	"aisix/extproc/chat"
 	"aisix/extproc/fault"
 	"aisix/extproc/jsonedit"
 )
@@ -60,12 +61,7 @@ func (h *hosted) leaveOut(members map[string]jsonedit.Span, drop map[string]bool
 	if word := h.t.String(choice); drop["tools"] && (word == "auto" || word == "none") {
 		drop["tool_choice"] = true // among no tools
 	}
-	names := make([]string, 0, len(h.gone))
-	for name := range h.gone {
-		names = append(names, quote(name))
-	}
-	slices.Sort(names)
-	h.p.note("tools that a service runs itself were left out: " + strings.Join(names, ", "))
+	h.p.note("tools that a service runs itself were left out: " + chat.AllNamed(slices.Collect(maps.Keys(h.gone))))
 	return nil
 }
 

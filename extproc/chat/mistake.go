@@ -19,7 +19,7 @@ func (m *Mistake) Error() string {
 	if m.ID == "" {
 		return string(m.Rule)
 	}
-	return fmt.Sprintf("%s: %q", m.Rule, m.ID)
+	return fmt.Sprintf("%s: %s", m.Rule, Named(m.ID))
 }
 
 // Rule is what a conversation breaks.

@@ -272,7 +272,7 @@ func (t *tooling) converse(in *inputList) error {
 			}
 		case "additional_tools": // offered before (offer)
 		default:
-			left[i.Type] = true
+			left[chat.Named(i.Type)] = true
 		}
 	}
 	for _, name := range sorted(left) {

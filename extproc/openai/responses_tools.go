@@ -159,7 +159,7 @@ func (t *tooling) offer(r *responseRequest) error {
 	}
 	slices.Sort(t.hosted)
 	for _, kind := range slices.Compact(t.hosted) {
-		t.request.Notes = append(t.request.Notes, "a tool of type "+kind+" was left out: nothing here runs it")
+		t.request.Notes = append(t.request.Notes, "a tool of type "+chat.Named(kind)+" was left out: nothing here runs it")
 	}
 	return t.choose(&r.ToolChoice)
 }
