@@ -95,7 +95,7 @@ func CannotCount(err error) bool {
 	case http.StatusForbidden:
 		return answers[e.Type] == accessDenied
 	case http.StatusBadRequest:
-		return uncountable.MatchString(e.Message)
+		return uncountable.MatchString(e.said)
 	}
 	return false
 }

@@ -29,6 +29,8 @@ type Exception struct {
 	RequestID string // AWS's
 	Status    int    // HTTP status, 0 inside a stream
 	Hint      string // what the operator may do about it, "" is nothing known
+
+	said string // the Message before it was cleaned, for who decides by it
 }
 
 func (e *Exception) Error() string {
@@ -246,6 +248,7 @@ func answerByStatus(s int) answer {
 // fault is what the caller may see of e; e itself is for the log from here on.
 func (r *Reply) fault(e *Exception, header Header) *fault.Error {
 	e.Message = e.Message[:min(len(e.Message), redact.MaxInput+1)] // a longer one is not passed on
+	e.said = e.Message
 	a, known := answers[e.Type]
 	if !known {
 		a = answerByStatus(e.Status)

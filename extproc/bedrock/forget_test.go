@@ -143,3 +143,38 @@ func TestLongExceptions(t *testing.T) {
 		}
 	}
 }
+
+// What is decided by AWS's words is decided by all of them, whatever of them a log may have: a flag that
+// the request has too; that nobody counts, of a request that is gone.
+func TestDecidedByWhatIsNotLogged(t *testing.T) {
+	const flag = "fine-grained-tool-streaming-2025-05-14"
+	claude := target("anthropic.claude-sonnet-4-5-20250929-v1:0")
+	prompt := strings.Repeat("x", maxSaid)
+	v := &chat.Verbatim{API: chat.Messages, Beta: []string{flag}, Body: []byte(`{"max_tokens":5,"messages":[{"role":"user","content":"` + prompt + `"}]}`)}
+	refusal := func(c *Call, message string) error {
+		body, _ := json.Marshal(map[string]string{"message": message})
+		return c.reply(http.StatusBadRequest, http.Header{"X-Amzn-Errortype": {"ValidationException"}}).Fault(body)
+	}
+	for _, forget := range []bool{false, true} {
+		call, err := Adopt(v, claude)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if forget {
+			call.Forget()
+		}
+		if got := call.Refused(refusal(call, "invalid beta flag: "+flag)); got != betaPrefix+flag {
+			t.Errorf("forget %v: refused %q", forget, got)
+		}
+		count, err := CountTokens(v, claude)
+		if err != nil || count == nil {
+			t.Fatal(count, err)
+		}
+		if forget {
+			count.Forget()
+		}
+		if err := refusal(count, "Invocation of model ID "+claude.ID+" with on-demand throughput isn't supported."); !CannotCount(err) {
+			t.Errorf("forget %v: %v", forget, err)
+		}
+	}
+}

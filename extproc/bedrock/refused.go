@@ -53,11 +53,11 @@ func (c *Call) Refused(err error) string {
 		return ""
 	}
 	for _, flag := range c.chosen.betas {
-		if strings.Contains(e.Message, flag) {
+		if strings.Contains(e.said, flag) {
 			return betaPrefix + flag
 		}
 	}
-	switch m := e.Message; {
+	switch m := e.said; {
 	case c.chosen.serial && namesSerial.MatchString(m):
 		return serialField
 	case c.chosen.strict && namesStrict.MatchString(m):
