@@ -50,7 +50,7 @@ func Attachment(o Options, domain string) (map[string][]byte, error) {
 }
 
 func attachment(o Options, domain string) map[string]proto.Message {
-	all := withCleaning(clusters(o))
+	all := withCleaning(o, clusters(o))
 	if ownBufferLimit(o) {
 		all = append(all, nowhere())
 	}
@@ -194,10 +194,10 @@ func keepRequestID(domain string) *mutationv3.HeaderMutation {
 
 // withCleaning removes from what goes to Bedrock what leads the way out and what
 // their router may add, last of all: the router has read the host by then.
-func withCleaning(clusters []*clusterv3.Cluster) []*clusterv3.Cluster {
+func withCleaning(o Options, clusters []*clusterv3.Cluster) []*clusterv3.Cluster {
 	for _, c := range clusters {
 		if c.Name == ClusterTLS || c.Name == ClusterPlaintext {
-			c.TypedExtensionProtocolOptions = protocol(toBedrock(cleaning()...))
+			c.TypedExtensionProtocolOptions = protocol(toBedrock(o, c.Name, cleaning()...))
 		}
 	}
 	return clusters

@@ -87,6 +87,7 @@ var variants = map[string]func(o *envoy.Options){
 		o.SecretsDir = "/etc/aisix"
 		o.MoreExtProcs = []string{"unix:/run/aisix/extproc-2.sock"}
 		o.Egress, o.EgressSecret = "127.0.0.1:3003", "correct-horse-battery-staple"
+		o.UpstreamHTTP2 = true
 	},
 	"counting": func(o *envoy.Options) { o.CountInEnvoy = true },
 	"buffered": func(o *envoy.Options) {

@@ -35,7 +35,7 @@ func bedrockCluster(o Options, name string) *clusterv3.Cluster {
 			}),
 		}},
 		UpstreamConnectionOptions:     &clusterv3.UpstreamConnectionOptions{TcpKeepalive: keepalive()},
-		TypedExtensionProtocolOptions: protocol(toBedrock(counters(o)...)),
+		TypedExtensionProtocolOptions: protocol(toBedrock(o, name, counters(o)...)),
 	}
 	if name == ClusterTLS {
 		tls := &tlsv3.CommonTlsContext{
@@ -47,15 +47,16 @@ func bedrockCluster(o Options, name string) *clusterv3.Cluster {
 	return c
 }
 
-// toBedrock is HTTP as AWS gets it, behind filters of the cluster's own, or none.
-func toBedrock(filters ...*hcmv3.HttpFilter) *upstreamsv3.HttpProtocolOptions {
-	return &upstreamsv3.HttpProtocolOptions{
+// toBedrock is HTTP as AWS gets it by the cluster of that name, behind filters of the cluster's
+// own, or none.
+func toBedrock(o Options, cluster string, filters ...*hcmv3.HttpFilter) *upstreamsv3.HttpProtocolOptions {
+	h := &upstreamsv3.HttpProtocolOptions{
 		CommonHttpProtocolOptions: &corev3.HttpProtocolOptions{
 			IdleTimeout: dur(50 * time.Second), // let go before AWS does: a reused dead connection is a failed call
 		},
 		UpstreamHttpProtocolOptions: &corev3.UpstreamHttpProtocolOptions{AutoSni: true, AutoSanValidation: true},
 		HttpFilters:                 filters,
-		// HTTP/1.1, as AWS's own SDKs talk to Bedrock: one request per connection, so a
+		// HTTP/1.1, as most of AWS's own SDKs talk to Bedrock: one request per connection, so a
 		// reset takes nobody else's stream along.
 		UpstreamProtocolOptions: &upstreamsv3.HttpProtocolOptions_ExplicitHttpConfig_{
 			ExplicitHttpConfig: &upstreamsv3.HttpProtocolOptions_ExplicitHttpConfig{
@@ -65,6 +66,10 @@ func toBedrock(filters ...*hcmv3.HttpFilter) *upstreamsv3.HttpProtocolOptions {
 			},
 		},
 	}
+	if o.UpstreamHTTP2 && cluster == ClusterTLS { // it takes ALPN, and ALPN takes TLS
+		h.UpstreamProtocolOptions = agreed()
+	}
+	return h
 }
 
 // dnsCache must be the same in the filter and in both clusters: they share it

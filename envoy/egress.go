@@ -62,6 +62,7 @@ func egressManager(o Options) *hcmv3.HttpConnectionManager {
 		StatPrefix:                 egressName,
 		CodecType:                  hcmv3.HttpConnectionManager_HTTP1,
 		GenerateRequestId:          wrapperspb.Bool(false),
+		SchemeHeaderTransformation: ofUpstream(o),
 		ServerHeaderTransformation: hcmv3.HttpConnectionManager_PASS_THROUGH,
 		MaxRequestHeadersKb:        u32(60),
 		CommonHttpProtocolOptions: &corev3.HttpProtocolOptions{

@@ -62,7 +62,7 @@ func EnvoyFilter(o Options, domain string, p IstioProxy) ([]byte, error) {
 		patches = append(patches, patch{applyTo: "HTTP_FILTER", operation: "INSERT_BEFORE", match: filterMatch("envoy.filters.http.router"), value: f})
 	}
 	patches = append(patches, first(domain, host.Routes)...)
-	others := withCleaning(clusters(o))
+	others := withCleaning(o, clusters(o))
 	if ownBufferLimit(o) {
 		others = append(others, nowhere())
 	}

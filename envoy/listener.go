@@ -147,6 +147,8 @@ func connectionManager(o Options) *hcmv3.HttpConnectionManager {
 			PackTraceReason: wrapperspb.Bool(false),
 		})},
 
+		SchemeHeaderTransformation: ofUpstream(o),
+
 		ServerHeaderTransformation: hcmv3.HttpConnectionManager_PASS_THROUGH, // adds none; the upstream's is removed below
 		MaxRequestHeadersKb:        u32(60),
 		CommonHttpProtocolOptions: &corev3.HttpProtocolOptions{

@@ -71,6 +71,10 @@ type Options struct {
 	// need not see. Needs Envoy 1.40 and FullDuplex.
 	CountInEnvoy bool
 
+	// UpstreamHTTP2 has Envoy speak HTTP/2 to the hosts that agree to it by ALPN: many calls then
+	// share a connection. Without TLS it is HTTP/1.1 as ever.
+	UpstreamHTTP2 bool
+
 	// TLSCertFile and TLSKeyFile (PEM, absolute paths) switch Listen to TLS. Both
 	// or none.
 	TLSCertFile, TLSKeyFile string

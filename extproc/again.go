@@ -9,28 +9,33 @@ import (
 	"aisix/extproc/bedrock"
 )
 
-// A try to which no connection could be made, so that nothing of it has reached anybody, is made
-// once more, with the same signature, and counts as one. Envoy could do that by itself (retry_policy:
-// connect-failure), but would keep each prompt for it until its answer has ended, which may be
+// A try that nobody has taken, since no connection could be made to the upstream or it has refused
+// the stream of a shared one (HTTP/2), is made once more, with the same signature, and counts as one.
+// Envoy could do that by itself (retry_policy: connect-failure,refused-stream), but would keep each prompt for it until its answer has ended, which may be
 // minutes; extproc keeps it until the answer has begun. It takes the egress listener. The routes of an Envoy
 // that may be without have that policy (envoy.unconnected), and this comes after it; so have those by
 // which an answer may pass us unseen, and this is not done then (EnvoyReconnects).
 
-// errNoConnection is that no connection came about.
-var errNoConnection = errors.New("no connection")
+// errUntaken is that nobody took the try.
+var errUntaken = errors.New("not taken")
 
-// noConnection reports whether details, which Envoy gives of an answer of its own, say so: as the router
-// does, and not another filter of a failure of its own.
+// untaken reports whether details, which Envoy gives of an answer of its own, say so: as the router
+// does, and not another filter of a failure of its own. A stream that was refused, or comes after the
+// last that a GOAWAY names, has not been looked at (RFC 9113, 8.7): to Envoy the two are one.
 // https://www.envoyproxy.io/docs → Response Code Details, upstream_reset_before_response_started{…}.
-func noConnection(details string) bool {
+func untaken(details string) bool {
 	why, reset := strings.CutPrefix(details, "upstream_reset_before_response_started{")
 	if end := strings.IndexAny(why, "|,}"); end >= 0 {
 		why = why[:end]
 	}
-	return reset && (why == "local_connection_failure" || why == "remote_connection_failure" || why == "connection_timeout")
+	switch why {
+	case "local_connection_failure", "remote_connection_failure", "connection_timeout", "remote_refused_stream_reset":
+		return reset
+	}
+	return false
 }
 
-// mostAgain is the longest body, in bytes, that is kept for a connection that may fail.
+// mostAgain is the longest body, in bytes, that is kept for the case that nobody takes it.
 const mostAgain = 1 << 20
 
 // forAgain is the part of the bytes that the process may hold which may be kept so. A key that holds
@@ -49,7 +54,7 @@ func (s *Server) keeps(upstream *bedrock.Call) bool {
 	return upstream.Size() <= mostAgain && (most == 0 || s.room.bytes.Used() < most/forAgain)
 }
 
-// reconnects reports whether a try by w that found no connection is made once more here: always where
+// reconnects reports whether a try by w that nobody took is made once more here: always where
 // it went by the egress listener, whose routes try nothing twice.
 func (s *Server) reconnects(w way) bool {
 	_, passed := w.(passage)
@@ -66,6 +71,6 @@ func (s *Server) again(ctx context.Context, c *call, end time.Time, signed *bedr
 	if reasonOf(err) == unreachable {
 		return nil, before
 	}
-	s.Log.Info("no connection to the upstream came about: one more was tried", "request_id", c.facts.RequestID, "error", before, "again", err)
+	s.Log.Info("the upstream had not taken the call: it was sent once more", "request_id", c.facts.RequestID, "error", before, "again", err)
 	return r, err
 }

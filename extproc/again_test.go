@@ -148,6 +148,8 @@ func TestWhatWasSentIsNotSentAgain(t *testing.T) {
 		"upstream_reset_before_response_started{connection_termination}",
 		"upstream_reset_before_response_started{connection_termination|remote_connection_failure}",
 		"upstream_reset_before_response_started{remote_reset}",
+		"upstream_reset_before_response_started{remote_reset|remote_refused_stream_reset}",
+		"upstream_reset_after_response_started{remote_refused_stream_reset}",
 		"upstream_reset_before_response_started{protocol_error}",
 		"upstream_reset_before_response_started{overflow}",
 		"upstream_reset_after_response_started{remote_connection_failure}",
@@ -165,6 +167,30 @@ func TestWhatWasSentIsNotSentAgain(t *testing.T) {
 		}
 		if n := len(side.requests()); n != 0 {
 			t.Errorf("%s: sent again", details)
+		}
+	}
+}
+
+// A stream of a connection that others share is refused before anything is done with it: it is sent
+// again as where no connection came about, once.
+func TestARefusedStreamIsSentAgain(t *testing.T) {
+	const refused = "upstream_reset_before_response_started{remote_refused_stream_reset}"
+	for _, again := range []bool{true, false} {
+		side := openSideDoor(t, func(_ []byte, w http.ResponseWriter, r *http.Request) {
+			if again {
+				speaks(t, false)(w, r)
+				return
+			}
+			w.Header().Set("X-Aisix-Details", refused)
+			w.WriteHeader(http.StatusServiceUnavailable)
+		})
+		c := server(t, "", func(p *extproc.Parts) { p.Egress = side.client })
+		c.upstream = exchangetest.Reply{Status: 503, Body: []byte("no"), Details: refused}
+		if a := c.chat(); (a.Status == 200) != again || a.Status != 200 && a.Status != 502 || a.Header.Get("x-aisix-attempts") != "1" {
+			t.Errorf("%d %s %v", a.Status, a.Body, a.Header)
+		}
+		if n := len(side.requests()); n != 1 {
+			t.Errorf("sent again %d times", n)
 		}
 	}
 }

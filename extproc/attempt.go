@@ -137,7 +137,7 @@ func (s *Server) try(ctx context.Context, c *call, upstream *bedrock.Call, w way
 		return nil, err
 	}
 	r, err := w.Do(ctx, end, signed)
-	if errors.Is(err, errNoConnection) && s.reconnects(w) && upstream.Size() > 0 { // it may not have been kept
+	if errors.Is(err, errUntaken) && s.reconnects(w) && upstream.Size() > 0 { // it may not have been kept
 		r, err = s.again(ctx, c, end, signed, w, err)
 	}
 	try.Latency = s.Now().Sub(began)
@@ -198,8 +198,8 @@ func (s *Server) refusal(c *call, r *reply) error {
 func localFault(status int, details string) error {
 	cause := errors.New("envoy answered " + http.StatusText(status) + ": " + details)
 	switch {
-	case noConnection(details):
-		return unreached(fmt.Errorf("%w: %w", errNoConnection, cause))
+	case untaken(details):
+		return unreached(fmt.Errorf("%w: %w", errUntaken, cause))
 	case status == http.StatusGatewayTimeout || strings.Contains(details, "timeout") && !strings.Contains(details, "connection_timeout"):
 		return timedOut(cause)
 	}

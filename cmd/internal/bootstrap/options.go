@@ -52,7 +52,7 @@ func Options(c *config.Config) (envoy.Options, error) {
 	o.MaxMemoryBytes = int64(c.Proxy.MaxMemoryBytes)
 	o.FirstByteTimeout, o.IdleTimeout = c.Timeouts.FirstByte, c.Timeouts.Idle
 	o.RequestTimeout, o.ConnectTimeout = c.Timeouts.Request, c.Timeouts.Connect
-	o.CountInEnvoy = c.Upstream.CountInEnvoy
+	o.CountInEnvoy, o.UpstreamHTTP2 = c.Upstream.CountInEnvoy, c.Upstream.HTTP2
 	o.Reconnects = o.Egress != "" && !o.CountInEnvoy
 	o.StallTimeout = min(o.StallTimeout, c.Timeouts.StreamGap/2)
 	if runtime.GOOS != "linux" {

@@ -172,6 +172,7 @@ type Timeouts struct {
 type Upstream struct {
 	CAFile       string `key:"ca_file"`        // PEM bundle of CAs beside the system's, for https endpoints
 	CountInEnvoy bool   `key:"count_in_envoy"` // Envoy counts the tokens of streams that pass as they are
+	HTTP2        bool   `key:"http2"`          // with the hosts that agree to it
 }
 
 // Credentials is what of extproc's host provider keys may use, and where STS is.

@@ -52,7 +52,7 @@ func TestTheReferencePageListsEveryKeyVariableAndDefault(t *testing.T) {
 		t.Fatal(err)
 	}
 	got := map[string]string{}
-	for _, row := range regexp.MustCompile("(?m)^\\| `([a-z_.]+)` \\| (`[A-Z_]+` \\| .*?) \\|").FindAllStringSubmatch(string(page), -1) {
+	for _, row := range regexp.MustCompile("(?m)^\\| `([a-z0-9_.]+)` \\| (`[A-Z0-9_]+` \\| .*?) \\|").FindAllStringSubmatch(string(page), -1) {
 		got[row[1]] = row[2]
 	}
 	want := map[string]string{}
