@@ -71,8 +71,12 @@ func TestBrokenOffBeforeTheAnswerBegan(t *testing.T) {
 // learns of it and takes nothing for the end, and the call is not sent again, although it might be.
 func TestBrokenOffInMidAnswer(t *testing.T) {
 	t.Parallel()
-	g := shared(t)
-	all := regionsThatLie(t, 1)
+	brokenOff(t, shared(t), regionsThatLie(t, 1))
+}
+
+// brokenOff asks each region, by each door, for each answer that breaks off.
+func brokenOff(t *testing.T, g *gateway, all []*liar) {
+	t.Helper()
 	of := unique("broken-off")
 	key := &tenant{gateway: g, key: "sk-" + of, alias: of + "-e"}
 	key.keyID = g.create(t, "apikeys", map[string]any{"key_hash": hex.EncodeToString(sum(key.key)), "allowed_models": []string{of + "-*"}})

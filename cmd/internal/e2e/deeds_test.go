@@ -192,8 +192,11 @@ func (c *incoming) send(parts ...[]byte) {
 	}
 }
 
-// cut breaks the connection, by RST or by FIN.
+// cut breaks the connection, by RST or by FIN; of HTTP/2, the stream.
 func (c *incoming) cut(rst bool) {
+	if c.at.http2 {
+		panic(http.ErrAbortHandler)
+	}
 	nc, _, err := c.w.(http.Hijacker).Hijack()
 	if err != nil {
 		return
@@ -204,8 +207,11 @@ func (c *incoming) cut(rst bool) {
 	nc.Close()
 }
 
-// raw says a text in place of an answer.
+// raw says a text in place of an answer; of HTTP/2 there is no such text.
 func (c *incoming) raw(text string) {
+	if c.at.http2 {
+		panic(http.ErrAbortHandler)
+	}
 	if nc, _, err := c.w.(http.Hijacker).Hijack(); err == nil {
 		io.WriteString(nc, text)
 		nc.Close()

@@ -41,29 +41,45 @@ type options struct {
 	envoy string // the binary; "" is the newest
 }
 
-// common is the gateway that most tests share.
-var common struct {
+// common is a gateway that tests share; it starts with the first that asks.
+type common struct {
+	name    string
+	env     []string
 	once    sync.Once
 	gateway *gateway
 	err     error
 }
 
+// commons are all of them: the one that most tests share, and one that speaks HTTP/2 to upstreams.
+var commons = [...]*common{{name: "shared"}, {name: "http2", env: []string{"AISIX_UPSTREAM__HTTP2=true"}}}
+
 // shared is the gateway that most tests share.
 func shared(t *testing.T) *gateway {
 	t.Helper()
-	common.once.Do(func() {
+	return commons[0].get(t)
+}
+
+// agreeing is the one that speaks HTTP/2 to upstreams that do.
+func agreeing(t *testing.T) *gateway {
+	t.Helper()
+	return commons[1].get(t)
+}
+
+func (c *common) get(t *testing.T) *gateway {
+	t.Helper()
+	c.once.Do(func() {
 		var g *gateway
-		if g, common.err = newGateway(options{dir: filepath.Join(bin, "shared"), env: []string{"AISIX_UPSTREAM__CA_FILE=" + upstreamCA()}}); common.err != nil {
+		if g, c.err = newGateway(options{dir: filepath.Join(bin, c.name), env: append(c.env, "AISIX_UPSTREAM__CA_FILE="+upstreamCA(c.name))}); c.err != nil {
 			return
 		}
-		if common.err = g.Start(context.Background()); common.err == nil {
-			common.gateway = g
+		if c.err = g.Start(context.Background()); c.err == nil {
+			c.gateway = g
 		}
 	})
-	if common.err != nil {
-		t.Fatal(common.err)
+	if c.err != nil {
+		t.Fatal(c.err)
 	}
-	return common.gateway
+	return c.gateway
 }
 
 // start runs a gateway for one test.

@@ -9,6 +9,7 @@ import (
 	"io"
 	"math/rand/v2"
 	"net/http"
+	"net/http/httptest"
 	"os"
 	"path/filepath"
 	"slices"
@@ -23,7 +24,10 @@ import (
 )
 
 // regionsThatLie are five regions, each asked by another API, of another family, with another key.
-func regionsThatLie(t *testing.T, seed uint64) []*liar {
+func regionsThatLie(t *testing.T, seed uint64) []*liar { return regionsThatLieBy(t, seed, false) }
+
+// regionsThatLieBy are those over HTTP/1.1 in the clear, or HTTP/2 over TLS.
+func regionsThatLieBy(t *testing.T, seed uint64, http2 bool) []*liar {
 	all := []*liar{
 		{name: "a", region: "us-east-1", host: "runtime", api: "converse", model: nova},
 		{name: "b", region: "eu-central-1", host: "runtime", api: "invoke", model: claude},
@@ -32,7 +36,7 @@ func regionsThatLie(t *testing.T, seed uint64) []*liar {
 		{name: "e", region: "us-east-2", host: "runtime", api: "responses", model: "openai.gpt-5.6-sol", path: "/openai/v1/responses"},
 	}
 	for i, l := range all {
-		l.seed, l.number, l.good = seed, i, 40
+		l.seed, l.number, l.good, l.http2 = seed, i, 40, http2
 		l.begin(t)
 	}
 	return all
@@ -48,7 +52,9 @@ func (g *gateway) among(t *testing.T, all []*liar, members, key map[string]any) 
 	for _, l := range all {
 		targets = append(targets, l.target(l.providerKey(t, g, name)))
 	}
-	for target, base := range map[string]string{"none": "http://127.0.0.1:1", "notls": "https://" + strings.TrimPrefix(all[0].URL, "http://")} {
+	clear := httptest.NewServer(http.NotFoundHandler())
+	t.Cleanup(clear.Close)
+	for target, base := range map[string]string{"none": all[0].scheme() + "127.0.0.1:1", "notls": "https://" + strings.TrimPrefix(clear.URL, "http://")} {
 		id := g.create(t, "provider_keys", map[string]any{"display_name": name + target, "api_base": base, "secret": `{"access_key_id":"a","secret_access_key":"s","region":"us-west-2"}`})
 		targets = append(targets, map[string]any{"name": target, "provider_key_id": id, "model_name": nova})
 	}

@@ -31,6 +31,7 @@ type liar struct {
 	seed               uint64
 	good               int // of a hundred calls, those that it answers
 	number             int
+	http2              bool // over TLS
 
 	mu    sync.Mutex
 	does  map[string]string        // by call: a deed that is not left to chance
@@ -65,6 +66,13 @@ const (
 // framed reports whether the region streams in AWS's own framing.
 func (l *liar) framed() bool { return l.api == "converse" || l.api == "invoke" }
 
+func (l *liar) scheme() string {
+	if l.http2 {
+		return "https://"
+	}
+	return "http://"
+}
+
 func (l *liar) key() string { return "AKIALIAR" + strings.ToUpper(l.name) }
 
 // arrivals counts those of all regions.
@@ -76,7 +84,12 @@ func (l *liar) begin(t *testing.T) {
 	l.does, l.read, l.came = map[string]string{}, map[string]chan struct{}{}, map[string][]arrival{}
 	l.Server = httptest.NewUnstartedServer(http.HandlerFunc(l.serve))
 	l.Config.ErrorLog = log.New(io.Discard, "", 0)
-	l.Start()
+	if l.http2 {
+		l.EnableHTTP2 = true
+		l.StartTLS()
+	} else {
+		l.Start()
+	}
 	t.Cleanup(func() { l.CloseClientConnections(); l.Close() })
 }
 
@@ -169,8 +182,8 @@ func (l *liar) check(r *http.Request, body []byte) (stream bool, problem string)
 			return stream, "asked for the model " + asked.Model
 		}
 	}
-	if got := r.URL.EscapedPath(); got != want || r.Method != http.MethodPost || r.Host != strings.TrimPrefix(l.URL, "http://") {
-		return stream, fmt.Sprintf("%s %s%s, want %s", r.Method, r.Host, got, want)
+	if got := r.URL.EscapedPath(); got != want || r.Method != http.MethodPost || l.URL != l.scheme()+r.Host || (r.ProtoMajor == 2) != l.http2 {
+		return stream, fmt.Sprintf("%s %s%s by %s, want %s", r.Method, r.Host, got, r.Proto, want)
 	}
 	for name, values := range r.Header {
 		if strings.HasPrefix(strings.ToLower(name), "x-aisix") || strings.HasPrefix(name, "X-Forwarded") || strings.HasPrefix(name, "X-Envoy") || strings.Contains(strings.Join(values, " "), "sk-") {

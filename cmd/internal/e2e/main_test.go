@@ -44,17 +44,26 @@ func run(m *testing.M) int {
 		return 1
 	}
 	code := m.Run()
-	if common.gateway != nil {
-		ctx, cancel := context.WithTimeout(context.Background(), 20*time.Second)
-		defer cancel()
-		common.gateway.Stop(ctx)
-		if races := common.gateway.races(); races != "" {
-			fmt.Fprintln(os.Stderr, races)
-			code = 1
+	for _, c := range commons {
+		if c.gateway != nil {
+			code = c.stop(code)
 		}
-		if code != 0 {
-			fmt.Fprintln(os.Stderr, common.gateway.logs())
-		}
+	}
+	return code
+}
+
+// stop ends the gateway, and tells of it where the tests failed, or its processes raced. code is
+// the tests' so far.
+func (c *common) stop(code int) int {
+	ctx, cancel := context.WithTimeout(context.Background(), 20*time.Second)
+	defer cancel()
+	c.gateway.Stop(ctx)
+	if races := c.gateway.races(); races != "" {
+		fmt.Fprintln(os.Stderr, races)
+		code = 1
+	}
+	if code != 0 {
+		fmt.Fprintln(os.Stderr, c.gateway.logs())
 	}
 	return code
 }

@@ -75,11 +75,11 @@ func (u *upstream) requests() int {
 	return u.seen
 }
 
-// upstreamCA is a file with the certificate of every newTLSUpstream.
-func upstreamCA() string {
+// upstreamCA is a file, of a gateway's own, with the certificate of every newTLSUpstream.
+func upstreamCA(of string) string {
 	u := httptest.NewTLSServer(nil)
 	defer u.Close()
-	path := filepath.Join(bin, "upstream-ca.pem")
+	path := filepath.Join(bin, of+"-ca.pem")
 	if err := os.WriteFile(path, pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: u.Certificate().Raw}), 0o600); err != nil {
 		panic(err)
 	}
