@@ -197,9 +197,9 @@ func (s *Server) refusal(c *call, r *reply) error {
 // not reached, or went away before it answered.
 func localFault(status int, details string) error {
 	cause := errors.New("envoy answered " + http.StatusText(status) + ": " + details)
-	switch {
-	case untaken(details):
-		return unreached(fmt.Errorf("%w: %w", errUntaken, cause))
+	switch nobody := untaken(details); {
+	case nobody != nil:
+		return unreached(fmt.Errorf("%w: %w", nobody, cause))
 	case status == http.StatusGatewayTimeout || strings.Contains(details, "timeout") && !strings.Contains(details, "connection_timeout"):
 		return timedOut(cause)
 	}

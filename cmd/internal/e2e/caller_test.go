@@ -3,6 +3,7 @@ package e2e
 import (
 	"bufio"
 	"bytes"
+	"cmp"
 	"context"
 	"crypto/sha256"
 	"encoding/hex"
@@ -131,6 +132,8 @@ type settings struct {
 	id    string // the model id; "" is Nova's, which goes to Converse
 	model map[string]any
 	key   map[string]any
+	// of its provider key; "" is the page's
+	secret string
 }
 
 // unique is a name that begins so and that no other test, nor another run of this one, has made.
@@ -145,7 +148,7 @@ func (g *gateway) tenant(t *testing.T, upstream string, s settings) *tenant {
 	name := unique(strings.ToLower(strings.ReplaceAll(strings.TrimPrefix(t.Name(), "Test"), "/", "-")))
 	c := &tenant{gateway: g, key: "sk-" + name, alias: name, upstream: upstream}
 	provider := g.create(t, "provider_keys", map[string]any{"display_name": name, "api_base": upstream,
-		"secret": `{"access_key_id":"YOUR_AWS_ACCESS_KEY_ID","secret_access_key":"YOUR_AWS_SECRET_ACCESS_KEY","region":"us-west-2"}`})
+		"secret": cmp.Or(s.secret, `{"access_key_id":"YOUR_AWS_ACCESS_KEY_ID","secret_access_key":"YOUR_AWS_SECRET_ACCESS_KEY","region":"us-west-2"}`)})
 	if s.id == "" {
 		s.id = nova
 	}

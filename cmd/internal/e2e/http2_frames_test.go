@@ -3,11 +3,16 @@ package e2e
 import (
 	"bytes"
 	"context"
+	"crypto/ecdsa"
+	"crypto/elliptic"
+	"crypto/rand"
 	"crypto/tls"
+	"crypto/x509"
 	"io"
+	"math/big"
 	"net"
-	"net/http/httptest"
 	"strconv"
+	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -23,7 +28,7 @@ type framing struct {
 	does     func(*framedCall) // with each request, once it is whole
 	begins   func(*framedCall) // with each, at its headers
 	settings []http2.Setting
-	silent   bool // answers no pings
+	deaf     func(*framedConn) <-chan struct{} // asked with each frame: not read before it is closed
 
 	mu          sync.Mutex
 	connections []*framedConn
@@ -41,7 +46,6 @@ type framedConn struct {
 	block   bytes.Buffer
 
 	streams map[uint32]*framedCall // the reader's own
-	pings   int
 }
 
 // framedCall is a request, and the stream that it came by.
@@ -54,7 +58,24 @@ type framedCall struct {
 	end    context.CancelCauseFunc
 }
 
-// errReset is that the other end reset a stream; errGone, that the connection ended.
+// ofLocalhost is a certificate of upstreams over TLS that have a name.
+var ofLocalhost = sync.OnceValue(func() tls.Certificate {
+	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	if err != nil {
+		panic(err)
+	}
+	template := &x509.Certificate{
+		SerialNumber: big.NewInt(1), NotAfter: time.Now().Add(24 * time.Hour), DNSNames: []string{"localhost"},
+		IsCA: true, BasicConstraintsValid: true, KeyUsage: x509.KeyUsageDigitalSignature | x509.KeyUsageCertSign,
+	}
+	der, err := x509.CreateCertificate(rand.Reader, template, template, &key.PublicKey, key)
+	if err != nil {
+		panic(err)
+	}
+	return tls.Certificate{Certificate: [][]byte{der}, PrivateKey: key}
+})
+
+// errReset is that the other end reset a stream.
 type errReset http2.ErrCode
 
 func (e errReset) Error() string { return "RST_STREAM " + http2.ErrCode(e).String() }
@@ -62,14 +83,11 @@ func (e errReset) Error() string { return "RST_STREAM " + http2.ErrCode(e).Strin
 // newFraming starts one. begins and does may be nil.
 func newFraming(t *testing.T, f *framing) *framing {
 	t.Helper()
-	s := httptest.NewTLSServer(nil)
-	certificate := s.TLS.Certificates[0]
-	s.Close()
-	l, err := tls.Listen("tcp", "127.0.0.1:0", &tls.Config{Certificates: []tls.Certificate{certificate}, NextProtos: []string{"h2"}})
+	l, err := tls.Listen("tcp", "127.0.0.1:0", &tls.Config{Certificates: []tls.Certificate{ofLocalhost()}, NextProtos: []string{"h2"}})
 	if err != nil {
 		t.Fatal(err)
 	}
-	f.URL = "https://" + l.Addr().String()
+	f.URL = strings.Replace("https://"+l.Addr().String(), "127.0.0.1", "localhost", 1)
 	var all sync.WaitGroup
 	all.Go(func() {
 		for {
@@ -119,6 +137,9 @@ func (f *framing) serve(nc net.Conn) {
 		if err != nil {
 			return
 		}
+		if f.deaf != nil {
+			<-f.deaf(c)
+		}
 		s := c.streams[frame.Header().StreamID]
 		whole := false
 		switch frame := frame.(type) {
@@ -144,12 +165,9 @@ func (f *framing) serve(nc net.Conn) {
 				s.end(errReset(frame.ErrCode))
 			}
 		case *http2.PingFrame:
-			if data := frame.Data; !frame.IsAck() && !f.silent {
-				c.write(func(w *http2.Framer) { w.WritePing(true, data) })
+			if !frame.IsAck() {
+				c.write(func(w *http2.Framer) { w.WritePing(true, frame.Data) })
 			}
-			f.mu.Lock()
-			c.pings++
-			f.mu.Unlock()
 		case *http2.SettingsFrame:
 			if !frame.IsAck() {
 				c.write(func(w *http2.Framer) { w.WriteSettingsAck() })

@@ -75,12 +75,14 @@ func (u *upstream) requests() int {
 	return u.seen
 }
 
-// upstreamCA is a file, of a gateway's own, with the certificate of every newTLSUpstream.
+// upstreamCA is a file, of a gateway's own, with the certificates of all upstreams over TLS.
 func upstreamCA(of string) string {
 	u := httptest.NewTLSServer(nil)
 	defer u.Close()
 	path := filepath.Join(bin, of+"-ca.pem")
-	if err := os.WriteFile(path, pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: u.Certificate().Raw}), 0o600); err != nil {
+	all := pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: u.Certificate().Raw})
+	all = append(all, pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: ofLocalhost().Certificate[0]})...)
+	if err := os.WriteFile(path, all, 0o600); err != nil {
 		panic(err)
 	}
 	return path
