@@ -52,7 +52,16 @@ var countedStreams = []struct {
 // that is cut is settled by estimate; a refusal is what it always is.
 func TestCountedByEnvoy(t *testing.T) {
 	t.Parallel()
-	counting := start(t, options{env: []string{"AISIX_UPSTREAM__COUNT_IN_ENVOY=true"}})
+	counting := start(t, options{env: []string{"AISIX_UPSTREAM__COUNT_IN_ENVOY=true", "AISIX_UPSTREAM__HTTP2=true", "AISIX_UPSTREAM__CA_FILE=" + upstreamCA("counting")}})
+	for by, newUpstream := range map[string]func(*testing.T, func(http.ResponseWriter, *http.Request)) *upstream{"HTTP1": newUpstream, "HTTP2": newHTTP2Upstream} {
+		t.Run(by, func(t *testing.T) {
+			t.Parallel()
+			countedByEnvoy(t, counting, newUpstream)
+		})
+	}
+}
+
+func countedByEnvoy(t *testing.T, counting *gateway, newUpstream func(*testing.T, func(http.ResponseWriter, *http.Request)) *upstream) {
 	for _, s := range countedStreams {
 		t.Run(s.name, func(t *testing.T) {
 			whole := strings.Join(s.events, "\n\n") + "\n\n"

@@ -1,11 +1,13 @@
 package e2e
 
 import (
+	"bufio"
 	"context"
 	"crypto/tls"
 	"encoding/base64"
 	"encoding/json"
 	"fmt"
+	"io"
 	"net"
 	"net/http"
 	"slices"
@@ -13,6 +15,7 @@ import (
 	"sync"
 	"sync/atomic"
 	"testing"
+	"time"
 
 	"golang.org/x/net/http2"
 )
@@ -65,7 +68,7 @@ func TestWhatTheEndpointAgreesTo(t *testing.T) {
 				good("it")(w, r)
 			})
 			u.Config.ConnState = func(_ net.Conn, s http.ConnState) {
-				if s == http.StateActive {
+				if s == http.StateNew {
 					connections.Add(1)
 				}
 			}
@@ -83,7 +86,7 @@ func TestWhatTheEndpointAgreesTo(t *testing.T) {
 			}
 			t.Cleanup(u.Close)
 			c := g.tenant(t, u.URL, settings{})
-			burst(t, c, crowd)
+			burst(t, c, crowd, true)
 			if n := connections.Load(); test.major == 1 && n < crowd || test.major == 2 && n > 4 {
 				t.Errorf("%d connections", n)
 			}
@@ -91,15 +94,16 @@ func TestWhatTheEndpointAgreesTo(t *testing.T) {
 	}
 }
 
-// burst asks so often at once, whole and streamed, and fails unless all are answered.
-func burst(t *testing.T, c *tenant, n int) {
+// burst asks so often at once, half of them for streams where those are wanted, and fails unless all are
+// answered.
+func burst(t *testing.T, c *tenant, n int, streams bool) {
 	t.Helper()
 	var group sync.WaitGroup
 	for i := range n {
 		group.Go(func() {
 			ctx, cancel := context.WithTimeout(t.Context(), 2*patience)
 			defer cancel()
-			a, err := do(ctx, http.MethodPost, c.proxy+"/v1/chat/completions", c.key, c.ask("Hello", i%2 == 0))
+			a, err := do(ctx, http.MethodPost, c.proxy+"/v1/chat/completions", c.key, c.ask("Hello", streams && i%2 == 0))
 			if err != nil || a.status != http.StatusOK || !strings.Contains(a.body, `"finish_reason":"stop"`) {
 				t.Errorf("%d %s, %v", a.status, a.body, err)
 			}
@@ -147,7 +151,7 @@ func TestEndpointsThatTakeFewStreams(t *testing.T) {
 					}
 				},
 			})
-			burst(t, g.tenant(t, f.URL, settings{}), asking)
+			burst(t, g.tenant(t, f.URL, settings{}), asking, true)
 			requests, connections := f.seen()
 			t.Logf("%d requests on %d connections", len(requests), connections)
 			if connections < asking/most {
@@ -221,5 +225,116 @@ func TestTheHeadersOfHTTP2(t *testing.T) {
 				t.Errorf("%d bytes", len(s.body))
 			}
 		})
+	}
+}
+
+// Callers who do not read hold up nobody whose answer comes by the same connection, and the upstream
+// is not read on for them. Once they do read, they have all of theirs.
+func TestSlowReadersOfAConnection(t *testing.T) {
+	t.Parallel()
+	const slow, pieces, piece = 5, 320, 64 << 10 // 20 MB each: more than all buffers on the way
+	text := strings.Repeat("x", piece)
+	var sent [slow]atomic.Int32
+	var asking, connections atomic.Int32
+	u := script(func(w http.ResponseWriter, r *http.Request) {
+		if !isStream(r) {
+			good("it")(w, r)
+			return
+		}
+		streaming(w)
+		emit(w, "messageStart", `{"role":"assistant"}`)
+		count := &sent[asking.Add(1)-1]
+		for range pieces {
+			emit(w, "contentBlockDelta", delta(text))
+			count.Add(1)
+		}
+		finish(w)
+	})
+	u.Config.ConnState = func(_ net.Conn, s http.ConnState) {
+		if s == http.StateNew {
+			connections.Add(1)
+		}
+	}
+	u.EnableHTTP2 = true
+	u.StartTLS()
+	t.Cleanup(u.Close)
+	c := agreeing(t).tenant(t, u.URL, settings{model: map[string]any{"stream_timeout": 60_000}})
+	c.served(t) // there is a connection
+	var readers []net.Conn
+	for range slow {
+		nc := c.dial(t)
+		nc.(*net.TCPConn).SetReadBuffer(64 << 10)
+		nc.SetDeadline(time.Now().Add(3 * patience))
+		body := c.ask("Much", true)
+		fmt.Fprintf(nc, "POST /v1/chat/completions HTTP/1.1\r\nHost: x\r\nConnection: close\r\nAuthorization: Bearer %s\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n%s", c.key, len(body), body)
+		readers = append(readers, nc)
+	}
+	all := func() (n int32) {
+		for i := range sent {
+			n += sent[i].Load()
+		}
+		return n
+	}
+	// Until the upstream has stood still for a while.
+	for still, since := int32(-1), time.Now(); time.Since(since) < 500*time.Millisecond; time.Sleep(20 * time.Millisecond) {
+		if n := all(); n != still {
+			still, since = n, time.Now()
+		}
+	}
+	for i := range sent {
+		if n := sent[i].Load(); n == 0 || n == pieces {
+			t.Errorf("%d of %d pieces were taken of the upstream while nobody read", n, pieces)
+		}
+	}
+	t.Logf("%d MB are on the way", all()*piece>>20)
+	burst(t, c, crowd, false)
+	if n := connections.Load(); n > 2 {
+		t.Errorf("%d connections", n)
+	}
+	var group sync.WaitGroup
+	for _, nc := range readers {
+		group.Go(func() {
+			response, err := http.ReadResponse(bufio.NewReader(nc), nil)
+			if err != nil {
+				t.Error(err)
+				return
+			}
+			all, err := io.ReadAll(response.Body)
+			if err != nil || strings.Count(string(all), text) != pieces || !strings.HasSuffix(string(all), "data: [DONE]\n\n") {
+				t.Errorf("%d bytes, %d pieces, %v", len(all), strings.Count(string(all), text), err)
+			}
+		})
+	}
+	group.Wait()
+}
+
+// An Envoy that hands bodies over whole speaks HTTP/2 as well, the oldest that there is.
+func TestHTTP2OfABufferingEnvoy(t *testing.T) {
+	t.Parallel()
+	g := buffering(t, "AISIX_UPSTREAM__HTTP2=true", "AISIX_UPSTREAM__CA_FILE="+upstreamCA("buffering"))
+	var refused atomic.Bool
+	f := newFraming(t, &framing{does: func(s *framedCall) {
+		if refused.CompareAndSwap(false, true) {
+			s.reset(http2.ErrCodeRefusedStream)
+			return
+		}
+		s.answer()
+	}})
+	c := g.tenant(t, f.URL, settings{})
+	burst(t, c, 1, false)
+	burst(t, c, crowd, true)
+	picture := "data:image/png;base64," + base64.StdEncoding.EncodeToString(append([]byte("\x89PNG\r\n\x1a\n"), make([]byte, 5<<20)...))
+	a, err := do(t.Context(), http.MethodPost, c.proxy+"/v1/chat/completions", c.key, `{"model":"`+c.alias+`","messages":[{"role":"user","content":[{"type":"image_url","image_url":{"url":"`+picture+`"}}]}]}`)
+	if err != nil || a.status != http.StatusOK {
+		t.Fatalf("%d %s, %v", a.status, a.body, err)
+	}
+	requests, _ := f.seen()
+	for i, r := range requests {
+		if want := fmt.Sprint(len(r.body)); r.field("content-length") != want || r.field(":scheme") != "https" {
+			t.Errorf("request %d of %s bytes: %v", i, want, r.fields)
+		}
+	}
+	if len(requests) != 1+1+crowd+1 || len(requests[len(requests)-1].body) < 5<<20 {
+		t.Errorf("%d requests", len(requests))
 	}
 }

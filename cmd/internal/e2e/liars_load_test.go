@@ -375,13 +375,13 @@ func TestRegionsThatLieToABufferingEnvoy(t *testing.T) {
 
 // buffering runs a gateway whose Envoy hands request bodies over whole: the oldest that there is
 // (make mesh-tools has fetched 1.36), else the newest.
-func buffering(t *testing.T) *gateway {
+func buffering(t *testing.T, env ...string) *gateway {
 	t.Helper()
 	version, old := 36, tool("", "envoy-1.36.4")
 	if _, err := os.Stat(old); err != nil {
 		version, old = 40, ""
 	}
-	g, err := newGateway(options{dir: t.TempDir(), envoy: old})
+	g, err := newGateway(options{dir: t.TempDir(), envoy: old, env: env})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -389,7 +389,7 @@ func buffering(t *testing.T) *gateway {
 	if err != nil {
 		t.Fatal(err)
 	}
-	o.Version, o.BodyMode, o.UpstreamCAFile, o.CountInEnvoy = version, envoy.Buffered, envoy.SystemCAFile(), false
+	o.Version, o.BodyMode, o.UpstreamCAFile, o.CountInEnvoy = version, envoy.Buffered, cmp.Or(g.Config.Upstream.CAFile, envoy.SystemCAFile()), false
 	text, err := envoy.Bootstrap(o)
 	if err != nil {
 		t.Fatal(err)
