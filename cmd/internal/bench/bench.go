@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"path/filepath"
 	"slices"
 	"strings"
 	"syscall"
@@ -20,6 +21,8 @@ type bench struct {
 	dir      string // of everything that is written, short as a socket's path has to be
 
 	upstream    string // host:port
+	upstreamTLS string // host:port, where it speaks TLS, and HTTP/2 with who wants it
+	upstreamCA  string // its certificate's file
 	upstreamPID int
 	stacks      []*stack.Stack
 	kill        []func()
@@ -42,8 +45,15 @@ func newBench(ctx context.Context, o options, out, log io.Writer) (*bench, error
 		return nil, err
 	}
 	b := &bench{options: o, out: out, log: log, dir: dir}
-	if b.upstream, err = stack.FreePort(); err == nil {
-		b.upstreamPID, err = b.helper(ctx, helperUpstream, "tcp", b.upstream)
+	b.upstreamCA = filepath.Join(dir, "upstream.pem")
+	if err = writeCertificate(b.upstreamCA); err == nil {
+		b.upstream, err = stack.FreePort()
+	}
+	if err == nil {
+		b.upstreamTLS, err = stack.FreePort()
+	}
+	if err == nil {
+		b.upstreamPID, err = b.helper(ctx, helperUpstream, "tcp", b.upstream, b.upstreamTLS, b.upstreamCA+keySuffix)
 	}
 	if err != nil {
 		b.close()

@@ -2,19 +2,23 @@ package main
 
 import (
 	"context"
+	"crypto/tls"
+	"crypto/x509"
 	"fmt"
 	"io"
+	"net/http"
 	"os"
 	"strings"
 	"testing"
 	"time"
 
+	"aisix/cmd/internal/bench/upstream"
 	"aisix/envoy/envoytest"
 )
 
 // The helpers are this binary.
 func TestMain(m *testing.M) {
-	if len(os.Args) == 3 && (os.Args[1] == helperUpstream || os.Args[1] == helperNoop) {
+	if len(os.Args) >= 3 && (os.Args[1] == helperUpstream || os.Args[1] == helperNoop) {
 		if err := run(context.Background(), os.Args[1:], os.Stdout, os.Stderr); err != nil {
 			fmt.Fprintln(os.Stderr, err)
 			os.Exit(1)
@@ -92,6 +96,31 @@ func TestTheTable(t *testing.T) {
 	}
 	if columns := strings.Count(got[0], "|"); columns != strings.Count(got[1], "|") || columns != strings.Count(got[2], "|") {
 		t.Errorf("columns differ:\n%s", strings.Join(got, "\n"))
+	}
+}
+
+// The upstream speaks HTTP/2 over TLS, by a certificate that a gateway can trust.
+func TestTheUpstreamSpeaksHTTP2(t *testing.T) {
+	b, err := newBench(t.Context(), options{}, io.Discard, io.Discard)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer b.close()
+	text, err := os.ReadFile(b.upstreamCA)
+	if err != nil {
+		t.Fatal(err)
+	}
+	roots := x509.NewCertPool()
+	roots.AppendCertsFromPEM(text)
+	transport := &http.Transport{TLSClientConfig: &tls.Config{RootCAs: roots}, ForceAttemptHTTP2: true}
+	defer transport.CloseIdleConnections()
+	a, err := (&http.Client{Transport: transport, Timeout: 20 * time.Second}).Get("https://" + b.upstreamTLS + upstream.CountPath)
+	if err != nil {
+		t.Fatal(err)
+	}
+	a.Body.Close()
+	if a.StatusCode != http.StatusOK || a.ProtoMajor != 2 {
+		t.Errorf("%s %s", a.Proto, a.Status)
 	}
 }
 

@@ -122,6 +122,11 @@ func (b *bench) product(ctx context.Context, name string, s stock, env ...string
 	if err := store.CreateMasterKey(key); err != nil {
 		return nil, err
 	}
+	base := "http://" + b.upstream
+	if s.tls {
+		base = "https://" + b.upstreamTLS
+		env = append(env, "AISIX_UPSTREAM__CA_FILE="+b.upstreamCA)
+	}
 	gw, err := stack.New(stack.Options{
 		Dir: dir, Bin: b.bin, Envoy: b.envoy, Valkey: b.valkey, ConfigFile: b.config,
 		Env: slices.Concat(processEnv(), env, []string{
@@ -145,7 +150,7 @@ func (b *bench) product(ctx context.Context, name string, s stock, env ...string
 			return nil, err
 		}
 	}
-	if err := s.fill(ctx, gw, b.upstream); err != nil {
+	if err := s.fill(ctx, gw, base); err != nil {
 		return nil, fmt.Errorf("%s: %w", name, err)
 	}
 	for _, p := range []*stack.Part{gw.Extproc, gw.Envoy} {
@@ -170,13 +175,13 @@ func processEnv() (env []string) {
 	return env
 }
 
-// helper runs this program as one of its helpers.
-func (b *bench) helper(ctx context.Context, name, network, address string) (pid int, err error) {
+// helper runs this program as one of its helpers, with further arguments behind its address.
+func (b *bench) helper(ctx context.Context, name, network, address string, more ...string) (pid int, err error) {
 	self, err := os.Executable()
 	if err != nil {
 		return 0, err
 	}
-	return b.start(ctx, name, network, address, self, name, address)
+	return b.start(ctx, name, network, address, self, append([]string{name, address}, more...)...)
 }
 
 // start runs a process until the bench ends, and returns when it listens.

@@ -16,11 +16,14 @@ var openStreams = []struct {
 	streams int
 	prompt  string
 	body    func() message
+	tls     bool // to the upstream: this gateway alone, by HTTP/1.1 and by HTTP/2
 }{
-	{1000, "1 kB", conversation},
-	{5000, "1 kB", conversation},
-	{1000, "64 kB", func() message { return text(64_000) }},
-	{5000, "64 kB", func() message { return text(64_000) }},
+	{1000, "1 kB", conversation, false},
+	{1000, "1 kB", conversation, true},
+	{5000, "1 kB", conversation, false},
+	{5000, "1 kB", conversation, true},
+	{1000, "64 kB", func() message { return text(64_000) }, false},
+	{5000, "64 kB", func() message { return text(64_000) }, false},
 }
 
 // standing is a mode whose streams stand still, like one whose model thinks: some deltas
@@ -43,10 +46,18 @@ func (b *bench) memory(ctx context.Context) error {
 	}
 	var lines []line
 	for _, open := range openStreams {
+		ours := func(name string, tls bool, env ...string) func(context.Context) (*gateway, error) {
+			return func(ctx context.Context) (*gateway, error) {
+				return b.product(ctx, name, stock{keys: 10, models: 1, tls: tls}, env...)
+			}
+		}
+		starts := []func(context.Context) (*gateway, error){b.plain, b.noop, ours(nameOurs, false)}
+		if open.tls {
+			starts = starts[:0]
+			starts = append(starts, ours(nameOurs+", TLS to the upstream", true), ours(nameOurs+", HTTP/2 to the upstream", true, "AISIX_UPSTREAM__HTTP2=true"))
+		}
 		// Started anew for each figure: what a process once had, it keeps for a while.
-		for _, start := range []func(context.Context) (*gateway, error){b.plain, b.noop, func(ctx context.Context) (*gateway, error) {
-			return b.product(ctx, nameOurs, stock{keys: 10, models: 1})
-		}} {
+		for _, start := range starts {
 			mark := len(b.kill)
 			g, err := start(ctx)
 			if err != nil {

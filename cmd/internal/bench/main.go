@@ -54,16 +54,18 @@ type options struct {
 	profiling                  bool // the gateway serves its CPU profile
 }
 
-// run is the command. As `bench upstream ADDRESS` or `bench noop SOCKET` it is one of
-// its own helpers.
+// run is the command. As `bench upstream ADDRESS ADDRESS-OF-TLS PEM-FILE` or `bench noop SOCKET`
+// it is one of its own helpers.
 func run(ctx context.Context, args []string, stdout, stderr io.Writer) error {
-	if len(args) == 2 {
-		switch args[0] {
-		case helperUpstream:
-			return serve(ctx, "tcp", args[1], upstream.Serve)
-		case helperNoop:
-			return serve(ctx, "unix", args[1], noop.Serve)
+	switch {
+	case len(args) == 4 && args[0] == helperUpstream:
+		secure, err := listenTLS(args[2], args[3])
+		if err != nil {
+			return err
 		}
+		return serve(ctx, "tcp", args[1], func(l net.Listener) error { return upstream.Serve(l, secure) })
+	case len(args) == 2 && args[0] == helperNoop:
+		return serve(ctx, "unix", args[1], noop.Serve)
 	}
 	o := options{warmup: 700 * time.Millisecond}
 	flags := flag.NewFlagSet("bench", flag.ContinueOnError)

@@ -18,7 +18,10 @@ import (
 // A stock is how many API keys and models (of Claude; there is one Nova) a gateway
 // has. Requests name them at random, so that what is remembered of one is no use for
 // the next.
-type stock struct{ keys, models int }
+type stock struct {
+	keys, models int
+	tls          bool // to the upstream
+}
 
 // The sizes of numbers in the names of keys and models.
 const (
@@ -51,11 +54,11 @@ const writers = 16
 
 // fill makes the resources through the Admin API. Each key has limits that no request
 // reaches: of requests and of tokens a minute.
-func (s stock) fill(ctx context.Context, gw *stack.Stack, upstream string) error {
+func (s stock) fill(ctx context.Context, gw *stack.Stack, base string) error {
 	a := &adminAPI{url: gw.AdminURL(), key: gw.Config.Admin.Key.Reveal(), client: &http.Client{Transport: &http.Transport{MaxIdleConnsPerHost: writers}}}
 	defer a.client.CloseIdleConnections()
 	providerKey, err := a.create(ctx, "provider_keys", map[string]any{
-		"display_name": "bench", "provider": "amazon-bedrock", "adapter": "bedrock", "api_base": "http://" + upstream,
+		"display_name": "bench", "provider": "amazon-bedrock", "adapter": "bedrock", "api_base": base,
 		"secret": `{"access_key_id":"AKIAEXAMPLE0123456789","secret_access_key":"bench","region":"us-east-1"}`,
 	})
 	if err != nil {

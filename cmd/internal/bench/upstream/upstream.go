@@ -35,11 +35,15 @@ type Count struct {
 	Refused  int64 `json:"refused"`
 }
 
-// Serve answers on l until that fails.
-func Serve(l net.Listener) error {
+// Serve answers on l until that fails, and on secure, which speaks TLS, HTTP/2 too.
+func Serve(l, secure net.Listener) error {
 	u := &upstream{}
 	u.set(Settings{Deltas: 1})
-	return (&http.Server{Handler: u, ReadHeaderTimeout: time.Minute}).Serve(l)
+	server := &http.Server{Handler: u, ReadHeaderTimeout: time.Minute}
+	failed := make(chan error, 2)
+	go func() { failed <- server.Serve(secure) }()
+	go func() { failed <- server.Serve(l) }()
+	return <-failed
 }
 
 type upstream struct {
