@@ -59,6 +59,7 @@ func attachment(o Options, domain string) map[string]proto.Message {
 			// Their traffic goes through this too: nothing but our own headers is taken off it.
 			EarlyHeaderMutationExtensions: earlyMutation(append(waysOut(), keepRequestID(domain))),
 			LocalReplyConfig:              repliesOf(attached),
+			SchemeHeaderTransformation:    ofUpstream(o),
 		},
 		"http_filters.yaml":  &hcmv3.HttpConnectionManager{HttpFilters: attachedFilters(o)},
 		"virtual_hosts.yaml": &routev3.RouteConfiguration{VirtualHosts: []*routev3.VirtualHost{attachedHost(o, domain)}},

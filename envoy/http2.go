@@ -3,8 +3,11 @@ package envoy
 import (
 	"time"
 
+	clusterv3 "github.com/envoyproxy/go-control-plane/envoy/config/cluster/v3"
 	corev3 "github.com/envoyproxy/go-control-plane/envoy/config/core/v3"
+	hcmv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/network/http_connection_manager/v3"
 	upstreamsv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/upstreams/http/v3"
+	"google.golang.org/protobuf/proto"
 )
 
 const (
@@ -39,6 +42,17 @@ func agreed() *upstreamsv3.HttpProtocolOptions_AutoConfig {
 			},
 		},
 	}}
+}
+
+// forHTTP2 is what the cluster has in place of what it has in the other fragments, and what the
+// connection manager takes beside them.
+func forHTTP2() map[string]proto.Message {
+	o := Defaults()
+	o.UpstreamHTTP2 = true
+	return map[string]proto.Message{
+		"bedrock_tls.yaml":        &clusterv3.Cluster{TypedExtensionProtocolOptions: protocol(toBedrock(o, ClusterTLS, cleaning()...))},
+		"connection_manager.yaml": &hcmv3.HttpConnectionManager{SchemeHeaderTransformation: ofUpstream(o)},
+	}
 }
 
 // ofUpstream makes :scheme the upstream's, https; it would be that of the caller's connection, which

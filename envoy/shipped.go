@@ -84,7 +84,7 @@ func Shipped() (map[string][]byte, error) {
 	}
 	o = Defaults()
 	o.AllowOrigins = []string{origin}
-	for folder, fragments := range map[string]map[string]proto.Message{"browsers": forBrowsers(o), "access-log": ownLog(), "xds": discovered()} {
+	for folder, fragments := range map[string]map[string]proto.Message{"browsers": forBrowsers(o), "access-log": ownLog(), "http2": forHTTP2(), "xds": discovered()} {
 		for name, m := range fragments {
 			if files[path.Join("attach", folder, name)], err = render(m); err != nil {
 				return nil, err
