@@ -90,7 +90,7 @@ func tellDetails() *mutationv3.HeaderMutation {
 	return &mutationv3.HeaderMutation{Action: &mutationv3.HeaderMutation_Append{Append: overwrite(DetailsHeader, "%RESPONSE_CODE_DETAILS%")}}
 }
 
-// ownEgresses are the ways out, for extproc alone: no filter asks it. What found no connection by them
+// ownEgresses are the ways out, for extproc alone: no filter asks it. What no upstream takes by them
 // is extproc's to try again.
 func ownEgresses(o Options) []*routev3.Route {
 	routes := []*routev3.Route{egress(EgressTLS, ClusterTLS, nil), egress(EgressPlaintext, ClusterPlaintext, nil)}

@@ -55,7 +55,7 @@ type Options struct {
 	// "unix:/absolute/path", or "ip:port" on loopback with EgressSecret, which each of its
 	// requests must carry then. "" has no such listener.
 	Egress, EgressSecret string
-	// Reconnects leaves it to extproc to try again, by Egress, what found no connection to the upstream:
+	// Reconnects leaves it to extproc to try again, by Egress, what no upstream has taken:
 	// Envoy then keeps no request for that. It can't where answers pass extproc by (CountInEnvoy).
 	Reconnects bool
 

@@ -17,13 +17,25 @@ import (
 // One that keeps failing is the upstream's fault, and is tried twice.
 func TestConnectionFails(t *testing.T) {
 	t.Parallel()
-	g := shared(t)
+	connectionFails(t, shared(t), false)
+}
+
+func TestConnectionFailsByHTTP2(t *testing.T) {
+	t.Parallel()
+	connectionFails(t, agreeing(t), true)
+}
+
+func connectionFails(t *testing.T, g *gateway, http2 bool) {
+	t.Helper()
 	var refuse, handshakes atomic.Int32
 	var mu sync.Mutex
 	var bodies []int
 	u := script(nil)
 	u.Config.Handler = http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		b, _ := io.ReadAll(r.Body)
+		if (r.ProtoMajor == 2) != http2 {
+			t.Errorf("spoken to in %s", r.Proto)
+		}
 		mu.Lock()
 		bodies = append(bodies, len(b))
 		mu.Unlock()
@@ -50,6 +62,7 @@ func TestConnectionFails(t *testing.T) {
 		}
 		return nil, nil
 	}}
+	u.EnableHTTP2 = http2
 	u.StartTLS()
 	t.Cleanup(u.Close)
 

@@ -256,6 +256,35 @@ func TestOneOfAConnectionEnds(t *testing.T) {
 	})
 }
 
+// A call that gets no answer in time is given up, and its stream with it.
+func TestACallOfAConnectionIsNotAnswered(t *testing.T) {
+	t.Parallel()
+	g := agreeing(t)
+	came := make(chan *framedCall, crowd)
+	f := newFraming(t, &framing{does: func(s *framedCall) { came <- s }})
+	hasty, patient := g.tenant(t, f.URL, settings{model: map[string]any{"timeout": 500}}), g.tenant(t, f.URL, settings{})
+	neighbour := make(chan answer, 1)
+	go func() {
+		a, _ := patient.chat(t.Context(), "Hello")
+		neighbour <- a
+	}()
+	first := within(t, came, "the neighbour's call")
+	a, err := hasty.chat(t.Context(), "Hello")
+	if err != nil {
+		t.Fatal(err)
+	}
+	a.want(t, http.StatusGatewayTimeout, "timeout")
+	late := within(t, came, "the call")
+	<-within(t, oneOf(late.ended.Done()), "the reset at the upstream")
+	if cause, ok := context.Cause(late.ended).(errReset); !ok || late.framedConn != first.framedConn {
+		t.Errorf("ended by %v", cause)
+	}
+	first.answer()
+	if a := within(t, neighbour, "the neighbour's answer"); a.status != http.StatusOK {
+		t.Errorf("%d %s", a.status, a.body)
+	}
+}
+
 // oneOf hands a channel on as a value, once it is closed.
 func oneOf(done <-chan struct{}) <-chan (<-chan struct{}) {
 	c := make(chan (<-chan struct{}), 1)
