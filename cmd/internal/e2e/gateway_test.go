@@ -50,8 +50,9 @@ type common struct {
 	err     error
 }
 
-// commons are all of them: the one that most tests share, and one that speaks HTTP/2 to upstreams.
-var commons = [...]*common{{name: "shared"}, {name: "http2", env: []string{"AISIX_UPSTREAM__HTTP2=true"}}}
+// commons are all of them: the one that most tests share, and one that speaks HTTP/2 to upstreams. Each of
+// Envoy's threads has connections of its own, so that one has one.
+var commons = [...]*common{{name: "shared"}, {name: "http2", env: []string{"AISIX_UPSTREAM__HTTP2=true", "AISIX_PROXY__WORKERS=1"}}}
 
 // shared is the gateway that most tests share.
 func shared(t *testing.T) *gateway {

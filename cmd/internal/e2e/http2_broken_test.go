@@ -325,7 +325,7 @@ func TestAConnectionEnds(t *testing.T) {
 // A connection whose other end is silent is found out, and ended; the next call has another.
 func TestASilentConnection(t *testing.T) {
 	t.Parallel()
-	g, err := newGateway(options{dir: t.TempDir(), env: []string{"AISIX_UPSTREAM__HTTP2=true", "AISIX_UPSTREAM__CA_FILE=" + upstreamCA("silent")}})
+	g, err := newGateway(options{dir: t.TempDir(), env: []string{"AISIX_UPSTREAM__HTTP2=true", "AISIX_PROXY__WORKERS=1", "AISIX_UPSTREAM__CA_FILE=" + upstreamCA("silent")}})
 	if err != nil {
 		t.Fatal(err)
 	}
