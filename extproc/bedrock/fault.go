@@ -149,8 +149,21 @@ func (r *Reply) streamFault(err error) *fault.Error {
 	return r.fault(&Exception{Type: name, Message: api.ErrorMessage(), RequestID: r.RequestID()}, none)
 }
 
-// The three texts of a prompt that is too long.
-var tooLong = regexp.MustCompile(`(?i)input is too long|prompt is too long|input length and .?max_tokens.? exceed`)
+// The texts of a prompt that is too long: each maker's models have their own. One of them may
+// also say that more was asked of the answer than there is room for: that is no such prompt.
+var (
+	tooLong = regexp.MustCompile(`(?i)` + strings.Join([]string{
+		`\b(input|prompt|messages) (is|are) too long|prompt too long`,
+		`input length and .?max_tokens.? exceed`,            // Claude
+		`input tokens exceed`,                               // Nova
+		`too many input tokens`,                             // Titan
+		`max(imum)? (context|model|prompt|sequence) length`, // Llama, Mistral, Grok, and what vLLM serves
+		`exceeds? (the |its |this model's )?(max(imum)? )?context (window|length|size)|context (window|length) exceed`, // GPT, MiniMax
+		`exceeded (the )?model token limit`,  // Kimi
+		`tokens in the prompt cannot exceed`, // Cohere
+	}, "|"))
+	tooMuchAsked = regexp.MustCompile(`(?i)max_(completion_|output_)?tokens\W[^.]*\bis too (large|high)`)
+)
 
 // Throttling says by its text alone which quota is used up: that of a minute, or that of
 // a day, behind which no wait of a client's helps. Where neither name nor status tells
@@ -271,7 +284,7 @@ func (r *Reply) fault(e *Exception, header Header) *fault.Error {
 		if member.MatchString(e.Param) {
 			f.Param = e.Param
 		}
-		if tooLong.MatchString(e.Message) {
+		if tooLong.MatchString(e.Message) && !tooMuchAsked.MatchString(e.Message) {
 			f.Code = "context_length_exceeded"
 		}
 	case http.StatusTooManyRequests, http.StatusServiceUnavailable:
