@@ -133,12 +133,12 @@ func anyFailure(word string) bool {
 
 // openaiException is the name at AWS of an error of OpenAI's, which came with an HTTP status
 // or inside a stream (0). Where there is a status, a type alone says no more than it, and
-// neither does a code that is any failure's.
+// neither does a code that is any failure's, or a type's word for any mistake.
 func openaiException(o *completions.Error, status int) string {
 	if alone := status == 0 || status == http.StatusOK; alone {
 		return cmp.Or(openaiTypes[o.Code], openaiTypes[o.Type])
 	}
-	if anyFailure(o.Code) {
+	if anyFailure(o.Code) || o.Code == "invalid_request_error" && status != http.StatusBadRequest {
 		return ""
 	}
 	return openaiTypes[o.Code]

@@ -36,6 +36,8 @@ func TestOpenAIsErrors(t *testing.T) {
 		{"server_error", "timeout", 504, timedOut},
 		{"server_error", "server_error", 500, failed},
 		{"invalid_request_error", "model_not_found", 404, modelNotFound},
+		{"authentication_error", "invalid_request_error", 401, answer{status: 401, message: notAuthentic.message}},
+		{"invalid_request_error", "invalid_request_error", 400, answer{status: 400, code: "invalid_request_error", message: "no"}},
 	} {
 		object := map[string]any{"type": tt.kind, "code": tt.code, "message": "no", "param": nil}
 		body, _ := json.Marshal(map[string]any{"error": object})
@@ -47,7 +49,7 @@ func TestOpenAIsErrors(t *testing.T) {
 			header := http.Header{"Content-Type": {"text/event-stream"}}
 			_, streamed := c.reply(200, header).Events(bytes.NewReader([]byte("data: " + string(event) + "\n\n"))).Next()
 			for how, err := range map[string]error{"answered": c.reply(tt.status, http.Header{"Content-Type": {"application/json"}}).Fault(body), "streamed": streamed} {
-				if how == "streamed" && (tt.code == "invalid_signature" || tt.kind == "permission_denied" || i == 1 && tt.code == "") {
+				if how == "streamed" && (tt.code == "invalid_signature" || tt.status == 401 || tt.kind == "permission_denied" || i == 1 && tt.code == "") {
 					continue // comes as an answer alone; response.failed has a code and no type
 				}
 				var f *fault.Error
