@@ -38,16 +38,38 @@ type inputItem struct {
 	CallID    *string                  `json:"call_id"`
 	Name      string                   `json:"name"`
 	Namespace *string                  `json:"namespace"`
-	Arguments string                   `json:"arguments"`
+	Arguments itemText                 `json:"arguments"`
 	Input     string                   `json:"input"` // of a custom tool's call
 	Action    *shellAction             `json:"action"`
 	Output    inputContent             `json:"output"`
 	Summary   strict.List[summaryPart] `json:"summary"`
 	Encrypted string                   `json:"encrypted_content"`
 
-	Tools strict.List[responseTool] `json:"tools"` // of additional_tools
+	Tools strict.List[responseTool] `json:"tools"` // of additional_tools, and what a search for tools found
 
 	Others strict.Others `json:",embed"` // of the model's own items what another service put in
+}
+
+// itemText is a string. Of what a service ran itself it may be another value, which is not read.
+type itemText struct {
+	kind jsontext.Kind // of the value, 0 where there is none
+	text string
+}
+
+func (t *itemText) UnmarshalJSONFrom(dec *jsontext.Decoder) error {
+	if t.kind = dec.PeekKind(); t.kind != '"' {
+		return dec.SkipValue()
+	}
+	said, err := strict.Text(dec)
+	t.text = string(said)
+	return err
+}
+
+func (t *itemText) check(pointer string) *strict.Error {
+	if t.kind == 0 || t.kind == '"' || t.kind == 'n' {
+		return nil
+	}
+	return strict.Errorf(pointer, "must be a string")
 }
 
 type summaryPart struct {
@@ -83,7 +105,7 @@ func (i *inputItem) Check() *strict.Error {
 		case len(i.Name) > chat.MaxToolName:
 			return strict.Errorf("/name", "must be at most %d bytes long", chat.MaxToolName)
 		}
-		return nil
+		return i.Arguments.check("/arguments")
 	}
 	switch i.Type {
 	case "", "message":
@@ -102,6 +124,9 @@ func (i *inputItem) Check() *strict.Error {
 		if i.Output.kind == 0 || i.Output.kind == 'n' {
 			return strict.Required("/output")
 		}
+		if err := i.Output.check("/output"); err != nil {
+			return err
+		}
 		return call()
 	case "reasoning":
 		return nil
@@ -109,7 +134,9 @@ func (i *inputItem) Check() *strict.Error {
 		if i.Tools == nil {
 			return strict.Required("/tools")
 		}
-		return nil
+		return typedTools(i.Tools)
+	case "tool_search_output":
+		return typedTools(i.Tools)
 	case "item_reference":
 		return strict.Variant("", "an item of type item_reference is not supported: this gateway keeps no state; send the item itself")
 	}
@@ -130,6 +157,9 @@ func (i *inputItem) checkMessage() *strict.Error {
 	if i.Content.kind == 0 || i.Content.kind == 'n' && i.Role != "assistant" {
 		return strict.Required("/content")
 	}
+	if err := i.Content.check("/content"); err != nil {
+		return err
+	}
 	for n := range i.Content.parts {
 		if p := &i.Content.parts[n]; i.Role != "user" && (p.Type == "input_image" || p.Type == "input_file") {
 			return strict.Errorf("/content/"+strconv.Itoa(n), "a content part of type %s is not allowed in a message with role %s", p.Type, i.Role)
@@ -138,7 +168,8 @@ func (i *inputItem) checkMessage() *strict.Error {
 	return nil
 }
 
-// inputContent is a string, or parts.
+// inputContent is a string, or parts. Of what a service ran itself it may be an object, which is
+// not read.
 type inputContent struct {
 	kind  jsontext.Kind // of the value, 0 where there is none
 	text  string
@@ -146,8 +177,17 @@ type inputContent struct {
 }
 
 func (c *inputContent) UnmarshalJSONFrom(dec *jsontext.Decoder) error {
-	c.kind = dec.PeekKind()
+	if c.kind = dec.PeekKind(); c.kind == '{' {
+		return dec.SkipValue()
+	}
 	return textOr(dec, &c.text, &c.parts, "content parts")
+}
+
+func (c *inputContent) check(pointer string) *strict.Error {
+	if c.kind == '{' {
+		return strict.Errorf(pointer, "must be a string or an array of content parts, not an object")
+	}
+	return nil
 }
 
 // inputPart is one part of a message's content, or of a result.
@@ -270,7 +310,7 @@ func (t *tooling) converse(in *inputList) error {
 			} else if i.Encrypted != "" {
 				left["reasoning of another service"] = true
 			}
-		case "additional_tools": // offered before (offer)
+		case "additional_tools", "tool_search_output": // offered before (offer)
 		default:
 			left[chat.Named(i.Type)] = true
 		}
@@ -332,7 +372,7 @@ func (t *tooling) past(i *inputItem, param string) (chat.ToolUse, error) {
 		use.Input = input
 	default:
 		use.Name = t.names.wire(toolName{functionTool, namespace, i.Name})
-		use.Input = json.RawMessage(i.Arguments)
+		use.Input = json.RawMessage(i.Arguments.text)
 	}
 	return use, nil
 }

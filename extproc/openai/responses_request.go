@@ -162,6 +162,7 @@ func (r *responseRequest) Check() *strict.Error {
 	for _, err := range []*strict.Error{
 		r.checkInput(),
 		atMost("/tools", len(r.Tools), chat.MaxTools, "tools"),
+		typedTools(r.Tools),
 		r.MaxOutputTokens.IntWithin("/max_output_tokens", 1, math.MaxInt32),
 		r.Temperature.Within("/temperature", 0, 2),
 		r.TopP.Within("/top_p", 0, 1),

@@ -106,8 +106,6 @@ type customFormat struct {
 // Check wants the members that the type needs.
 func (t *responseTool) Check() *strict.Error {
 	switch t.Type {
-	case "":
-		return strict.Required("/type")
 	case "function", "custom", "namespace":
 		switch {
 		case t.Name == "":
@@ -116,8 +114,20 @@ func (t *responseTool) Check() *strict.Error {
 			return strict.Errorf("/name", "must be at most %d bytes long", chat.MaxToolName)
 		case t.Type == "namespace" && t.Tools == nil:
 			return strict.Required("/tools")
+		case t.Type == "namespace":
+			return typedTools(t.Tools)
 		case t.Type == "function":
 			return t.checkParameters()
+		}
+	}
+	return nil
+}
+
+// typedTools wants a type of each; those that a server of MCP lists have none.
+func typedTools(tools strict.List[responseTool]) *strict.Error {
+	for n := range tools {
+		if tools[n].Type == "" {
+			return strict.Required("/tools/" + strconv.Itoa(n) + "/type")
 		}
 	}
 	return nil
@@ -141,14 +151,14 @@ type tooling struct {
 	hosted  []string // kinds of tools that the service would run itself
 }
 
-// offer adds the tools of a request, at its top or among its items (additional_tools), and
-// which of them is to be called.
+// offer adds the tools of a request, at its top or among its items (additional_tools, and what a
+// search for tools found), and which of them is to be called.
 func (t *tooling) offer(r *responseRequest) error {
 	for i := range r.Tools {
 		t.tool(&r.Tools[i], "", "tools["+strconv.Itoa(i)+"]")
 	}
 	for n := range r.Input.items {
-		if i := &r.Input.items[n]; i.Type == "additional_tools" {
+		if i := &r.Input.items[n]; i.Type == "additional_tools" || i.Type == "tool_search_output" {
 			for k := range i.Tools {
 				t.tool(&i.Tools[k], "", "input["+strconv.Itoa(n)+"].tools["+strconv.Itoa(k)+"]")
 			}
