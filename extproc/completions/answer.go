@@ -28,10 +28,11 @@ func DecodeError(body []byte) *Error {
 	if json.Unmarshal(body, &b) != nil || len(b.Error) == 0 || string(b.Error) == "null" {
 		return nil
 	}
-	return decodeError(b.Error)
+	return ErrorOf(b.Error)
 }
 
-func decodeError(raw json.RawMessage) *Error {
+// ErrorOf is an error object, nil where raw is none.
+func ErrorOf(raw json.RawMessage) *Error {
 	var text string
 	if json.Unmarshal(raw, &text) == nil { // some services send no object
 		return &Error{Message: text}
@@ -150,7 +151,7 @@ func (d *EventDecoder) Decode(chunk []byte) ([]chat.Event, error) {
 		return nil, fmt.Errorf("openai: a chunk that is no JSON object of its kind: %w", err)
 	}
 	if len(a.Error) > 0 && !bytes.Equal(a.Error, []byte("null")) {
-		if e := decodeError(a.Error); e != nil {
+		if e := ErrorOf(a.Error); e != nil {
 			return nil, e
 		}
 	}

@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"encoding/json"
 	"fmt"
+	"slices"
 	"strings"
 
 	"aisix/extproc/chat"
@@ -21,15 +22,14 @@ type response struct {
 	Incomplete *incomplete `json:"incomplete_details"`
 }
 
-type errorBody struct {
-	Type    string `json:"type"`
-	Code    string `json:"code"`
-	Message string `json:"message"`
-	Param   string `json:"param"`
-}
+// errorBody is an error object; another value is none that says anything.
+type errorBody struct{ completions.Error }
 
-func (e *errorBody) error() error {
-	return &completions.Error{Message: e.Message, Type: e.Type, Code: e.Code, Param: e.Param}
+func (e *errorBody) UnmarshalJSON(text []byte) error {
+	if o := completions.ErrorOf(text); o != nil {
+		e.Error = *o
+	}
+	return nil
 }
 
 type incomplete struct {
@@ -43,16 +43,56 @@ type item struct {
 	CallID    string `json:"call_id"`
 	Name      string `json:"name"`
 	Arguments string `json:"arguments"`
-	Input     string `json:"input"` // of a custom tool: no JSON
 	Content   []part `json:"content"`
 	Summary   []part `json:"summary"`
 	Encrypted string `json:"encrypted_content"`
 }
 
+// UnmarshalJSON reads of an item that is not told its type alone: the members of one that the
+// upstream ran itself, or that is yet to come, may be of any kind.
+func (i *item) UnmarshalJSON(text []byte) error {
+	var kind struct {
+		Type string `json:"type"`
+	}
+	if err := json.Unmarshal(text, &kind); err != nil {
+		return err
+	}
+	switch kind.Type {
+	case "message", "function_call", "reasoning":
+		type members item
+		return json.Unmarshal(text, (*members)(i))
+	}
+	*i = item{Type: kind.Type}
+	return nil
+}
+
 type part struct {
-	Type    string `json:"type"` // output_text, refusal, summary_text, reasoning_text
+	Type    string `json:"type"` // one of toldParts
 	Text    string `json:"text"`
 	Refusal string `json:"refusal"`
+}
+
+var toldParts = []string{"output_text", "refusal", "summary_text", "reasoning_text", "text"}
+
+// UnmarshalJSON reads the members of a part that is told; those of another one may be of any kind.
+func (p *part) UnmarshalJSON(text []byte) error {
+	type members part
+	err := json.Unmarshal(text, (*members)(p))
+	if err != nil {
+		if _, ok := untold(text, toldParts); ok {
+			*p, err = part{}, nil
+		}
+	}
+	return err
+}
+
+// untold is the type of an object; ok where it is none of these.
+func untold(text []byte, told []string) (name string, ok bool) {
+	var o struct {
+		Type string `json:"type"`
+	}
+	err := json.Unmarshal(text, &o)
+	return o.Type, err == nil && !slices.Contains(told, o.Type)
 }
 
 type usage struct {
@@ -102,7 +142,7 @@ func DecodeResponse(body []byte) ([]chat.Event, error) {
 		return nil, fmt.Errorf("responses: a body that is no JSON object of its kind: %w", err)
 	}
 	if r.Error != nil {
-		return nil, r.Error.error()
+		return nil, &r.Error.Error
 	}
 	d := EventDecoder{}
 	events := []chat.Event{chat.Start{ID: r.ID}}
@@ -170,11 +210,18 @@ func (d *EventDecoder) Decode(data []byte) ([]chat.Event, error) {
 func (d *EventDecoder) decode(data []byte) (name string, events []chat.Event, err error) {
 	var e event
 	if err := json.Unmarshal(data, &e); err != nil {
+		if name, ok := untold(data, toldEvents); ok {
+			return name, nil, nil
+		}
 		return "", nil, fmt.Errorf("responses: an event that is no JSON object of its kind: %w", err)
 	}
 	events, err = d.event(&e)
 	return e.Type, events, err
 }
+
+// toldEvents are those that event reads; the members of others may be of any kind.
+var toldEvents = append([]string{"response.created", "response.output_item.added", "response.reasoning_summary_part.added",
+	"response.output_item.done", "response.completed", "response.incomplete", "response.failed", "error"}, deltas...)
 
 func (d *EventDecoder) event(e *event) ([]chat.Event, error) {
 	at := e.OutputIndex
@@ -207,12 +254,12 @@ func (d *EventDecoder) event(e *event) ([]chat.Event, error) {
 		}
 	case "response.failed":
 		if e.Response != nil && e.Response.Error != nil {
-			return nil, e.Response.Error.error()
+			return nil, &e.Response.Error.Error
 		}
 		return nil, &completions.Error{Message: "the response failed", Code: "server_error"}
 	case "error":
 		if e.Error != nil {
-			return nil, e.Error.error()
+			return nil, &e.Error.Error
 		}
 		return nil, &completions.Error{Message: e.Message, Code: cmp.Or(e.Code, "server_error"), Param: e.Param}
 	}
