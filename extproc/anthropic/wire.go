@@ -1,6 +1,9 @@
 package anthropic
 
-import "encoding/json"
+import (
+	"encoding/json"
+	"slices"
+)
 
 // Version is the anthropic_version that Bedrock wants in a body.
 const Version = "bedrock-2023-05-31"
@@ -121,6 +124,32 @@ type replyBlock struct {
 	Data      string          `json:"data"`
 }
 
+// UnmarshalJSON reads the members of a block that is told (startBlock); those of another one may
+// be of any kind.
+func (b *replyBlock) UnmarshalJSON(text []byte) error {
+	type members replyBlock
+	err := json.Unmarshal(text, (*members)(b))
+	if name, other := untold(err, text, toldBlocks); other {
+		*b, err = replyBlock{Type: name}, nil
+	}
+	return err
+}
+
+var toldBlocks = []string{"text", "thinking", "redacted_thinking", "tool_use", "server_tool_use", "mcp_tool_use"}
+
+// untold is the type of an object that could not be read, because of err; other where it is none
+// of these types, so that nothing was to be read.
+func untold(err error, text []byte, told []string) (name string, other bool) {
+	if err == nil {
+		return "", false
+	}
+	var o struct {
+		Type string `json:"type"`
+	}
+	err = json.Unmarshal(text, &o)
+	return o.Type, err == nil && !slices.Contains(told, o.Type)
+}
+
 // streamEvent is any event of a stream.
 type streamEvent struct {
 	Type         string         `json:"type"`
@@ -134,8 +163,10 @@ type streamEvent struct {
 	Metrics      *invokeMetrics `json:"amazon-bedrock-invocationMetrics"` // on the last event
 }
 
+var toldEvents = []string{"message_start", "content_block_start", "content_block_delta", "content_block_stop", "message_delta", "message_stop", "error"}
+
 type delta struct {
-	Type         string  `json:"type"`
+	Type         string  `json:"type"` // "" in message_delta
 	Text         string  `json:"text"`
 	PartialJSON  string  `json:"partial_json"`
 	Thinking     string  `json:"thinking"`
@@ -143,6 +174,18 @@ type delta struct {
 	StopReason   *string `json:"stop_reason"`
 	StopSequence *string `json:"stop_sequence"`
 }
+
+// UnmarshalJSON reads the members of a delta that is told; those of another one may be of any kind.
+func (d *delta) UnmarshalJSON(text []byte) error {
+	type members delta
+	err := json.Unmarshal(text, (*members)(d))
+	if name, other := untold(err, text, toldDeltas); other {
+		*d, err = delta{Type: name}, nil
+	}
+	return err
+}
+
+var toldDeltas = []string{"", "text_delta", "input_json_delta", "thinking_delta", "signature_delta"}
 
 // usage counts tokens. A nil count was not told.
 type usage struct {
