@@ -4,6 +4,7 @@ import (
 	"slices"
 
 	"aisix/extproc/chat"
+	"aisix/extproc/completions"
 
 	"github.com/aws/aws-sdk-go-v2/service/bedrockruntime/types"
 )
@@ -37,14 +38,8 @@ func (m *Model) counted(events []chat.Event) []chat.Event {
 		if !ok || s.Usage.Input == nil {
 			continue
 		}
-		n := *s.Usage.Input
-		for _, cached := range []*int{s.Usage.CacheRead, s.Usage.CacheWrite} {
-			if cached != nil {
-				n -= *cached
-			}
-		}
-		n = max(n, 0)
-		s.Usage.Input = &n
+		u := &s.Usage
+		u.Input, u.CacheWrite = completions.Shares(u.Input, u.CacheRead, u.CacheWrite)
 		events[i] = s
 	}
 	return events

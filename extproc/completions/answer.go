@@ -68,7 +68,7 @@ type option struct {
 // delta is a message, or what a chunk adds to it. Reasoning has two names among the
 // services that have any.
 type delta struct {
-	Content          *string     `json:"content"`
+	Content          content     `json:"content"`
 	Refusal          *string     `json:"refusal"`
 	Reasoning        *string     `json:"reasoning"`
 	ReasoningContent *string     `json:"reasoning_content"`
@@ -100,8 +100,8 @@ type usage struct {
 func (u *usage) counts() chat.Usage {
 	out := chat.Usage{Input: u.Prompt, Output: u.Completion}
 	if d := u.PromptDetails; d != nil {
-		out.CacheRead, out.CacheWrite = d.Cached, d.CacheWrite
-		out.Input = Uncached(u.Prompt, d.Cached, d.CacheWrite)
+		out.CacheRead = d.Cached
+		out.Input, out.CacheWrite = Shares(u.Prompt, d.Cached, d.CacheWrite)
 	}
 	if d := u.CompletionDetails; d != nil {
 		out.Reasoning = d.Reasoning
@@ -109,19 +109,23 @@ func (u *usage) counts() chat.Usage {
 	return out
 }
 
-// Uncached is a prompt's count without that of the cache, nil where it is not known.
-func Uncached(prompt *int, cached ...*int) *int {
+// Shares are those of a prompt's count that the cache has no part in and that were written to it,
+// beside what was read from it; nil where they are not known. What was written is no more than was
+// not read: some services count what they read as written too.
+func Shares(prompt, read, written *int) (uncached, asWritten *int) {
 	if prompt == nil {
-		return nil
+		return nil, written
 	}
-	n := *prompt
-	for _, c := range cached {
-		if c != nil {
-			n -= *c
-		}
+	left := *prompt
+	if read != nil {
+		left -= *read
 	}
-	n = max(n, 0)
-	return &n
+	left = max(left, 0)
+	if written != nil {
+		n := max(min(*written, left), 0)
+		left, asWritten = left-n, &n
+	}
+	return &left, asWritten
 }
 
 // DecodeCompletion decodes a whole answer into the events that a stream would have brought.
@@ -202,10 +206,17 @@ func (d *EventDecoder) delta(m *delta) error {
 			break
 		}
 	}
-	for _, text := range []*string{m.Content, m.Refusal} {
-		if text != nil && *text != "" {
-			d.add(chat.TextDelta{Index: d.block("text"), Text: *text})
+	for _, s := range m.Content {
+		switch {
+		case s.text == "":
+		case s.kind == "reasoning":
+			d.add(chat.ThinkingDelta{Index: d.block(s.kind), Text: s.text})
+		default:
+			d.add(chat.TextDelta{Index: d.block(s.kind), Text: s.text})
 		}
+	}
+	if m.Refusal != nil && *m.Refusal != "" {
+		d.add(chat.TextDelta{Index: d.block("text"), Text: *m.Refusal})
 	}
 	for i := range m.ToolCalls {
 		if err := d.call(&m.ToolCalls[i]); err != nil {

@@ -111,8 +111,8 @@ type usage struct {
 func (u *usage) counts() chat.Usage {
 	out := chat.Usage{Input: u.Input, Output: u.Output}
 	if d := u.InputDetails; d != nil {
-		out.CacheRead, out.CacheWrite = d.Cached, d.CacheWrite
-		out.Input = completions.Uncached(u.Input, d.Cached, d.CacheWrite)
+		out.CacheRead = d.Cached
+		out.Input, out.CacheWrite = completions.Shares(u.Input, d.Cached, d.CacheWrite)
 	}
 	if d := u.OutputDetails; d != nil {
 		out.Reasoning = d.Reasoning
