@@ -19,7 +19,11 @@ type imageURL struct {
 	Unknown strict.Unknown `json:",embed"`
 }
 
+// UnmarshalJSONFrom reads an object, or its URL alone: OpenAI took that once, and others do.
 func (i *imageURL) UnmarshalJSONFrom(dec *jsontext.Decoder) error {
+	if dec.PeekKind() == '"' {
+		return i.URL.UnmarshalJSONFrom(dec)
+	}
 	type members imageURL
 	return strict.Object(dec, (*members)(i), i)
 }

@@ -88,6 +88,9 @@ func TestParameters(t *testing.T) {
 			r.ToolChoice.Mode = chat.ToolChoiceAuto
 		}},
 		{`,"tool_choice":"none"`, func(r *chat.Request) { r.ToolChoice.Mode = chat.ToolChoiceNone }},
+		{`,"tools":[{"type":"function","function":{"type":"function","name":"f","parameters":{"type":"object"}}}]`, func(r *chat.Request) { // it says its type again
+			r.Tools = []chat.Tool{{Name: "f", Schema: json.RawMessage(`{"type":"object"}`), Param: "tools[0].function.parameters"}}
+		}},
 		{`,"tool_choice":"required"` + tools, withTools(chat.ToolChoice{Mode: chat.ToolChoiceAny})},
 		{`,"tool_choice":{"type":"function","function":{"name":"g"}}` + tools, withTools(chat.ToolChoice{Mode: chat.ToolChoiceTool, Name: "g"})},
 		{`,"tool_choice":{"type":"allowed_tools","allowed_tools":{"mode":"required","tools":[{"type":"function","function":{"name":"g"}}]}}` + tools,

@@ -55,6 +55,7 @@ type function struct {
 	Description string           `json:"description"`
 	Parameters  strict.RawObject `json:"parameters"`
 	Strict      bool             `json:"strict"`
+	Type        strict.Ignored   `json:"type"` // clients that know Responses say it here again
 	cacheMark
 	Unknown strict.Unknown `json:",embed"`
 }
