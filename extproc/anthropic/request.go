@@ -245,6 +245,11 @@ func (r *body) Check() *strict.Error {
 	case len(r.MCPServers) > 0:
 		return strict.Errorf("/mcp_servers", "MCP servers are not supported by this model")
 	}
+	for _, n := range []*strict.Number{&r.TopP, &r.TopK} { // LangChain.js says -1 where nothing is set, and Anthropic takes it
+		if i, ok := n.Int(); ok && i == -1 {
+			*n = ""
+		}
+	}
 	for _, err := range []*strict.Error{
 		r.checkMessages(),
 		atMost("/tools", len(r.Tools), chat.MaxTools, "tools"),
