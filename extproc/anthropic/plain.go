@@ -61,8 +61,8 @@ func (d *EventDecoder) plainEvent(dst []chat.Event, payload []byte) (events []ch
 		message := message
 		e.Message = &message
 	}
-	events, _ = d.event(dst, e) // an error is not plain
-	return events, true
+	events, err := d.event(dst, e)
+	return events, err == nil // an error is not plain
 }
 
 // kindOf is an event's type without a copy; "" is one that is not known.

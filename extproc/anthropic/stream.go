@@ -2,6 +2,7 @@ package anthropic
 
 import (
 	"encoding/json"
+	"errors"
 	"fmt"
 
 	"aisix/extproc/chat"
@@ -11,6 +12,8 @@ import (
 // is ready. Stop comes with message_stop, so that a stream without it has none;
 // usage comes each time it is told, every snapshot complete.
 type EventDecoder struct {
+	id        string // of the message
+	over      bool   // it is at its end
 	usage     chat.Usage
 	tools     map[int]*toolState // open tool blocks
 	unknown   map[int]bool       // open blocks that are not shown
@@ -60,6 +63,9 @@ func (d *EventDecoder) anyEvent(dst []chat.Event, payload []byte) ([]chat.Event,
 func (d *EventDecoder) event(dst []chat.Event, e streamEvent) ([]chat.Event, error) {
 	switch e.Type {
 	case "message_start":
+		if e.Message != nil && d.id != "" && e.Message.ID != d.id && !d.over {
+			return nil, errors.New("anthropic: decode event: another message begins in the midst of one")
+		}
 		return append(dst, d.start(e)...), nil
 	case "content_block_start":
 		return append(dst, d.blockStart(e)...), nil
@@ -83,6 +89,7 @@ func (d *EventDecoder) start(e streamEvent) []chat.Event {
 	if e.Message == nil {
 		return []chat.Event{chat.Start{}}
 	}
+	d.id = e.Message.ID
 	return append([]chat.Event{chat.Start{ID: e.Message.ID}}, d.count(e.Message.Usage)...)
 }
 
@@ -162,6 +169,7 @@ func (d *EventDecoder) messageDelta(e streamEvent) []chat.Event {
 }
 
 func (d *EventDecoder) messageStop(e streamEvent) []chat.Event {
+	d.over = true
 	var events []chat.Event
 	if d.reason != nil {
 		events = append(events, stop(*d.reason, d.sequence, d.guardrail))

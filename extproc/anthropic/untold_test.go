@@ -50,3 +50,35 @@ func TestWhatIsNotToldMayHoldAnything(t *testing.T) {
 		}
 	}
 }
+
+// A stream is one message. Another one in its midst, as from a service that began anew, would be
+// told as more of it, and a call that was cut as a whole one; its start said twice is nothing, and
+// neither is what comes behind its end.
+func TestAStreamIsOneMessage(t *testing.T) {
+	const (
+		first, second = `{"type":"message_start","message":{"type":"message","id":"a","content":[],"usage":{}}}`, `{"type":"message_start","message":{"type":"message","id":"b","content":[],"usage":{}}}`
+		call          = `{"type":"content_block_start","index":0,"content_block":{"type":"tool_use","id":"t","name":"f","input":{}}}`
+		end           = `{"type":"message_delta","delta":{"stop_reason":"end_turn"},"usage":{"output_tokens":2}}`
+		stop          = `{"type":"message_stop"}`
+	)
+	for _, tt := range []struct {
+		events []string
+		fails  bool // the last of them
+	}{
+		{[]string{first, first, call, end, stop}, false},
+		{[]string{first, call, end, stop, second, call}, false},
+		{[]string{first, second}, true},
+		{[]string{first, call, second}, true},
+		{[]string{first, call, end, second}, true},
+		{[]string{first, call, `{"type":"message_start","message":{"type":"message","id":"b","Content":[],"usage":{}}}`}, true}, // not plain
+	} {
+		var d, passing EventDecoder
+		for i, e := range tt.events {
+			_, err := d.Decode([]byte(e))
+			_, _, passes := passing.Raw([]byte(e))
+			if fails := tt.fails && i == len(tt.events)-1; (err != nil) != fails || (passes != nil) != fails {
+				t.Errorf("%v: event %d: %v, %v", tt.events, i, err, passes)
+			}
+		}
+	}
+}
