@@ -28,6 +28,9 @@ type family struct {
 	// ReasoningFields go into additionalModelRequestFields where Reasoning is
 	// effort; "$effort" stands for the family's word.
 	ReasoningFields map[string]json.RawMessage `json:"reasoning_fields,omitempty"`
+	// DefaultsOfOne tells that without temperature and top_p they are 1: where a request has both,
+	// and the model may take one only, such a one is left out.
+	DefaultsOfOne bool `json:"defaults_of_one,omitempty"`
 	// EffortExcludes are the parameters that a family's effort, by its word, has no room for.
 	EffortExcludes map[string][]string `json:"effort_excludes,omitempty"`
 	// ThinkingDisplay is adaptive thinking's display where the caller says nothing of it.

@@ -32,6 +32,7 @@ func (p *prepared) sampling() error {
 	if denies(c.Sampling) {
 		return p.refuseSampling()
 	}
+	p.oneSample()
 	if k := p.knobs.topK; k != nil && !p.model.ignores("top_k") {
 		var n int
 		if json.Unmarshal(k, &n) != nil || n < 0 {
@@ -43,6 +44,23 @@ func (p *prepared) sampling() error {
 		place(p.additional, strings.Split(c.TopKField, "."), k)
 	}
 	return nil
+}
+
+// oneSample leaves out of temperature and top_p one that asks for nothing, where both came: many
+// clients send OpenAI's defaults, and newer Claudes refuse a request with both.
+func (p *prepared) oneSample() {
+	r := p.req
+	if !p.family.DefaultsOfOne || r.Temperature == nil || r.TopP == nil {
+		return
+	}
+	switch {
+	case *r.TopP == 1:
+		r.TopP = nil
+		p.note("top_p asked for nothing beside temperature: it was left out")
+	case *r.Temperature == 1:
+		r.Temperature = nil
+		p.note("temperature asked for nothing beside top_p: it was left out")
+	}
 }
 
 // refuseSampling is for a model that takes no sampling parameter. Many clients send
