@@ -39,10 +39,13 @@ func (s *sseSource) next() ([]byte, error) {
 			return data, nil
 		}
 		if s.done {
-			if len(bytes.TrimSpace(s.rest)) > 0 {
+			if len(bytes.TrimSpace(s.rest)) == 0 {
+				return nil, io.EOF
+			}
+			if !s.last() {
 				return nil, io.ErrUnexpectedEOF
 			}
-			return nil, io.EOF
+			continue
 		}
 		if len(s.rest) > maxEvent {
 			return nil, fmt.Errorf("%w: an event of more than %d bytes", errFrame, maxEvent)
@@ -65,6 +68,21 @@ func (s *sseSource) next() ([]byte, error) {
 	}
 }
 
+// last takes what stands behind the last blank line as an event, since the body is at its end:
+// not every service ends the last one. It reports false where that is not a whole one.
+func (s *sseSource) last() bool {
+	data, _ := sse.Cut(append(s.rest[:len(s.rest):len(s.rest)], "\n\n"...))
+	switch {
+	case string(data) == "[DONE]":
+	case json.Valid(data):
+		s.data = onOneLine(data)
+	default:
+		return false
+	}
+	s.rest = nil
+	return true
+}
+
 func (s *sseSource) buffered() bool { return s.cut() }
 
 // cut sees to it that an event's data is at hand, and reports whether there is some.
@@ -78,18 +96,21 @@ func (s *sseSource) cut() bool {
 		if s.rest = s.rest[n:]; len(s.rest) == 0 {
 			s.rest = nil
 		}
-		switch {
-		case len(data) == 0, string(data) == "[DONE]":
-		case bytes.IndexByte(data, '\n') >= 0: // an answer of ours has it on one line
-			var line bytes.Buffer
-			if json.Compact(&line, data) != nil {
-				line.Reset()
-				line.Write(data) // the decoder says what is wrong with it
-			}
-			s.data = line.Bytes()
-		default:
-			s.data = data
+		if len(data) > 0 && string(data) != "[DONE]" {
+			s.data = onOneLine(data)
 		}
 	}
 	return true
+}
+
+// onOneLine is an event's data as an answer of ours has it.
+func onOneLine(data []byte) []byte {
+	if bytes.IndexByte(data, '\n') < 0 {
+		return data
+	}
+	var line bytes.Buffer
+	if json.Compact(&line, data) != nil {
+		return data // the decoder says what is wrong with it
+	}
+	return line.Bytes()
 }
