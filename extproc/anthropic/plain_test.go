@@ -9,6 +9,7 @@ import (
 	"aisix/extproc/plainjson"
 
 	"github.com/google/go-cmp/cmp"
+	"github.com/google/go-cmp/cmp/cmpopts"
 )
 
 // plainReplyOf is a whole answer read in one pass; ok is false where it is not read.
@@ -107,6 +108,7 @@ func FuzzPlainReply(f *testing.F) {
 	for _, dir := range dirs {
 		f.Add(read(f, dir, "reply.json"))
 	}
+	f.Add([]byte(`{"role":"","model":"","content":[]}`))
 	f.Fuzz(func(t *testing.T, body []byte) {
 		got, ok := plainReplyOf(body)
 		if !ok {
@@ -116,7 +118,7 @@ func FuzzPlainReply(f *testing.F) {
 		if err := json.Unmarshal(body, &want); err != nil {
 			t.Fatalf("%q is read: %v", body, err)
 		}
-		if d := cmp.Diff(want, got); d != "" {
+		if d := cmp.Diff(want, got, cmpopts.EquateEmpty()); d != "" {
 			t.Fatalf("%q (-want +got):\n%s", body, d)
 		}
 	})
