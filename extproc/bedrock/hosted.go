@@ -17,12 +17,14 @@ import (
 // key.
 //
 // One that is only offered goes, with a note; one that is forced is a 400, as where the request is
-// translated.
+// translated. Tools that wait to be found by tool_search (defer_loading) are there from the start
+// where it goes: nothing else would find them.
 type hosted struct {
-	p    *prepared
-	e    *jsonedit.Edits
-	t    jsonedit.Text
-	gone map[string]bool
+	p      *prepared
+	e      *jsonedit.Edits
+	t      jsonedit.Text
+	gone   map[string]bool
+	search bool // tool_search is among them
 }
 
 // callersTools are the types of tools that the caller runs.
@@ -33,6 +35,9 @@ var callersTools = []string{"", "function", "custom", "local_shell", "namespace"
 func (h *hosted) leaveOut(members map[string]jsonedit.Span, drop map[string]bool) error {
 	if h.p.model.options.AllowHostedTools {
 		return nil
+	}
+	for tool := range h.t.Items(members["tools"]) {
+		h.search = h.search || h.kind(tool) == "tool_search"
 	}
 	if h.all(members["tools"]) {
 		drop["tools"] = true
@@ -102,6 +107,7 @@ func (h *hosted) from(tools jsonedit.Span) (kept, gone int) {
 		kind := h.kind(tool)
 		if slices.Contains(callersTools, kind) {
 			kept++
+			h.load(tool)
 			return true
 		}
 		gone++
@@ -109,4 +115,22 @@ func (h *hosted) from(tools jsonedit.Span) (kept, gone int) {
 		return false
 	})
 	return kept, gone
+}
+
+// load has a tool, or those of a namespace, wait for no search that is not to come.
+func (h *hosted) load(tool jsonedit.Span) {
+	if !h.search {
+		return
+	}
+	h.loadOne(tool)
+	inner, _ := h.t.Member(tool, "tools")
+	for t := range h.t.Items(inner) {
+		h.loadOne(t)
+	}
+}
+
+func (h *hosted) loadOne(tool jsonedit.Span) {
+	if _, waits := h.t.Member(tool, "defer_loading"); waits {
+		h.e.Object(h.t, tool, nil, func(m jsonedit.Member) bool { return m.Name != "defer_loading" })
+	}
 }

@@ -30,6 +30,10 @@ func TestHostedTools(t *testing.T) {
 		{"allowed among others", `"tools":[` + f + `,` + web + `],"tool_choice":{"type":"allowed_tools","mode":"auto","tools":[{"type":"web_search"},{"type":"function","name":"f"}]}`,
 			`"tools":[` + f + `],"tool_choice":{"type":"allowed_tools","mode":"auto","tools":[{"type":"function","name":"f"}]}`, ""},
 		{"allowed alone", `"tools":[` + f + `,` + web + `],"tool_choice":{"type":"allowed_tools","mode":"auto","tools":[{"type":"web_search"}]}`, `"tools":[` + f + `],"tool_choice":"none"`, ""},
+		{"tools that wait for a search", `"tools":[{"type":"tool_search"},{"type":"function","name":"f","defer_loading":true,"strict":true},{"type":"namespace","name":"n","tools":[{"defer_loading":true,"type":"function","name":"g"}]}],` +
+			`"input":[{"type":"additional_tools","tools":[{"type":"function","name":"h","defer_loading":true}]}]`,
+			`"tools":[{"type":"function","name":"f","strict":true},{"type":"namespace","name":"n","tools":[{"type":"function","name":"g"}]}],"input":[{"type":"additional_tools","tools":[{"type":"function","name":"h"}]}]`, ""},
+		{"tools that wait for another", `"tools":[{"type":"function","name":"f","defer_loading":true},` + web + `]`, `"tools":[{"type":"function","name":"f","defer_loading":true}]`, ""},
 		{"a function forced", `"tools":[` + f + `,` + web + `],"tool_choice":{"type":"function","name":"f"}`, `"tools":[` + f + `],"tool_choice":{"type":"function","name":"f"}`, ""},
 	} {
 		for _, allowed := range []bool{false, true} {

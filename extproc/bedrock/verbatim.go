@@ -75,7 +75,7 @@ func (p *prepared) adoptResponses(c *Call, v *chat.Verbatim) error {
 		}
 	}
 	var e jsonedit.Edits
-	tools := hosted{p, &e, t, map[string]bool{}}
+	tools := hosted{p: p, e: &e, t: t, gone: map[string]bool{}}
 	if err := tools.leaveOut(members, drop); err != nil {
 		return err
 	}
