@@ -70,6 +70,7 @@ func TestEncoding(t *testing.T) {
 		{name: "sampling as it came", model: nova, req: with(func(r *chat.Request) { r.Temperature, r.TopP, r.Stop = ptr(0.1), ptr(0.25), []string{"a", "b"} }),
 			want: []string{`"temperature":0.1`, `"topP":0.25`, `"stopSequences":["a","b"]`}},
 		{name: "both samplers, for Bedrock to refuse", model: claude45, req: with(func(r *chat.Request) { r.Temperature, r.TopP = ptr(0.0), ptr(0.9) }), want: []string{`"temperature":0,"top_p":0.9`}},
+		{name: "both samplers, which older ones take", model: claude35, req: with(func(r *chat.Request) { r.Temperature, r.TopP = ptr(0.5), ptr(1.0) }), want: []string{`"temperature":0.5,"top_p":1`}},
 		{name: "a top_p that asks for nothing", model: claude45, req: with(func(r *chat.Request) { r.Temperature, r.TopP = ptr(1.0), ptr(1.0) }), want: []string{`"temperature":1`}, missing: []string{"top_p"}},
 		{name: "a temperature that asks for nothing", model: claude45, req: with(func(r *chat.Request) { r.Temperature, r.TopP = ptr(1.0), ptr(0.9) }), want: []string{`"top_p":0.9`}, missing: []string{"temperature"}},
 		{name: "alone it is sent", model: claude45, req: with(func(r *chat.Request) { r.TopP = ptr(1.0) }), want: []string{`"top_p":1`}},
