@@ -31,7 +31,8 @@ type Alias func(names []string) map[string]string
 // Tool is the caller's schema as the input schema of a tool. Bedrock wants type
 // object at its root, and nothing but that word; neither a reference nor
 // alternatives there; and names of properties that match [a-zA-Z0-9_.-]{1,64}. What
-// has properties is an object, said or not.
+// has properties is an object, said or not. What older drafts say otherwise than 2020-12
+// is said as that does.
 func Tool(raw json.RawMessage, alias Alias) (Input, error) {
 	if settled(raw) {
 		return Input{Schema: raw}, nil
@@ -41,6 +42,7 @@ func Tool(raw json.RawMessage, alias Alias) (Input, error) {
 		return Input{}, err
 	}
 	t, _ = each(t, withoutNulls)
+	t, _ = current(t)
 	t, merged, err := rootObject(t)
 	if err != nil {
 		return Input{}, err
@@ -62,6 +64,7 @@ func Output(raw json.RawMessage, alias Alias) (Input, error) {
 		return Input{}, parsing
 	}
 	t, _ = each(t, withoutNulls)
+	t, _ = current(t)
 	if t, _, parsing = rootReference(t); parsing != nil {
 		return Input{}, parsing
 	}

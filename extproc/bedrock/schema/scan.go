@@ -1,6 +1,9 @@
 package schema
 
-import "bytes"
+import (
+	"bytes"
+	"slices"
+)
 
 // settled reports whether a tool's schema may go out as it is. It reads the text
 // once and keeps none of it, for most schemas need no more; where it says no, the
@@ -10,12 +13,15 @@ import "bytes"
 func settled(raw []byte) bool {
 	type object struct {
 		list, properties bool // a list; the members are properties, not keywords
+		names            int  // a list of names that must differ: where they begin in seen, from 1
 		typed, has       bool // has a type, and properties
 	}
 	var few [16]object
 	open := few[:0]
-	var name []byte // of the value that comes next
-	root := false   // is of type object
+	var several [32][]byte
+	seen := several[:0] // names of the open lists of them
+	var name []byte     // of the value that comes next
+	root := false       // is of type object
 	for i := 0; i < len(raw); i++ {
 		switch c := raw[i]; c {
 		case '{', '[':
@@ -23,14 +29,31 @@ func settled(raw []byte) bool {
 			if properties {
 				open[len(open)-1].has = true
 			}
-			open = append(open, object{list: c == '[', properties: properties})
+			o := object{list: c == '[', properties: properties}
+			if o.list {
+				switch string(name) {
+				case "items":
+					return false
+				case "required", "type":
+					o.names = len(seen) + 1
+				case "anyOf", "oneOf", "allOf":
+					if after(raw, i+1) == ']' {
+						return false
+					}
+				}
+			}
+			open = append(open, o)
 			name = nil
 		case '}', ']':
 			if len(open) == 0 {
 				return false
 			}
-			if o := open[len(open)-1]; o.has && !o.typed {
+			o := open[len(open)-1]
+			if o.has && !o.typed {
 				return false
+			}
+			if o.names > 0 {
+				seen = seen[:o.names-1]
 			}
 			open, name = open[:len(open)-1], nil
 		case '"':
@@ -48,17 +71,22 @@ func settled(raw []byte) bool {
 			i = end
 			o := &open[len(open)-1]
 			if o.list || name != nil { // a value
-				if len(open) == 1 && string(name) == "type" {
-					root = string(text) == "object"
+				if o.names > 0 {
+					if len(seen) == cap(seen) || slices.ContainsFunc(seen[o.names-1:], func(s []byte) bool { return bytes.Equal(s, text) }) {
+						return false
+					}
+					seen = append(seen, text)
+				}
+				if string(name) == "type" {
+					if string(text) == "any" {
+						return false
+					}
+					root = len(open) == 1 && string(text) == "object" || len(open) > 1 && root
 				}
 				name = nil
 				continue
 			}
-			next := end + 1
-			for next < len(raw) && (raw[next] == ' ' || raw[next] == '\t' || raw[next] == '\r' || raw[next] == '\n') {
-				next++
-			}
-			if next == len(raw) || raw[next] != ':' {
+			if after(raw, end+1) != ':' {
 				return false
 			}
 			if o.properties && !LegalName(string(text)) || bytes.IndexByte(text, '\\') >= 0 {
@@ -73,13 +101,32 @@ func settled(raw []byte) bool {
 			}
 		case ',', ' ', '\t', '\r', '\n', ':':
 		default: // a number or a word
-			if c == 'n' && name != nil && !holdsNull(string(name)) {
+			switch {
+			case name == nil:
+			case c == 'n' && !holdsNull(string(name)):
 				return false
+			case c == 't' || c == 'f':
+				switch string(name) {
+				case "exclusiveMinimum", "exclusiveMaximum", "required":
+					return false
+				}
 			}
 			name = nil
 		}
 	}
 	return root && len(open) == 0
+}
+
+// after is what comes next in raw that is no white space, 0 at its end.
+func after(raw []byte, i int) byte {
+	for ; i < len(raw); i++ {
+		switch raw[i] {
+		case ' ', '\t', '\r', '\n':
+		default:
+			return raw[i]
+		}
+	}
+	return 0
 }
 
 func isUnion(name string) bool { return name == "anyOf" || name == "oneOf" || name == "allOf" }
