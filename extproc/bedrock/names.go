@@ -139,6 +139,30 @@ func callID(id string, c *resource.Capabilities) string {
 	return "call_" + digest(id)[:32]
 }
 
+// wireIDs are the ids of a conversation's calls on the wire, no two alike: some services
+// count anew in each answer (call_0), and Claude refuses a conversation of such ("tool_use
+// ids must be unique"). A result is of the last call that has its id, since it stands in the
+// turn behind it.
+type wireIDs struct {
+	c    *resource.Capabilities
+	uses map[string]int // of an id, so far
+}
+
+func (w *wireIDs) use(id string) string {
+	if w.uses == nil {
+		w.uses = map[string]int{}
+	}
+	w.uses[id]++
+	return w.result(id)
+}
+
+func (w *wireIDs) result(id string) string {
+	if n := w.uses[id]; n > 1 && w.c.CallIDs != "any" {
+		id += "#" + strconv.Itoa(n) // no id of Bedrock's, so that it gets one
+	}
+	return callID(id, w.c)
+}
+
 func digest(s string) string {
 	sum := sha256.Sum256([]byte(s))
 	return hex.EncodeToString(sum[:])

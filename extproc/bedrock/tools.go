@@ -171,12 +171,12 @@ func (p *prepared) rename() error {
 			r.ToolChoice.Name = p.output
 		}
 	}
-	c := &p.family.Capabilities
+	ids := wireIDs{c: &p.family.Capabilities}
 	for _, m := range r.Messages {
 		for i, b := range m.Blocks {
 			switch b := b.(type) {
 			case chat.ToolUse:
-				id, name, renamed := callID(b.ID, c), a.wire(b.Name), p.properties[b.Name]
+				id, name, renamed := ids.use(b.ID), a.wire(b.Name), p.properties[b.Name]
 				if id == b.ID && name == b.Name && renamed == nil {
 					continue // it is as it goes out
 				}
@@ -184,7 +184,7 @@ func (p *prepared) rename() error {
 				b.ID, b.Name = id, name
 				m.Blocks[i] = b
 			case chat.ToolResult:
-				if id := callID(b.ID, c); id != b.ID {
+				if id := ids.result(b.ID); id != b.ID {
 					b.ID = id
 					m.Blocks[i] = b
 				}
