@@ -12,6 +12,9 @@ import (
 func (p *prepared) sampling() error {
 	c, r := &p.family.Capabilities, p.req
 	if c.StopMax != nil && len(r.Stop) > *c.StopMax && !p.model.ignores("stop") {
+		if *c.StopMax == 0 {
+			return fault.Invalid("stop", "this model does not support stop sequences: leave them out")
+		}
 		return fault.Invalid("stop", "this model allows at most %d stop sequences", *c.StopMax)
 	}
 	for _, x := range []struct {
@@ -33,6 +36,10 @@ func (p *prepared) sampling() error {
 		return p.refuseSampling()
 	}
 	p.oneSample()
+	// OpenAI's goes up to 2; Converse's and Claude's do not, whatever the model.
+	if t := r.Temperature; t != nil && *t > 1 && p.api != apiChat && p.api != apiResponses {
+		return fault.Invalid("temperature", "temperature must be at most 1 for this model")
+	}
 	if k := p.knobs.topK; k != nil && !p.model.ignores("top_k") {
 		var n int
 		if json.Unmarshal(k, &n) != nil || n < 0 {
