@@ -25,7 +25,7 @@ var realIDs = []string{
 	"meta.llama2-70b-chat-v1", "meta.llama3-8b-instruct-v1:0", "meta.llama3-70b-instruct-v1:0", "us.meta.llama3-1-405b-instruct-v1:0", "us.meta.llama3-2-1b-instruct-v1:0", "us.meta.llama3-2-3b-instruct-v1:0", "us.meta.llama3-2-11b-instruct-v1:0", "meta.llama3-3-70b-instruct-v1:0", "us.meta.llama4-scout-17b-instruct-v1:0",
 	"mistral.mistral-7b-instruct-v0:2", "mistral.mixtral-8x7b-instruct-v0:1", "mistral.mistral-large-2402-v1:0", "us.mistral.pixtral-large-2502-v1:0",
 	"cohere.command-r-v1:0", "cohere.command-r-plus-v1:0", "ai21.jamba-1-5-mini-v1:0", "us.deepseek.r1-v1:0", "deepseek.v3-v1:0", "openai.gpt-oss-20b-1:0", "us.openai.gpt-5.6-sol", "global.openai.gpt-6.1", "minimax.minimax-m2", "zai.glm-4.7", "moonshot.kimi-k2-thinking", "moonshotai.kimi-k2.5", "qwen.qwen3-coder-30b-a3b-v1:0", "us.writer.palmyra-x5-v1:0",
-	"openai.gpt-5.4", "openai.gpt-5.5", "xai.grok-4.3", "anthropic.claude-opus-4-1", "google.gemma-4-31b", "openai.gpt-oss-20b", "openai.gpt-oss-120b", "openai.gpt-oss-safeguard-20b", "openai.gpt-oss-safeguard-120b",
+	"us.xai.grok-4.6", "us.moonshotai.kimi-k3", "openai.gpt-5.4", "openai.gpt-5.5", "xai.grok-4.3", "anthropic.claude-opus-4-1", "google.gemma-4-31b", "openai.gpt-oss-20b", "openai.gpt-oss-120b", "openai.gpt-oss-safeguard-20b", "openai.gpt-oss-safeguard-120b",
 }
 
 // A pattern that matches nothing real is a slip of the pen.
@@ -68,6 +68,16 @@ func TestFamilies(t *testing.T) {
 		{"us.meta.llama3-1-8b-instruct-v1:0", `{"tools":true,"tool_choice":["auto"]}`},
 		{"deepseek.r1-v1:0", `{"tools":false,"reasoning":"none"}`},
 		{"deepseek.v3-v1:0", `{"tools":true,"tool_choice":["auto","any"],"reasoning":"effort"}`},
+		{"deepseek.v3-v1:0", `{"stop_max":0}`},
+		{"qwen.qwen3-coder-30b-a3b-v1:0", `{"stop_max":0}`},
+		{"openai.gpt-oss-20b-1:0", `{"stop_max":0}`},
+		{"openai.gpt-oss-20b", `{"stop_max":null,"sampling":null}`}, // by Chat Completions
+		{"deepseek.r1-v1:0", `{"stop_max":null}`},
+		{"us.xai.grok-4.6", `{"stop_max":0,"sampling":false}`},
+		{"global.openai.gpt-6.1", `{"sampling":false,"stop_max":null}`},
+		{"us.openai.gpt-5.6-sol", `{"sampling":null}`},
+		{"us.moonshotai.kimi-k3", `{"sampling":false}`},
+		{"moonshot.kimi-k2-thinking", `{"sampling":null}`},
 		{"novel.model-v1:0", `{}`},
 	} {
 		got, err := json.Marshal(target(tt.id).family.Capabilities)
