@@ -44,6 +44,9 @@ func (m *turn) Check() *strict.Error {
 	}
 	for i := range m.Content.blocks {
 		b, place := &m.Content.blocks[i], "/content/"+strconv.Itoa(i)
+		if m.Role == "assistant" && (b.Type == "image" || b.Type == "document") {
+			return strict.Errorf(place, "content blocks of type %s are not allowed in a message with role assistant", b.Type)
+		}
 		if m.Role == "user" {
 			if err := b.Others.Refuse(); err != nil {
 				err.Pointer = place + err.Pointer
