@@ -92,7 +92,7 @@ func (e *Events) decode(frame []byte) ([]chat.Event, error) {
 		}
 		event, fault := e.codec.decode(frame)
 		if fault != nil {
-			return nil, e.reply.streamFault(fault)
+			return nil, e.reply.streamFault(fault, frame)
 		}
 		events, err = e.decoder.decode(event)
 	}

@@ -1,6 +1,7 @@
 package bedrock
 
 import (
+	"bytes"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -16,6 +17,7 @@ import (
 	"aisix/extproc/completions"
 	"aisix/extproc/fault"
 
+	"github.com/aws/aws-sdk-go-v2/aws/protocol/eventstream"
 	"github.com/aws/smithy-go"
 )
 
@@ -134,19 +136,38 @@ func quote(s string) string {
 	return strconv.Quote(s)
 }
 
-// streamFault is the fault of an error that the event codec returned: an
-// exception frame, or a frame that can't be decoded.
-func (r *Reply) streamFault(err error) *fault.Error {
+// streamFault is the fault of an error that the event codec returned for a frame: an
+// exception, or what can't be decoded. An exception is one by its headers, whatever it says.
+func (r *Reply) streamFault(err error, frame []byte) *fault.Error {
+	var code, message string
 	var api smithy.APIError
-	if !errors.As(err, &api) {
+	if errors.As(err, &api) {
+		code, message = api.ErrorCode(), api.ErrorMessage()
+	} else if code = exceptionType(frame); code == "" {
 		return undecodable(err)
 	}
-	name := exceptionName(api.ErrorCode())
+	name := exceptionName(code)
 	if name != "" {
 		// Inside a stream a member's name may stand for the type's: validationException.
 		name = strings.ToUpper(name[:1]) + name[1:]
 	}
-	return r.fault(&Exception{Type: name, Message: api.ErrorMessage(), RequestID: r.RequestID()}, none)
+	return r.fault(&Exception{Type: name, Message: message, RequestID: r.RequestID()}, none)
+}
+
+// exceptionType is the name of an exception in a frame whose payload is none of JSON, or
+// nothing at all; "" where the frame is no exception.
+func exceptionType(frame []byte) string {
+	m, err := eventstream.NewDecoder().Decode(bytes.NewReader(frame), nil)
+	if err != nil {
+		return ""
+	}
+	if kind := m.Headers.Get(":message-type"); kind == nil || kind.String() != "exception" {
+		return ""
+	}
+	if name := m.Headers.Get(":exception-type"); name != nil {
+		return name.String()
+	}
+	return ""
 }
 
 // The texts of a prompt that is too long: each maker's models have their own. One of them may

@@ -199,6 +199,16 @@ func TestExceptionsInsideAStream(t *testing.T) {
 					t.Errorf("%s: the log gets %+v", e.name, x)
 				}
 			}
+			// One that says nothing, or nothing that can be read, is what its name says.
+			for _, payload := range []string{"", "junk", "null", "[]", `{"message":`} {
+				req := userSays("hi")
+				req.Stream = true
+				_, err := newCall(t, req, target(model)).reply(200, nil).Events(bytes.NewReader(frame(t, "exception", member, payload))).Next()
+				var got *fault.Error
+				if !errors.As(err, &got) || got.Kind != e.kind || got.Status != e.status || e.message != "" && got.Message != e.message {
+					t.Errorf("%s with the payload %q: %+v; want %s %d %q", e.name, payload, got, e.kind, e.status, e.message)
+				}
+			}
 		}
 	}
 }

@@ -287,7 +287,7 @@ func TestFramesOfOddKinds(t *testing.T) {
 		"an error frame without a code":    {encode(map[string]string{":message-type": "error"}, ""), 502},
 		"an exception without a type":      {encode(map[string]string{":message-type": "exception"}, `{"message":"x"}`), 502},
 		"an exception that nobody knows":   {encode(map[string]string{":message-type": "exception", ":exception-type": "novelException"}, `{"message":"x"}`), 502},
-		"an exception that is not JSON":    {encode(map[string]string{":message-type": "exception", ":exception-type": "throttlingException"}, `slow down`), 502},
+		"an exception that is not JSON":    {encode(map[string]string{":message-type": "exception", ":exception-type": "throttlingException"}, `slow down`), 429},
 		"no headers at all":                {encode(nil, `{}`), 502},
 		"a type that nobody knows":         {encode(map[string]string{":message-type": "novel"}, `{}`), 502},
 		"an event that is not JSON":        {encode(map[string]string{":message-type": "event", ":event-type": "messageStop"}, `{"stopReason":`), 502},

@@ -101,8 +101,11 @@ type invokeStream struct {
 	events   []chat.Event // to put these before the others in
 }
 
-// said is what a chunk means.
+// said is what a chunk means: an empty one, which the service model allows, nothing.
 func (s *invokeStream) said(chunk []byte) ([]chat.Event, error) {
+	if len(chunk) == 0 {
+		return nil, nil
+	}
 	if !s.verbatim {
 		return s.decoder.Decode(chunk)
 	}
