@@ -24,6 +24,7 @@ const (
 	errOpen      = notNative("has an object that allows any members, or a value of any kind, which this model does not support")
 	errAllOf     = notNative("has allOf, which this model does not support")
 	errEnum      = notNative("has an enum of objects or arrays, which this model does not support")
+	errTuple     = notNative("has a list whose items differ by their place, which this model does not support")
 	errRequired  = notNative("requires a property that it does not have, which this model does not support")
 	errRecursive = notNative("refers to itself, or to what it does not hold, which this model does not support")
 )
@@ -121,6 +122,8 @@ func (c *closer) native(t tree, depth int) (tree, error) {
 			c.not = errAllOf
 		case x.name == "enum" && slices.ContainsFunc(x.value.members, func(x member) bool { return x.value.kind != 0 }):
 			c.not = errEnum
+		case x.name == "prefixItems": // told in the description, what is left would hold for the first ones too
+			c.not = errTuple
 		}
 		if unsupported(x) {
 			moved = append(moved, x)
