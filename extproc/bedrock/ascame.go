@@ -30,7 +30,7 @@ func (p *prepared) asCame() bool {
 }
 
 // spelledOut reports whether the body's messages and tools have no member that is null, as clients
-// write what they do not say, nor an empty list of calls: a service may refuse either.
+// write what they do not say, nor an empty list of calls or of parts: a service may refuse either.
 func spelledOut(body []byte) bool {
 	t := jsonedit.Text(body)
 	for m := range t.Members(t.Root()) {
@@ -50,15 +50,29 @@ func spelledIn(t jsonedit.Text, value jsonedit.Span) bool {
 	for m := range t.Members(value) {
 		switch {
 		case m.Name == "parameters": // a schema, which may well have a null
+			if bare(t, m.Value) {
+				return false
+			}
 		case t.Kind(m.Value) == 'n':
 			if m.Name != "content" {
 				return false
 			}
-		case m.Name == "tool_calls" && empty(t, m.Value), !spelledIn(t, m.Value):
+		case (m.Name == "tool_calls" || m.Name == "content") && t.Kind(m.Value) == '[' && empty(t, m.Value), !spelledIn(t, m.Value):
 			return false
 		}
 	}
 	return true
+}
+
+// bare reports whether a schema says nothing, not even that it is of an object, without which
+// OpenAI itself refuses it ("schema must be a JSON Schema of 'type: "object"', got 'type: "None"'").
+func bare(t jsonedit.Text, schema jsonedit.Span) bool {
+	for m := range t.Members(schema) {
+		if t.Kind(m.Value) != 'n' {
+			return false
+		}
+	}
+	return t.Kind(schema) == '{'
 }
 
 func empty(t jsonedit.Text, list jsonedit.Span) bool {
