@@ -31,6 +31,11 @@ func encodeResponses(_ context.Context, p *prepared) (wireRequest, error) {
 	return p.openai(responses.EncodeRequest)
 }
 
+// leastOutput is the least max_output_tokens that Responses takes ("integer below minimum
+// value. Expected a value >= 16"). Clients of other formats ask for 1 to see whether a model
+// is there.
+const leastOutput = 16
+
 func (p *prepared) openai(encode func(*chat.Request, completions.Upstream) ([]byte, error)) (wireRequest, error) {
 	p.unplaced()
 	header := converseHeader
@@ -41,6 +46,11 @@ func (p *prepared) openai(encode func(*chat.Request, completions.Upstream) ([]by
 	}
 	req := *p.req
 	req.MaxTokens, req.Format = p.maxTokens, p.format
+	if n := p.maxTokens; p.api == apiResponses && n != nil && *n < leastOutput {
+		least := leastOutput
+		req.MaxTokens = &least
+		p.note("the upstream takes no max_output_tokens under 16: max_tokens was raised to it")
+	}
 	o := completions.Upstream{Model: p.model.ID, Extra: p.additional}
 	if t := p.knobs.tier; t != nil {
 		o.Tier = t.Type
