@@ -1,7 +1,5 @@
 package chat
 
-import "encoding/json"
-
 // settled reports whether Tidy would change nothing of r: most conversations come so, and
 // are copied without being taken apart. Where it can't tell at a look it says no.
 // Settled reports whether Tidy would leave the conversation as it is.
@@ -36,7 +34,7 @@ func settledBlocks(blocks []Block) bool {
 			continue
 		case ToolUse:
 			n := len(b.Input)
-			if n < 2 || b.Input[0] != '{' || b.Input[n-1] != '}' || !json.Valid(b.Input) {
+			if n < 2 || b.Input[0] != '{' || b.Input[n-1] != '}' || !valid(b.Input) {
 				return false
 			}
 		case ToolResult:

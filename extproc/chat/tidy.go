@@ -7,6 +7,8 @@ import (
 	"strings"
 	"unicode"
 
+	"github.com/go-json-experiment/json/jsontext"
+
 	"aisix/extproc/fault"
 )
 
@@ -340,7 +342,7 @@ func object(input json.RawMessage) json.RawMessage {
 	if len(text) == 0 {
 		return json.RawMessage("{}")
 	}
-	if text[0] == '{' && json.Valid(text) {
+	if text[0] == '{' && valid(text) {
 		return json.RawMessage(text)
 	}
 	var buf bytes.Buffer
@@ -351,6 +353,11 @@ func object(input json.RawMessage) json.RawMessage {
 	}
 	return bytes.TrimSuffix(buf.Bytes(), []byte("\n"))
 }
+
+// valid reports whether a tool's input is JSON that every service reads: half a surrogate pair
+// and names that stand twice, as models write them at times, are refused with the whole
+// conversation ("The request body is not valid JSON: no low surrogate in string").
+func valid(input []byte) bool { return jsontext.Value(input).IsValid() }
 
 // result leaves blank text out of a tool result, but never leaves it empty.
 func result(blocks []Block) []Block {

@@ -89,7 +89,7 @@ var owners = map[string][]string{
 	"github.com/spf13/viper":            {"cmd/internal/config"},
 	"github.com/aws/...":                {"extproc/bedrock", "extproc/identity"},
 	"github.com/prometheus/...":         {"extproc/usage"},
-	"github.com/go-json-experiment/...": {"admin/strict", "admin/resource", "extproc/openai", "extproc/anthropic", "extproc/responses", "extproc/embeddings", "extproc/bedrock", "extproc/bedrock/schema", "extproc/bedrock/redact", "cmd/bedrocksim/sim"},
+	"github.com/go-json-experiment/...": {"admin/strict", "admin/resource", "extproc/chat", "extproc/openai", "extproc/anthropic", "extproc/responses", "extproc/embeddings", "extproc/bedrock", "extproc/bedrock/schema", "extproc/bedrock/redact", "cmd/bedrocksim/sim"},
 	"github.com/redis/...":              {"extproc/ratelimit", "admin/cooling", "admin/ledger", "admin/store", "admin/store/redistest", "cmd/..."},
 
 	"github.com/envoyproxy/go-control-plane/envoy/service/ext_proc/v3": {"extproc/exchange", "extproc/exchange/exchangetest",
