@@ -1,6 +1,7 @@
 package openai
 
 import (
+	"cmp"
 	"encoding/json"
 	"slices"
 	"strconv"
@@ -300,7 +301,7 @@ func (t *tooling) chosen(c *responseChoice, place string) (string, error) {
 	}
 	name, ok := t.names.find(kind, c.Namespace, named)
 	if !ok {
-		return "", fault.Invalid(place, "%s: there is no tool %q in tools", place, strict.Clip(c.Name, 64))
+		return "", fault.Invalid(place, "%s: there is no tool %q in tools", place, strict.Clip(cmp.Or(c.Name, c.Type), 64))
 	}
 	return name, nil
 }
