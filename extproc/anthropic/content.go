@@ -17,9 +17,11 @@ import (
 
 // turn is one message.
 type turn struct {
-	Role    string        `json:"role"`
-	Content content       `json:"content"`
-	Others  strict.Others `json:",embed"` // an answer's own, which clients send back (id, model, usage, …)
+	Role         string        `json:"role"`
+	Content      content       `json:"content"`
+	OutputConfig *outputWish   `json:"output_config"` // from here on
+	ClearAt      *string       `json:"clear_at"`      // system
+	Others       strict.Others `json:",embed"`        // an answer's own, which clients send back (id, model, usage, …)
 }
 
 // Check holds a message to its role.
@@ -40,11 +42,17 @@ func (m *turn) Check() *strict.Error {
 		return strict.Required("/content")
 	}
 	if m.Role == "system" {
-		return onlyText(m.Content.blocks, "/content")
+		return m.onlyInstructs()
+	}
+	if m.ClearAt != nil {
+		return strict.Errorf("/clear_at", "is only allowed in messages of role system")
 	}
 	for i := range m.Content.blocks {
 		b, place := &m.Content.blocks[i], "/content/"+strconv.Itoa(i)
-		if m.Role == "assistant" && (b.Type == "image" || b.Type == "document") {
+		switch {
+		case b.Type == "tool_addition" || b.Type == "tool_removal" || b.Type == "tool_reference":
+			return strict.Variant(place+"/type", "content blocks of type %s are not supported here", b.Type)
+		case m.Role == "assistant" && (b.Type == "image" || b.Type == "document"):
 			return strict.Errorf(place, "content blocks of type %s are not allowed in a message with role assistant", b.Type)
 		}
 		if m.Role == "user" {
@@ -112,6 +120,8 @@ type asBlock struct {
 	Name         string           `json:"name"`
 	Input        strict.RawObject `json:"input"`
 	Caller       strict.Ignored   `json:"caller"`      // tool_use: of the model's own code, which there is none of
+	Tool         *changedTool     `json:"tool"`        // tool_addition, tool_removal
+	ToolName     string           `json:"tool_name"`   // tool_reference
 	ToolUseID    string           `json:"tool_use_id"` // tool_result
 	Content      content          `json:"content"`
 	IsError      bool             `json:"is_error"`
@@ -132,6 +142,9 @@ var kindMembers = map[string][]string{
 	"tool_result":       {"tool_use_id", "content", "is_error"},
 	"thinking":          {"thinking", "signature"},
 	"redacted_thinking": {"data"},
+	"tool_addition":     {"tool"},
+	"tool_removal":      {"tool"},
+	"tool_reference":    {"tool_name"},
 }
 
 // Check holds a block to its kind.
@@ -150,6 +163,7 @@ func (b *asBlock) Check() *strict.Error {
 		{"text", b.Text != nil}, {"source", b.Source != nil}, {"title", b.Title != nil}, {"context", b.Context != nil}, {"id", b.ID != ""}, {"name", b.Name != ""},
 		{"input", b.Input != nil}, {"tool_use_id", b.ToolUseID != ""}, {"content", b.Content.given}, {"is_error", b.IsError}, {"thinking", b.Thinking != nil},
 		{"signature", b.Signature != ""}, {"data", b.Data != ""}, {"caller", bool(b.Caller)},
+		{"tool", b.Tool != nil}, {"tool_name", b.ToolName != ""},
 	} {
 		if x.given && !slices.Contains(members, x.name) {
 			return strict.Errorf("/"+x.name, "unknown member in a content block of type %s", b.Type)
@@ -184,7 +198,7 @@ func (b *asBlock) Check() *strict.Error {
 		for i := range b.Content.blocks {
 			inner, place := &b.Content.blocks[i], "/content/"+strconv.Itoa(i)
 			switch inner.Type {
-			case "text", "image", "document":
+			case "text", "image", "document", "tool_reference":
 			default:
 				return strict.Errorf(place, "content blocks of type %s are not supported in a tool result", strict.Clip(inner.Type, 64))
 			}
@@ -197,6 +211,15 @@ func (b *asBlock) Check() *strict.Error {
 		if b.Thinking == nil {
 			return strict.Required("/thinking")
 		}
+	case "tool_reference":
+		if b.ToolName == "" {
+			return strict.Required("/tool_name")
+		}
+	case "tool_addition", "tool_removal":
+		if b.Tool == nil {
+			return strict.Required("/tool")
+		}
+		return b.Tool.check(b.Type)
 	}
 	return nil
 }
@@ -314,8 +337,12 @@ type conversation struct {
 func (c *conversation) add(r *body) {
 	c.request.System = c.blocks(r.System.blocks, "system")
 	c.request.Messages = make([]chat.Message, 0, len(r.Messages))
+	asked := r.lastAsked()
 	for i := range r.Messages {
 		m := &r.Messages[i]
+		if m.ClearAt != nil && i < asked {
+			continue // it was for a turn that is over
+		}
 		param := "messages[" + strconv.Itoa(i) + "]"
 		blocks := c.blocks(m.Content.blocks, param+".content")
 		switch m.Role {
@@ -324,6 +351,9 @@ func (c *conversation) add(r *body) {
 		case "system":
 			if !c.spoke {
 				c.request.System = append(c.request.System, blocks...)
+				continue
+			}
+			if len(blocks) == 0 { // it says output_config alone
 				continue
 			}
 		case "assistant":
@@ -381,6 +411,12 @@ func (c *conversation) block(b *asBlock, param string) chat.Block {
 			inner = slices.DeleteFunc(inner, func(b chat.Block) bool { _, ok := b.(chat.CachePoint); return ok })
 		}
 		return chat.ToolResult{ID: b.ToolUseID, Blocks: inner, IsError: b.IsError, Param: param}
+	case "tool_reference":
+		return chat.Text{Text: "The tool " + b.ToolName + " can be called now."}
+	case "tool_addition":
+		return chat.Text{Text: "From here on the tool " + b.Tool.name() + " can be called."}
+	case "tool_removal":
+		return chat.Text{Text: "From here on the tool " + b.Tool.name() + " can no longer be called."}
 	case "thinking":
 		publisher, signature := whose(b.Signature)
 		return chat.Thinking{Text: *b.Thinking, Signature: signature, Publisher: publisher}

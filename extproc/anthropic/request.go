@@ -48,6 +48,9 @@ type body struct {
 	InferenceGeo      strict.Ignored `json:"inference_geo"`
 	Speed             strict.Ignored `json:"speed"`
 	Diagnostics       strict.Ignored `json:"diagnostics"`
+	Safeguards        strict.Ignored `json:"safeguards"`
+	Fallbacks         strict.Ignored `json:"fallbacks"`
+	FallbackCredit    strict.Ignored `json:"fallback_credit_token"`
 
 	// Refused: an answer without them is another one.
 	Container  strict.Ignored          `json:"container"`
@@ -97,7 +100,8 @@ func (t *thinkingWish) UnmarshalJSONFrom(dec *jsontext.Decoder) error {
 type outputWish struct {
 	Effort     *string        `json:"effort"`
 	Format     *formatWish    `json:"format"`
-	TaskBudget strict.Ignored `json:"task_budget"` // a hint
+	TaskBudget strict.Ignored `json:"task_budget"` // hints
+	Timing     strict.Ignored `json:"timing"`
 	Unknown    strict.Unknown `json:",embed"`
 }
 
@@ -175,10 +179,10 @@ type definition struct {
 	InputSchema  strict.RawObject `json:"input_schema"`
 	Strict       bool             `json:"strict"`
 	CacheControl *mark            `json:"cache_control"`
+	DeferLoading bool             `json:"defer_loading"`
 
 	// Hints that say nothing to other families.
 	EagerInputStreaming strict.Ignored `json:"eager_input_streaming"`
-	DeferLoading        strict.Ignored `json:"defer_loading"`
 	AllowedCallers      strict.Ignored `json:"allowed_callers"`
 	InputExamples       strict.Ignored `json:"input_examples"`
 
@@ -252,7 +256,6 @@ func (r *body) Check() *strict.Error {
 	}
 	for _, err := range []*strict.Error{
 		r.checkMessages(),
-		atMost("/tools", len(r.Tools), chat.MaxTools, "tools"),
 		atMost("/stop_sequences", len(r.StopSequences), chat.MaxStop, "stop sequences"),
 		r.MaxTokens.IntWithin("/max_tokens", 1, math.MaxInt32),
 		r.Temperature.Within("/temperature", 0, 1),
@@ -282,25 +285,6 @@ func (r *body) checkMessages() *strict.Error {
 		if blocks += r.Messages[i].Content.count(); blocks > chat.MaxParts {
 			return atMost("/messages/"+strconv.Itoa(i)+"/content", blocks, chat.MaxParts, "content blocks")
 		}
-	}
-	return nil
-}
-
-func (r *body) checkTools() *strict.Error {
-	names := make(map[string]bool, len(r.Tools))
-	for i := range r.Tools {
-		name := r.Tools[i].Name
-		if names[name] {
-			return strict.Errorf("/tools/"+strconv.Itoa(i)+"/name", "two tools have the name %q", strict.Clip(name, 64))
-		}
-		names[name] = true
-	}
-	switch c := r.ToolChoice; {
-	case c == nil || c.Type == nil:
-	case *c.Type == "tool" && !names[c.Name]:
-		return strict.Errorf("/tool_choice/name", "there is no tool %q in tools", strict.Clip(c.Name, 64))
-	case *c.Type == "any" && len(r.Tools) == 0:
-		return strict.Errorf("/tool_choice", "any is only allowed when tools are specified")
 	}
 	return nil
 }
@@ -373,16 +357,11 @@ func (r *body) toChat() *chat.Request {
 			out.ParallelToolCalls = &parallel
 		}
 	}
-	for i := range r.Tools {
-		d := &r.Tools[i]
-		out.Tools = append(out.Tools, chat.Tool{
-			Name: d.Name, Description: d.Description, Schema: json.RawMessage(d.InputSchema), Strict: d.Strict,
-			Cache: d.CacheControl.toChat(), Param: "tools[" + strconv.Itoa(i) + "].input_schema",
-		})
-	}
+	var notes []string
+	out.Tools, notes = r.toolsToChat()
 	c := conversation{request: out}
 	c.add(r)
-	out.Notes = append(r.notes(), c.notes()...)
+	out.Notes = append(append(r.notes(), notes...), c.notes()...)
 	return out
 }
 
@@ -391,6 +370,11 @@ func (r *body) reasoning() *chat.Reasoning {
 	out := &chat.Reasoning{Wish: true}
 	if r.OutputConfig != nil && r.OutputConfig.Effort != nil {
 		out.Effort = *r.OutputConfig.Effort
+	}
+	for i := range r.Messages { // a message's is for what follows it
+		if o := r.Messages[i].OutputConfig; o != nil && o.Effort != nil && r.Messages[i].Role != "assistant" {
+			out.Effort = *o.Effort
+		}
 	}
 	if t := r.Thinking; t != nil && t.kind != nil {
 		out.Thinking = json.RawMessage(t.raw)
@@ -424,13 +408,17 @@ func (r *body) notes() (notes []string) {
 	}{
 		{"context_management", r.ContextManagement}, {"betas", r.Betas}, {"anthropic_beta", r.AnthropicBeta},
 		{"inference_geo", r.InferenceGeo}, {"speed", r.Speed}, {"diagnostics", r.Diagnostics},
+		{"safeguards", r.Safeguards}, {"fallbacks", r.Fallbacks}, {"fallback_credit_token", r.FallbackCredit},
 	} {
 		if x.given {
 			names = append(names, x.name)
 		}
 	}
-	if r.OutputConfig != nil && bool(r.OutputConfig.TaskBudget) {
+	if o := r.OutputConfig; o != nil && bool(o.TaskBudget) {
 		names = append(names, "output_config.task_budget")
+	}
+	if o := r.OutputConfig; o != nil && bool(o.Timing) {
+		names = append(names, "output_config.timing")
 	}
 	if r.Metadata != nil {
 		for _, name := range r.Metadata.Others.Names() {
