@@ -28,7 +28,7 @@ type betaRow struct {
 	Only   []string `json:"only,omitempty"`   // the models that it is for, as patterns: it is dropped for all others
 	Rename string   `json:"rename,omitempty"` // Bedrock's name for it
 	// Needs is the member of the body that the flag is for: without it the flag does not go. A
-	// flag that is dropped takes it along.
+	// flag that is dropped takes it along. It is a place (below).
 	Needs string `json:"needs,omitempty"`
 	// Members of the body are what Bedrock does not take, with the flag or without: they
 	// go where the flag came.
@@ -64,14 +64,16 @@ func betaOf(flag string) *betaRow {
 	return nil
 }
 
+func matches(patterns []string, id string) bool {
+	return slices.ContainsFunc(patterns, func(pattern string) bool { ok, _ := path.Match(pattern, id); return ok })
+}
+
 // betas are the flags that go to the model of those that the caller sent, each once, and the
 // members of its body that go with what does not, beside those that go anyway.
 func (m *Model) betas(flags []string, body jsonedit.Text, gone []string) (kept, without, notes []string) {
 	base := baseID(m.ID, m.Publisher)
 	without = gone
-	among := func(patterns []string) bool {
-		return slices.ContainsFunc(patterns, func(pattern string) bool { ok, _ := path.Match(pattern, base); return ok })
-	}
+	among := func(patterns []string) bool { return matches(patterns, base) }
 	var dropped []string
 	add := func(list []string, s string) []string {
 		if slices.Contains(list, s) {
@@ -115,13 +117,37 @@ func (m *Model) betas(flags []string, body jsonedit.Text, gone []string) (kept, 
 	return kept, without, notes
 }
 
-// hasMember reports whether a body has a member: `output_config.effort` is one inside another.
+// A place is where a member stands in a body: its name; `outer.inner` of one inside an object, or
+// inside each object of an array; and `outer.inner=value` of one that says value.
+
+// hasMember reports whether a body has a member at a place.
 func hasMember(t jsonedit.Text, place string) bool {
-	at, ok := t.Root(), true
-	for name := range strings.SplitSeq(place, ".") {
-		if at, ok = t.Member(at, name); !ok {
-			return false
+	path, value, valued := strings.Cut(place, "=")
+	at := placed(t, t.Root(), strings.Split(path, "."))
+	return at != (jsonedit.Span{}) && string(t.At(at)) != "null" && (!valued || t.String(at) == value)
+}
+
+// placed is the first value behind the names.
+func placed(t jsonedit.Text, at jsonedit.Span, names []string) jsonedit.Span {
+	if len(names) == 0 {
+		return at
+	}
+	for item := range t.Items(at) {
+		if at := placed(t, item, names); at != (jsonedit.Span{}) {
+			return at
 		}
 	}
-	return string(t.At(at)) != "null"
+	inner, ok := t.Member(at, names[0])
+	if !ok {
+		return jsonedit.Span{}
+	}
+	return placed(t, inner, names[1:])
+}
+
+// isAt reports whether one of the places inside an object, inner or inner=value, is a member's.
+func isAt(t jsonedit.Text, m jsonedit.Member, places []string) bool {
+	return slices.ContainsFunc(places, func(place string) bool {
+		name, value, valued := strings.Cut(place, "=")
+		return m.Name == name && (!valued || t.String(m.Value) == value)
+	})
 }

@@ -52,11 +52,11 @@ func (p *prepared) guesses(t jsonedit.Text) (set map[string]json.RawMessage, wit
 	switch {
 	case !thinks:
 	case kind == "enabled" && c.Reasoning == "adaptive": // the later ones know no budget
-		set["thinking"] = json.RawMessage(`{"type":"adaptive"}`)
+		set["thinking"] = object(p.displayed(member("thinking"), map[string]json.RawMessage{"type": marshal("adaptive")}))
 		p.note("the model thinks adaptively: a budget was made that")
 	case c.Reasoning != "none" && kind == "enabled" && !thoughtless(t), c.Reasoning != "none" && kind == "adaptive" && c.Reasoning != "budget":
 	case budget >= minBudget:
-		set["thinking"] = object(map[string]json.RawMessage{"type": marshal("enabled"), "budget_tokens": marshal(budget)})
+		set["thinking"] = object(p.displayed(member("thinking"), map[string]json.RawMessage{"type": marshal("enabled"), "budget_tokens": marshal(budget)}))
 		p.note("the model thinks by a budget: adaptive thinking was made one")
 	default:
 		set["thinking"] = nil
@@ -64,6 +64,18 @@ func (p *prepared) guesses(t jsonedit.Text) (set map[string]json.RawMessage, wit
 		p.note("thinking was left out: the model has none, or not here")
 	}
 	return set, without
+}
+
+// displayed adds to thinking of another type how the caller wants to see it.
+func (p *prepared) displayed(asked json.RawMessage, thinking map[string]json.RawMessage) map[string]json.RawMessage {
+	display := members(asked)["display"]
+	if updates := betaOf("thinking-display-updates-2026-08-18"); string(display) == `"updates"` && !matches(updates.Only, baseID(p.model.ID, p.model.Publisher)) {
+		display = nil
+	}
+	if display != nil {
+		thinking["display"] = display
+	}
+	return thinking
 }
 
 // unthought takes a budget out behind calls whose reasoning was another model's, and was left out:

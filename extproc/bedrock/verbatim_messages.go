@@ -80,12 +80,17 @@ func (p *prepared) adopted(v *chat.Verbatim) []byte {
 		switch {
 		case drop[m.Name]:
 			return false
-		case m.Name == "tools" && len(nested["tools"]) > 0:
-			for tool := range t.Items(m.Value) {
-				e.Object(t, tool, nil, func(m jsonedit.Member) bool { return !slices.Contains(nested["tools"], m.Name) })
-			}
 		case m.Name != "cache_control" && len(nested[m.Name]) > 0:
-			e.Object(t, m.Value, nil, func(inner jsonedit.Member) bool { return !slices.Contains(nested[m.Name], inner.Name) })
+			inner := nested[m.Name]
+			keep := func(m jsonedit.Member) bool { return !isAt(t, m, inner) }
+			e.Object(t, m.Value, nil, keep)
+			e.Array(t, m.Value, func(item jsonedit.Span) bool {
+				if m.Name == "messages" && saysOnly(t, item, inner) {
+					return false
+				}
+				e.Object(t, item, nil, keep)
+				return true
+			})
 		}
 		return true
 	})
@@ -97,6 +102,26 @@ func (p *prepared) adopted(v *chat.Verbatim) []byte {
 		body = anthropic.WithoutSystemTurns(body)
 	}
 	return body
+}
+
+// saysOnly reports whether a system message has nothing to say beside members that are taken out.
+func saysOnly(t jsonedit.Text, message jsonedit.Span, places []string) bool {
+	if role, _ := t.Member(message, "role"); t.String(role) != "system" {
+		return false
+	}
+	empty, gone := true, false
+	for m := range t.Members(message) {
+		switch {
+		case isAt(t, m, places):
+			gone = true
+		case m.Name == "content":
+			for range t.Items(m.Value) {
+				empty = false
+			}
+			empty = empty && t.String(m.Value) == ""
+		}
+	}
+	return empty && gone
 }
 
 // writtenMembers are those that the operator wrote (additionalModelRequestFields), over the

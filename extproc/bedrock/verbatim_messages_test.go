@@ -183,15 +183,49 @@ func TestBetaRows(t *testing.T) {
 			t.Errorf("%s says two things", row.Flag)
 		}
 		for _, member := range append(slices.Clone(row.Members), row.Needs) {
-			if outer, _, nested := strings.Cut(member, "."); nested && !slices.Contains([]string{"tools", "cache_control", "output_config"}, outer) {
+			if outer, _, nested := strings.Cut(member, "."); nested && !slices.Contains([]string{"tools", "cache_control", "output_config", "thinking", "messages"}, outer) {
 				t.Errorf("%s: no code takes %s out", row.Flag, member)
 			}
 		}
 	}
 }
 
+// What Claude Code says of turns and of its display goes to the models that take it, and flag and
+// member stay behind together for others, whoever asks.
+func TestMembersOfTurns(t *testing.T) {
+	const flags = "thinking-display-updates-2026-08-18,per-turn-control-2026-07-01,mid-conversation-output-config-2026-07-01,dangerous-tool-use-2026-09-03,mid-conversation-tool-changes-2026-07-01"
+	const body = `{"messages":[{"role":"system","content":[],"output_config":{"effort":"low"}},{"role":"user","content":"a","output_config":{"effort":"low"}},{"output_config":{"effort":"low"},"role":"system","content":"s"}],"safeguards":[],"thinking":{"type":"adaptive","display":"updates"}}`
+	for id, want := range map[string]string{
+		"anthropic.claude-opus-5-5": `{"anthropic_beta":["thinking-display-updates-2026-08-18","per-turn-control-2026-07-01","mid-conversation-output-config-2026-07-01","dangerous-tool-use-2026-09-03","mid-conversation-tool-changes-2026-07-01"],"anthropic_version":"bedrock-2023-05-31",` + body[1:],
+		opus48:                      `{"anthropic_beta":["dangerous-tool-use-2026-09-03","mid-conversation-tool-changes-2026-07-01"],"anthropic_version":"bedrock-2023-05-31","messages":[{"role":"user","content":"a"},{"role":"system","content":"s"}],"safeguards":[],"thinking":{"type":"adaptive"}}`,
+		sonnet45:                    `{"system":[{"type":"text","text":"s"}],"anthropic_beta":["dangerous-tool-use-2026-09-03","mid-conversation-tool-changes-2026-07-01"],"anthropic_version":"bedrock-2023-05-31","messages":[{"role":"user","content":"a"}],"safeguards":[],"thinking":{"type":"adaptive"}}`,
+	} {
+		if got, _ := adopt(t, id, body, strings.Split(flags, ","), resource.Bedrock{}); got != want {
+			t.Errorf("%s:\n got %s\nwant %s", id, got, want)
+		}
+	}
+	// Another display is none of the flag's.
+	got, _ := adopt(t, opus48, `{"messages":[],"thinking":{"type":"adaptive","display":"summarized"}}`, strings.Split(flags, ","), resource.Bedrock{})
+	if want := `{"anthropic_beta":["mid-conversation-tool-changes-2026-07-01"],"anthropic_version":"bedrock-2023-05-31","messages":[],"thinking":{"type":"adaptive","display":"summarized"}}`; got != want {
+		t.Errorf("\n got %s\nwant %s", got, want)
+	}
+	// A guess that is put right is shown as it was to be.
+	for _, c := range []struct{ id, thinking, want string }{
+		{opus48, `{"type":"enabled","budget_tokens":31999,"display":"summarized"}`, `{"display":"summarized","type":"adaptive"}`},
+		{opus48, `{"type":"enabled","budget_tokens":31999,"display":"updates"}`, `{"type":"adaptive"}`},
+		{"anthropic.claude-opus-5-5", `{"type":"enabled","budget_tokens":31999,"display":"updates"}`, `{"display":"updates","type":"adaptive"}`},
+		{sonnet45, `{"type":"adaptive","display":"omitted"}`, `{"budget_tokens":2048,"display":"omitted","type":"enabled"}`},
+	} {
+		got, _ := adopt(t, c.id, `{"max_tokens":32000,"messages":[],"thinking":`+c.thinking+`}`, []string{"claude-code-20250219", "thinking-display-updates-2026-08-18"}, resource.Bedrock{})
+		if !strings.Contains(got, `"thinking":`+c.want) {
+			t.Errorf("%s, %s: %s", c.id, c.thinking, got)
+		}
+	}
+}
+
 func FuzzAdopt(f *testing.F) {
 	f.Add([]byte(`{"messages":[{"role":"system","content":"s"},{"role":"assistant"},{"role":"system","content":[]}],"system":[],"cache_control":{"scope":1},"tools":[{"allowed_callers":1}]}`), "prompt-caching-scope-2026-01-05,advanced-tool-use-2025-11-20,fast-mode-2026-02-01")
+	f.Add([]byte(`{"messages":[{"role":"system","content":[],"output_config":{}},{"role":"user","output_config":1,"content":"a"},[],{"output_config":null,"role":"system"}],"thinking":{"display":"updates","type":"adaptive"},"safeguards":1}`), "thinking-display-updates-2026-08-18,per-turn-control-2026-07-01,claude-code-20250219")
 	m, err := Compile(&resource.Model{}, sonnet45, &resource.ProviderKey{Credentials: creds})
 	if err != nil {
 		f.Fatal(err)

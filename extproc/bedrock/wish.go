@@ -55,6 +55,11 @@ func (p *prepared) wished(r *chat.Reasoning) *chat.Reasoning {
 // the newest. nil is what it has no words for.
 func (p *prepared) wishedOfClaude(r *chat.Reasoning) *chat.Reasoning {
 	kind, control := thinkingType(r.Thinking), p.family.Capabilities.Reasoning
+	if says := members(r.Thinking); string(says["display"]) == `"updates"` { // needs a flag, and flags stay behind
+		delete(says, "display")
+		out := *r
+		out.Thinking, r = object(says), &out
+	}
 	switch {
 	case control == "none" && kind != "disabled":
 		return nil

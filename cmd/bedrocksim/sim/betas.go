@@ -8,11 +8,13 @@ import (
 )
 
 // betaRow is what Bedrock makes of a beta flag of Anthropic's: which of its hosts refuse it; or which
-// flags a member of the body needs, without which it is as unknown as any other.
+// flags a member of the body, or one value of it, needs, without which it is as unknown as any other.
+// A member that needs a flag which is none is not for these models.
 type betaRow struct {
 	Flag    string   `json:"flag"`
 	Refused []string `json:"refused"`
 	Member  string   `json:"member"`
+	Value   string   `json:"value"`
 	Needs   []string `json:"needs"`
 	Models  pattern  `json:"models"`
 	Lenient bool     `json:"lenient"` // Converse is not known to want the flag
@@ -42,29 +44,36 @@ func checkBetas(m model, d api, flags []string, body any) *fault {
 		if row.Member == "" || row.Lenient && d == apiConverse || !m.matches(row.Models, pattern{}) || slices.ContainsFunc(flags, func(f string) bool { return slices.Contains(row.Needs, f) }) {
 			continue
 		}
-		if path := find(body, strings.Split(row.Member, "."), ""); path != "" {
+		switch path := find(body, strings.Split(row.Member, "."), row.Value, ""); {
+		case path != "" && row.Value != "":
+			return at(path, "Input should be a value that this model takes, not '%s'", row.Value)
+		case path != "":
 			return at(path, "Extra inputs are not permitted")
 		}
 	}
 	return nil
 }
 
-// find is the path of the first member that a pattern of names is of; * is every item of a list.
-func find(v any, names []string, path string) string {
+// find is the path of the first member that a pattern of names is of, and that says value where one is
+// given; * is every item of a list.
+func find(v any, names []string, value, path string) string {
 	if len(names) == 0 {
+		if s, _ := v.(string); value != "" && s != value {
+			return ""
+		}
 		return path
 	}
 	if names[0] == "*" {
 		l, _ := v.([]any)
 		for i, e := range l {
-			if found := find(e, names[1:], join(path, fmt.Sprint(i))); found != "" {
+			if found := find(e, names[1:], value, join(path, fmt.Sprint(i))); found != "" {
 				return found
 			}
 		}
 		return ""
 	}
 	if next := child(v, names[0]); next != nil {
-		return find(next, names[1:], join(path, names[0]))
+		return find(next, names[1:], value, join(path, names[0]))
 	}
 	return ""
 }

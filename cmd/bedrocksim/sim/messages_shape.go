@@ -20,6 +20,7 @@ var (
 		}),
 		"title": text(1, 500, ""), "context": anyText, "citations": members(map[string]check{"enabled": boolean}), "cache_control": cacheMark,
 	}
+	changedTool = tagged(map[string]map[string]check{"tool_reference": {"*name": text(1, 200, toolName)}, "tool_definition": {"*definition": freeObject}})
 	// Ids have no length here, unlike Converse's; names of tools may be longer in the history (200)
 	// than in a definition (128).
 	claudeBlock = tagged(map[string]map[string]check{
@@ -27,8 +28,11 @@ var (
 		"tool_use": {"*id": text(1, math.MaxInt, toolName), "*name": text(1, 200, toolName), "*input": freeObject, "cache_control": cacheMark, "caller": free},
 		"tool_result": {
 			"*tool_use_id": text(1, math.MaxInt, toolName), "is_error": boolean, "cache_control": cacheMark,
-			"content": textOr(tagged(map[string]map[string]check{"text": claudeText, "image": claudeImage, "document": claudeDoc, "search_result": claudeSearch})),
+			"content": textOr(tagged(map[string]map[string]check{"text": claudeText, "image": claudeImage, "document": claudeDoc, "search_result": claudeSearch, "tool_reference": {"*tool_name": text(1, 200, toolName), "cache_control": cacheMark}})),
 		},
+		// In system messages only: what becomes of tools from there on.
+		"tool_addition":     {"*tool": changedTool, "cache_control": cacheMark},
+		"tool_removal":      {"*tool": changedTool, "cache_control": cacheMark},
 		"thinking":          {"*thinking": anyText, "*signature": anyText},
 		"redacted_thinking": {"*data": anyText},
 	})
@@ -57,7 +61,7 @@ var (
 		"auto": {"disable_parallel_tool_use": boolean}, "any": {"disable_parallel_tool_use": boolean},
 		"tool": {"*name": text(1, 128, toolName), "disable_parallel_tool_use": boolean}, "none": {},
 	})
-	display        = enum("summarized", "omitted")
+	display        = enum("summarized", "omitted", "updates")
 	claudeThinking = tagged(map[string]map[string]check{
 		"enabled": {"*budget_tokens": integer(1024, math.MaxInt32), "display": display}, "disabled": {}, "adaptive": {"display": display},
 	})
@@ -85,14 +89,16 @@ var (
 func claudeBody(own map[string]check, without ...string) check {
 	fields := map[string]check{
 		"*max_tokens": integer(1, 200_000),
-		"*messages":   list(1, 100_000, members(map[string]check{"*role": enum("user", "assistant", "system"), "*content": textOr(claudeBlock)})),
+		"*messages": list(1, 100_000, members(map[string]check{
+			"*role": enum("user", "assistant", "system"), "*content": textOr(claudeBlock), "output_config": outputConfig, "clear_at": enum("next_user_message"),
+		})),
 		"system":      textOr(tagged(map[string]map[string]check{"text": claudeText})),
 		"temperature": number(0, 1), "top_p": number(0, 1), "top_k": integer(0, math.MaxInt32),
 		"stop_sequences": list(0, 8191, text(1, math.MaxInt, "")),
 		"tools":          list(0, 10_000, claudeTool),
 		"tool_choice":    claudeChoice, "thinking": claudeThinking, "output_config": outputConfig,
 		"output_format": outputFormat, "metadata": members(map[string]check{"user_id": text(0, 512, "")}),
-		"context_management": freeObject,
+		"context_management": freeObject, "safeguards": free,
 	}
 	maps.Copy(fields, own)
 	for _, name := range without {

@@ -114,6 +114,23 @@ func TestBetaFlagsOfInvokeModel(t *testing.T) {
 		body := []byte(`{"anthropic_version":"bedrock-2023-05-31","max_tokens":9,"messages":[{"role":"user","content":"x"}],` + c.more + `}`)
 		verdict(t, s, claude, "invoke", string(body), c.want)
 	}
+	const opus55 = "anthropic.claude-opus-5-5"
+	turns := func(flags, of string) string {
+		return `{"anthropic_version":"bedrock-2023-05-31","max_tokens":9,"anthropic_beta":[` + flags + `],` + of + `,"messages":[{"role":"user","content":"x"},{"role":"system","content":"s"` + map[bool]string{true: `,"output_config":{"effort":"low"}`}[strings.Contains(flags, "-turn-")] + `}]}`
+	}
+	for _, c := range []struct{ model, flags, of, want string }{
+		{opus55, `"per-turn-control-2026-07-01"`, `"metadata":{}`, ""},
+		{"anthropic.claude-opus-5", `"per-turn-control-2026-07-01"`, `"metadata":{}`, "messages.1.output_config: Extra inputs are not permitted"},
+		{opus55, `"no-turn-control"`, `"metadata":{}`, "messages.1.output_config: Extra inputs are not permitted"},
+		{opus55, `"dangerous-tool-use-2026-09-03"`, `"safeguards":[]`, ""},
+		{opus55, ``, `"safeguards":[]`, "safeguards: Extra inputs are not permitted"},
+		{opus55, `"thinking-display-updates-2026-08-18"`, `"thinking":{"type":"adaptive","display":"updates"}`, ""},
+		{opus55, ``, `"thinking":{"type":"adaptive","display":"updates"}`, "thinking.display: Input should be"},
+		{"anthropic.claude-opus-4-8", `"thinking-display-updates-2026-08-18"`, `"thinking":{"type":"adaptive","display":"updates"}`, "thinking.display: Input should be"},
+		{"anthropic.claude-opus-4-8", ``, `"thinking":{"type":"adaptive","display":"summarized"}`, ""},
+	} {
+		verdict(t, s, c.model, "invoke", turns(c.flags, c.of), c.want)
+	}
 	verdict(t, s, "anthropic.claude-opus-4-5-20251101-v1:0", "invoke", `{"anthropic_version":"bedrock-2023-05-31","max_tokens":9,"messages":[{"role":"user","content":"x"}],"output_config":{"effort":"low"}}`, "output_config.effort: Extra inputs")
 	verdict(t, s, claude, "converse", `{"messages":[{"role":"user","content":[{"text":"x"}]}],"additionalModelRequestFields":{"anthropic_beta":["prompt-caching-scope-2026-01-05"]}}`, "The model returned the following errors: invalid beta flag")
 }
