@@ -88,12 +88,24 @@ func errorBody(dst []byte, f *fault.Error, requestID string) []byte {
 	dst = append(dst, `{"type":"error","error":{"type":`...)
 	dst = js.String(dst, kind)
 	dst = append(dst, `,"message":`...)
-	dst = append(js.String(dst, told(f)), '}')
+	message := told(f)
+	dst = js.String(dst, message)
+	if kind == "invalid_request_error" && ofThread.MatchString(message) {
+		dst = append(dst, unthreaded...)
+	}
+	dst = append(dst, '}')
 	if requestID != "" {
 		dst = js.String(append(dst, `,"request_id":`...), requestID)
 	}
 	return append(dst, '}')
 }
+
+// unthreaded tells Anthropic's SDKs, whose tool runners ask for a thread of messages unasked, that
+// there are none here: they go on without one, and send the conversation whole.
+const unthreaded = `,"details":{"error_code":"thread_unsupported_request","unsupported":["thread"]}`
+
+// ofThread is our own refusal of the member, and Bedrock's.
+var ofThread = regexp.MustCompile(`(^|: )thread: |extraneous key \[thread\]`)
 
 // told is a fault's message. Anthropic has no member for what it is about: the message names
 // it, with dots: messages.1.content.0.

@@ -27,3 +27,19 @@ func TestAPromptThatIsTooLong(t *testing.T) {
 		t.Errorf("%s", body)
 	}
 }
+
+// Anthropic's SDKs go on without a thread of messages where an error says in details that there is none.
+func TestThereAreNoThreads(t *testing.T) {
+	for says, there := range map[string]bool{
+		"thread: Extra inputs are not permitted":                                                           true,
+		"The model returned the following errors: thread: Extra inputs are not permitted":                  true,
+		"Malformed input request: #: extraneous key [thread] is not permitted, please reformat your input": true,
+		"messages.0.thread: Extra inputs are not permitted":                                                false,
+		"max_tokens: Field required":                                                                       false,
+	} {
+		f := &fault.Error{Kind: fault.Upstream, Status: 400, Message: says}
+		if _, _, body := (API{}).Fault(f, "r"); strings.Contains(string(body), `"details":{"error_code":"thread_unsupported_request","unsupported":["thread"]}},"request_id":"r"}`) != there {
+			t.Errorf("%s: %s", says, body)
+		}
+	}
+}

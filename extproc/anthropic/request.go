@@ -55,6 +55,7 @@ type body struct {
 	// Refused: an answer without them is another one.
 	Container  strict.Ignored          `json:"container"`
 	MCPServers strict.List[strict.Raw] `json:"mcp_servers"`
+	Thread     strict.Ignored          `json:"thread"`
 
 	Unknown strict.Unknown `json:",embed"`
 }
@@ -248,6 +249,8 @@ func (r *body) Check() *strict.Error {
 		return strict.Errorf("/container", "containers are not supported by this model")
 	case len(r.MCPServers) > 0:
 		return strict.Errorf("/mcp_servers", "MCP servers are not supported by this model")
+	case bool(r.Thread):
+		return strict.Errorf("/thread", "is not supported, since nothing is stored: send the whole conversation")
 	}
 	for _, n := range []*strict.Number{&r.TopP, &r.TopK} { // LangChain.js says -1 where nothing is set, and Anthropic takes it
 		if i, ok := n.Int(); ok && i == -1 {
