@@ -55,10 +55,9 @@ func (p *prepared) wished(r *chat.Reasoning) *chat.Reasoning {
 // the newest. nil is what it has no words for.
 func (p *prepared) wishedOfClaude(r *chat.Reasoning) *chat.Reasoning {
 	kind, control := thinkingType(r.Thinking), p.family.Capabilities.Reasoning
-	if says := members(r.Thinking); string(says["display"]) == `"updates"` { // needs a flag, and flags stay behind
-		delete(says, "display")
+	if says, opened := p.unopened(r.Thinking); opened {
 		out := *r
-		out.Thinking, r = object(says), &out
+		out.Thinking, r = says, &out
 	}
 	switch {
 	case control == "none" && kind != "disabled":
@@ -73,6 +72,21 @@ func (p *prepared) wishedOfClaude(r *chat.Reasoning) *chat.Reasoning {
 		return &out
 	}
 	return r // its own words, or as good as
+}
+
+// unopened is thinking without what only flags open, which stay behind: Converse's callers have none.
+func (p *prepared) unopened(thinking json.RawMessage) (without json.RawMessage, opened bool) {
+	says := members(thinking)
+	for name, raw := range says {
+		if name != "type" && name != "budget_tokens" && (name != "display" || string(raw) == `"updates"`) {
+			delete(says, name)
+			opened = true
+		}
+	}
+	if opened {
+		p.note("what a flag of anthropic-beta opens in thinking was left out")
+	}
+	return object(says), opened
 }
 
 // effortOf is the effort that is worth a thinking budget, "" of none.

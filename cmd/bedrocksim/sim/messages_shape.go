@@ -63,7 +63,7 @@ var (
 	})
 	display        = enum("summarized", "omitted", "updates")
 	claudeThinking = tagged(map[string]map[string]check{
-		"enabled": {"*budget_tokens": integer(1024, math.MaxInt32), "display": display}, "disabled": {}, "adaptive": {"display": display},
+		"enabled": {"*budget_tokens": integer(1024, math.MaxInt32), "display": display, "block_binding": freeObject}, "disabled": {}, "adaptive": {"display": display, "block_binding": freeObject},
 	})
 	outputConfig = members(map[string]check{"effort": enum("low", "medium", "high", "xhigh", "max"), "format": outputFormat, "task_budget": free})
 	// claudeFields are the members of Claude's body that Converse takes among its

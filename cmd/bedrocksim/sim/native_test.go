@@ -128,6 +128,8 @@ func TestBetaFlagsOfInvokeModel(t *testing.T) {
 		{opus55, ``, `"thinking":{"type":"adaptive","display":"updates"}`, "thinking.display: Input should be"},
 		{"anthropic.claude-opus-4-8", `"thinking-display-updates-2026-08-18"`, `"thinking":{"type":"adaptive","display":"updates"}`, "thinking.display: Input should be"},
 		{"anthropic.claude-opus-4-8", ``, `"thinking":{"type":"adaptive","display":"summarized"}`, ""},
+		{opus55, `"thinking-binding-controls-2026-08-01"`, `"thinking":{"type":"adaptive","block_binding":{}}`, ""},
+		{opus55, ``, `"thinking":{"type":"adaptive","block_binding":{}}`, "thinking.block_binding: Extra inputs are not permitted"},
 	} {
 		verdict(t, s, c.model, "invoke", turns(c.flags, c.of), c.want)
 	}
