@@ -128,7 +128,7 @@ generate: ## Write what is generated anew (openapi.json, Envoy's files in deploy
 .PHONY: agents
 agents: ## Install Claude Code and Codex CLI into .agents/, for the end-to-end tests that drive them
 	@mkdir -p .agents
-	npm install --prefix .agents --no-save --no-audit --no-fund --loglevel=error @openai/codex@0.169.0 @anthropic-ai/claude-code@2.1.197
+	npm install --prefix .agents --no-save --no-audit --no-fund --loglevel=error @openai/codex@0.171.0 @anthropic-ai/claude-code@2.1.332
 # What stands in deploy/tools/<module>/go.mod and go.sum, built once, and again when that changes.
 TOOL_BUILD = @mkdir -p .tools && cd deploy/tools/$(1) && GOFLAGS= nice go build -trimpath -ldflags='-s $(3)' -o ../../../.tools/ $(2)
 # Without it, Helm takes itself for one of Kubernetes 1.20's days, and refuses the chart.
