@@ -66,7 +66,7 @@ func checkClaudeTexts(body any) *fault {
 	messages := items(body, "messages")
 	for i, m := range messages {
 		content := contentOf(m, "content")
-		if len(content) == 0 {
+		if len(content) == 0 && (str(m, "role") != "system" || child(m, "output_config") == nil) {
 			return at(fmt.Sprintf("messages.%d", i), "all messages must have non-empty content except for the optional final assistant message")
 		}
 		for j, b := range content {
@@ -78,6 +78,9 @@ func checkClaudeTexts(body any) *fault {
 					return f
 				}
 			}
+		}
+		if len(content) == 0 {
+			continue // an effort alone
 		}
 		if last := content[len(content)-1]; i == len(messages)-1 && str(m, "role") == "assistant" && trailingSpace.MatchString(str(last, "text")) {
 			return at("messages", "final assistant content cannot end with trailing whitespace")

@@ -132,6 +132,7 @@ func TestBetaFlagsOfInvokeModel(t *testing.T) {
 		{opus55, ``, `"thinking":{"type":"adaptive","block_binding":{}}`, "thinking.block_binding: Extra inputs are not permitted"},
 	} {
 		verdict(t, s, c.model, "invoke", turns(c.flags, c.of), c.want)
+		verdict(t, s, c.model, "invoke", strings.Replace(turns(c.flags, c.of), `"content":"s","output_config"`, `"content":[],"output_config"`, 1), c.want) // an effort alone
 	}
 	verdict(t, s, "anthropic.claude-opus-4-5-20251101-v1:0", "invoke", `{"anthropic_version":"bedrock-2023-05-31","max_tokens":9,"messages":[{"role":"user","content":"x"}],"output_config":{"effort":"low"}}`, "output_config.effort: Extra inputs")
 	verdict(t, s, claude, "converse", `{"messages":[{"role":"user","content":[{"text":"x"}]}],"additionalModelRequestFields":{"anthropic_beta":["prompt-caching-scope-2026-01-05"]}}`, "The model returned the following errors: invalid beta flag")
