@@ -178,3 +178,24 @@ func TestDecidedByWhatIsNotLogged(t *testing.T) {
 		}
 	}
 }
+
+// Where it is not told which of several flags is refused, it is one that no row of the table knows,
+// one after the other; never one that is known to be taken.
+func TestRefusedFlagThatIsNotNamed(t *testing.T) {
+	v := &chat.Verbatim{API: chat.Messages, Beta: []string{"interleaved-thinking-2025-05-14", "new-2030-01-01", "dangerous-tool-use-2026-09-03", "newer-2031-01-01"}, Body: []byte(`{"max_tokens":5,"safeguards":[],"messages":[{"role":"user","content":"hi"}]}`)}
+	m := target("anthropic.claude-sonnet-4-5-20250929-v1:0")
+	for _, want := range []string{"new-2030-01-01", "newer-2031-01-01", ""} {
+		call, err := Adopt(v, m)
+		if err != nil {
+			t.Fatal(err)
+		}
+		body := []byte(`{"message":"invalid beta flag"}`)
+		field := call.Refused(call.reply(http.StatusBadRequest, http.Header{"X-Amzn-Errortype": {"ValidationException"}}).Fault(body))
+		if want == "" && field != "" || want != "" && field != betaPrefix+want {
+			t.Fatalf("refused %q, want %q", field, want)
+		}
+		if want != "" {
+			m = m.Without(field)
+		}
+	}
+}

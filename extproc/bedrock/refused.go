@@ -37,6 +37,8 @@ var (
 	namesStrict = regexp.MustCompile(`\bstrict\b`)
 	namesSerial = regexp.MustCompile(`disable_parallel_tool_use`)
 	namesBeta   = regexp.MustCompile(`(?i)\bbeta\b|anthropic_beta`)
+	// One of several flags, of which it is not told which: one that nobody knows, then.
+	unnamedBeta = regexp.MustCompile(`(?i)\binvalid beta flag`)
 )
 
 // Chosen reports whether there is anything in the call that Refused may name.
@@ -68,6 +70,10 @@ func (c *Call) Refused(err error) string {
 		return cacheField
 	case len(c.chosen.betas) == 1 && namesBeta.MatchString(m):
 		return betaPrefix + c.chosen.betas[0]
+	case unnamedBeta.MatchString(m):
+		if i := slices.IndexFunc(c.chosen.betas, func(flag string) bool { return betaOf(flag) == nil }); i >= 0 {
+			return betaPrefix + c.chosen.betas[i]
+		}
 	}
 	return ""
 }
