@@ -38,6 +38,8 @@ type family struct {
 	// ForcedThinking tells that it thinks beside a tool that it is forced to call. Not said
 	// is yes.
 	ForcedThinking *bool `json:"forced_thinking,omitempty"`
+	// VerbosityField is the path of the member that says how long an answer is to be; "" is none.
+	VerbosityField string `json:"verbosity_field,omitempty"`
 	// ThinkingTag is the XML element in which it writes its reasoning into the text.
 	ThinkingTag string `json:"thinking_tag,omitempty"`
 	// FormatFields go into additionalModelRequestFields beside natively structured output.

@@ -223,12 +223,14 @@ func TestWishes(t *testing.T) {
 	fields := func(raw string) resource.Bedrock {
 		return resource.Bedrock{AdditionalModelRequestFields: json.RawMessage(raw)}
 	}
+	verbosity := func(r *chat.Request) { r.Verbosity = "low" }
 	ignoring := func(names ...string) resource.Bedrock { return resource.Bedrock{IgnoreParams: names} }
 	for _, tt := range []struct {
 		name    string
 		model   string
 		req     *chat.Request
 		options resource.Bedrock
+		api     string
 		want    []string
 		missing []string
 		note    string // in the notes; "" is no note
@@ -311,6 +313,12 @@ func TestWishes(t *testing.T) {
 		{name: "merged deeply", model: gpt, req: wish(format, effort("high")), options: fields(`{"text":{"verbosity":"low","format":{"x":1}},"reasoning":{"summary":"auto"}}`),
 			want: []string{`"reasoning":{"effort":"high","summary":"auto"}`, `"text":{"format":{"strict":true,"x":1},"verbosity":"low"}`}},
 		{name: "the operator's effort of GPT", model: gpt, req: wish(effort("high")), options: fields(`{"reasoning":{"effort":"low"}}`), want: []string{`"reasoning":{"effort":"low"}`}, missing: []string{"high"}, note: "reasoning is set"},
+		{name: "how long GPT answers", model: "openai.gpt-5.5", req: wish(verbosity), want: []string{`"text":{"verbosity":"low"}`}},
+		{name: "as the operator says", model: "openai.gpt-5.5", req: wish(verbosity), options: fields(`{"text":{"verbosity":"high"}}`), want: []string{`"text":{"verbosity":"high"}`}, note: "text.verbosity is set"},
+		{name: "which Claude can't be told", model: claude48, req: wish(verbosity), refused: "verbosity"},
+		{name: "nor who is not known", model: "acme.model-1", req: wish(verbosity), refused: "verbosity"},
+		{name: "who may know it by OpenAI's own API", model: "acme.model-1", req: wish(verbosity), api: "chat", want: []string{`"verbosity":"low"`}},
+		{name: "but nobody insists on it everywhere", model: claude48, req: wish(verbosity, func(r *chat.Request) { r.VerbosityWish = true }), missing: []string{"verbosity"}, note: "text.verbosity was left out"},
 		{name: "GLM's effort", model: glm, req: wish(effort("medium")), want: []string{`"reasoning_config":"medium"`}},
 		{name: "GLM's most", model: glm, req: wish(effort("max")), want: []string{`"reasoning_config":"high"`}},
 		{name: "Kimi's effort", model: kimi, req: wish(effort("xhigh")), want: []string{`"reasoning_effort":"high"`}},
@@ -350,7 +358,7 @@ func TestWishes(t *testing.T) {
 	} {
 		for _, stream := range []bool{false, true} {
 			tt.req.Stream = stream
-			c, err := NewCall(t.Context(), tt.req, compile(&resource.Model{ModelName: tt.model, Bedrock: tt.options}), bodyLimit)
+			c, err := NewCall(t.Context(), tt.req, compile(&resource.Model{ModelName: tt.model, API: tt.api, Bedrock: tt.options}), bodyLimit)
 			if tt.refused != "" {
 				var f *fault.Error
 				if !errors.As(err, &f) || f.Status != 400 || f.Param != tt.refused {

@@ -75,6 +75,7 @@ func prepare(ctx context.Context, req *chat.Request, m *Model, limit int64) (*pr
 		p.habits,        // before what nobody insists on is refused
 		p.writtenFields, // before what they replace is refused
 		p.sampling,
+		p.verbosity,
 		func() error { return p.tools(ctx) }, // settles definitions and choice, which the next ones ask for
 		p.serialTools,
 		p.ownThinking,      // before what may force a tool: thinking and a forced tool exclude each other

@@ -53,6 +53,28 @@ func (p *prepared) sampling() error {
 	return nil
 }
 
+// verbosity places how long the answer is to be.
+func (p *prepared) verbosity() error {
+	r, field := p.req, p.family.VerbosityField
+	switch {
+	case r.Verbosity == "":
+	case field != "":
+		own := map[string]json.RawMessage{}
+		place(own, strings.Split(field, "."), marshal(r.Verbosity))
+		for name, raw := range own {
+			if overlaps(raw, p.knobs.additional[name]) {
+				p.note(field + " is set by the model's configuration: the request's was left out")
+			}
+			p.additional[name] = merge(p.additional[name], raw)
+		}
+	case r.VerbosityWish:
+		p.note("text.verbosity was left out: the model has no control for it")
+	default:
+		return fault.Invalid("verbosity", "verbosity must be medium for this model, or left out: say in the prompt how long the answer should be")
+	}
+	return nil
+}
+
 // oneSample leaves out of temperature and top_p one that asks for nothing, where both came: many
 // clients send OpenAI's defaults, and newer Claudes refuse a request with both.
 func (p *prepared) oneSample() {

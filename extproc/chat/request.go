@@ -24,6 +24,9 @@ type Request struct {
 	Format    *Format    // structured output; nil is plain text
 	Reasoning *Reasoning // nil: not said
 
+	Verbosity     string // how long an answer is to be: low, high; "" is not said, or medium, the default
+	VerbosityWish bool   // the dialect's callers ask it of every model: where it has no place it is left out with a note
+
 	// Hints: used where the upstream has a place for them, otherwise without effect.
 	User        string            // the caller's own user id (user, safety_identifier)
 	Metadata    map[string]string // the caller's labels

@@ -62,6 +62,7 @@ func TestParameters(t *testing.T) {
 		{`,"service_tier":"fast"`, func(r *chat.Request) { r.ServiceTier = "priority" }},
 		{`,"stream":true,"stream_options":{"include_usage":true,"include_obfuscation":false}`, func(r *chat.Request) { r.Stream = true }},
 		{`,"reasoning_effort":"max"`, func(r *chat.Request) { r.Reasoning = &chat.Reasoning{Effort: "max"} }},
+		{`,"verbosity":"low"`, func(r *chat.Request) { r.Verbosity = "low" }},
 		{`,"thinking":{"type":"enabled", "budget_tokens":2000}`, func(r *chat.Request) {
 			r.Reasoning = &chat.Reasoning{Thinking: json.RawMessage(`{"type":"enabled", "budget_tokens":2000}`)}
 		}},
@@ -171,7 +172,7 @@ func TestParametersRefused(t *testing.T) {
 		{`,"top_p":1.1`, "top_p"},
 		{`,"thinking":true`, "thinking"},
 		{`,"user":{}`, "user"},
-		{`,"verbosity":"low"`, "verbosity"},
+		{`,"verbosity":"brief"`, "verbosity"},
 		{`,"web_search_options":{}`, "web_search_options"},
 		{`,"tools":{}`, "tools"},
 		{`,"tools":[1]`, "tools[0]"},

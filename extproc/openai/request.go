@@ -37,6 +37,7 @@ type chatRequest struct {
 	ResponseFormat  *responseFormat  `json:"response_format"`
 	ReasoningEffort *string          `json:"reasoning_effort"`
 	Thinking        strict.RawObject `json:"thinking"`
+	Verbosity       *string          `json:"verbosity"`
 
 	User                 string             `json:"user"`
 	SafetyIdentifier     string             `json:"safety_identifier"` // wins over user
@@ -57,7 +58,6 @@ type chatRequest struct {
 	TopLogprobs      strict.Number             `json:"top_logprobs"`
 	LogitBias        map[string]strict.Ignored `json:"logit_bias"`
 	Modalities       strict.List[string]       `json:"modalities"`
-	Verbosity        *string                   `json:"verbosity"`
 	Functions        strict.List[strict.Raw]   `json:"functions"`
 	FunctionCall     strict.Raw                `json:"function_call"`
 	Audio            strict.Ignored            `json:"audio"`
@@ -120,6 +120,7 @@ func (r *chatRequest) Check() *strict.Error {
 		r.PresencePenalty.Within("/presence_penalty", -2, 2),
 		r.Seed.IntWithin("/seed", math.MinInt64, math.MaxInt64),
 		strict.OneOf("/reasoning_effort", r.ReasoningEffort, "none", "minimal", "low", "medium", "high", "xhigh", "max"),
+		strict.OneOf("/verbosity", r.Verbosity, "low", "medium", "high"),
 		strict.OneOf("/service_tier", r.ServiceTier, "auto", "default", "flex", "priority", "fast", "reserved"),
 		// These change what is answered, not how: who asks for one must be told that it is not had. Their
 		// defaults are harmless, and many clients send them.
@@ -132,8 +133,6 @@ func (r *chatRequest) Check() *strict.Error {
 		only("/logprobs", !r.Logprobs, "log probabilities are not available"),
 		only("/top_logprobs", r.TopLogprobs == "" || equals(r.TopLogprobs, 0), "log probabilities are not available"),
 		only("/logit_bias", !slices.Contains(slices.Collect(maps.Values(r.LogitBias)), true), "is not supported"),
-		strict.OneOf("/verbosity", r.Verbosity, "low", "medium", "high"),
-		only("/verbosity", r.Verbosity == nil || *r.Verbosity == "medium", "must be medium: say in the prompt how long the answer should be"),
 		only("/functions", len(r.Functions) == 0, "is not supported: use tools"),
 		only("/function_call", r.FunctionCall == nil || string(r.FunctionCall) == `"none"`, "is not supported: use tool_choice"),
 		only("/audio", !bool(r.Audio), "audio is not supported"),
@@ -213,6 +212,7 @@ func (r *chatRequest) toChat(ignore []string) (*chat.Request, error) {
 		ToolChoice:       r.ToolChoice.toChat(),
 		Format:           r.ResponseFormat.toChat(),
 		Cache:            r.CacheControl.toChat(),
+		Verbosity:        verbosity(r.Verbosity),
 	}
 	if r.MaxCompletionTokens != "" {
 		out.MaxTokens = integer(r.MaxCompletionTokens)
@@ -300,6 +300,14 @@ func float(n strict.Number) *float64 {
 		return nil
 	}
 	return &f
+}
+
+// verbosity is "" for medium, which is the default.
+func verbosity(word *string) string {
+	if word == nil || *word == "medium" {
+		return ""
+	}
+	return *word
 }
 
 // penalty is nil for 0, which is the default.

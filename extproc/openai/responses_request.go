@@ -224,9 +224,7 @@ func (r *responseRequest) toChat(a *askedResponse) (*chat.Request, error) {
 	}
 	if r.Text != nil {
 		out.Format = r.Text.Format.toChat()
-		if v := r.Text.Verbosity; v != nil && *v != "medium" {
-			out.Notes = append(out.Notes, "text.verbosity was left out: no model has a place for it but by Responses")
-		}
+		out.Verbosity, out.VerbosityWish = verbosity(r.Text.Verbosity), true // Codex asks every model, by the alias
 	}
 	if r.ServiceTier != nil {
 		out.ServiceTier = *r.ServiceTier
