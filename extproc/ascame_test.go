@@ -40,6 +40,7 @@ func FuzzAsCame(f *testing.F) {
 		`{"stream":true,"stream_options":{"include_usage":false},"messages":[{"role":"system","content":"s"},{"role":"user","content":[{"type":"text","text":"a"},{"type":"text","text":"b"}]}],"model":"m","functions":[],"store":false}`,
 		`{"model":"m","tools":[{"type":"function","function":{"name":"f","parameters":{"type":"object","properties":{"a":{"type":"string"}}}}}],"tool_choice":"required","parallel_tool_calls":false,"messages":[{"role":"user","content":"q"},{"role":"assistant","content":null,"tool_calls":[{"id":"c","type":"function","function":{"name":"f","arguments":"{ }"}}]},{"role":"tool","tool_call_id":"c","content":"r"}]}`,
 		`{"model":"m","messages":[{"role":"user","content":"Hi"}],"tools":[],"tool_choice":"none","frequency_penalty":0,"seed":3,"top_p":0.1e1,"service_tier":"auto"}`,
+		`{"model":"m","messages":[{"role":"user","content":"Hi"}],"verbosity":"low","tools":[{"type":"function","function":{"name":"f","parameters":{"type":"object"}}},{"type":"function","function":{"name":"g","parameters":{"type":"object"}}}],"tool_choice":{"type":"allowed_tools","allowed_tools":{"mode":"auto","tools":[{"type":"function","function":{"name":"g"}}]}}}`,
 		`{"model":"m","messages":[{"role":"user","content":" "}]}`, `{"model":"m","messages":[{"role":"user","content":"a"},{"role":"assistant","content":"b"}]}`,
 	} {
 		f.Add([]byte(seed))

@@ -40,6 +40,9 @@ type family struct {
 	ForcedThinking *bool `json:"forced_thinking,omitempty"`
 	// VerbosityField is the path of the member that says how long an answer is to be; "" is none.
 	VerbosityField string `json:"verbosity_field,omitempty"`
+	// AllowedTools tells that a tool choice may name the tools that may be called, among those that
+	// are there. Not said is no: then only those are sent.
+	AllowedTools bool `json:"allowed_tools,omitempty"`
 	// ThinkingTag is the XML element in which it writes its reasoning into the text.
 	ThinkingTag string `json:"thinking_tag,omitempty"`
 	// FormatFields go into additionalModelRequestFields beside natively structured output.

@@ -91,6 +91,7 @@ func (p *prepared) outputTool(f *chat.Format, strict bool) error {
 	if r.ToolChoice.Mode == chat.ToolChoiceNone && len(usedTools(r.Messages)) == 0 {
 		r.Tools = nil // only ours may be called
 	}
+	p.onlyAllowed() // or ours is not among them
 	others := len(r.Tools) > 0 && r.ToolChoice.Mode != chat.ToolChoiceNone
 	t := chat.Tool{Name: outputTool, Description: description, Schema: in.Schema, Strict: strict, Param: f.Param}
 	r.Tools = append(slices.Clip(r.Tools), t)

@@ -319,6 +319,9 @@ func TestWishes(t *testing.T) {
 		{name: "nor who is not known", model: "acme.model-1", req: wish(verbosity), refused: "verbosity"},
 		{name: "who may know it by OpenAI's own API", model: "acme.model-1", req: wish(verbosity), api: "chat", want: []string{`"verbosity":"low"`}},
 		{name: "but nobody insists on it everywhere", model: claude48, req: wish(verbosity, func(r *chat.Request) { r.VerbosityWish = true }), missing: []string{"verbosity"}, note: "text.verbosity was left out"},
+		{name: "some of the tools, and ours", model: "openai.gpt-5.5", req: wish(format, func(r *chat.Request) {
+			r.Tools, r.ToolChoice = []chat.Tool{{Name: "f"}, {Name: "g"}}, chat.ToolChoice{Mode: chat.ToolChoiceAuto, Only: []string{"g"}}
+		}), options: resource.Bedrock{Capabilities: &resource.Capabilities{StructuredOutput: "tool"}}, want: []string{`"name":"g"`, `"name":"json_output"`}, missing: []string{`"name":"f"`, "allowed_tools"}},
 		{name: "GLM's effort", model: glm, req: wish(effort("medium")), want: []string{`"reasoning_config":"medium"`}},
 		{name: "GLM's most", model: glm, req: wish(effort("max")), want: []string{`"reasoning_config":"high"`}},
 		{name: "Kimi's effort", model: kimi, req: wish(effort("xhigh")), want: []string{`"reasoning_effort":"high"`}},

@@ -23,14 +23,10 @@ func (p *prepared) tools(ctx context.Context) error {
 	if len(r.Tools) > 0 && denies(c.Tools) {
 		return fault.Invalid("tools", "this model does not support tools")
 	}
-	tools := slices.Clone(r.Tools)
-	if len(r.ToolChoice.Only) > 0 {
-		only := make(map[string]bool, len(r.ToolChoice.Only))
-		for _, name := range r.ToolChoice.Only {
-			only[name] = true
-		}
-		tools = slices.DeleteFunc(tools, func(t chat.Tool) bool { return !only[t.Name] })
+	if !p.family.AllowedTools {
+		p.onlyAllowed()
 	}
+	tools := slices.Clone(r.Tools)
 	if r.ToolChoice.Mode == chat.ToolChoiceTool && !slices.ContainsFunc(tools, func(t chat.Tool) bool { return t.Name == r.ToolChoice.Name }) {
 		return fault.Invalid("tool_choice", "tool_choice must name a tool in tools")
 	}
@@ -82,6 +78,21 @@ func (p *prepared) tools(ctx context.Context) error {
 	}
 	r.Tools = tools
 	return nil
+}
+
+// onlyAllowed leaves out the tools that may not be called, where the choice is not to say so. Those
+// of the history need no definition, as long as there is one.
+func (p *prepared) onlyAllowed() {
+	r := p.req
+	if len(r.ToolChoice.Only) == 0 {
+		return
+	}
+	only := make(map[string]bool, len(r.ToolChoice.Only))
+	for _, name := range r.ToolChoice.Only {
+		only[name] = true
+	}
+	r.Tools = slices.DeleteFunc(slices.Clone(r.Tools), func(t chat.Tool) bool { return !only[t.Name] })
+	r.ToolChoice.Only = nil
 }
 
 // plainSchemas writes the tools' schemas as a family wants them that takes plain
@@ -164,6 +175,10 @@ func (p *prepared) rename() error {
 		p.fields[a.wire(name)] = inverse(properties)
 	}
 	r.ToolChoice.Name = a.wire(r.ToolChoice.Name)
+	r.ToolChoice.Only = slices.Clone(r.ToolChoice.Only) // the caller's
+	for i, name := range r.ToolChoice.Only {
+		r.ToolChoice.Only[i] = a.wire(name)
+	}
 	if p.output != "" {
 		p.output = a.reserve(outputTool)
 		r.Tools[len(r.Tools)-1].Name = p.output

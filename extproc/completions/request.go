@@ -297,6 +297,9 @@ func FileURL(b chat.Document, param string) (string, error) {
 
 // choice is nil where the caller said nothing.
 func choice(c chat.ToolChoice) any {
+	if len(c.Only) > 0 {
+		return allowed(c)
+	}
 	switch c.Mode {
 	case chat.ToolChoiceNone, chat.ToolChoiceAuto:
 		return string(c.Mode)
@@ -306,6 +309,26 @@ func choice(c chat.ToolChoice) any {
 		return map[string]any{"type": "function", "function": map[string]string{"name": c.Name}}
 	}
 	return nil
+}
+
+// allowed is a choice among some of the tools.
+func allowed(c chat.ToolChoice) any {
+	type named struct {
+		Type     string            `json:"type"`
+		Function map[string]string `json:"function"`
+	}
+	type subset struct {
+		Mode  any     `json:"mode"`
+		Tools []named `json:"tools"`
+	}
+	s := subset{Mode: choice(chat.ToolChoice{Mode: c.Mode})}
+	for _, name := range c.Only {
+		s.Tools = append(s.Tools, named{"function", map[string]string{"name": name}})
+	}
+	return struct {
+		Type    string `json:"type"`
+		Allowed subset `json:"allowed_tools"`
+	}{"allowed_tools", s}
 }
 
 // Marshal is json.Marshal without HTML escapes.

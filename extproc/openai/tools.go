@@ -271,7 +271,7 @@ func (r *chatRequest) checkTools() *strict.Error {
 var modes = map[string]chat.ToolChoiceMode{"none": chat.ToolChoiceNone, "auto": chat.ToolChoiceAuto, "required": chat.ToolChoiceAny}
 
 // toChat: required is Bedrock's any, a named function its tool. allowed_tools keeps all definitions
-// where they are, for the cache's sake, with OpenAI; Bedrock has no such choice, so that bedrock
+// where they are, for the cache's sake, with OpenAI; where an upstream has no such choice, bedrock
 // leaves the others out.
 func (c *toolChoice) toChat() chat.ToolChoice {
 	switch {

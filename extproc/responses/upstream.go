@@ -229,6 +229,9 @@ func (r *request) assistant(m chat.Message) error {
 
 // choice is nil where the caller said nothing.
 func choice(c chat.ToolChoice) any {
+	if len(c.Only) > 0 {
+		return allowed(c)
+	}
 	switch c.Mode {
 	case chat.ToolChoiceNone, chat.ToolChoiceAuto:
 		return string(c.Mode)
@@ -238,6 +241,23 @@ func choice(c chat.ToolChoice) any {
 		return map[string]string{"type": "function", "name": c.Name}
 	}
 	return nil
+}
+
+// allowed is a choice among some of the tools.
+func allowed(c chat.ToolChoice) any {
+	type named struct {
+		Type string `json:"type"`
+		Name string `json:"name"`
+	}
+	out := struct {
+		Type  string  `json:"type"`
+		Mode  any     `json:"mode"`
+		Tools []named `json:"tools"`
+	}{Type: "allowed_tools", Mode: choice(chat.ToolChoice{Mode: c.Mode})}
+	for _, name := range c.Only {
+		out.Tools = append(out.Tools, named{"function", name})
+	}
+	return out
 }
 
 // signed is what a signature begins with that is a reasoning item's id and its

@@ -2,6 +2,7 @@ package sim
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 )
 
@@ -25,6 +26,7 @@ func (s *Server) readChat(m model, host string, body any) (*ask, *fault) {
 		a.tools = append(a.tools, toolDef{name: str(t, "function", "name"), schema: parameters})
 	}
 	a.choice, a.chosen = choiceOf(child(body, "tool_choice")), str(body, "tool_choice", "function", "name")
+	a.allow(child(body, "tool_choice", "allowed_tools"), "function", "name")
 	if parallel, ok := child(body, "parallel_tool_calls").(bool); ok {
 		a.serial = !parallel
 	}
@@ -63,6 +65,19 @@ func choiceOf(v any) string {
 	default:
 		return s
 	}
+}
+
+// allow keeps, of the tools, those that a choice among some of them names, at a path in each.
+func (a *ask) allow(choice any, name ...string) {
+	if str(choice, "mode") == "" {
+		return
+	}
+	a.choice = choiceOf(child(choice, "mode"))
+	names := map[string]bool{}
+	for _, t := range items(choice, "tools") {
+		names[or(str(t, name...), str(t, "type"))] = true
+	}
+	a.tools = slices.DeleteFunc(a.tools, func(t toolDef) bool { return !names[or(t.name, t.kind)] })
 }
 
 // readChatMessage reads one message: what came before an answer of the model's is past.
@@ -137,6 +152,11 @@ func checkChat(body any) *fault {
 	}
 	if name := str(body, "tool_choice", "function", "name"); name != "" && !names[name] {
 		return at("tool_choice", "Tool choice '%s' not found in 'tools' parameter.", name)
+	}
+	for _, t := range items(body, "tool_choice", "allowed_tools", "tools") {
+		if name := str(t, "function", "name"); !names[name] {
+			return at("tool_choice", "Tool choice '%s' not found in 'tools' parameter.", name)
+		}
 	}
 	if stream, _ := child(body, "stream").(bool); child(body, "stream_options") != nil && !stream {
 		return at("stream_options", "The 'stream_options' parameter is only allowed when 'stream' is enabled.")

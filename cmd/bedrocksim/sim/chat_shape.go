@@ -90,7 +90,10 @@ func chatChoice(path string, v any) *fault {
 	if _, ok := v.(string); ok {
 		return enum("none", "auto", "required")(path, v)
 	}
-	return tagged(map[string]map[string]check{"function": {"*function": members(map[string]check{"*name": chatName})}})(path, v)
+	named := map[string]check{"*function": members(map[string]check{"*name": chatName})}
+	return tagged(map[string]map[string]check{"function": named, "allowed_tools": {"*allowed_tools": members(map[string]check{
+		"*mode": enum("auto", "required"), "*tools": list(1, 128, tagged(map[string]map[string]check{"function": named})),
+	})}})(path, v)
 }
 
 // textOrTexts checks a string, or a list of strings.

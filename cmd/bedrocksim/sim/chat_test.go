@@ -26,6 +26,8 @@ func TestChatCompletions(t *testing.T) {
 	golden(t, "chat-whole", s.chat(t, chatAsk(oss, "What is up?", `"reasoning_effort":"low"`)))
 	golden(t, "chat-stream", s.chat(t, chatAsk(oss, "What is up?", `"reasoning_effort":"low","stream":true,"stream_options":{"include_usage":true}`)))
 	golden(t, "chat-tools", s.chat(t, chatAsk(oss, "Weather in Paris, both?", chatTools)))
+	golden(t, "chat-allowed-tools", s.chat(t, chatAsk(oss, "Weather in Paris?", strings.Replace(chatTools, "[", `[{"type":"function","function":{"name":"get_time"}},`, 1)+
+		`,"tool_choice":{"type":"allowed_tools","allowed_tools":{"mode":"required","tools":[{"type":"function","function":{"name":"get_weather"}}]}}`)))
 	golden(t, "chat-tools-stream", s.chat(t, chatAsk(oss, "Weather in Paris, both?", `"stream":true,`+chatTools)))
 	golden(t, "chat-length", s.chat(t, chatAsk(oss, "What is up?", `"max_tokens":2`)))
 	golden(t, "chat-error-event", s.chat(t, chatAsk(oss, "sim:error-event sim:after=3 hello", `"stream":true`)))
@@ -46,6 +48,7 @@ func TestChatCompletionsRefuse(t *testing.T) {
 		"no-model":        s.chat(t, []byte(`{"messages":[]}`)),
 		"temperature":     s.chat(t, one(`"temperature":3`)),
 		"no-tools":        s.chat(t, one(`"tool_choice":"auto"`)),
+		"allowed-tools":   s.chat(t, one(chatTools+`,"tool_choice":{"type":"allowed_tools","allowed_tools":{"mode":"auto","tools":[{"type":"function","function":{"name":"other"}}]}}`)),
 		"unanswered":      s.chat(t, []byte(`{"model":"`+oss+`","messages":[{"role":"assistant","tool_calls":[{"id":"a","type":"function","function":{"name":"x","arguments":"{}"}}]}]}`)),
 		"stray-result":    s.chat(t, []byte(`{"model":"`+oss+`","messages":[{"role":"tool","tool_call_id":"a","content":"x"}]}`)),
 		"unknown-model":   s.chat(t, chatAsk("openai.gpt-4o", "x", "")),

@@ -114,6 +114,7 @@ func (s *Server) readResponses(m model, body any) (*ask, *fault) {
 	if f := a.checkToolNames(); f != nil {
 		return nil, f
 	}
+	a.allow(child(body, "tool_choice"), "name")
 	a.cache, a.input = s.cache.use(m.id, a.marked(items(body, "tools"), input))
 	a.begin(body, input)
 	return a, nil
