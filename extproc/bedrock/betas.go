@@ -33,8 +33,11 @@ type betaRow struct {
 	// Members of the body are what Bedrock does not take, with the flag or without: they
 	// go where the flag came.
 	Members []string `json:"members,omitempty"`
-	AsOf    string   `json:"as_of"`
-	Source  string   `json:"source"`
+	// Opens is a member that Bedrock takes with the flag alone, and Anthropic without: where a
+	// body has it, the flag goes, whether it came or not. It is a place, too.
+	Opens  string `json:"opens,omitempty"`
+	AsOf   string `json:"as_of"`
+	Source string `json:"source"`
 }
 
 var betaRows = mustBetas(betasJSON)
@@ -111,6 +114,11 @@ func (m *Model) betas(flags []string, body jsonedit.Text, gone []string) (kept, 
 			kept = add(kept, flag)
 		}
 	}
+	for _, row := range betaRows {
+		if row.Opens != "" && named(body, row.Opens) && hasMember(body, row.Opens) && !slices.Contains(without, row.Opens) && m.takesBeta(row.Flag) {
+			kept = add(kept, row.Flag)
+		}
+	}
 	if len(dropped) > 0 {
 		notes = append(notes, "flags of anthropic-beta that Bedrock does not take were left out: "+chat.AllNamed(dropped))
 	}
@@ -119,6 +127,12 @@ func (m *Model) betas(flags []string, body jsonedit.Text, gone []string) (kept, 
 
 // A place is where a member stands in a body: its name; `outer.inner` of one inside an object, or
 // inside each object of an array; and `outer.inner=value` of one that says value.
+
+// named reports whether the name of the member at a place is anywhere in a body: if not, it need not
+// be looked for.
+func named(t jsonedit.Text, place string) bool {
+	return bytes.Contains(t, []byte(`"`+place[strings.LastIndexByte(place, '.')+1:]+`"`))
+}
 
 // hasMember reports whether a body has a member at a place.
 func hasMember(t jsonedit.Text, place string) bool {

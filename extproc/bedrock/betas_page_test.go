@@ -32,6 +32,9 @@ func TestBetasPage(t *testing.T) {
 		case row.Needs != "":
 			says = "passes where the body has `" + row.Needs + "`"
 		}
+		if row.Opens != "" {
+			says += "; put in where the body has `" + row.Opens + "`"
+		}
 		if row.Only != nil {
 			says += "; for models other than " + quoted(row.Only) + " both are left out"
 		}

@@ -38,6 +38,12 @@ func TestBetas(t *testing.T) {
 			`"messages":[{"role":"user","content":[{"type":"tool_result","tool_use_id":"t","content":[{"type":"text","text":"scope","cache_control":{"scope":"x","type":"ephemeral"}}]}]}],"tools":[{"name":"a","allowed_callers":["x"],"defer_loading":true}]}`,
 			`{"anthropic_beta":["tool-search-tool-2025-10-19"],"anthropic_version":"bedrock-2023-05-31","system":[{"type":"text","text":"s","cache_control":{"type":"ephemeral"}}],` +
 				`"messages":[{"role":"user","content":[{"type":"tool_result","tool_use_id":"t","content":[{"type":"text","text":"scope","cache_control":{"type":"ephemeral"}}]}]}],"tools":[{"name":"a","defer_loading":true}]}`},
+		{"a member without the flag that Bedrock wants", "mid-conversation-tool-changes-2026-07-01", `{"tools":[{"name":"a"},{"name":"b","defer_loading":true}],` + turn + `}`,
+			`{"anthropic_beta":["mid-conversation-tool-changes-2026-07-01","tool-search-tool-2025-10-19"],"anthropic_version":"bedrock-2023-05-31","tools":[{"name":"a"},{"name":"b","defer_loading":true}],` + turn + `}`},
+		{"beside the flag", "tool-search-tool-2025-10-19", `{"tools":[{"name":"b","defer_loading":false}],` + turn + `}`,
+			`{"anthropic_beta":["tool-search-tool-2025-10-19"],"anthropic_version":"bedrock-2023-05-31","tools":[{"name":"b","defer_loading":false}],` + turn + `}`},
+		{"a word like it", "a-1", `{"tools":[{"name":"defer_loading","input_schema":{"defer_loading":true}}],` + turn + `}`,
+			`{"anthropic_beta":["a-1"],"anthropic_version":"bedrock-2023-05-31","tools":[{"name":"defer_loading","input_schema":{"defer_loading":true}}],` + turn + `}`},
 		{"the body's own list", "b-1", `{"anthropic_beta":["a-1","b-1","claude-code-20250219"],` + turn + `}`, `{"anthropic_beta":["b-1","a-1"],"anthropic_version":"bedrock-2023-05-31",` + turn + `}`},
 	} {
 		got, _ := adopt(t, sonnet45, c.body, strings.Split(c.flags, ","), resource.Bedrock{})
