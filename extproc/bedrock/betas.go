@@ -34,10 +34,12 @@ type betaRow struct {
 	// go where the flag came.
 	Members []string `json:"members,omitempty"`
 	// Opens is a member that Bedrock takes with the flag alone, and Anthropic without: where a
-	// body has it, the flag goes, whether it came or not. It is a place, too.
-	Opens  string `json:"opens,omitempty"`
-	AsOf   string `json:"as_of"`
-	Source string `json:"source"`
+	// body has it, the flag goes to the models OpensFor, as patterns, whether it came or not. It is a
+	// place, too.
+	Opens    string   `json:"opens,omitempty"`
+	OpensFor []string `json:"opens_for,omitempty"`
+	AsOf     string   `json:"as_of"`
+	Source   string   `json:"source"`
 }
 
 var betaRows = mustBetas(betasJSON)
@@ -115,7 +117,7 @@ func (m *Model) betas(flags []string, body jsonedit.Text, gone []string) (kept, 
 		}
 	}
 	for _, row := range betaRows {
-		if row.Opens != "" && named(body, row.Opens) && hasMember(body, row.Opens) && !slices.Contains(without, row.Opens) && m.takesBeta(row.Flag) {
+		if row.Opens != "" && named(body, row.Opens) && hasMember(body, row.Opens) && !slices.Contains(without, row.Opens) && among(row.OpensFor) && m.takesBeta(row.Flag) {
 			kept = add(kept, row.Flag)
 		}
 	}

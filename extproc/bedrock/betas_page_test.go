@@ -33,7 +33,7 @@ func TestBetasPage(t *testing.T) {
 			says = "passes where the body has `" + row.Needs + "`"
 		}
 		if row.Opens != "" {
-			says += "; put in where the body has `" + row.Opens + "`"
+			says += "; put in where the body has `" + row.Opens + "`, for " + quoted(row.OpensFor)
 		}
 		if row.Only != nil {
 			says += "; for models other than " + quoted(row.Only) + " both are left out"

@@ -53,6 +53,20 @@ func TestBetas(t *testing.T) {
 	}
 }
 
+// Flags go to models that may take them, whether they came or are put in.
+func TestFlagsByGeneration(t *testing.T) {
+	const body = `{"tools":[{"name":"b","defer_loading":true}],"messages":[],"context_management":{}}`
+	for id, want := range map[string]bool{
+		opus48: true, sonnet45: true, "anthropic.claude-sonnet-4-20250514-v1:0": true, "anthropic.claude-opus-5": true, "anthropic.claude-fable-5": true,
+		"anthropic.claude-3-5-sonnet-20241022-v2:0": false, "anthropic.claude-3-7-sonnet-20250219-v1:0": false,
+	} {
+		got, _ := adopt(t, id, body, []string{"context-management-2025-06-27"}, resource.Bedrock{})
+		if strings.Contains(got, "tool-search-tool") != want || strings.Contains(got, "context-management") != want || strings.Contains(got, "context_management") != want || !strings.Contains(got, "defer_loading") {
+			t.Errorf("%s: %s, want the flags: %t", id, got, want)
+		}
+	}
+}
+
 func TestAdoptMergesTheOperators(t *testing.T) {
 	n := 4096
 	got, notes := adopt(t, sonnet45, `{"stream":false,"messages":[],"thinking":{"type":"adaptive"},"output_config":{"effort":"low","x":1}}`, nil, resource.Bedrock{
