@@ -16,7 +16,7 @@ import (
 func (q *quotes) readJSON(text Text) {
 	dec := jsontext.NewDecoder(strings.NewReader(text.said), jsontext.AllowDuplicateNames(true), jsontext.AllowInvalidUTF8(true))
 	var (
-		written piece
+		written tail
 		around  []form // of the objects and arrays that are open
 		value   = text.form
 	)
@@ -28,7 +28,7 @@ func (q *quotes) readJSON(text Text) {
 		case errors.Is(err, io.EOF) && in == 0:
 			return
 		case err != nil: // it is none: a model may have written it
-			read(q, new(piece), text.said)
+			read(q, new(tail), text.said)
 			return
 		}
 		behindName := in == '{' && n%2 == 1
@@ -57,19 +57,19 @@ func (q *quotes) readJSON(text Text) {
 			}
 		}
 		if !name && value == enumerated && kinds.Match(token) {
-			written = piece{}
+			written = tail{}
 			continue
 		}
 		if name {
 			var callers bool
 			if value, callers = member(around[len(around)-1], plain); !callers {
-				written = piece{}
+				written = tail{}
 				continue
 			}
 		}
 		read(q, &written, token)
 		if kind == '"' && len(plain) != len(token)-2 {
-			read(q, new(piece), plain)
+			read(q, new(tail), plain)
 		}
 	}
 }

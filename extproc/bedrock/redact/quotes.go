@@ -7,8 +7,9 @@ import (
 
 // AWS's messages may quote what they refuse, and no log may hold a prompt or an
 // answer: what stands in both, in one piece of at least quoteSize bytes, is
-// taken for a quote, in capitals or not. Shorter ones are words that any message
-// has.
+// taken for a quote, in capitals or not, whatever spaces and quotation marks it
+// has, and however the message writes it (forms.go). Shorter ones are words that any
+// message has.
 const (
 	quoteSize = 12
 	quoted    = "[quoted from the request]"
@@ -19,29 +20,40 @@ const (
 // and no further than there is something left to find.
 func Quotes(message string, texts iter.Seq[Text]) string {
 	message = shorten(message)
-	pieces := pieces(message)
-	q := newQuotes(pieces)
+	q := &quotes{said: map[piece]bool{}}
+	written := forms(message)
+	for _, form := range written {
+		for _, p := range form.pieces() {
+			q.want(p)
+		}
+	}
 	for text := range texts {
 		if q.left == 0 {
 			break
 		}
 		if text.form == words {
-			read(q, new(piece), text.said)
+			read(q, new(tail), text.said)
 		} else {
 			q.readJSON(text)
 		}
 	}
-	var b strings.Builder
-	end := 0 // of the quote so far
-	for i := range len(message) {
-		if i < len(pieces) && q.said[pieces[i]] {
-			if i == 0 || i > end {
-				b.WriteString(quoted)
+	gone := make([]bool, len(message))
+	for _, form := range written {
+		for i, p := range form.pieces() {
+			if q.said[p] {
+				first, last := form.within(i, i+quoteSize-1)
+				for at := form.from[first]; at < form.to[last]; at++ {
+					gone[at] = true
+				}
 			}
-			end = i + quoteSize
 		}
-		if i >= end {
+	}
+	var b strings.Builder
+	for i := range len(message) {
+		if !gone[i] {
 			b.WriteByte(message[i])
+		} else if i == 0 || !gone[i-1] {
+			b.WriteString(quoted)
 		}
 	}
 	return strings.ToValidUTF8(b.String(), "")
@@ -58,6 +70,19 @@ func (p *piece) add(c byte) {
 	p.first, p.last = p.first<<8|uint32(p.last>>56), p.last<<8|uint64(lower[c])
 }
 
+// tail is the end of what was read so far, as it is and bare.
+type tail struct{ plain, bare piece }
+
+// between reports whether c is left out of what is bare: who quotes a text may change its spaces
+// and quotation marks, and + is a space in forms.
+func between(c byte) bool {
+	switch c {
+	case ' ', '\n', '\r', '\t', '"', '\'', '`', '\\', '+':
+		return true
+	}
+	return false
+}
+
 // lower are the bytes with ASCII's capitals as small letters.
 var lower = func() (table [256]byte) {
 	for i := range table {
@@ -69,18 +94,6 @@ var lower = func() (table [256]byte) {
 	return table
 }()
 
-// pieces are those that begin at each byte of a message.
-func pieces(message string) []piece {
-	var all []piece
-	var p piece
-	for i := range len(message) {
-		if p.add(message[i]); i+1 >= quoteSize {
-			all = append(all, p)
-		}
-	}
-	return all
-}
-
 // quotes are all pieces of a message.
 type quotes struct {
 	said map[piece]bool // true: in a text too
@@ -90,33 +103,39 @@ type quotes struct {
 	wanted [1 << 15]uint32
 }
 
-func newQuotes(pieces []piece) *quotes {
-	q := &quotes{said: map[piece]bool{}}
-	for _, p := range pieces {
+func (q *quotes) want(p piece) {
+	if _, there := q.said[p]; !there {
 		q.said[p] = false
-	}
-	q.left = len(q.said)
-	for p := range q.said {
+		q.left++
 		q.wanted[hash(p.last)]++
 	}
-	return q
 }
 
-// read reads a part of a text; p is what came before it. A piece of a text's
+// read reads a part of a text; t is the end of what came before it. A piece of a text's
 // beginning has zeros before, and a message with zeros loses a word too many.
-func read[T string | []byte](q *quotes, p *piece, part T) {
+func read[T string | []byte](q *quotes, t *tail, part T) {
 	for i := range len(part) {
-		p.add(part[i])
-		if q.wanted[hash(p.last)] == 0 {
+		c := part[i]
+		if t.plain.add(c); q.wanted[hash(t.plain.last)] != 0 {
+			q.found(t.plain)
+		}
+		if between(c) {
 			continue
 		}
-		if found, there := q.said[*p]; there && !found {
-			q.said[*p] = true
-			q.wanted[hash(p.last)]--
-			if q.left--; q.left == 0 {
-				return
-			}
+		if t.bare.add(c); q.wanted[hash(t.bare.last)] != 0 {
+			q.found(t.bare)
 		}
+		if q.left == 0 {
+			return
+		}
+	}
+}
+
+func (q *quotes) found(p piece) {
+	if was, there := q.said[p]; there && !was {
+		q.said[p] = true
+		q.wanted[hash(p.last)]--
+		q.left--
 	}
 }
 
