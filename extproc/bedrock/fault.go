@@ -14,6 +14,7 @@ import (
 
 	"aisix/extproc/anthropic"
 	"aisix/extproc/bedrock/redact"
+	"aisix/extproc/chat"
 	"aisix/extproc/completions"
 	"aisix/extproc/fault"
 
@@ -316,6 +317,9 @@ func (r *Reply) fault(e *Exception, header Header) *fault.Error {
 		e.Message = strings.ReplaceAll(e.Message, key, "[redacted]")
 	}
 	e.Message = r.call.unquoted(e.Message)
+	if !known && e.Type != "" {
+		e.Type = chat.Named(e.Type)
+	}
 	return f
 }
 

@@ -74,6 +74,14 @@ func TestQuotesOfJSONWrittenOtherwise(t *testing.T) {
 	}
 }
 
+// The bytes of a picture are in no log, though nobody holds them any longer.
+func TestNoPictureIsQuoted(t *testing.T) {
+	picture := base64.StdEncoding.EncodeToString([]byte("\x89PNG\r\n\x1a\n and 40 bytes more, of which\xff\xfe nobody knows"))
+	if got := Quotes("Could not read '"+picture+"' at messages", slices.Values([]Text{})); got != "Could not read '"+quoted+"' at messages" && got != "Could not read '"+quoted+"=' at messages" {
+		t.Errorf("%q", got)
+	}
+}
+
 // What is no writing of what was said is AWS's own: names, numbers, ids, escapes and encodings of other things.
 func TestOtherWritingIsKept(t *testing.T) {
 	for _, message := range append(lines(t, "kept.txt"), `bad \u00e9 %41 &lt; \x12\xff \u{ffffffff} \UFFFFFFFF \ud800 \ud83d\u0041 &nosuch; %zz \`,

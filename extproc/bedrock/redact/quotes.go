@@ -48,6 +48,11 @@ func Quotes(message string, texts iter.Seq[Text]) string {
 			}
 		}
 	}
+	for _, at := range opaque.FindAllStringIndex(message, -1) { // of a picture, say, whose bytes are no longer there
+		for i := at[0]; i < at[1] && mixed(message[at[0]:at[1]]); i++ {
+			gone[i] = true
+		}
+	}
 	var b strings.Builder
 	for i := range len(message) {
 		if !gone[i] {
