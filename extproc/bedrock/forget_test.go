@@ -54,8 +54,7 @@ func TestLogKeepsNoPrompt(t *testing.T) {
 		"capitals":  {"WHERE IS MY SUBMARINE PARKED?", "[quoted from the request]"},
 		"keyword":   {"For 'object' type, 'additionalProperties' must be set", "For 'object' type, 'additionalProperties' must be set"},
 		"twice":     {"'it sank on Tuesday''it sank on Tuesday'", "'[quoted from the request]''[quoted from the request]'"},
-
-		"at start": {"it sank on Tuesday: bad", "[quoted from the request]: bad"},
+		"at start":  {"it sank on Tuesday: bad", "[quoted from the request]: bad"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			for _, forget := range []bool{false, true} {
