@@ -40,8 +40,8 @@ func TestNoLogQuotesARequest(t *testing.T) {
 		{"responses", "/v1/responses", `openai.gpt-oss-120b","api":"responses","host":"mantle`, `"input":"` + said + `"`, refused("Invalid 'input': '" + said + "'"), "Invalid 'input': '[quoted from the request]'"},
 		{"responses, translated", "/v1/responses", nova, `"input":"` + said + `"`, refused("Value '" + said + "' at 'messages' failed"), "Value '[quoted from the request]' at 'messages' failed"},
 		{"embeddings", "/v1/embeddings", titan, `"input":"` + said + `"`, refused("Value '" + said + "' at 'inputText' failed"), "Value '[quoted from the request]' at 'inputText' failed"},
-		{"a stream", "/v1/chat/completions", nova, `"stream":true,"messages":` + one(said), brokenOff, "The model returned the following errors: '[quoted from the request]' is bad"},
-		{"a stream, long", "/v1/chat/completions", nova, `"stream":true,"messages":` + one(long), brokenOff, "The model returned the following errors: [not kept: it may quote the request]"},
+		{"a stream", "/v1/chat/completions", nova, `"stream":true,"messages":` + one(said), brokenOff, "The model returned the following errors: '[quoted from the request]' is [not kept: it may quote the conversation]"},
+		{"a stream, long", "/v1/chat/completions", nova, `"stream":true,"messages":` + one(long), brokenOff, "The model returned the following errors: [not kept: it may quote the conversation]"},
 	} {
 		var log bytes.Buffer
 		c := server(t, `{"display_name":"here","model_name":"`+test.model+`"}`, func(p *extproc.Parts) {
@@ -52,6 +52,51 @@ func TestNoLogQuotesARequest(t *testing.T) {
 		call := c.one(t)
 		told := fmt.Sprint(call.Err, call.Notes, log.String())
 		if strings.Contains(told, "submarine") || !strings.Contains(fmt.Sprint(call.Err), test.want) {
+			t.Errorf("%s: %d %s\n told %s\n want %q", test.name, a.Status, a.Body, told, test.want)
+		}
+	}
+}
+
+// What AWS says once an answer has begun may quote the answer, which nobody keeps: only what is known of
+// it is for a log. An exception that comes before quotes the request at most.
+func TestNoLogQuotesAnAnswerThatBreaksOff(t *testing.T) {
+	const said = "It sank on Tuesday."
+	const nova = "amazon.nova-pro-v1:0"
+	sse := func(events ...string) exchangetest.Reply {
+		return exchangetest.Reply{Header: http.Header{"Content-Type": {"text/event-stream"}}, Body: []byte(strings.Join(events, "\n\n") + "\n\n")}
+	}
+	stream := func(lines ...string) exchangetest.Reply {
+		return exchangetest.Reply{Header: http.Header{"Content-Type": {"application/vnd.amazon.eventstream"}}, Body: frames(t, strings.Join(lines, "\n"))}
+	}
+	const start = `{"type":"messageStart","payload":{"role":"assistant"}}`
+	const text = `{"type":"contentBlockDelta","payload":{"contentBlockIndex":0,"delta":{"text":"` + said + `"}}}`
+	const broken = `{"type":"modelStreamErrorException","payload":{"message":"The model returned the following errors: '` + said + `' is bad"}}`
+	const claudes = `{"type":"error","error":{"type":"api_error","message":"The model returned the following errors: '` + said + `' is bad"}}`
+	const openais = `{"error":{"type":"server_error","message":"The model returned the following errors: '` + said + `' is bad"}}`
+	messages := []string{"event: message_start\ndata: " + `{"type":"message_start","message":{"id":"msg_1","type":"message","role":"assistant","model":"c","content":[],"stop_reason":null,"usage":{"input_tokens":3,"output_tokens":1}}}`,
+		"event: content_block_start\ndata: " + `{"type":"content_block_start","index":0,"content_block":{"type":"text","text":""}}`,
+		"event: content_block_delta\ndata: " + `{"type":"content_block_delta","index":0,"delta":{"type":"text_delta","text":"` + said + `"}}`,
+		"event: error\ndata: " + claudes}
+	for _, test := range []struct {
+		name, path, model, body string
+		upstream                exchangetest.Reply
+		want                    string
+	}{
+		{"converse", "/v1/chat/completions", nova, `"messages":[{"role":"user","content":"hi"}]`, stream(start, text, broken), "following errors: [not kept"},
+		{"before it", "/v1/chat/completions", nova, `"messages":[{"role":"user","content":"hi"}]`, stream(start, strings.ReplaceAll(broken, said, "tools.0")), "following errors: 'tools.0' is bad"},
+		{"invoke", "/v1/messages", claude, `"max_tokens":5,"messages":[{"role":"user","content":"hi"}]`, stream(claudeFrames, `{"type":"chunk","payload":`+claudes+`}`), "following errors: [not kept"},
+		{"messages", "/v1/messages", claude + `","api":"messages","host":"mantle`, `"max_tokens":5,"messages":[{"role":"user","content":"hi"}]`, sse(messages...), "following errors: [not kept"},
+		{"chat", "/v1/chat/completions", `openai.gpt-oss-120b","api":"chat","host":"mantle`, `"messages":[{"role":"user","content":"hi"}]`,
+			sse(`data: {"id":"c","object":"chat.completion.chunk","created":1,"model":"m","choices":[{"index":0,"delta":{"role":"assistant","content":"`+said+`"},"finish_reason":null}]}`, "data: "+openais), "following errors: [not kept"},
+		{"responses", "/v1/responses", `openai.gpt-oss-120b","api":"responses","host":"mantle`, `"input":"hi"`,
+			sse("event: response.created\ndata: "+`{"type":"response.created","sequence_number":0,"response":{"id":"r","object":"response","status":"in_progress","model":"m","output":[]}}`,
+				"event: response.output_text.delta\ndata: "+`{"type":"response.output_text.delta","sequence_number":1,"item_id":"m","output_index":0,"content_index":0,"delta":"`+said+`"}`,
+				"event: response.failed\ndata: "+`{"type":"response.failed","sequence_number":2,"response":{"id":"r","object":"response","status":"failed","model":"m","error":{"code":"server_error","message":"The model returned the following errors: '`+said+`' is bad"},"output":[]}}`), "following errors: [not kept"},
+	} {
+		c := server(t, `{"display_name":"here","model_name":"`+test.model+`"}`, nil)
+		c.upstream = test.upstream
+		a := c.ask("POST", test.path, `{"model":"here","stream":true,`+test.body+`}`)
+		if told := fmt.Sprint(c.one(t).Err); strings.Contains(told, "It sank") || !strings.Contains(told, test.want) {
 			t.Errorf("%s: %d %s\n told %s\n want %q", test.name, a.Status, a.Body, told, test.want)
 		}
 	}

@@ -5,6 +5,7 @@ import (
 	"io"
 	"net/http"
 	"os"
+	"slices"
 
 	"aisix/extproc/chat"
 	"aisix/extproc/fault"
@@ -69,6 +70,7 @@ func (e *Events) Next() ([]chat.Event, error) {
 	if err != nil {
 		return nil, e.fail(err)
 	}
+	e.reply.begun = e.reply.begun || slices.ContainsFunc(events, speaks)
 	e.reply.call.model.attribute(events)
 	events, notes, err := e.stops.name(e.restore.events(e.tagged.events(e.ids.events(e.reply.call.model.counted(events))))) // last: it counts the calls that are the caller's
 	if err != nil {
@@ -82,6 +84,20 @@ func (e *Events) Next() ([]chat.Event, error) {
 	}
 	return events, nil
 }
+
+// speaks reports whether an event may have a word of the model's.
+func speaks(e chat.Event) bool {
+	switch e := e.(type) {
+	case chat.Start, chat.UsageSnapshot, chat.ServedTier:
+		return false
+	case *chat.Raw:
+		return e.Seen > 0 || e.Name != "" && !e.Idle && !silent[e.Name]
+	}
+	return true
+}
+
+// silent are the events before the first word.
+var silent = map[string]bool{"message_start": true, "response.created": true, "response.in_progress": true, "response.queued": true}
 
 // decode gives what a frame says, as the service says it.
 func (e *Events) decode(frame []byte) ([]chat.Event, error) {

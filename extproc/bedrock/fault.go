@@ -317,6 +317,9 @@ func (r *Reply) fault(e *Exception, header Header) *fault.Error {
 		e.Message = strings.ReplaceAll(e.Message, key, "[redacted]")
 	}
 	e.Message = r.call.unquoted(e.Message)
+	if r.begun && !r.call.unsaid {
+		e.Message = redact.Known(e.Message)
+	}
 	if !known && e.Type != "" {
 		e.Type = chat.Named(e.Type)
 	}

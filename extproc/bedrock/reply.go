@@ -26,6 +26,7 @@ type Reply struct {
 	status int
 	header Header
 	notes  []string
+	begun  bool // the model has said something, which what AWS says may quote
 }
 
 // Header is the head of a reply; names are in any case. An http.Header is one.

@@ -9,10 +9,10 @@ import (
 //go:embed sentences.txt
 var sentences string
 
-const unchecked = "[not kept: it may quote the request]"
+const unchecked = "[not kept: it may quote the conversation]"
 
-// Known is message up to the first word that sentences.txt does not have: where what was asked is no
-// longer there to tell a quote by. Numbers of up to seven digits are known, but none right behind another.
+// Known is message up to the first word that sentences.txt does not have: where what was asked, or what was
+// answered, is not there to tell a quote by. Numbers of up to seven digits are known, but none right behind another.
 func Known(message string) string {
 	message = shorten(message)
 	end := -1 // of the number that was last
