@@ -141,6 +141,8 @@ func TestSecretsAreHidden(t *testing.T) {
 		{"a key in the path", Facts{Path: "/v1/models/" + openAI + "?key=" + ours}, "", "", "/v1/models/[redacted]", openAI},
 		{"our key in the path", Facts{Path: "/" + ours + "/x"}, "", "", "/[redacted]/x", ours},
 		{"encoded", Facts{Path: "/v1/models/sk%2Dproj-abcdef"}, "", "", "/v1/models/[redacted]", "proj-abcdef"},
+		{"words in the path", Facts{Path: "/v1/chat/completions/Where%20is%20it/?now"}, "", "", "/v1/chat/completions/[redacted]/", "Where"},
+		{"words in the path, cut in an escape", Facts{Path: "/" + strings.Repeat("x%20", 200)}, "", "", "/[redacted]", "x%20"},
 		{"a path", Facts{Path: "/v1/models/us.amazon.nova-pro-v1%3A0"}, "", "", "/v1/models/us.amazon.nova-pro-v1%3A0", ""},
 		{"a key as request id", Facts{RequestID: ours}, "", "", "", ours},
 		{"a long alias", Facts{Alias: strings.Repeat("z", 10<<20)}, "unknown:sha256:1a165b0441c1", "", "", "zzz"},

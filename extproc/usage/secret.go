@@ -52,7 +52,8 @@ func (f *Facts) hide(texts ...string) {
 	}
 }
 
-// hidePath cuts the query off the path, and takes secrets out of its segments.
+// hidePath cuts the query off the path, and takes secrets out of its segments, and what is no name: it may be
+// a word of a conversation that somebody sent to the wrong place.
 func (f *Facts) hidePath() {
 	f.Path, _, _ = strings.Cut(f.Path, "?")
 	f.Path = cutAt(f.Path, longestModel)
@@ -62,7 +63,8 @@ func (f *Facts) hidePath() {
 	segments := strings.Split(f.Path, "/")
 	found := false
 	for i, segment := range segments {
-		if plain, err := url.PathUnescape(segment); err == nil && f.isSecret(plain) || f.isSecret(segment) {
+		plain, err := url.PathUnescape(segment)
+		if err != nil || f.isSecret(plain) || f.isSecret(segment) || strings.ContainsFunc(plain, noName) {
 			segments[i], found = redacted, true
 		}
 	}
@@ -70,6 +72,9 @@ func (f *Facts) hidePath() {
 		f.Path = strings.Join(segments, "/")
 	}
 }
+
+// noName reports whether no name in a path has c.
+func noName(c rune) bool { return c <= ' ' || c >= 0x7f }
 
 // isSecret reports whether s is an API key of ours, or looks like a secret.
 func (f *Facts) isSecret(s string) bool { return looksLikeKey(s) || opaque(s) || f.isKey(s) }
