@@ -11,25 +11,59 @@ import (
 //
 //   - a tuple is prefixItems, and what follows it items;
 //   - an exclusive bound is a number, not true beside minimum or maximum;
-//   - required lists the names, each once, and does not stand in the property;
+//   - required lists the names, each once, and does not stand in the property, nor in
+//     anything else that has no name;
 //   - a value of any type has no type; an empty list of alternatives, and a property
-//     whose schema is null, say nothing.
+//     whose schema is null, say nothing;
+//   - what has no members is {}, not [], which PHP writes for it.
 //
 // What is no schema in any draft is left for Bedrock to refuse in its own words.
 func current(t tree) (tree, bool) {
-	if t, changed := each(t, modern); changed {
+	t, changed := each(t, modern)
+	t, nameless := each(t, nothingRequired) // those that properties say are read by now
+	if changed {
 		t, _ = each(t, throughTuple)
-		return t, true
 	}
-	return t, false
+	return t, changed || nameless
+}
+
+// nothingRequired is t without a required that is no list of names.
+func nothingRequired(t tree) (tree, bool) {
+	if !isBool(t.get("required")) {
+		return t, false
+	}
+	return t.without("required"), true
 }
 
 // modern is current of one schema, whose inner ones are.
 func modern(t tree) (tree, bool) {
 	changed := false
-	for _, step := range []func(tree) (tree, bool){tuple, bounds, required, anyType, once, emptyUnions} {
+	for _, step := range []func(tree) (tree, bool){empty, tuple, bounds, required, anyType, once, emptyUnions} {
 		u, ok := step(t)
 		t, changed = u, changed || ok
+	}
+	return t, changed
+}
+
+// empty is t whose schemas by names are objects, and so are they.
+func empty(t tree) (tree, bool) {
+	isEmpty := func(x member) bool { return x.value.kind == '[' && len(x.value.members) == 0 }
+	changed := false
+	for _, name := range []string{"properties", "patternProperties", "$defs", "definitions", "dependentSchemas"} {
+		of := t.get(name)
+		switch {
+		case of == nil:
+		case isEmpty(member{value: *of}):
+			t, changed = t.with(name, tree{kind: '{'}), true
+		case of.kind == '{' && slices.ContainsFunc(of.members, isEmpty):
+			schemas := tree{kind: '{', members: slices.Clone(of.members)}
+			for i := range schemas.members {
+				if isEmpty(schemas.members[i]) {
+					schemas.members[i].value = tree{kind: '{'}
+				}
+			}
+			t, changed = t.with(name, schemas), true
+		}
 	}
 	return t, changed
 }
@@ -112,12 +146,29 @@ func required(t tree) (tree, bool) {
 	return t, true
 }
 
-// anyType is t without a type that is any.
+// anyType is t without a type that is any, and with null by its name.
 func anyType(t tree) (tree, bool) {
-	if kind, _ := t.get("type").text(); kind != "any" {
+	kinds := t.get("type")
+	if kind, _ := kinds.text(); kind == "any" {
+		return t.without("type"), true
+	}
+	if kinds == nil || kinds.kind != '[' {
 		return t, false
 	}
-	return t.without("type"), true
+	list, changed := tree{kind: '[', members: slices.Clone(kinds.members)}, false
+	for i := range list.members {
+		v := &list.members[i].value
+		if kind, _ := v.text(); kind == "any" {
+			return t.without("type"), true
+		}
+		if string(v.raw) == "null" {
+			*v, changed = textTree("null"), true
+		}
+	}
+	if !changed {
+		return t, false
+	}
+	return t.with("type", list), true
 }
 
 // once is t whose lists of names have each of them once.

@@ -31,8 +31,11 @@ func settled(raw []byte) bool {
 			}
 			o := object{list: c == '[', properties: properties}
 			if o.list {
+				if len(open) > 0 && open[len(open)-1].properties {
+					return false
+				}
 				switch string(name) {
-				case "items":
+				case "items", "properties", "patternProperties", "$defs", "definitions", "dependentSchemas":
 					return false
 				case "required", "type":
 					o.names = len(seen) + 1
@@ -77,6 +80,9 @@ func settled(raw []byte) bool {
 					}
 					seen = append(seen, text)
 				}
+				if o.names > 0 && string(text) == "any" {
+					return false
+				}
 				if string(name) == "type" {
 					if string(text) == "any" {
 						return false
@@ -102,6 +108,8 @@ func settled(raw []byte) bool {
 		case ',', ' ', '\t', '\r', '\n', ':':
 		default: // a number or a word
 			switch {
+			case c == 'n' && len(open) > 0 && open[len(open)-1].names > 0:
+				return false
 			case name == nil:
 			case c == 'n' && !holdsNull(string(name)):
 				return false
