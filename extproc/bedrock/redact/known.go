@@ -3,6 +3,7 @@ package redact
 import (
 	_ "embed"
 	"regexp"
+	"slices"
 	"strings"
 )
 
@@ -30,6 +31,32 @@ func Known(message string) string {
 	}
 	return message
 }
+
+// own are AWS's sentences where they are whole, and the members that they are about. They are nobody else's
+// words, though a long prompt about the same things may have them too.
+var own = func() *regexp.Regexp {
+	var all []string
+	for line := range strings.Lines(sentences) {
+		if strings.HasPrefix(line, "#") {
+			continue
+		}
+		for _, sentence := range sentenceEnd.Split(strings.TrimSpace(line), -1) {
+			if words := strings.Fields(sentence); len(words) >= 3 && len(sentence) >= quoteSize {
+				pattern := regexp.QuoteMeta(strings.Join(words, " "))
+				pattern = aNumber.ReplaceAllString(pattern, `[0-9]{1,7}`)
+				all = append(all, `\b`+strings.ReplaceAll(strings.Trim(pattern, "`"), "'", "['’]")+`\b`)
+			}
+		}
+	}
+	slices.SortFunc(all, func(a, b string) int { return len(b) - len(a) }) // the longest first
+	const member = `[0-9]{1,4}|member|content|text|image|document|source|thinking|redacted_thinking|signature|tool_use|tool_result|custom|input_schema|cache_control|type|role|name|id|input|toolUse|toolResult|toolSpec|inputSchema`
+	return regexp.MustCompile(`(?i)` + strings.Join(all, "|") + `|\b(?:messages|system|tools|toolConfig)(?:\.(?:` + member + `))+\b|\bdraft 20[0-9]{2}-[0-9]{2}\b`)
+}()
+
+var (
+	sentenceEnd = regexp.MustCompile(`[.:,;!](?: |$)`)
+	aNumber     = regexp.MustCompile(`\bN\b`)
+)
 
 // wordsOrNumbers are whatever is no ASCII punctuation or space.
 var wordsOrNumbers = regexp.MustCompile(`[0-9]+|[^\x00-@\[-^{-\x7f` + "`" + `]+`)

@@ -2,6 +2,7 @@ package redact
 
 import (
 	"iter"
+	"slices"
 	"strings"
 )
 
@@ -13,6 +14,7 @@ import (
 const (
 	quoteSize = 12
 	quoted    = "[quoted from the request]"
+	marks     = " .:,;!?'\"`" // around a sentence
 )
 
 // Quotes is message without what it quotes of the texts, and without its middle
@@ -47,6 +49,20 @@ func Quotes(message string, texts iter.Seq[Text]) string {
 				}
 			}
 		}
+	}
+	var aws [][]int
+	if slices.Contains(gone, true) { // looking for them takes longer than most texts
+		aws = own.FindAllStringIndex(message, -1)
+	}
+	for _, at := range aws {
+		from, to := at[0], at[1]
+		for from > 0 && at[0]-from < 3 && strings.IndexByte(marks, message[from-1]) >= 0 {
+			from--
+		}
+		for to < len(message) && to-at[1] < 3 && strings.IndexByte(marks, message[to]) >= 0 {
+			to++
+		}
+		clear(gone[from:to])
 	}
 	for _, at := range opaque.FindAllStringIndex(message, -1) { // of a picture, say, whose bytes are no longer there
 		for i := at[0]; i < at[1] && mixed(message[at[0]:at[1]]); i++ {

@@ -3,6 +3,7 @@ package redact
 import (
 	"os"
 	"path/filepath"
+	"regexp"
 	"slices"
 	"strings"
 	"testing"
@@ -25,7 +26,7 @@ func TestQuotesAreFoundInOnePass(t *testing.T) {
 }
 
 // FuzzQuotes: whatever AWS says, no piece of a text that is long enough to be a
-// quote is left in it.
+// quote is left in it, but AWS's own sentences are.
 func FuzzQuotes(f *testing.F) {
 	for _, message := range lines(f, "kept.txt") {
 		f.Add(message, message[len(message)/3:], message[:len(message)/2])
@@ -35,7 +36,7 @@ func FuzzQuotes(f *testing.F) {
 		message = strings.ToValidUTF8(message, "") // as it is once its JSON is read
 		got := Quotes(message, slices.Values([]Text{Words(one), {other, form(len(other) % 2)}}))
 		Quotes(message, slices.Values([]Text{Messages([]byte(one)), Responses([]byte(other))})) // of these names are not the caller's
-		for part := range strings.SplitSeq(got, quoted) {
+		for part := range strings.SplitSeq(aroundOwn.ReplaceAllString(got, quoted), quoted) {
 			for i := 0; i+quoteSize <= len(part); i++ {
 				if piece := part[i : i+quoteSize]; strings.Contains(one, piece) || strings.Contains(one, strings.ToUpper(piece)) || len(other)%2 == 0 && strings.Contains(other, piece) {
 					t.Errorf("%q still quotes %q", got, piece)
@@ -44,6 +45,25 @@ func FuzzQuotes(f *testing.F) {
 		}
 	})
 }
+
+// AWS's own sentences can be read, whatever a long prompt about the same things has, and what they quote can't.
+func TestOwnSentencesAreKept(t *testing.T) {
+	text := sentences + "messages.0.content.0.text says: Where is my submarine parked? It's 4111111111111111 that is the model"
+	for message, want := range map[string]string{
+		"Input is too long for requested model.":                                                            "Input is too long for requested model.",
+		"The model returned the following errors: messages.0.content.0.text: Where is my submarine parked?": "The model returned the following errors: messages.0.content.0.text: " + quoted,
+		"prompt is too long: 208310 tokens > 200000 maximum":                                                "prompt is too long: 208310 tokens > 200000 maximum",
+		"1 validation error detected: Value 'my submarine parked' at 'messages.1.member.content' failed to satisfy constraint: Member must have length less than or equal to 9": "1 validation error detected: " + quoted + "'" + quoted + "' at 'messages.1.member.content' failed to satisfy constraint: Member must have length less than or equal to 9",
+		"Too many tokens, please wait before trying again. It's 4111111111111111":                                                                                               "Too many tokens, please wait before trying again. " + quoted,
+		"tools.0.custom.input_schema.properties.my_submarine":                                                                                                                   "tools.0.custom.input_schema.properties.my_submarine",
+	} {
+		if got := Quotes(message, slices.Values([]Text{Words(text)})); strings.ReplaceAll(got, " "+quoted, quoted) != strings.ReplaceAll(want, " "+quoted, quoted) {
+			t.Errorf("%q\n got %q\nwant %q", message, got, want)
+		}
+	}
+}
+
+var aroundOwn = regexp.MustCompile("[ .:,;!?'\"`]{0,3}(?:" + own.String() + ")[ .:,;!?'\"`]{0,3}")
 
 // What AWS quotes of a schema is found wherever it stands in one, and JSON Schema's
 // own words are left to AWS.
