@@ -12,10 +12,11 @@ import (
 
 // A try that nobody has taken, since no connection could be made to the upstream or it has refused
 // the stream of a shared one (HTTP/2), is made anew, with the same signature, and counts as one.
-// Envoy could do that by itself (retry_policy: connect-failure,refused-stream), but would keep each prompt for it until its answer has ended, which may be
-// minutes; extproc keeps it until the answer has begun. It takes the egress listener. The routes of an Envoy
-// that may be without have that policy (envoy.unconnected), and this comes after it; so have those by
-// which an answer may pass us unseen, and this is not done then (EnvoyReconnects).
+// Envoy could do that by itself (retry_policy: connect-failure,refused-stream), but would keep each
+// prompt for it until its answer has ended, which may be minutes; extproc keeps it until the answer
+// has begun. It takes the egress listener. The routes of an Envoy that may be without have that policy
+// (envoy.unconnected), and this comes after it; so have those by which an answer may pass us unseen,
+// and this is not done then (EnvoyReconnects).
 
 var (
 	// errUntaken is that nobody took the try.
