@@ -7,6 +7,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strconv"
 	"strings"
 	"syscall"
 	"time"
@@ -128,7 +129,8 @@ func (b *bench) rounds(ctx context.Context, modes []mode, all []*gateway, t *tab
 	return nil
 }
 
-// wanted are the modes that -only names, all without it, with streams as long as -deltas says.
+// wanted are the modes that -only names, all without it, with streams as long as -deltas says and as
+// many as -streams does.
 func (b *bench) wanted() ([]mode, error) {
 	wanted := slices.Clone(modes)
 	if b.only != "" {
@@ -142,9 +144,17 @@ func (b *bench) wanted() ([]mode, error) {
 		}
 	}
 	for i, m := range wanted {
-		if m.streams() && b.deltas > 0 {
-			wanted[i] = m.of(b.deltas)
+		if !m.streams() {
+			continue
 		}
+		if b.deltas > 0 {
+			m = m.of(b.deltas)
+		}
+		if b.streams > 0 {
+			m.plan.Connections = b.streams
+			m.name = strings.Replace(m.name, "16 ", strconv.Itoa(b.streams)+" ", 1)
+		}
+		wanted[i] = m
 	}
 	return wanted, nil
 }

@@ -51,6 +51,7 @@ type options struct {
 	warmup                     time.Duration // before each: connections, pools and caches are there then
 	only                       string
 	deltas                     int  // of a stream; 0: as the modes have them
+	streams                    int  // open at a time; 0: the same
 	profiling                  bool // the gateway serves its CPU profile
 }
 
@@ -78,6 +79,7 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) error {
 	flags.DurationVar(&o.window, "window", 3*time.Second, "how long each time")
 	flags.StringVar(&o.only, "only", "", "modes to measure, of c1,c32,r100,paced,messages,mantle,responses,64k,5m,nova; empty: all")
 	flags.IntVar(&o.deltas, "deltas", 0, "how many deltas a stream has, of 10 ms each; 0: 60. Choose -window to hold a few streams")
+	flags.IntVar(&o.streams, "streams", 0, "how many streams are open at a time; 0: 16")
 	memory := flags.Bool("memory", false, "measure memory by open streams instead")
 	scale := flags.Bool("scale", false, "measure cost by stored API keys and models instead")
 	profile := flags.String("profile", "", "write extproc's CPU profile under a mix of requests to this file instead")
@@ -94,6 +96,9 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) error {
 	}
 	if o.deltas < 0 || time.Duration(o.deltas)*pace > o.window {
 		return errors.New("-deltas must be 0 or more, and its streams no longer than -window")
+	}
+	if o.streams < 0 || o.streams > 1000 {
+		return errors.New("-streams must be 0 to 1000")
 	}
 	for _, path := range []*string{&o.bin, &o.config, &o.envoy, &o.valkey} {
 		absolute, err := filepath.Abs(*path)
