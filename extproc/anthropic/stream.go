@@ -45,7 +45,7 @@ func (d *EventDecoder) Decode(payload []byte) (events []chat.Event, err error) {
 func (d *EventDecoder) anyEvent(dst []chat.Event, payload []byte) ([]chat.Event, error) {
 	var e streamEvent
 	if err := json.Unmarshal(payload, &e); err != nil {
-		if _, other := untold(err, payload, toldEvents); other {
+		if _, ok := chat.Untold(payload, toldEvents); ok {
 			return dst, nil
 		}
 		return nil, fmt.Errorf("anthropic: decode event: %w", err)

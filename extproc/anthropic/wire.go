@@ -2,7 +2,8 @@ package anthropic
 
 import (
 	"encoding/json"
-	"slices"
+
+	"aisix/extproc/chat"
 )
 
 // Version is the anthropic_version that Bedrock wants in a body.
@@ -129,26 +130,15 @@ type replyBlock struct {
 func (b *replyBlock) UnmarshalJSON(text []byte) error {
 	type members replyBlock
 	err := json.Unmarshal(text, (*members)(b))
-	if name, other := untold(err, text, toldBlocks); other {
-		*b, err = replyBlock{Type: name}, nil
+	if err != nil {
+		if kind, ok := chat.Untold(text, toldBlocks); ok {
+			*b, err = replyBlock{Type: kind}, nil
+		}
 	}
 	return err
 }
 
 var toldBlocks = []string{"text", "thinking", "redacted_thinking", "tool_use", "server_tool_use", "mcp_tool_use"}
-
-// untold is the type of an object that could not be read, because of err; other where it is none
-// of these types, so that nothing was to be read.
-func untold(err error, text []byte, told []string) (name string, other bool) {
-	if err == nil {
-		return "", false
-	}
-	var o struct {
-		Type string `json:"type"`
-	}
-	err = json.Unmarshal(text, &o)
-	return o.Type, err == nil && !slices.Contains(told, o.Type)
-}
 
 // streamEvent is any event of a stream.
 type streamEvent struct {
@@ -179,8 +169,10 @@ type delta struct {
 func (d *delta) UnmarshalJSON(text []byte) error {
 	type members delta
 	err := json.Unmarshal(text, (*members)(d))
-	if name, other := untold(err, text, toldDeltas); other {
-		*d, err = delta{Type: name}, nil
+	if err != nil {
+		if kind, ok := chat.Untold(text, toldDeltas); ok {
+			*d, err = delta{Type: kind}, nil
+		}
 	}
 	return err
 }

@@ -69,10 +69,6 @@ func betaOf(flag string) *betaRow {
 	return nil
 }
 
-func matches(patterns []string, id string) bool {
-	return slices.ContainsFunc(patterns, func(pattern string) bool { ok, _ := path.Match(pattern, id); return ok })
-}
-
 // betas are the flags that go to the model of those that the caller sent, each once, and the
 // members of its body that go with what does not, beside those that go anyway.
 func (m *Model) betas(flags []string, body jsonedit.Text, gone []string) (kept, without, notes []string) {

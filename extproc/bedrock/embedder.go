@@ -5,8 +5,6 @@ import (
 	_ "embed"
 	"encoding/json"
 	"fmt"
-	"path"
-	"slices"
 )
 
 // embeddings.json holds what is known of models that make embeddings, in rows as families.json
@@ -70,7 +68,7 @@ func mustEmbedders(data []byte) []embedderRow {
 func embedderOf(id string) *embedder {
 	var e *embedder
 	for _, row := range embedderRows {
-		if !slices.ContainsFunc(row.match, func(pattern string) bool { ok, _ := path.Match(pattern, id); return ok }) {
+		if !matches(row.match, id) {
 			continue
 		}
 		if e == nil {

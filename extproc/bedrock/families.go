@@ -139,11 +139,16 @@ func familyOf(id, api string) family {
 		if row.on != nil && !slices.Contains(row.on, api) {
 			continue
 		}
-		if slices.ContainsFunc(row.match, func(pattern string) bool { ok, _ := path.Match(pattern, id); return ok }) {
+		if matches(row.match, id) {
 			f.overlay(row.says)
 		}
 	}
 	return f
+}
+
+// matches reports whether an id is one of the models of a row.
+func matches(patterns []string, id string) bool {
+	return slices.ContainsFunc(patterns, func(pattern string) bool { ok, _ := path.Match(pattern, id); return ok })
 }
 
 // overlay takes over every member that says has: a family's JSON that was read

@@ -316,10 +316,7 @@ func (r *Reply) fault(e *Exception, header Header) *fault.Error {
 	if key := r.signed.bearer(); key != "" { // an upstream may say what it was sent: that is for no log either
 		e.Message = strings.ReplaceAll(e.Message, key, "[redacted]")
 	}
-	e.Message = r.call.unquoted(e.Message)
-	if r.begun && !r.call.unsaid {
-		e.Message = redact.Known(e.Message)
-	}
+	e.Message = r.call.unquoted(e.Message, r.begun)
 	if !known && e.Type != "" {
 		e.Type = chat.Named(e.Type)
 	}

@@ -287,36 +287,34 @@ func TestAnyFailureIsWhatItsStatusSays(t *testing.T) {
 }
 
 func TestTooLongPrompt(t *testing.T) {
-	for _, message := range []string{
-		"Input is too long for requested model.",
-		"prompt is too long: 208310 tokens > 200000 maximum",
-		"The model returned the following errors: input length and `max_tokens` exceed context limit: 195000 + 8192 > 200000, decrease input length or `max_tokens` and try again",
-		"The model returned the following errors: Input Tokens Exceeded: Number of input tokens exceeds maximum length. Please update the input to try again.",
-		"Too many input tokens. Max input tokens: 8192, request input token count: 9001",
-		"This model's maximum context length is 131072 tokens. However, your messages resulted in 140000 tokens. Please reduce the length of the messages.",
-		"The decoder prompt (length 40000) is longer than the maximum model length of 32768.",
-		"This model's maximum prompt length is 131072 but the request contains 200001 tokens.",
-		"Your input exceeds the context window of this model. Please adjust your input and try again.",
-		"invalid params, context window exceeds limit",
-		"Invalid request: Your request exceeded model token limit: 262144",
-		"prompt too long; exceeded max context length by 7 tokens",
-		"too many tokens: total number of tokens in the prompt cannot exceed 4081 - received 5000.",
+	for code, messages := range map[string][]string{
+		"context_length_exceeded": {
+			"Input is too long for requested model.",
+			"prompt is too long: 208310 tokens > 200000 maximum",
+			"The model returned the following errors: input length and `max_tokens` exceed context limit: 195000 + 8192 > 200000, decrease input length or `max_tokens` and try again",
+			"The model returned the following errors: Input Tokens Exceeded: Number of input tokens exceeds maximum length. Please update the input to try again.",
+			"Too many input tokens. Max input tokens: 8192, request input token count: 9001",
+			"This model's maximum context length is 131072 tokens. However, your messages resulted in 140000 tokens. Please reduce the length of the messages.",
+			"The decoder prompt (length 40000) is longer than the maximum model length of 32768.",
+			"This model's maximum prompt length is 131072 but the request contains 200001 tokens.",
+			"Your input exceeds the context window of this model. Please adjust your input and try again.",
+			"invalid params, context window exceeds limit",
+			"Invalid request: Your request exceeded model token limit: 262144",
+			"prompt too long; exceeded max context length by 7 tokens",
+			"too many tokens: total number of tokens in the prompt cannot exceed 4081 - received 5000.",
+		},
+		"": {
+			"'max_tokens' or 'max_completion_tokens' is too large: 200000. This model's maximum context length is 131072 tokens and your request has 12 input tokens (200000 > 131072 - 12).",
+			"The maximum tokens you requested exceeds the model limit of 4096. Try again with a maximum tokens value that is lower than 4096.",
+			"Malformed input request: expected maxLength: 64, actual: 70, please reformat your input and try again.",
+		},
 	} {
-		body, _ := json.Marshal(map[string]string{"message": message})
-		c := newCall(t, userSays("hi"), target("amazon.nova-pro-v1:0"))
-		if f := c.reply(400, http.Header{"X-Amzn-Errortype": {"ValidationException"}}).Fault(body); f.Code != "context_length_exceeded" || f.Message != message {
-			t.Errorf("%q: %q %q", message, f.Code, f.Message)
-		}
-	}
-	for _, message := range []string{
-		"'max_tokens' or 'max_completion_tokens' is too large: 200000. This model's maximum context length is 131072 tokens and your request has 12 input tokens (200000 > 131072 - 12).",
-		"The maximum tokens you requested exceeds the model limit of 4096. Try again with a maximum tokens value that is lower than 4096.",
-		"Malformed input request: expected maxLength: 64, actual: 70, please reformat your input and try again.",
-	} {
-		body, _ := json.Marshal(map[string]string{"message": message})
-		c := newCall(t, userSays("hi"), target("amazon.nova-pro-v1:0"))
-		if f := c.reply(400, http.Header{"X-Amzn-Errortype": {"ValidationException"}}).Fault(body); f.Code != "" || f.Message != message {
-			t.Errorf("no prompt that is too long: %q: %q %q", message, f.Code, f.Message)
+		for _, message := range messages {
+			body, _ := json.Marshal(map[string]string{"message": message})
+			c := newCall(t, userSays("hi"), target("amazon.nova-pro-v1:0"))
+			if f := c.reply(400, http.Header{"X-Amzn-Errortype": {"ValidationException"}}).Fault(body); f.Code != code || f.Message != message {
+				t.Errorf("%q: %q %q, want %q", message, f.Code, f.Message, code)
+			}
 		}
 	}
 }

@@ -68,17 +68,26 @@ type came struct {
 	read func([]byte) redact.Text
 }
 
-// unquoted is AWS's message without what it quotes of the request.
-func (c *Call) unquoted(message string) string {
-	switch {
-	case c.unsaid:
-		return redact.Known(message)
-	case c.came.body != nil:
-		return redact.Quotes(message, func(yield func(redact.Text) bool) { yield(c.came.read(c.came.body)) })
-	case c.request == nil:
-		return redact.Quotes(message, slices.Values(c.said))
+// unquoted is AWS's message without what it quotes of the request, and of the answer once that has begun.
+func (c *Call) unquoted(message string, begun bool) string {
+	if !c.unsaid {
+		message = redact.Quotes(message, c.texts())
 	}
-	return redact.Quotes(message, said(c.request, c.names))
+	if c.unsaid || begun {
+		message = redact.Known(message)
+	}
+	return message
+}
+
+// texts are what a message of AWS's may quote.
+func (c *Call) texts() iter.Seq[redact.Text] {
+	switch {
+	case c.came.body != nil:
+		return func(yield func(redact.Text) bool) { yield(c.came.read(c.came.body)) }
+	case c.request == nil:
+		return slices.Values(c.said)
+	}
+	return said(c.request, c.names)
 }
 
 // said are the texts of r, and those names that went out otherwise than the caller

@@ -4,7 +4,6 @@ import (
 	"cmp"
 	"encoding/json"
 	"fmt"
-	"slices"
 	"strings"
 
 	"aisix/extproc/chat"
@@ -48,22 +47,19 @@ type item struct {
 	Encrypted string `json:"encrypted_content"`
 }
 
-// UnmarshalJSON reads of an item that is not told its type alone: the members of one that the
-// upstream ran itself, or that is yet to come, may be of any kind.
+var toldItems = []string{"message", "function_call", "reasoning"}
+
+// UnmarshalJSON reads the members of an item that is told; those of one that the upstream ran itself, or
+// that is yet to come, may be of any kind.
 func (i *item) UnmarshalJSON(text []byte) error {
-	var kind struct {
-		Type string `json:"type"`
+	type members item
+	err := json.Unmarshal(text, (*members)(i))
+	if err != nil {
+		if kind, ok := chat.Untold(text, toldItems); ok {
+			*i, err = item{Type: kind}, nil
+		}
 	}
-	if err := json.Unmarshal(text, &kind); err != nil {
-		return err
-	}
-	switch kind.Type {
-	case "message", "function_call", "reasoning":
-		type members item
-		return json.Unmarshal(text, (*members)(i))
-	}
-	*i = item{Type: kind.Type}
-	return nil
+	return err
 }
 
 type part struct {
@@ -79,20 +75,11 @@ func (p *part) UnmarshalJSON(text []byte) error {
 	type members part
 	err := json.Unmarshal(text, (*members)(p))
 	if err != nil {
-		if _, ok := untold(text, toldParts); ok {
+		if _, ok := chat.Untold(text, toldParts); ok {
 			*p, err = part{}, nil
 		}
 	}
 	return err
-}
-
-// untold is the type of an object; ok where it is none of these.
-func untold(text []byte, told []string) (name string, ok bool) {
-	var o struct {
-		Type string `json:"type"`
-	}
-	err := json.Unmarshal(text, &o)
-	return o.Type, err == nil && !slices.Contains(told, o.Type)
 }
 
 type usage struct {
@@ -210,7 +197,7 @@ func (d *EventDecoder) Decode(data []byte) ([]chat.Event, error) {
 func (d *EventDecoder) decode(data []byte) (name string, events []chat.Event, err error) {
 	var e event
 	if err := json.Unmarshal(data, &e); err != nil {
-		if name, ok := untold(data, toldEvents); ok {
+		if name, ok := chat.Untold(data, toldEvents); ok {
 			return name, nil, nil
 		}
 		return "", nil, fmt.Errorf("responses: an event that is no JSON object of its kind: %w", err)

@@ -9,7 +9,7 @@ import (
 // AWS's messages may quote what they refuse, and no log may hold a prompt or an
 // answer: what stands in both, in one piece of at least quoteSize bytes, is
 // taken for a quote, in capitals or not, whatever spaces and quotation marks it
-// has, and however the message writes it (forms.go). Shorter ones are words that any
+// has, and however the message writes it (readings.go). Shorter ones are words that any
 // message has.
 const (
 	quoteSize = 12
@@ -23,9 +23,9 @@ const (
 func Quotes(message string, texts iter.Seq[Text]) string {
 	message = shorten(message)
 	q := &quotes{said: map[piece]bool{}}
-	written := forms(message)
-	for _, form := range written {
-		for _, p := range form.pieces() {
+	all := readings(message)
+	for _, r := range all {
+		for _, p := range r.pieces() {
 			q.want(p)
 		}
 	}
@@ -40,11 +40,11 @@ func Quotes(message string, texts iter.Seq[Text]) string {
 		}
 	}
 	gone := make([]bool, len(message))
-	for _, form := range written {
-		for i, p := range form.pieces() {
+	for _, r := range all {
+		for i, p := range r.pieces() {
 			if q.said[p] {
-				first, last := form.within(i, i+quoteSize-1)
-				for at := form.from[first]; at < form.to[last]; at++ {
+				first, last := r.within(i, i+quoteSize-1)
+				for at := r.from[first]; at < r.to[last]; at++ {
 					gone[at] = true
 				}
 			}
@@ -52,7 +52,7 @@ func Quotes(message string, texts iter.Seq[Text]) string {
 	}
 	var aws [][]int
 	if slices.Contains(gone, true) { // looking for them takes longer than most texts
-		aws = own.FindAllStringIndex(message, -1)
+		aws = own().FindAllStringIndex(message, -1)
 	}
 	for _, at := range aws {
 		from, to := at[0], at[1]
@@ -65,8 +65,10 @@ func Quotes(message string, texts iter.Seq[Text]) string {
 		clear(gone[from:to])
 	}
 	for _, at := range opaque.FindAllStringIndex(message, -1) { // of a picture, say, whose bytes are no longer there
-		for i := at[0]; i < at[1] && mixed(message[at[0]:at[1]]); i++ {
-			gone[i] = true
+		if mixed(message[at[0]:at[1]]) {
+			for i := at[0]; i < at[1]; i++ {
+				gone[i] = true
+			}
 		}
 	}
 	var b strings.Builder
@@ -95,7 +97,7 @@ func (p *piece) add(c byte) {
 type tail struct{ plain, bare piece }
 
 // between reports whether c is left out of what is bare: who quotes a text may change its spaces
-// and quotation marks, and + is a space in forms.
+// and quotation marks, and + is a space in HTML forms.
 func between(c byte) bool {
 	switch c {
 	case ' ', '\n', '\r', '\t', '"', '\'', '`', '\\', '+':

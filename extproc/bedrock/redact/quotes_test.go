@@ -63,7 +63,7 @@ func TestOwnSentencesAreKept(t *testing.T) {
 	}
 }
 
-var aroundOwn = regexp.MustCompile("[ .:,;!?'\"`]{0,3}(?:" + own.String() + ")[ .:,;!?'\"`]{0,3}")
+var aroundOwn = regexp.MustCompile("[ .:,;!?'\"`]{0,3}(?:" + own().String() + ")[ .:,;!?'\"`]{0,3}")
 
 // What AWS quotes of a schema is found wherever it stands in one, and JSON Schema's
 // own words are left to AWS.

@@ -12,23 +12,23 @@ import (
 	"unicode/utf8"
 )
 
-// written is a message read in one way, and where each byte of it stands in the message.
-type written struct {
+// reading is a message read in one way, and where each byte of it stands in the message.
+type reading struct {
 	text     []byte
 	from, to []int
 	isBare   bool
 }
 
-// forms are the ways to read a message that may write what it quotes otherwise: as it is, with its
+// readings are the ways to read a message that may write what it quotes otherwise: as it is, with its
 // escapes undone, in letters of one size and out of base64, each of them bare as well. (It is read as it
 // is too, since what it quotes may have such escapes of its own.)
-func forms(message string) []written {
-	plain := written{}.room(len(message))
+func readings(message string) []reading {
+	plain := reading{}.room(len(message))
 	plain.text = append(plain.text, message...)
 	for i := range len(message) {
 		plain.from, plain.to = append(plain.from, i), append(plain.to, i+1)
 	}
-	all := []written{plain}
+	all := []reading{plain}
 	for range maxEscapes {
 		next := plain.replace(escaped, unwritten)
 		if len(next.text) == len(plain.text) {
@@ -37,17 +37,17 @@ func forms(message string) []written {
 		plain = next
 		all = append(all, plain)
 	}
-	for _, form := range all {
-		all = append(all, form.sized(strings.ToLower)...)
-		all = append(all, form.sized(strings.ToUpper)...)
+	for _, r := range all {
+		all = append(all, r.sized(strings.ToLower)...)
+		all = append(all, r.sized(strings.ToUpper)...)
 	}
-	for _, form := range all {
-		for _, at := range encoded.FindAllIndex(form.text, -1) {
-			all = append(all, form.decoded(at[0], at[1])...)
+	for _, r := range all {
+		for _, at := range encoded.FindAllIndex(r.text, -1) {
+			all = append(all, r.decoded(at[0], at[1])...)
 		}
 	}
-	for _, form := range all {
-		all = append(all, form.bare())
+	for _, r := range all {
+		all = append(all, r.bare())
 	}
 	return all
 }
@@ -91,33 +91,33 @@ func oneByte(hex string) string {
 	return string([]byte{byte(n)})
 }
 
-// replace is w with each match in the place of which something else stands.
-func (w written) replace(of *regexp.Regexp, by func(string) string) written {
-	out := written{}.room(len(w.text))
+// replace is r with each match in the place of which something else stands.
+func (r reading) replace(of *regexp.Regexp, by func(string) string) reading {
+	out := reading{}.room(len(r.text))
 	end := 0
-	for _, at := range of.FindAllIndex(w.text, -1) {
-		out.append(w, end, at[0])
+	for _, at := range of.FindAllIndex(r.text, -1) {
+		out.append(r, end, at[0])
 		end = at[1]
-		out.stand(by(string(w.text[at[0]:end])), w.from[at[0]], w.to[end-1])
+		out.stand(by(string(r.text[at[0]:end])), r.from[at[0]], r.to[end-1])
 	}
-	out.append(w, end, len(w.text))
+	out.append(r, end, len(r.text))
 	return out
 }
 
-// room is w with room for n bytes.
-func (w written) room(n int) written {
-	w.text, w.from, w.to = slices.Grow(w.text, n), slices.Grow(w.from, n), slices.Grow(w.to, n)
-	return w
+// room is r with room for n bytes.
+func (r reading) room(n int) reading {
+	r.text, r.from, r.to = slices.Grow(r.text, n), slices.Grow(r.from, n), slices.Grow(r.to, n)
+	return r
 }
 
-// append adds a part of w.
-func (out *written) append(w written, from, to int) {
-	out.text = append(out.text, w.text[from:to]...)
-	out.from, out.to = append(out.from, w.from[from:to]...), append(out.to, w.to[from:to]...)
+// append adds a part of r.
+func (out *reading) append(r reading, from, to int) {
+	out.text = append(out.text, r.text[from:to]...)
+	out.from, out.to = append(out.from, r.from[from:to]...), append(out.to, r.to[from:to]...)
 }
 
 // stand adds a text that stands for all that is written between from and to.
-func (out *written) stand(text string, from, to int) {
+func (out *reading) stand(text string, from, to int) {
 	out.text = append(out.text, text...)
 	for range len(text) {
 		out.from, out.to = append(out.from, from), append(out.to, to)
@@ -127,9 +127,9 @@ func (out *written) stand(text string, from, to int) {
 // encoded is what may be base64, and long enough for a quote.
 var encoded = regexp.MustCompile(`[A-Za-z0-9+/_-]{16,}`)
 
-// decoded is a part of w out of base64, which may have lost its first letters.
-func (w written) decoded(from, to int) (all []written) {
-	text := strings.NewReplacer("-", "+", "_", "/").Replace(string(w.text[from:to]))
+// decoded is a part of r out of base64, which may have lost its first letters.
+func (r reading) decoded(from, to int) (all []reading) {
+	text := strings.NewReplacer("-", "+", "_", "/").Replace(string(r.text[from:to]))
 	for skip := range min(4, len(text)) {
 		in := text[skip:]
 		if len(in)%4 == 1 {
@@ -139,10 +139,10 @@ func (w written) decoded(from, to int) (all []written) {
 		if err != nil || !isText(plain) {
 			continue
 		}
-		out := written{}.room(len(plain))
+		out := reading{}.room(len(plain))
 		for i := range plain {
 			first := from + skip + i*4/3
-			out.stand(string(plain[i:i+1]), w.from[first], w.to[min(first+1, to-1)])
+			out.stand(string(plain[i:i+1]), r.from[first], r.to[min(first+1, to-1)])
 		}
 		all = append(all, out)
 	}
@@ -159,44 +159,44 @@ func isText(b []byte) bool {
 	return true
 }
 
-// sized is w in capitals or small letters, where those are not ASCII's, which are all the same to pieces.
-func (w written) sized(by func(string) string) []written {
-	if !notASCII.Match(w.text) {
+// sized is r in capitals or small letters, where those are not ASCII's, which are all the same to pieces.
+func (r reading) sized(by func(string) string) []reading {
+	if !notASCII.Match(r.text) {
 		return nil
 	}
-	return []written{w.replace(notASCII, by)}
+	return []reading{r.replace(notASCII, by)}
 }
 
 var notASCII = regexp.MustCompile(`[^\x00-\x7f]`)
 
-// bare is w without what may be between words.
-func (w written) bare() written {
-	out := written{isBare: true}.room(len(w.text))
-	for i, c := range w.text {
+// bare is r without what may be between words.
+func (r reading) bare() reading {
+	out := reading{isBare: true}.room(len(r.text))
+	for i, c := range r.text {
 		if !between(c) {
-			out.append(w, i, i+1)
+			out.append(r, i, i+1)
 		}
 	}
 	return out
 }
 
-// within is a part of w without what JSON puts between two values, where w is bare: the same may stand
+// within is a part of r without what JSON puts between two values, where r is bare: the same may stand
 // between a message's own words and what it quotes.
-func (w written) within(first, last int) (int, int) {
-	for w.isBare && first < last && (w.text[first] == ':' || w.text[first] == ',') {
+func (r reading) within(first, last int) (int, int) {
+	for r.isBare && first < last && (r.text[first] == ':' || r.text[first] == ',') {
 		first++
 	}
-	for w.isBare && first < last && (w.text[last] == ':' || w.text[last] == ',') {
+	for r.isBare && first < last && (r.text[last] == ':' || r.text[last] == ',') {
 		last--
 	}
 	return first, last
 }
 
 // pieces are those that begin at each byte.
-func (w written) pieces() iter.Seq2[int, piece] {
+func (r reading) pieces() iter.Seq2[int, piece] {
 	return func(yield func(int, piece) bool) {
 		var p piece
-		for i, c := range w.text {
+		for i, c := range r.text {
 			if p.add(c); i+1 >= quoteSize && !yield(i+1-quoteSize, p) {
 				return
 			}
