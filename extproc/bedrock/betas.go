@@ -126,6 +126,11 @@ func (m *Model) betas(flags []string, body jsonedit.Text, gone []string) (kept, 
 // A place is where a member stands in a body: its name; `outer.inner` of one inside an object, or
 // inside each object of an array; and `outer.inner=value` of one that says value.
 
+// opens reports whether a flag opens the member at a place for the model.
+func (m *Model) opens(place string) bool {
+	return slices.ContainsFunc(betaRows, func(row betaRow) bool { return row.Needs == place && matches(row.Only, baseID(m.ID, m.Publisher)) })
+}
+
 // named reports whether the name of the member at a place is anywhere in a body: if not, it need not
 // be looked for.
 func named(t jsonedit.Text, place string) bool {

@@ -69,7 +69,7 @@ func (p *prepared) guesses(t jsonedit.Text) (set map[string]json.RawMessage, wit
 // displayed adds to thinking of another type how the caller wants to see it.
 func (p *prepared) displayed(asked json.RawMessage, thinking map[string]json.RawMessage) map[string]json.RawMessage {
 	display := members(asked)["display"]
-	if updates := betaOf("thinking-display-updates-2026-08-18"); string(display) == `"updates"` && !matches(updates.Only, baseID(p.model.ID, p.model.Publisher)) {
+	if string(display) == `"updates"` && !p.model.opens("thinking.display=updates") {
 		display = nil
 	}
 	if display != nil {
