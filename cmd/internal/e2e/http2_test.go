@@ -275,12 +275,17 @@ func TestSlowReadersOfAConnection(t *testing.T) {
 		}
 		return n
 	}
-	// Until the upstream has stood still for a while.
-	for still, since := int32(-1), time.Now(); time.Since(since) < 500*time.Millisecond; time.Sleep(20 * time.Millisecond) {
-		if n := all(); n != still {
-			still, since = n, time.Now()
+	// Until nothing more is taken of the upstream while others' calls come and go.
+	eventually(t, 3*patience, func() error {
+		before := all()
+		for range 20 {
+			burst(t, c, 10, false)
+			if now := all(); now != before {
+				return fmt.Errorf("%d pieces were taken, and then %d", before, now)
+			}
 		}
-	}
+		return nil
+	})
 	for i := range sent {
 		if n := sent[i].Load(); n == 0 || n == pieces {
 			t.Errorf("%d of %d pieces were taken of the upstream while nobody read", n, pieces)
